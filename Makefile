@@ -1,0 +1,63 @@
+# scmobench: type `make help`.
+# PYTHON=python3.12 make test     another interpreter (3.11 or newer)
+# make test VENV=                 your own environment: nothing is installed, $(PYTHON) is used as it is
+PYTHON ?= python3
+VENV ?= .venv
+SHELL := /bin/bash
+
+ifeq ($(strip $(VENV)),)
+  PY := $(PYTHON)
+  READY :=
+else
+  PY := $(VENV)/bin/python
+  READY := $(VENV)/.ready
+endif
+SCMOBENCH := $(PY) -m scmobench
+TABLES := predict_modality match_modality joint_embedding
+
+.DEFAULT_GOAL := help
+.PHONY: help install data reproduce test smoke lint leaderboard results clean $(TABLES:%=reproduce-%)
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  make reproduce-<table>  one of: $(TABLES)"
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "expected Python 3.11 or newer, found $$($(PYTHON) --version); name one with PYTHON="; exit 1; }
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (some minutes, once)"
+	@$(VENV)/bin/python -m pip install -q -c constraints.txt torch
+	@$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[test,sweep,wandb]'
+	@touch $@
+
+install: $(READY)  ## the environment, pinned, in .venv
+
+data: $(READY)  ## fetch and check the data that ships with the suite (0.5 MB)
+	@$(SCMOBENCH) data fetch mini_cite
+
+reproduce: $(TABLES:%=reproduce-%)  ## all runs of the committed tables, the tables, and how they compare with ours
+	@$(SCMOBENCH) leaderboard --records runs --out runs/leaderboard --compare results/records
+	@echo "tables: runs/leaderboard/*.md"
+
+$(TABLES:%=reproduce-%): reproduce-%: data
+	@$(SCMOBENCH) run sweep=$*
+
+test: data  ## every test
+	@$(PY) -m pytest
+
+smoke: data  ## every sweep on tiny data, to see whether things run
+	@for table in $(TABLES); do \
+	  $(SCMOBENCH) run sweep=$$table dataset=tiny_cite,tiny_multiome seed=0 smoke=true runs=runs/smoke || exit 1; done
+
+lint: $(READY)  ## style
+	@$(PY) -m ruff check src tests benchmarks && $(PY) -m ruff format --check src tests benchmarks
+
+leaderboard: $(READY)  ## the committed tables again, from the committed records
+	@$(SCMOBENCH) leaderboard --records results/records --out results/leaderboard --readme README.md
+
+results: $(READY)  ## for maintainers: keep what is in runs/ as the committed records, and remake the tables
+	@$(SCMOBENCH) leaderboard --records runs --keep results/records --out results/leaderboard --readme README.md
+
+clean:  ## remove runs and caches (the environment stays)
+	rm -rf runs .pytest_cache .ruff_cache

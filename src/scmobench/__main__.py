@@ -1,0 +1,5 @@
+"""``python -m scmobench``."""
+
+from scmobench.cli import main
+
+main()

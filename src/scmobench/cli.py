@@ -1,0 +1,139 @@
+"""The command line: run, score, leaderboard, data, validate.
+
+Heavy packages are imported by the commands that need them, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scmobench import __version__
+
+TASKS = ("predict_modality", "match_modality", "joint_embedding")
+USER_ERRORS = (ValueError, TypeError, FileNotFoundError)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script ``scmobench``."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["run"]:
+        from scmobench.application import launch
+
+        launch(arguments[1:])
+        return
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except USER_ERRORS as error:
+        if os.environ.get("SCMOBENCH_TRACEBACK"):
+            raise
+        raise SystemExit(f"scmobench: {error}") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scmobench", description="A reproducible benchmark of multimodal single-cell integration."
+    )
+    parser.add_argument("--version", action="version", version=f"scmobench {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    commands.add_parser(
+        "run",
+        help="run an experiment or, with -m, a sweep: scmobench run task=… dataset=… model=… seed=…",
+        add_help=False,
+    )
+
+    score = commands.add_parser("score", help="score anybody's prediction against a solution, as JSON")
+    score.add_argument("--task", required=True, choices=TASKS)
+    score.add_argument("--prediction", required=True, type=Path, help="h5ad in the competition's layout")
+    score.add_argument("--solution", required=True, type=Path, help="h5ad in the competition's layout")
+    score.set_defaults(command=_score)
+
+    board = commands.add_parser("leaderboard", help="make the tables from records")
+    board.add_argument("--records", nargs="+", type=Path, default=[Path("results/records")])
+    board.add_argument("--out", type=Path, default=Path("results/leaderboard"), help="folder of the tables")
+    board.add_argument(
+        "--readme", type=Path, help="also write the tables into this file, between its markers"
+    )
+    board.add_argument("--check", action="store_true", help="write nothing; fail if a table is not current")
+    board.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="first keep the records there, as JSON lines"
+    )
+    board.add_argument("--compare", type=Path, metavar="FOLDER", help="compare with the records kept there")
+    board.set_defaults(command=_leaderboard)
+
+    data = commands.add_parser("data", help="list, fetch, check or describe datasets")
+    data.add_argument("action", choices=("list", "fetch", "check", "describe"))
+    data.add_argument("dataset", nargs="?", help="a name of `scmobench data list`")
+    data.add_argument("override", nargs="*", help="e.g. dataset.path=my/folder")
+    data.set_defaults(command=_data)
+
+    validate = commands.add_parser(
+        "validate", help="build everything that a run would need, and stop before it is fitted"
+    )
+    validate.add_argument("override", nargs="*", help="as for run; none: every configuration of the package")
+    validate.set_defaults(command=_validate)
+    return parser
+
+
+def _score(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    import anndata
+
+    from scmobench.config import build, compose
+    from scmobench.evaluate import evaluate
+
+    for path in (options.prediction, options.solution):
+        if not path.is_file():
+            raise FileNotFoundError(f"expected an h5ad file at {path}, found none")
+    prediction, solution = anndata.read_h5ad(options.prediction), anndata.read_h5ad(options.solution)
+    build(compose([f"task={options.task}"]).task).check(prediction, solution)
+    scores = evaluate(options.task, prediction, solution)
+    print(json.dumps({name: asdict(score) for name, score in scores.items()}, indent=1))
+
+
+def _leaderboard(options: argparse.Namespace) -> None:
+    from scmobench import leaderboard, records
+
+    found = records.read(options.records)
+    if options.keep:
+        records.keep(found, options.keep)
+        found = records.read([options.keep])
+    if options.compare:
+        print(leaderboard.verdict(leaderboard.compare(found, records.read([options.compare]))))
+    leaderboard.leaderboard(found, options.out, readme=options.readme, check=options.check)
+
+
+def _data(options: argparse.Namespace) -> None:
+    from scmobench.config import build, compose, names
+
+    if options.action == "list":
+        for name in names("dataset"):
+            print(name)
+        return
+    if not options.dataset:
+        raise ValueError(f"expected a dataset after `data {options.action}`; see `scmobench data list`")
+    if options.dataset not in names("dataset"):
+        raise ValueError(f"no dataset {options.dataset!r}; there are {', '.join(names('dataset'))}")
+    source = build(compose([f"dataset={options.dataset}", *options.override]).dataset)
+    if options.action == "fetch":
+        print(source.fetch())
+    elif options.action == "check":
+        print(f"{options.dataset}: ok, sha256 {source.load().hash}")
+    else:
+        print(json.dumps(source.describe(), indent=1, default=str))
+
+
+def _validate(options: argparse.Namespace) -> None:
+    from scmobench.application import validate, validate_all
+
+    if options.override:
+        print(validate(options.override))
+    else:
+        validate_all()

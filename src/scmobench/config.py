@@ -1,0 +1,100 @@
+"""Configuration: where the YAML lives, how it is composed, and the one caller of `instantiate`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from scmobench.types import SUBTASKS
+
+PER_SUBTASK = frozenset((*SUBTASKS, "default"))
+
+
+def conf_dir() -> Path:
+    """The folder of YAML files: inside an installed package, else at the checkout's root."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "conf", here.parents[1] / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"no conf/ beside {here} or at {here.parents[1]}: reinstall scmobench")
+
+
+def compose(overrides: Sequence[str] = ()) -> DictConfig:
+    """The configuration that `scmobench run` would see with these overrides."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra_compose("config", overrides=list(overrides))
+
+
+def names(group: str) -> list[str]:
+    """Options of a config group, e.g. every dataset."""
+    return sorted(f.stem for f in (conf_dir() / group).glob("*.yaml"))
+
+
+def build(node: DictConfig | dict[str, Any], *, modules: Sequence[str] = (), **arguments: Any) -> Any:
+    """Make the object that a config node describes by its ``_target_``.
+
+    Parameters
+    ----------
+    node : a mapping with ``_target_``, of this package or of one of ``modules``.
+    modules : names of other top-level modules that the user allows (config key ``modules``).
+    arguments : what only code can know (data-dependent sizes).
+
+    Raises
+    ------
+    ValueError : no ``_target_``, or one outside the allowed modules.
+    """
+    plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
+    _check_targets(plain, {"scmobench", *modules}, top=True)
+    return instantiate(plain, _convert_="all", **arguments)
+
+
+def _check_targets(node: Any, allowed: set[str], top: bool = False) -> None:
+    if isinstance(node, dict):
+        target = node.get("_target_")
+        if top and not target:
+            raise ValueError(f"expected a config with `_target_`, found keys {sorted(node)}")
+        if target and str(target).split(".")[0] not in allowed:
+            raise ValueError(
+                f"target {target!r} is outside {sorted(allowed)}; "
+                f"to allow it add its top-level module: modules=[{str(target).split('.')[0]}]"
+            )
+        for child in node.values():
+            _check_targets(child, allowed)
+    elif isinstance(node, list):
+        for child in node:
+            _check_targets(child, allowed)
+
+
+def for_subtask(node: Any, subtask: str) -> Any:
+    """Replace every mapping keyed by subtasks (and ``default``) with its value for this one.
+
+    ``hidden: {GEX2ADT: 256, default: 48}`` becomes ``hidden: 256`` for GEX2ADT.
+
+    Raises
+    ------
+    ValueError : such a mapping has neither the subtask nor ``default``.
+    """
+    if isinstance(node, dict):
+        if node and set(node) <= PER_SUBTASK:
+            if subtask not in node and "default" not in node:
+                raise ValueError(f"a setting names {sorted(node)} but not {subtask} nor `default`")
+            return for_subtask(node.get(subtask, node.get("default")), subtask)
+        return {key: for_subtask(value, subtask) for key, value in node.items()}
+    if isinstance(node, list):
+        return [for_subtask(value, subtask) for value in node]
+    return node
+
+
+def digest(node: Any) -> str:
+    """First 12 hex digits of the sha256 of a plain configuration, keys sorted."""
+    return hashlib.sha256(json.dumps(node, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -1,0 +1,199 @@
+"""The NeurIPS 2021 competition's files, with training and test cells already cut apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from anndata import AnnData
+
+from scmobench.data.check import LABELS
+from scmobench.data.source import Source, cache_dir
+from scmobench.types import TASKS, Paired, feature_type
+
+PARTS = {
+    "predict_modality": ("train_mod1", "train_mod2", "test_mod1", "test_mod2"),
+    "match_modality": ("train_mod1", "train_mod2", "train_sol", "test_mod1", "test_mod2", "test_sol"),
+    "joint_embedding": ("mod1", "mod2", "solution"),
+}
+NORMALIZATION = {"GEX": "scran_log1p", "ADT": "clr_kit", "ATAC": "binary"}
+
+
+@dataclass(kw_only=True)
+class Competition(Source):
+    """Official files of one task, put back together into paired cells.
+
+    Files are named ``<dataset>.censor_dataset.output_<part>.h5ad`` or, as in the starter kit,
+    ``<dataset>.<part>.h5ad``; X is normalised by the competition, ``layers["counts"]`` raw. Where mod1
+    is not gene expression (ADT2GEX, ATAC2GEX) the two are exchanged: `Paired.mod1` is always GEX.
+
+    The official test sets were drawn with a secret seed and have no published hash: the hashes of
+    the first files seen are kept (`pins`), and other files under the same name are refused.
+
+    Attributes
+    ----------
+    task : whose files they are; each task has its own.
+    dataset : file prefix, e.g. ``openproblems_bmmc_cite_phase2_rna``.
+    path : folder with the files, or with ``<task>/<dataset>/`` in it; None takes the cache.
+    url : where `fetch` downloads ``<task>/<dataset>/<file>`` from; empty for files at hand.
+    normalization : modality -> what X holds; None means `NORMALIZATION`.
+    protocol : ``neurips2021-phase2`` for the official test set, see `Paired`.
+    """
+
+    dataset: str
+    task: str = "predict_modality"
+    path: str | None = None
+    url: str = ""
+    normalization: Mapping[str, str] | None = None
+    protocol: str = ""
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"{self.name}: expected a task of {TASKS}, found {self.task!r}")
+
+    @property
+    def pins(self) -> Path:
+        """JSON file with the sha256 of every file of this task and dataset seen first."""
+        return cache_dir() / "competition" / f"{self.task}.{self.dataset}.sha256.json"
+
+    def fetch(self) -> Path:
+        """The folder with the files; downloads what is missing where `url` is given.
+
+        Raises
+        ------
+        FileNotFoundError : files are missing and there is no `url`.
+        """
+        try:
+            return self._files()[PARTS[self.task][0]].parent
+        except FileNotFoundError:
+            if not self.url:
+                raise
+        import pooch
+
+        folder = Path(self.path).expanduser() if self.path else cache_dir() / "competition"
+        folder = folder / self.task / self.dataset
+        for part in PARTS[self.task]:
+            file = f"{self.dataset}.censor_dataset.output_{part}.h5ad"
+            address = f"{self.url.rstrip('/')}/{self.task}/{self.dataset}/{file}"
+            pooch.retrieve(address, known_hash=None, fname=file, path=folder)
+        return folder
+
+    def read(self) -> Paired:
+        """Read all parts, undo the cut and the shuffle, exchange the modalities where needed.
+
+        Raises
+        ------
+        FileNotFoundError : a part is missing.
+        ValueError : a file has changed since it was first seen, or the parts do not fit together.
+        """
+        import anndata as ad
+
+        files = self._files()
+        self._pin(files)
+        with warnings.catch_warnings():  # the files of 2021 predate anndata 0.8's encoding
+            warnings.simplefilter("ignore", ad.OldFormatWarning)
+            parts = {part: ad.read_h5ad(file) for part, file in files.items()}
+        if self.task == "joint_embedding":
+            mod1, mod2 = parts["mod1"], parts["mod2"]
+            obs = parts["solution"].obs.reindex(mod1.obs_names)
+            obs["batch"] = mod1.obs["batch"]
+            if self.test_batches is None and "is_train" in mod1.obs:
+                obs["is_train"] = mod1.obs["is_train"]
+        else:
+            sides = [self._side(parts, side) for side in ("train", "test")]
+            mod1, mod2 = (_stack([side[i] for side in sides]) for i in (0, 1))
+            obs = mod1.obs.copy()
+        kinds = [feature_type(mod1), feature_type(mod2)]
+        source = f"NeurIPS 2021 competition, {self.dataset}, whose mod1 is {kinds[0]}"
+        if kinds[0] != "GEX":
+            mod1, mod2 = mod2, mod1
+            kinds.reverse()
+        names = {**NORMALIZATION, **(self.normalization or {})}
+        paired = self.pair(mod1, mod2, obs, {kind: names[kind] for kind in kinds}, source)
+        organism = self.organism or str(mod1.uns.get("organism", ""))
+        return replace(paired, organism=organism, protocol=self.protocol)
+
+    def _files(self) -> dict[str, Path]:
+        root = Path(self.path).expanduser() if self.path else cache_dir() / "competition"
+        folders = (root, root / self.task / self.dataset, root / self.dataset, root / self.task)
+        names = (f"{self.dataset}.censor_dataset.output_", f"{self.dataset}.")
+        for folder in folders:
+            for name in names:
+                files = {part: folder / f"{name}{part}.h5ad" for part in PARTS[self.task]}
+                if all(file.is_file() for file in files.values()):
+                    return files
+        raise FileNotFoundError(
+            f"{self.name}: expected {names[0]}{{{','.join(PARTS[self.task])}}}.h5ad in {root} or in "
+            f"{self.task}/{self.dataset} below it; set dataset.path to the folder of the files, or get "
+            f"official ones by `scmobench data fetch {self.name}`"
+        )
+
+    def _pin(self, files: Mapping[str, Path]) -> None:
+        seen = json.loads(self.pins.read_text()) if self.pins.is_file() else {}
+        found = {part: _sha256(file) for part, file in files.items()}
+        for part, sha in found.items():
+            if seen.get(part, sha) != sha:
+                raise ValueError(
+                    f"{self.name}: {files[part]} has changed: sha256 {seen[part]} when first seen, "
+                    f"{sha} now. Results on it cannot be compared with earlier ones; restore the file, or "
+                    f"delete {self.pins} to accept it"
+                )
+        if seen != found:
+            self.pins.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self.pins.parent, delete=False) as part_file:
+                json.dump(found, part_file, indent=1)
+            os.replace(part_file.name, self.pins)
+
+    def _side(self, parts: Mapping[str, AnnData], side: str) -> tuple[AnnData, AnnData]:
+        mod1, mod2 = parts[f"{side}_mod1"], parts[f"{side}_mod2"]
+        if self.task == "match_modality":
+            mod2 = mod2[np.argsort(pairing(parts[f"{side}_sol"]), kind="stable")].copy()
+            mod2.obs_names = mod1.obs_names
+            labels = parts[f"{side}_sol"].obs
+            for column in [c for c in LABELS if c in labels and c not in mod1.obs]:
+                mod1.obs[column] = labels[column].to_numpy()
+        mod1.obs["is_train"] = side == "train"
+        return mod1, mod2
+
+
+def pairing(solution: AnnData) -> np.ndarray:
+    """``pairing_ix`` of a matching solution: row k of the shuffled mod2 is cell ``pairing_ix[k]`` of mod1.
+
+    Read from ``uns["pairing_ix"]``, else from the 0/1 matrix, whose row i has its one in the column
+    of the partner, ``argsort(pairing_ix)[i]``.
+    """
+    if "pairing_ix" in solution.uns:
+        ix = np.asarray(solution.uns["pairing_ix"]).ravel().astype(int)
+    else:
+        ix = np.argsort(np.asarray(solution.X.argmax(axis=1)).ravel(), kind="stable")
+    if len(ix) != solution.n_obs or (np.sort(ix) != np.arange(len(ix))).any():
+        raise ValueError(
+            f"pairing_ix of {solution.n_obs} cells is not a permutation of 0..{solution.n_obs - 1}"
+        )
+    return ix
+
+
+def _stack(sides: list[AnnData]) -> AnnData:
+    import anndata as ad
+
+    train, test = sides
+    if not train.var_names.equals(test.var_names):
+        raise ValueError(
+            f"training and test files have different features: {train.n_vars} and {test.n_vars}, "
+            f"{len(train.var_names.difference(test.var_names))} of them only in training"
+        )
+    both = ad.concat(sides, merge="first", uns_merge="first")
+    both.var = train.var.copy()
+    return both
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

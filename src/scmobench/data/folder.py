@@ -1,0 +1,134 @@
+"""A folder with one h5ad file a modality: ``gex.h5ad`` and ``adt.h5ad`` or ``atac.h5ad``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scmobench.data.source import Source, with_feature_type
+from scmobench.types import Paired
+
+
+@dataclass(kw_only=True)
+class Folder(Source):
+    """Cells of two h5ad files, the same cells in the same rows of both.
+
+    Attributes
+    ----------
+    folder : name of the folder where the datasets lie; empty takes `name`.
+    path : the folder itself, where it lies elsewhere.
+    env : environment variable with the folder that holds dataset folders.
+    mod2 : ``adt`` or ``atac``, the name of the second file.
+    batch, cell_type : columns of the GEX file's cell annotation.
+    layer : read X from this layer; what X was is kept as the raw counts.
+    normalization : modality -> what X holds; None means raw counts. Needed with `layer`.
+    drop : column -> values; cells with one of them are left out.
+    scored : column -> value; only these cells' labels score an embedding.
+    """
+
+    folder: str = ""
+    path: str | None = None
+    env: str = "SCMOBENCH_DATA"
+    mod2: str = "adt"
+    batch: str = "batch"
+    cell_type: str = "cell_type"
+    layer: str | None = None
+    normalization: Mapping[str, str] | None = None
+    drop: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    scored: Mapping[str, Any] = field(default_factory=dict)
+
+    def fetch(self) -> Path:
+        """The folder, found by `path`, ``$SCMOBENCH_DATA/<folder>`` or ``data/<folder>``, in this order."""
+        name = self.folder or self.name
+        places = [Path(self.path).expanduser()] if self.path else []
+        if os.environ.get(self.env):
+            places.append(Path(os.environ[self.env]).expanduser() / name)
+        places.append(Path("data") / name)
+        for place in places:
+            if (place / "gex.h5ad").is_file() and (place / f"{self.mod2}.h5ad").is_file():
+                return place
+        raise FileNotFoundError(
+            f"{self.name}: expected gex.h5ad and {self.mod2}.h5ad in one of {[str(p) for p in places]}; "
+            f"set the environment variable {self.env} to the folder that holds {name}/, or dataset.path "
+            f"to {name} itself"
+        )
+
+    def read(self) -> Paired:
+        """Read both files, leave out what `drop` names, split."""
+        import anndata as ad
+
+        kind = self.mod2.upper()
+        if self.layer and not self.normalization:
+            raise ValueError(
+                f"{self.name}: X is read from layer {self.layer!r}; say what it holds, "
+                f"e.g. `normalization: {{GEX: scran_log1p, {kind}: clr}}`"
+            )
+        place = self.fetch()
+        gex = with_feature_type(ad.read_h5ad(place / "gex.h5ad"), "GEX", f"{self.name} gex.h5ad")
+        mod2 = with_feature_type(
+            ad.read_h5ad(place / f"{self.mod2}.h5ad"), kind, f"{self.name} {self.mod2}.h5ad"
+        )
+        if self.layer:
+            for modality in (gex, mod2):
+                self._use_layer(modality, self.layer)
+        obs = named_columns(self.name, gex.obs, self.batch, self.cell_type)
+        for column, value in self.scored.items():
+            obs["is_scored"] = self._column(obs, column) == value
+        keep = np.ones(len(obs), bool)
+        for column, values in self.drop.items():
+            keep &= ~self._column(obs, column).astype(str).isin(list(map(str, values))).to_numpy()
+        if not keep.all():
+            mod2 = mod2[mod2.obs_names.isin(gex.obs_names[keep])].copy()
+            gex, obs = gex[keep].copy(), obs[keep]
+        normalization = self.normalization or {"GEX": "counts", kind: "counts"}
+        return self.pair(gex, mod2, obs, normalization, source=str(gex.uns.get("source", "")))
+
+    def _use_layer(self, modality: AnnData, layer: str) -> None:
+        if layer not in modality.layers:
+            raise ValueError(f"{self.name}: no layer {layer!r}, the file has {list(modality.layers)}")
+        modality.layers["counts"] = modality.X
+        modality.X = modality.layers[layer]
+
+    def _column(self, obs: pd.DataFrame, column: str) -> pd.Series:
+        if column not in obs:
+            raise ValueError(
+                f"{self.name}: no column {column!r} in the cell annotation, it has {list(obs.columns)}"
+            )
+        return obs[column]
+
+
+def named_columns(name: str, obs: pd.DataFrame, batch: str | None, cell_type: str | None) -> pd.DataFrame:
+    """The cell annotation with the named columns as ``batch`` and ``cell_type``.
+
+    A dataset without a batch column (``batch`` None) is one batch. ``cell_type`` may be absent only
+    where the name is the default one or None.
+
+    Raises
+    ------
+    ValueError : a named column does not exist.
+    """
+    obs = obs.copy()
+    for target, column in (("batch", batch), ("cell_type", cell_type)):
+        if column is None:
+            continue
+        if column in obs:
+            obs[target] = obs[column]
+        elif target == "batch" or column != target:
+            raise ValueError(
+                f"{name}: no column {column!r} in the cell annotation, it has {list(map(str, obs.columns))}; "
+                f"name the right one in the dataset's config (`{target}: <column>`)"
+            )
+    if batch is None:
+        obs["batch"] = "all"
+    if "cell_type" in obs:
+        obs["cell_type"] = pd.Categorical(
+            obs["cell_type"].where(obs["cell_type"].isna(), obs["cell_type"].astype(str))
+        )
+    return obs

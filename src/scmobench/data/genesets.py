@@ -1,0 +1,52 @@
+"""Gene sets in GMT files, and the hallmark sets by download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scmobench.data.source import cache_dir
+
+HALLMARK = "h.all.v7.4.symbols.gmt"
+HALLMARK_URL = f"https://data.broadinstitute.org/gsea-msigdb/msigdb/release/7.4/{HALLMARK}"
+HALLMARK_SHA256 = "53adce93e699353f59947ead34a228ef1a6483473bca12ca8f32971087cd4ed0"
+
+
+def read_gmt(path: str | Path) -> dict[str, tuple[str, ...]]:
+    """Gene sets by name: each line of a GMT file is name, description, genes, parted by tabs.
+
+    Raises
+    ------
+    FileNotFoundError : no such file.
+    ValueError : a line without genes, or a name that comes twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a GMT file of gene sets at {path}, found none: give its path")
+    sets: dict[str, tuple[str, ...]] = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if not line.strip():
+            continue
+        name, *rest = line.rstrip().split("\t")
+        genes = tuple(dict.fromkeys(gene for gene in rest[1:] if gene))
+        if not genes:
+            raise ValueError(
+                f"expected name, description and genes parted by tabs in line {number} of {path}"
+            )
+        if name in sets:
+            raise ValueError(f"expected each set once in {path}, found {name!r} again in line {number}")
+        sets[name] = genes
+    return sets
+
+
+def gene_set_file(source: str | Path) -> Path:
+    """The file of a path, or for ``hallmark`` the 50 MSigDB hallmark sets (Liberzon et al. 2015,
+    Cell Systems 1:417; version 7.4), downloaded once and checked."""
+    if str(source) != "hallmark":
+        return Path(source)
+    import pooch
+
+    return Path(
+        pooch.retrieve(
+            HALLMARK_URL, f"sha256:{HALLMARK_SHA256}", fname=HALLMARK, path=cache_dir() / "genesets"
+        )
+    )

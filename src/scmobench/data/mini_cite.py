@@ -1,0 +1,105 @@
+"""Real cells for everyone: a small PBMC CITE-seq set that ships inside a Python wheel."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from scmobench.data.source import Source, cache_dir, with_feature_type
+from scmobench.types import Paired
+
+WHEEL = "scmidas==0.3.0"
+WHEEL_SHA256 = "24df81372decc6d3edf6c2481d7b0c58f4685386d2ac938564946916f1bd9522"
+MEMBER = "scmidas/data/quickstart_pbmc_mosaic.h5mu"
+MEMBER_SHA256 = "ba7e65819b77dca7cae0473043893a471920e25a07ee08bc91b3eb9fcc2e1cdd"
+
+
+@dataclass(kw_only=True)
+class MiniCite(Source):
+    """800 PBMC with 500 genes and 224 proteins (raw counts), 400 cells a batch.
+
+    The wheel is downloaded by pip without its dependencies, never installed and never run: its hash
+    is checked and one data file is read out of it. Of the file's four batches two are paired, ``p3_0``
+    (training) and ``p4_0`` (test); ``p1_0`` has only RNA and ``p2_0`` only proteins.
+
+    Attributes
+    ----------
+    paired_batches : batches with both modalities.
+    wheel_sha256, file_sha256 : expected sha256 of the wheel and of the data file in it.
+    """
+
+    paired_batches: tuple[str, ...] = ("p3_0", "p4_0")
+    wheel_sha256: str = WHEEL_SHA256
+    file_sha256: str = MEMBER_SHA256
+
+    def fetch(self) -> Path:
+        """The data file in the cache, downloaded once.
+
+        Raises
+        ------
+        FileNotFoundError : pip could not download the wheel.
+        ValueError : the download is not the expected file; the cache is left as it was.
+        """
+        target = cache_dir() / "mini_cite" / Path(MEMBER).name
+        if target.is_file() and _sha256(target.read_bytes()) == self.file_sha256:
+            return target
+        with tempfile.TemporaryDirectory() as folder:
+            content = self._member(_download(Path(folder), target))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as part:
+            part.write(content)
+        os.replace(part.name, target)
+        return target
+
+    def _member(self, wheel: Path) -> bytes:
+        self._expect(self.wheel_sha256, wheel.read_bytes(), wheel.name)
+        with zipfile.ZipFile(wheel) as archive:
+            content = archive.read(MEMBER)
+        self._expect(self.file_sha256, content, MEMBER)
+        return content
+
+    def _expect(self, expected: str, content: bytes, what: str) -> None:
+        found = _sha256(content)
+        if found != expected:
+            raise ValueError(
+                f"{self.name}: {what} is not the expected file: sha256 {expected} expected, {found} found. "
+                "Nothing was kept. The package index may serve another file: try the default index (pypi.org)"
+            )
+
+    def read(self) -> Paired:
+        """The paired cells of the file."""
+        import mudata
+
+        mosaic = mudata.read_h5mu(self.fetch())
+        modalities = []
+        for key, kind in (("rna", "GEX"), ("adt", "ADT")):
+            modality = mosaic.mod[key]
+            modality = modality[modality.obs["batch"].isin(self.paired_batches)].copy()
+            modalities.append(with_feature_type(modality, kind, f"{self.name} {key}"))
+        gex, adt = modalities
+        obs = gex.obs.rename(columns={"celltype": "cell_type"})
+        obs["cell_type"] = obs["cell_type"].astype(str).astype("category")
+        return self.pair(gex, adt, obs, {"GEX": "counts", "ADT": "counts"})
+
+
+def _download(folder: Path, target: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), WHEEL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        raise FileNotFoundError(
+            f"expected pip to download {WHEEL}, it said: {done.stderr.strip()[-500:]}. With no network, take "
+            f"{MEMBER} out of that wheel on another computer and save it as {target}"
+        )
+    return wheels[0]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,139 @@
+"""Your own paired cells: two h5ad files, one h5mu file, or what Cell Ranger wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from anndata import AnnData
+
+from scmobench.data.folder import named_columns
+from scmobench.data.source import TENX_TYPES, Source, with_feature_type
+from scmobench.types import Paired, feature_type
+
+H5MU_NAMES = {"GEX": ("gex", "rna", "GEX"), "ADT": ("adt", "prot", "ADT"), "ATAC": ("atac", "ATAC")}
+
+
+@dataclass(kw_only=True)
+class Own(Source):
+    """Paired cells of your own, given in exactly one of three ways.
+
+    Attributes
+    ----------
+    gex, mod2 : two h5ad files with the same cells.
+    h5mu : one MuData file with the modalities ``rna`` (or ``gex``) and ``prot``/``adt`` or ``atac``.
+    tenx : Cell Ranger's ``filtered_feature_bc_matrix.h5``, or its folder with matrix.mtx.gz.
+    kind : ``ADT`` or ``ATAC``. Needed only where the file of mod2 does not say its feature type, or
+        where there are more than two modalities.
+    batch, cell_type : columns of the (GEX) cell annotation; without `batch` all cells are one batch.
+    labels : CSV with one row a cell (cell name first), for annotation that the files lack.
+    normalization : modality -> what X holds; None means raw counts.
+    """
+
+    gex: str | None = None
+    mod2: str | None = None
+    h5mu: str | None = None
+    tenx: str | None = None
+    kind: str | None = None
+    batch: str | None = None
+    cell_type: str | None = "cell_type"
+    labels: str | None = None
+    normalization: Mapping[str, str] | None = None
+
+    def fetch(self) -> Path:
+        """The (first) file, after checking that all of them exist.
+
+        Raises
+        ------
+        FileNotFoundError : a file is missing.
+        ValueError : not exactly one way of giving the cells.
+        """
+        given = [w for w in (self.gex or self.mod2, self.h5mu, self.tenx) if w]
+        if len(given) != 1 or bool(self.gex) != bool(self.mod2):
+            raise ValueError(
+                f"{self.name}: give the cells in one way: `gex` and `mod2` (two h5ad files), `h5mu`, "
+                f"or `tenx`; found {len(given)}"
+            )
+        for file in (self.gex, self.mod2, self.h5mu, self.tenx, self.labels):
+            if file and not Path(file).expanduser().exists():
+                raise FileNotFoundError(f"{self.name}: no file {file}; give its full path")
+        return Path(given[0]).expanduser()
+
+    def read(self) -> Paired:
+        """Read the files, name the modalities, find batch and cell type, split."""
+        first = self.fetch()
+        if self.gex:
+            gex, mod2 = self._h5ad_pair(first)
+        elif self.h5mu:
+            gex, mod2 = self._mudata(first)
+        else:
+            gex, mod2 = self._tenx(first)
+        obs = gex.obs
+        if self.labels:
+            table = pd.read_csv(Path(self.labels).expanduser(), index_col=0)
+            missing = gex.obs_names.difference(table.index.astype(str), sort=False)
+            if len(missing):
+                raise ValueError(
+                    f"{self.name}: {len(missing)} of {gex.n_obs} cells are not in {self.labels}, e.g. "
+                    f"{', '.join(missing[:3])}; its first column must hold the cell names"
+                )
+            table.index = table.index.astype(str)
+            obs = obs.drop(columns=table.columns, errors="ignore").join(table)
+        obs = named_columns(self.name, obs, self.batch, self.cell_type)
+        kind = feature_type(mod2)
+        return self.pair(gex, mod2, obs, self.normalization or {"GEX": "counts", kind: "counts"})
+
+    def _h5ad_pair(self, first: Path) -> tuple[AnnData, AnnData]:
+        import anndata as ad
+
+        gex, mod2 = ad.read_h5ad(first), ad.read_h5ad(Path(str(self.mod2)).expanduser())
+        kind = self.kind or self._stated_kind(mod2)
+        return with_feature_type(gex, "GEX", str(self.gex)), with_feature_type(mod2, kind, str(self.mod2))
+
+    def _stated_kind(self, modality: AnnData) -> str:
+        stated = set(map(str, modality.var.get("feature_types", pd.Series(dtype=str)).unique()))
+        kinds = {TENX_TYPES.get(t, t) for t in stated}
+        if len(kinds) != 1 or not kinds <= {"ADT", "ATAC"}:
+            raise ValueError(
+                f'{self.name}: var["feature_types"] of mod2 says {sorted(stated) or "nothing"}; expected '
+                "ADT or ATAC (or Antibody Capture, Peaks). Name it in the config: `kind: ADT`"
+            )
+        return kinds.pop()
+
+    def _mudata(self, first: Path) -> tuple[AnnData, AnnData]:
+        import mudata
+
+        both = mudata.read_h5mu(first)
+        present = {
+            kind: name for kind, names in H5MU_NAMES.items() for name in names[::-1] if name in both.mod
+        }
+        gex_name, mod2_name, kind = self._chosen(present, list(both.mod))
+        gex, mod2 = both.mod[gex_name].copy(), both.mod[mod2_name].copy()
+        wider = both.obs.reindex(gex.obs_names)
+        gex.obs = gex.obs.join(wider[[c for c in wider if c not in gex.obs]])
+        return with_feature_type(gex, "GEX", gex_name), with_feature_type(mod2, kind, mod2_name)
+
+    def _tenx(self, first: Path) -> tuple[AnnData, AnnData]:
+        import scanpy as sc
+
+        if first.is_dir():
+            both = sc.read_10x_mtx(first, gex_only=False)
+        else:
+            both = sc.read_10x_h5(first, gex_only=False)
+        both.var_names_make_unique()  # a few gene symbols stand for two genes
+        types = both.var["feature_types"].astype(str)
+        present = {TENX_TYPES[t]: t for t in types.unique() if t in TENX_TYPES}
+        gex_type, mod2_type, kind = self._chosen(present, sorted(types.unique()))
+        gex, mod2 = both[:, types == gex_type].copy(), both[:, types == mod2_type].copy()
+        return with_feature_type(gex, "GEX", str(first)), with_feature_type(mod2, kind, str(first))
+
+    def _chosen(self, present: Mapping[str, str], found: list[str]) -> tuple[str, str, str]:
+        others = [k for k in present if k != "GEX" and self.kind in (None, k)]
+        if "GEX" not in present or len(others) != 1:
+            raise ValueError(
+                f"{self.name}: expected gene expression and one of ADT or ATAC, found {found}; "
+                "where there are three, choose by `kind: ADT` or `kind: ATAC`"
+            )
+        return present["GEX"], present[others[0]], others[0]

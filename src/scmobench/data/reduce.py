@@ -1,0 +1,90 @@
+"""Dimension reduction of a modality: truncated SVD, and latent semantic indexing on top of TF-IDF."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.decomposition import TruncatedSVD
+
+from scmobench.data.preprocess import TFIDF, Matrix, as_csr, inverse_or_zero, row_sums, scale_rows
+
+
+class SVD:
+    """Truncated singular value decomposition X ≈ U Σ Vᵀ, uncentred, so that sparse stays sparse.
+
+    Randomised (Halko et al. 2011, SIAM Rev. 53:217; scikit-learn); the sign of each component is
+    fixed by its largest loading.
+
+    Parameters
+    ----------
+    n_components : at most; min(cells, features) - 1 where that is less.
+    seed : of the random projection.
+    """
+
+    def __init__(self, n_components: int, seed: int = 0) -> None:
+        if n_components < 1:
+            raise ValueError(f"expected at least 1 component, found n_components={n_components}")
+        self.n_components = n_components
+        self.seed = seed
+
+    def fit(self, X: Matrix) -> SVD:
+        """Learn the components from ``X``, cells x features."""
+        self.fit_transform(X)
+        return self
+
+    def transform(self, X: Matrix) -> np.ndarray:
+        """U Σ: cells x components, float32."""
+        return np.asarray(as_csr(X) @ self.components_.T, dtype=np.float32)
+
+    def fit_transform(self, X: Matrix) -> np.ndarray:
+        """`fit`, then `transform` of the same cells."""
+        X = as_csr(X)
+        if min(X.shape) < 2:
+            raise ValueError(f"expected at least 2 cells and 2 features for an SVD, found {X.shape}")
+        width = min(self.n_components, min(X.shape) - 1)
+        solver = TruncatedSVD(width, algorithm="randomized", random_state=self.seed).fit(X)
+        self.components_ = np.ascontiguousarray(solver.components_, dtype=np.float32)
+        return self.transform(X)
+
+    def inverse_transform(self, scores: np.ndarray) -> np.ndarray:
+        """Back from components to features: cells x features, float32, dense."""
+        return np.asarray(scores, dtype=np.float32) @ self.components_
+
+
+class LSI:
+    """Latent semantic indexing of counts: TF-IDF → rows to sum 1 → log(1 + 10⁴ x) → truncated SVD.
+
+    The first component, which follows the depth of a cell, is dropped. As in scMoGNN (Wen et al.
+    2022, KDD, modality matching) and GLUE (Cao & Gao 2022). Rows are not z-scored: see `zscore_rows`.
+
+    Parameters
+    ----------
+    n_components : components kept (one more is computed where the first is dropped).
+    drop_first : drop the first component.
+    seed : of the SVD.
+    """
+
+    def __init__(self, n_components: int, drop_first: bool = True, seed: int = 0) -> None:
+        self.drop_first = drop_first
+        self.tfidf = TFIDF()
+        self.svd = SVD(n_components + int(drop_first), seed)
+
+    def fit(self, X: Matrix) -> LSI:
+        """Learn weights and components from raw counts, cells x features."""
+        self.fit_transform(X)
+        return self
+
+    def transform(self, X: Matrix) -> np.ndarray:
+        """Cells x components, float32."""
+        return self.svd.transform(self._logs(X))[:, int(self.drop_first) :]
+
+    def fit_transform(self, X: Matrix) -> np.ndarray:
+        """`fit`, then `transform` of the same cells."""
+        self.tfidf.fit(X)
+        return self.svd.fit_transform(self._logs(X))[:, int(self.drop_first) :]
+
+    def _logs(self, X: Matrix) -> sp.csr_matrix:
+        weighted = self.tfidf.transform(X)
+        scaled = scale_rows(weighted, 1e4 * inverse_or_zero(row_sums(weighted)))
+        np.log1p(scaled.data, out=scaled.data)
+        return scaled

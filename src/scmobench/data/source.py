@@ -1,0 +1,161 @@
+"""Where paired cells come from: files on this computer, a wheel, the competition, a simulator."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from anndata import AnnData
+
+from scmobench.data.check import LABELS, check
+from scmobench.data.split import assign_split
+from scmobench.types import MODALITIES, Paired
+
+TENX_TYPES = {"Gene Expression": "GEX", "Antibody Capture": "ADT", "Peaks": "ATAC"}
+
+
+def cache_dir() -> Path:
+    """Where downloads are kept: ``$SCMOBENCH_CACHE``, else ``scmobench`` in the user's cache folder."""
+    if "SCMOBENCH_CACHE" in os.environ:
+        return Path(os.environ["SCMOBENCH_CACHE"]).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("scmobench"))
+
+
+@dataclass(kw_only=True)
+class Source(ABC):
+    """A paired dataset that can be fetched, read, cut into training and test cells, and checked.
+
+    Attributes
+    ----------
+    name : dataset identifier, part of every record.
+    source : where the cells come from, in words; empty takes what the files say.
+    licence : what is known about the terms of use.
+    organism : ``human`` or ``mouse`` (cell-cycle genes), or empty where unknown.
+    test_batches : batches that are held out; None lets `assign_split` choose.
+    test_fraction, split_seed : for `assign_split`, where no batch is named.
+    empty_features, empty_cells : what to do with features without counts (``keep``, ``drop``,
+        ``error``) and cells without counts (``drop``, ``error``); see `check`.
+    """
+
+    name: str
+    source: str = ""
+    licence: str = ""
+    organism: str = ""
+    test_batches: Sequence[str] | None = None
+    test_fraction: float = 0.25
+    split_seed: int = 0
+    empty_features: str = "error"
+    empty_cells: str = "error"
+
+    def fetch(self) -> Path | None:
+        """Bring the files to this computer and say where they are; None where there are none."""
+        return None
+
+    @abstractmethod
+    def read(self) -> Paired:
+        """The cells as the files hold them, split, not yet checked."""
+
+    def load(self) -> Paired:
+        """The cells, checked at the door.
+
+        Raises
+        ------
+        FileNotFoundError : the files are not where they were expected.
+        ValueError : the cells are not fit for a benchmark; the message says what to change.
+        """
+        return check(self.read(), empty_features=self.empty_features, empty_cells=self.empty_cells)
+
+    def describe(self, paired: Paired | None = None) -> dict[str, Any]:
+        """What a reader wants to know of the dataset; loads it unless ``paired`` is given."""
+        paired = paired or self.load()
+        obs = paired.obs
+        labels = {c: int(obs[c].nunique()) for c in ("cell_type", "phase") if c in obs}
+        labels |= {c: int(obs[c].notna().sum()) for c in LABELS if c in obs and c not in labels}
+        return {
+            "name": paired.name,
+            "cells": len(obs),
+            "train": int(obs["is_train"].sum()),
+            "test": int((~obs["is_train"]).sum()),
+            "scored": int(obs["is_scored"].sum()),
+            "features": dict(zip(paired.pair, (paired.mod1.n_vars, paired.mod2.n_vars), strict=True)),
+            "batches": obs["batch"].value_counts(sort=False).to_dict(),
+            "test_batches": sorted(obs.loc[~obs["is_train"], "batch"].unique()),
+            "labels": labels,
+            "normalization": dict(paired.normalization),
+            "organism": paired.organism or "not stated",
+            "source": paired.source or "not stated",
+            "licence": self.licence or "not stated",
+            "hash": paired.hash,
+        }
+
+    def pair(
+        self,
+        mod1: AnnData,
+        mod2: AnnData,
+        obs: pd.DataFrame,
+        normalization: Mapping[str, str],
+        source: str = "",
+    ) -> Paired:
+        """Put two modalities and the table of cells together, split where ``obs`` is not yet.
+
+        ``obs`` holds ``batch`` and any of `LABELS`; other columns are left behind. ``is_train`` is
+        kept unless test batches are named; ``is_scored`` is True for every cell unless given.
+
+        Raises
+        ------
+        ValueError : no column ``batch``, or see `assign_split`.
+        """
+        if "batch" not in obs:
+            raise ValueError(
+                f"{self.name}: expected a cell annotation column `batch`, found {list(map(str, obs))}; "
+                "name the right one in the dataset's config (`batch: <column>`)"
+            )
+        kept = [c for c in ("batch", "is_train", "is_scored", *LABELS) if c in obs]
+        table = obs[kept].copy()
+        table["batch"] = pd.Categorical(table["batch"].astype(str))
+        if self.test_batches is not None or "is_train" not in table:
+            table["is_train"] = assign_split(table, self.test_batches, self.test_fraction, self.split_seed)
+        if "is_scored" not in table:
+            table["is_scored"] = True
+        return Paired(
+            name=self.name,
+            mod1=mod1,
+            mod2=mod2,
+            obs=table,
+            normalization=dict(normalization),
+            source=self.source or source,
+            organism=self.organism,
+        )
+
+
+def with_feature_type(modality: AnnData, expected: str, where: str) -> AnnData:
+    """Name the feature type in the field's short form, and refuse a file of another one.
+
+    Parameters
+    ----------
+    modality : cells x features; ``var["feature_types"]`` may be missing or in 10x Genomics' words.
+    expected : one of `MODALITIES`.
+    where : what to call the file in a message.
+
+    Raises
+    ------
+    ValueError : the file says that it holds something else.
+    """
+    if expected not in MODALITIES:
+        raise ValueError(f"expected a modality of {MODALITIES}, found {expected!r}")
+    if "feature_types" in modality.var:
+        found = {TENX_TYPES.get(str(t), str(t)) for t in modality.var["feature_types"].unique()}
+        if found != {expected}:
+            raise ValueError(
+                f"{where}: expected {expected} features, found feature_types {sorted(found)}; "
+                "is this the right file? A file with two feature types belongs in `tenx` of an `own` dataset"
+            )
+    modality.var["feature_types"] = expected
+    return modality

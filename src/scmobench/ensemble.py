@@ -1,0 +1,168 @@
+"""Ensembles: predictions of finished runs put together, then scored on the same road as any other."""
+
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import Any
+
+import anndata
+import numpy as np
+import scipy.sparse as sp
+from anndata import AnnData
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf
+
+from scmobench import records
+from scmobench.config import build, digest
+from scmobench.data.reduce import SVD
+from scmobench.models.assignment import assign_softmax
+from scmobench.models.base import Answer
+from scmobench.run import SIMILARITY, method_name, run, scored
+from scmobench.types import EmbeddingData, MatchingData, PredictionData, Problem, TaskData
+
+
+def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict[str, Any]:
+    """Run the members that are not finished, combine their predictions, score the result.
+
+    Member i of an ensemble with seed s and m members has seed ``s * m + i``, so that ensembles of
+    different seeds share no member. A member is `cfg` under the overrides that the ensemble names.
+
+    Parameters
+    ----------
+    cfg : with ``ensemble.members`` (a list of lists of overrides) and ``ensemble.weights``
+        (``equal``, or ``validation``: by the members' scores on validation cells).
+    overrides : those of the command line.
+    method : the name that the tables show.
+
+    Raises
+    ------
+    ValueError : unknown weights, or members that say no validation score.
+    """
+    members = member_configs(cfg, overrides)
+    runs = [run(member, name) for member, name in members]
+    task = build(cfg.task, modules=cfg.modules)
+    problem = task.split(build(cfg.dataset, modules=cfg.modules).load(), cfg.direction)
+    identity = ensemble_identity(cfg, runs, method)
+    where = records.folder(cfg.runs, identity)
+    if not cfg.force and (done := records.finished(where, identity)):
+        return done | {"skipped": True}
+    stored = [anndata.read_h5ad(records.folder(cfg.runs, r) / records.PREDICTION) for r in runs]
+    weights = member_weights(cfg.ensemble.weights, runs)
+    with records.Meter() as meter:
+        answer = combine(problem.data, stored, weights)
+    spent = {
+        "seconds": round(meter.seconds + sum(r["seconds"] for r in runs), 3),
+        "peak_memory_gb": max(meter.peak_memory_gb, *(r["peak_memory_gb"] for r in runs)),
+    }
+    return scored(cfg, task, problem, answer, identity | pooled(runs, weights, problem) | spent)
+
+
+def member_configs(cfg: DictConfig, overrides: Sequence[str]) -> list[tuple[DictConfig, str]]:
+    """Configuration and method name of each member."""
+    inherited = [o for o in overrides if o.split("=")[0].lstrip("+~") not in ("ensemble", "seed", "sweep")]
+    inherited = [o for o in inherited if not o.startswith(("hydra", "ensemble."))]
+    named = OmegaConf.to_container(cfg.ensemble.members)
+    result = []
+    for i, own in enumerate(named):
+        given = [*inherited, *own, f"seed={cfg.seed * len(named) + i}"]
+        member = compose("config", overrides=given)
+        result.append((member, method_name(member, given)))
+    return result
+
+
+def ensemble_identity(cfg: DictConfig, runs: list[dict[str, Any]], method: str) -> dict[str, Any]:
+    """What makes two ensembles the same: their members, their weights, seed."""
+    members = [[r["method"], r["config_hash"]] for r in runs]
+    config = {"task": runs[0]["config"]["task"], "members": members, "weights": cfg.ensemble.weights}
+    shared = ("task", "dataset", "subtask", "direction", "normalization", "data_hash")
+    return {key: runs[0][key] for key in shared} | {
+        "method": method,
+        "kind": "ensemble",
+        "seed": cfg.seed,
+        "config": config,
+        "config_hash": digest(config),
+    }
+
+
+def member_weights(rule: str, runs: list[dict[str, Any]]) -> np.ndarray:
+    """Weights of the members, summing to 1.
+
+    ``validation``: proportional to 1 / RMSE² (precision weighting) for prediction, to the validation
+    accuracy for matching and to 1 for embeddings, whose members have losses that do not compare.
+
+    Raises
+    ------
+    ValueError : an unknown rule, or a member without a validation score.
+    """
+    if rule == "equal":
+        return np.full(len(runs), 1 / len(runs))
+    if rule != "validation":
+        raise ValueError(f"expected ensemble weights equal or validation, found {rule!r}")
+    missing = [r["method"] for r in runs if r["validation"] is None]
+    if missing:
+        raise ValueError(
+            f"no validation score from {', '.join(sorted(set(missing)))}: weight the members equally"
+        )
+    score = np.array([r["validation"] for r in runs])
+    power = {"predict_modality": -2, "match_modality": 1, "joint_embedding": 0}[runs[0]["task"]]
+    weights = score**power
+    return weights / weights.sum()
+
+
+def pooled(runs: list[dict[str, Any]], weights: np.ndarray, problem: Problem) -> dict[str, Any]:
+    """What the record says of the members."""
+    known = [r["validation"] for r in runs if r["validation"] is not None]
+    return {
+        "transductive": any(r["transductive"] for r in runs),
+        "label_supervised": any(r["label_supervised"] for r in runs),
+        "protocol": runs[0]["protocol"],
+        "device": runs[0]["device"],
+        "validation": float(np.mean(known)) if len(known) == len(runs) else None,
+        "parameters": sum(r["parameters"] or 0 for r in runs) or None,
+        "report": {
+            "members": [f"{r['method']} seed {r['seed']}" for r in runs],
+            "weights": [round(float(w), 4) for w in weights],
+        },
+        "n_train": runs[0]["n_train"],
+        "n_test": problem.solution.n_obs,
+    }
+
+
+@singledispatch
+def combine(data: TaskData, members: list[AnnData], weights: np.ndarray) -> Answer:
+    """The members' predictions as one, in the way of the task."""
+    raise TypeError(f"expected the data of a task, found {type(data).__name__}")
+
+
+@combine.register
+def mean_prediction(data: PredictionData, members: list[AnnData], weights: np.ndarray) -> np.ndarray:
+    """Weighted mean of the members' predictions."""
+    return sum(w * _dense(m.X) for w, m in zip(weights, members, strict=True))
+
+
+@combine.register
+def mean_similarity(data: MatchingData, members: list[AnnData], weights: np.ndarray) -> sp.csr_matrix:
+    """Weighted mean of the members' similarities, then one assignment within batches.
+
+    The mean of products is the product of the joined factors. Members that keep no factors are put
+    together by the weighted mean of their matchings, without a new assignment.
+    """
+    if not all(SIMILARITY in m.obsm for m in members):
+        return sp.csr_matrix(sum(w * m.X for w, m in zip(weights, members, strict=True)))
+    left = np.hstack([w * m.obsm[SIMILARITY] for w, m in zip(weights, members, strict=True)])
+    right = np.hstack([m.varm[SIMILARITY] for m in members])
+    batches = [cells.obs["batch"].to_numpy() for cells in (data.test_mod1, data.test_mod2)]
+    return assign_softmax((left.astype(np.float32), right.astype(np.float32)), *batches)
+
+
+@combine.register
+def joined_embedding(data: EmbeddingData, members: list[AnnData], weights: np.ndarray) -> np.ndarray:
+    """Members side by side, each centred and scaled to unit total variance, then SVD to the widest's size."""
+    blocks = []
+    for weight, member in zip(weights, members, strict=True):
+        centred = _dense(member.X) - _dense(member.X).mean(axis=0)
+        blocks.append(np.sqrt(weight) * centred / (np.linalg.norm(centred) or 1.0))
+    return SVD(max(m.n_vars for m in members), seed=0).fit_transform(np.hstack(blocks))
+
+
+def _dense(matrix: Any) -> np.ndarray:
+    return matrix.toarray() if sp.issparse(matrix) else np.asarray(matrix)

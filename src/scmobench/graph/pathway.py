@@ -1,0 +1,181 @@
+"""Feature-feature edges: from gene sets, from a table of the user, or learned from training cells.
+
+Each function returns P, features x features in CSR: row i holds the in-neighbours of feature i.
+Entries of weight 0 may be stored: such an edge carries nothing but is counted as a neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from scmobench.data.preprocess import as_csr
+
+WEIGHTS = ("cosine", "pearson", "one")
+CHUNK = 8192  # cells worked on at a time
+
+
+def gene_set_edges(
+    X: sp.csr_matrix,
+    names: Sequence[str],
+    sets: Mapping[str, Iterable[str]],
+    *,
+    weight: str = "cosine",
+    threshold: float | None = None,
+) -> sp.csr_matrix:
+    """An edge for every ordered pair of distinct genes that share a set; one a pair.
+
+    Source: scMoGNN (Wen et al. 2022), section 4.1. Gene symbols are compared without regard to
+    case, so that human sets serve mouse data by the symbols of their orthologues.
+
+    Parameters
+    ----------
+    X : training cells x features, normalised: weights are similarities of its columns.
+    names : names of the features.
+    sets : genes of each set.
+    weight : ``cosine`` or ``pearson`` similarity of the two genes, or ``one``. A gene without
+        variance has Pearson similarity 0 to all.
+    threshold : drop edges with |weight| <= threshold; None keeps all.
+    """
+    _check_weight(weight)
+    place = {str(name).upper(): i for i, name in enumerate(names)}
+    columns = sp.csc_matrix(as_csr(X))
+    rows, cols, values = [], [], []
+    for genes in sets.values():
+        members = np.array(sorted({place[g.upper()] for g in genes if g.upper() in place}), dtype=np.int64)
+        if len(members) < 2:
+            continue
+        block = _similarity(columns[:, members].tocsr(), weight)
+        first, second = np.nonzero(~np.eye(len(members), dtype=bool))
+        rows.append(members[first])
+        cols.append(members[second])
+        values.append(block[first, second])
+    return _matrix(rows, cols, values, len(names), threshold)
+
+
+def table_edges(path: str | Path, names: Sequence[str], *, threshold: float | None = None) -> sp.csr_matrix:
+    """Edges of a tab-separated table with columns feature_a, feature_b, weight; both directions.
+
+    Pairs with a feature that the data lack are left out.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : no such file; other columns; a weight that is not a number.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a table of feature-feature edges at {path}, found none")
+    table = pd.read_csv(path, sep="\t")
+    missing = {"feature_a", "feature_b", "weight"} - set(table.columns)
+    if missing:
+        raise ValueError(
+            f"expected columns feature_a, feature_b, weight in {path}, found {list(table.columns)}"
+        )
+    place = pd.Series(np.arange(len(names)), index=pd.Index(names, dtype=str))
+    first = place.reindex(table["feature_a"].astype(str)).to_numpy()
+    second = place.reindex(table["feature_b"].astype(str)).to_numpy()
+    weights = pd.to_numeric(table["weight"], errors="coerce").to_numpy(dtype=float)
+    if np.isnan(weights).any():
+        raise ValueError(f"expected a number as weight in every row of {path}, found others")
+    known = ~(np.isnan(first) | np.isnan(second)) & (first != second)
+    a, b, w = first[known].astype(int), second[known].astype(int), weights[known]
+    return _matrix([a, b], [b, a], [w, w], len(names), threshold)
+
+
+def coexpression_edges(
+    X: sp.csr_matrix,
+    *,
+    neighbours: int = 10,
+    weight: str = "cosine",
+    threshold: float | None = None,
+    max_cells: int = 2000,
+    seed: int = 0,
+) -> sp.csr_matrix:
+    """Edges between each feature and its most similar ones over training cells, both directions.
+
+    The default where no prior knowledge is given; not part of the paper.
+
+    Parameters
+    ----------
+    neighbours : per feature, before the two directions are joined.
+    weight : as in `gene_set_edges`; ``one`` picks by cosine.
+    max_cells : similarities are computed on at most so many cells, drawn with ``seed``.
+    """
+    _check_weight(weight)
+    X = as_csr(X)
+    if X.shape[0] > max_cells:
+        X = X[np.sort(np.random.default_rng(seed).choice(X.shape[0], max_cells, replace=False))]
+    size = X.shape[1]
+    neighbours = min(neighbours, size - 1)
+    if neighbours < 1:
+        return sp.csr_matrix((size, size), dtype=np.float32)
+    dense = _unit_columns(X.toarray(), centred=weight == "pearson")
+    rows, cols, values = [], [], []
+    for start in range(0, size, 2048):
+        block = dense[:, start : start + 2048].T @ dense
+        index = np.arange(start, start + len(block))
+        block[np.arange(len(block)), index] = -np.inf
+        best = np.argpartition(-block, neighbours - 1, axis=1)[:, :neighbours]
+        found = np.take_along_axis(block, best, 1).ravel()
+        a, b = np.repeat(index, neighbours), best.ravel()
+        a, b, found = a[found > 0], b[found > 0], found[found > 0]
+        found = np.ones_like(found) if weight == "one" else found
+        rows += [a, b]
+        cols += [b, a]
+        values += [found, found]
+    return _matrix(rows, cols, values, size, threshold)
+
+
+def _check_weight(weight: str) -> None:
+    if weight not in WEIGHTS:
+        raise ValueError(f"expected a weight of {WEIGHTS}, found {weight!r}")
+
+
+def _unit_columns(dense: np.ndarray, *, centred: bool) -> np.ndarray:
+    """Columns of length 1 (0 where they are constant zero, or with ``centred`` constant)."""
+    original = np.abs(dense).max(axis=0, initial=0)
+    if centred:
+        dense = dense - dense.mean(axis=0, dtype=np.float64).astype(dense.dtype)
+    norms = np.sqrt((dense.astype(np.float64) ** 2).sum(axis=0))
+    flat = norms <= 1e-6 * original * np.sqrt(len(dense))
+    return np.where(flat, 0, dense / np.where(flat, 1, norms)).astype(np.float32)
+
+
+def _similarity(X: sp.csr_matrix, weight: str) -> np.ndarray:
+    """Similarities of the columns of a cells x few matrix, in chunks of cells; centred implicitly."""
+    size = X.shape[1]
+    if weight == "one":
+        return np.ones((size, size))
+    products, sums = np.zeros((size, size)), np.zeros(size)
+    for start in range(0, X.shape[0], CHUNK):
+        part = X[start : start + CHUNK].toarray().astype(np.float64)
+        products += part.T @ part
+        sums += part.sum(axis=0)
+    raw = products.diagonal().copy()
+    if weight == "pearson":
+        products -= np.outer(sums, sums) / X.shape[0]
+    squares = products.diagonal()
+    flat = squares <= 1e-12 * raw
+    norms = np.sqrt(np.where(flat, 1, squares))
+    return np.where(flat[:, None] | flat[None, :], 0, products / np.outer(norms, norms))
+
+
+def _matrix(
+    rows: list[np.ndarray],
+    cols: list[np.ndarray],
+    values: list[np.ndarray],
+    size: int,
+    threshold: float | None,
+) -> sp.csr_matrix:
+    """CSR of the edges; a pair that comes several times is one edge, of its first weight."""
+    if not rows:
+        return sp.csr_matrix((size, size), dtype=np.float32)
+    row, col = np.concatenate(rows), np.concatenate(cols)
+    value = np.concatenate(values).astype(np.float32)
+    keep = np.ones(len(value), bool) if threshold is None else np.abs(value) > np.float32(threshold)
+    key, first = np.unique(row[keep] * size + col[keep], return_index=True)
+    return sp.csr_matrix((value[keep][first], (key // size, key % size)), shape=(size, size))

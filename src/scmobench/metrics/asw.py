@@ -1,0 +1,48 @@
+"""Average silhouette widths: are cell types apart, and are batches mixed within them?"""
+
+from __future__ import annotations
+
+from scmobench.metrics.neighbors import EMBEDDING, ScoredEmbedding, finite, quiet
+from scmobench.types import NotApplicable
+
+
+def asw_label(embedding: ScoredEmbedding) -> float:
+    """Silhouette of cell types on the embedding, (s + 1) / 2: 1 is compact and apart.
+
+    scib's ``silhouette`` (Luecken et al. 2022, Nature Methods, Methods, "Average silhouette width").
+
+    Raises
+    ------
+    NotApplicable : fewer than two cell types, or as many types as cells.
+    """
+    cells = embedding.cells("cell_type")
+    types = cells.obs["cell_type"].nunique()
+    if not 2 <= types < cells.n_obs:
+        raise NotApplicable(f"a silhouette needs 2 to n - 1 cell types; {cells.n_obs} cells have {types}")
+    with quiet():
+        import scib
+
+        value = scib.metrics.silhouette(cells, label_key="cell_type", embed=EMBEDDING)
+    return finite(value, "the silhouette of cell types is not defined")
+
+
+def asw_batch(embedding: ScoredEmbedding) -> float:
+    """Mixing of batches within cell types: 1 is mixed, and so is an embedding without any spread.
+
+    Mean over cell types of mean(1 - |silhouette of batch within the type|), types in one batch left
+    out: scib's ``silhouette_batch`` (Luecken et al. 2022, Methods, "Average silhouette width").
+
+    Raises
+    ------
+    NotApplicable : no cell type is found in more than one batch.
+    """
+    cells = embedding.cells("batch", "cell_type")
+    if cells.obs["batch"].nunique() < 2:
+        raise NotApplicable("one batch: there is nothing to mix")
+    with quiet():
+        import scib
+
+        value = scib.metrics.silhouette_batch(
+            cells, batch_key="batch", label_key="cell_type", embed=EMBEDDING, verbose=False
+        )
+    return finite(value, "no cell type has several cells in more than one batch")

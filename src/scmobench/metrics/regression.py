@@ -1,0 +1,157 @@
+"""Modality prediction: errors and correlations between a true and a predicted cells x features matrix.
+
+Every function takes the truth T and the prediction P (n cells x m features, dense or sparse) and
+returns one number. Matrices are read in blocks of rows, so that a large sparse one is never dense as a
+whole. Source: competition's `predict_modality` metrics (Luecken et al. 2021, NeurIPS datasets track).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.stats import rankdata
+
+Matrix = np.ndarray | sp.spmatrix | sp.sparray
+BLOCK = 1 << 22
+"""Values of one matrix that are dense at once (32 MB in float64)."""
+
+
+def rmse(truth: Matrix, prediction: Matrix) -> float:
+    """Root mean squared error, sqrt(sum (T - P)^2 / (n m)); the competition's ranking metric."""
+    return float(np.sqrt(squared_error_per_cell(truth, prediction).mean()))
+
+
+def mae(truth: Matrix, prediction: Matrix) -> float:
+    """Mean absolute error, sum |T - P| / (n m)."""
+    return float(absolute_error_per_cell(truth, prediction).mean())
+
+
+def mean_pearson_per_cell(truth: Matrix, prediction: Matrix) -> float:
+    """Mean over cells of the Pearson correlation across features; 0 where either side is constant."""
+    return float(pearson_per_cell(truth, prediction).mean())
+
+
+def mean_pearson_per_gene(truth: Matrix, prediction: Matrix) -> float:
+    """Mean over features of the Pearson correlation across cells; 0 where either side is constant."""
+    return float(pearson_per_cell(*_transposed(truth, prediction)).mean())
+
+
+def mean_spearman_per_cell(truth: Matrix, prediction: Matrix) -> float:
+    """Mean over cells of the Spearman correlation across features; 0 where either side is constant."""
+    return float(spearman_per_cell(truth, prediction).mean())
+
+
+def mean_spearman_per_gene(truth: Matrix, prediction: Matrix) -> float:
+    """Mean over features of the Spearman correlation across cells; 0 where either side is constant."""
+    return float(spearman_per_cell(*_transposed(truth, prediction)).mean())
+
+
+def overall_pearson(truth: Matrix, prediction: Matrix) -> float:
+    """Pearson correlation of the two flattened matrices; 0 where either side is constant."""
+    _check(truth, prediction)
+    return _pearson_flat(truth, prediction)
+
+
+def overall_spearman(truth: Matrix, prediction: Matrix) -> float:
+    """Spearman correlation of the two flattened matrices (ties share their mean rank); 0 where constant."""
+    _check(truth, prediction)
+    return _pearson_flat(_centred_ranks(truth), _centred_ranks(prediction))
+
+
+def squared_error_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
+    """Mean squared error of each cell across features, length n."""
+    return _per_row(lambda t, p: np.square(t - p).mean(axis=1), truth, prediction)
+
+
+def absolute_error_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
+    """Mean absolute error of each cell across features, length n."""
+    return _per_row(lambda t, p: np.abs(t - p).mean(axis=1), truth, prediction)
+
+
+def pearson_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
+    """Pearson correlation of each cell across features, length n; 0 where either side is constant."""
+    return _per_row(_pearson_rows, truth, prediction)
+
+
+def spearman_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
+    """Spearman correlation of each cell across features, length n; 0 where either side is constant."""
+    return _per_row(lambda t, p: _pearson_rows(rankdata(t, axis=1), rankdata(p, axis=1)), truth, prediction)
+
+
+def _check(truth: Matrix, prediction: Matrix) -> None:
+    if truth.shape != prediction.shape or len(truth.shape) != 2 or 0 in truth.shape:
+        raise ValueError(
+            f"expected truth and prediction of one non-empty shape (cells x features), found "
+            f"{truth.shape} and {prediction.shape}; check the order of axes and the test cells"
+        )
+
+
+def _transposed(truth: Matrix, prediction: Matrix) -> tuple[Matrix, Matrix]:
+    _check(truth, prediction)
+    return truth.T, prediction.T
+
+
+def _blocks(truth: Matrix, prediction: Matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Dense float64 blocks of whole rows of both matrices."""
+    _check(truth, prediction)
+    truth, prediction = (x.tocsr() if sp.issparse(x) else x for x in (truth, prediction))
+    rows = max(1, BLOCK // truth.shape[1])
+    for start in range(0, truth.shape[0], rows):
+        both = (x[start : start + rows] for x in (truth, prediction))
+        t, p = (x.toarray() if sp.issparse(x) else np.asarray(x) for x in both)
+        yield t.astype(np.float64, order="C"), p.astype(np.float64, order="C")
+
+
+def _per_row(
+    score: Callable[[np.ndarray, np.ndarray], np.ndarray], truth: Matrix, prediction: Matrix
+) -> np.ndarray:
+    return np.concatenate([score(t, p) for t, p in _blocks(truth, prediction)])
+
+
+def _pearson_rows(t: np.ndarray, p: np.ndarray) -> np.ndarray:
+    # Rounding leaves a constant row with a variance of about 1e-34, so constancy is tested on the values.
+    varies = (np.ptp(t, axis=1) > 0) & (np.ptp(p, axis=1) > 0)
+    t = t - t.mean(axis=1, keepdims=True)
+    p = p - p.mean(axis=1, keepdims=True)
+    scale = np.sqrt(np.einsum("ij,ij->i", t, t) * np.einsum("ij,ij->i", p, p))
+    together = np.einsum("ij,ij->i", t, p)
+    # A scale of 0 is left by variances that underflow.
+    return np.where(varies & (scale > 0), together / np.where(scale > 0, scale, 1.0), 0.0)
+
+
+def _pearson_flat(truth: Matrix, prediction: Matrix) -> float:
+    size = truth.shape[0] * truth.shape[1]
+    if any(_low_high(x)[0] == _low_high(x)[1] for x in (truth, prediction)):
+        return 0.0
+    mean_t, mean_p = (float(x.sum(dtype=np.float64)) / size for x in (truth, prediction))
+    tt = pp = tp = 0.0
+    for t, p in _blocks(truth, prediction):
+        t -= mean_t
+        p -= mean_p
+        tt, pp, tp = tt + np.vdot(t, t), pp + np.vdot(p, p), tp + np.vdot(t, p)
+    return float(tp / np.sqrt(tt * pp)) if tt > 0 and pp > 0 else 0.0
+
+
+def _low_high(x: Matrix) -> tuple[float, float]:
+    return float(x.min()), float(x.max())
+
+
+def _centred_ranks(matrix: Matrix) -> Matrix:
+    """Ranks of all values of a matrix less the rank of zero, in the matrix's own form.
+
+    A shift leaves a correlation as it is, and keeps the ranks of a sparse matrix sparse: only stored
+    values are sorted, the rest being one block of ties.
+    """
+    size = matrix.shape[0] * matrix.shape[1]
+    if not sp.issparse(matrix):
+        values = np.asarray(matrix)
+        return (rankdata(values, axis=None) - (size + 1) / 2).reshape(values.shape)
+    ranked = sp.csr_matrix(matrix, copy=True)
+    ranked.sum_duplicates()
+    ranked.eliminate_zeros()
+    below, absent = int((ranked.data < 0).sum()), size - ranked.nnz
+    ranks = rankdata(ranked.data) + np.where(ranked.data > 0, absent, 0)
+    ranked.data = ranks - (below + (absent + 1) / 2)
+    return ranked

@@ -1,0 +1,58 @@
+"""Matching by linear regression between two SVDs, cosine similarity and optimal assignment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.linear_model import LinearRegression
+from sklearn.preprocessing import normalize
+
+from scmobench.data.reduce import SVD
+from scmobench.models.assignment import assign
+from scmobench.models.base import Model
+from scmobench.types import MatchingData
+
+
+class LinearHungarian(Model):
+    """Predict a cell's mod2 SVD scores from its mod1 scores; match each to the most similar cells' ones.
+
+    Ordinary least squares with intercept between the two SVDs of the training pairs; cosine
+    similarity of predicted and measured scores; the one-to-one matching within batches that maximises
+    it. The linear baseline of the competition's matching task (Luecken et al. 2021), with
+    the optimal assignment (Kuhn 1955) in place of its nearest neighbours.
+
+    Parameters
+    ----------
+    n_components : of either SVD, at most.
+    center : subtract the training cells' mean mod2 scores before the cosine, which is otherwise ruled
+        by the component that all cells share.
+    top_k : pairs kept for each row and column, see `scmobench.models.assignment.assign`.
+    """
+
+    def __init__(self, n_components: int = 50, center: bool = True, top_k: int = 50) -> None:
+        self.n_components = n_components
+        self.center = center
+        self.top_k = top_k
+
+    def fit(self, data: MatchingData, seed: int) -> LinearHungarian:
+        self.svd1, self.svd2 = SVD(self.n_components, seed), SVD(self.n_components, seed)
+        source = self.svd1.fit_transform(data.train_mod1.X)
+        target = self.svd2.fit_transform(data.train_mod2_paired.X)
+        self.regression = LinearRegression().fit(source, target)
+        self.mean = target.mean(axis=0) if self.center else np.zeros(target.shape[1], dtype=np.float32)
+        return self
+
+    def similarity(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray]:
+        """Predicted and measured mod2 scores at unit length: their product is the cosine."""
+        predicted = self.regression.predict(self.svd1.transform(data.test_mod1.X)) - self.mean
+        measured = self.svd2.transform(data.test_mod2.X) - self.mean
+        return normalize(predicted), normalize(measured)
+
+    def predict(self, data: MatchingData) -> sp.csr_matrix:
+        batch1, batch2 = data.test_mod1.obs["batch"], data.test_mod2.obs["batch"]
+        return assign(self.similarity(data), batch1, batch2, top_k=self.top_k)
+
+    def report(self) -> dict[str, Any]:
+        return {"parameters": self.regression.coef_.size + self.regression.intercept_.size}

@@ -1,0 +1,1 @@
+"""scMoGNN: one head a task."""

@@ -1,0 +1,52 @@
+"""The choice of feature-feature edges for a prediction graph, and what to say of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import scipy.sparse as sp
+from anndata import AnnData
+
+from scmobench.data.genesets import gene_set_file, read_gmt
+from scmobench.graph.pathway import coexpression_edges, gene_set_edges, table_edges
+from scmobench.types import feature_type
+
+
+@dataclass(frozen=True)
+class FeatureEdges:
+    """Where feature-feature edges come from.
+
+    Attributes
+    ----------
+    source : None, ``learned``, ``hallmark``, or the path of a GMT file or of a .tsv table.
+    weight, threshold, neighbours : see `graph.pathway`.
+    """
+
+    source: str | None = None
+    weight: str = "cosine"
+    threshold: float | None = None
+    neighbours: int = 10
+
+    def build(self, cells: AnnData, seed: int) -> tuple[sp.csr_matrix | None, list[str]]:
+        """Edges among the features of the training cells (None: none), and notes for the record."""
+        if self.source is None:
+            return None, []
+        if Path(self.source).suffix == ".tsv":
+            edges = table_edges(self.source, cells.var_names, threshold=self.threshold)
+            return edges, [f"feature-feature edges of {Path(self.source).name}: {edges.nnz}"]
+        modality = feature_type(cells)
+        if modality != "GEX":
+            return None, [f"no pathway edges: they join genes, and the input is {modality}"]
+        shared = {"weight": self.weight, "threshold": self.threshold}
+        if self.source == "learned":
+            edges = coexpression_edges(cells.X, neighbours=self.neighbours, seed=seed, **shared)
+            said = (
+                f"feature graph learned from the training cells: {self.neighbours} nearest by {self.weight}"
+            )
+            return edges, [f"{said}, {edges.nnz} edges"]
+        path = gene_set_file(self.source)
+        edges = gene_set_edges(cells.X, cells.var_names, read_gmt(path), **shared)
+        if edges.nnz == 0:
+            return None, [f"no pathway edges: no two genes of a set in {path.name} are among the features"]
+        return edges, [f"pathway edges of {path.name} ({self.weight}): {edges.nnz}"]

@@ -1,0 +1,213 @@
+"""scMoGNN for modality matching: propagated states, two encoders, assignment within batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from anndata import AnnData
+from scipy.special import softmax
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
+
+from scmobench.models.assignment import assign_softmax, shared_batches
+from scmobench.models.base import Model
+from scmobench.models.scmognn.match_module import MatchModule
+from scmobench.models.scmognn.reduction import Reduction, layer_states
+from scmobench.models.scmognn.validation import validation_cells
+from scmobench.models.training import TrainerSettings, seeded, train
+from scmobench.types import MatchingData, feature_type
+
+CHUNK = 8192
+
+
+class ScMoGNNMatching(Model):
+    """Cells of two modalities in one joint space, matched within their batch.
+
+    Each modality is reduced (`Reduction`) and propagated without parameters on its own cell-feature
+    graph (`graph.propagation`); encoders trained on the paired training cells (`MatchModule`) place
+    both in a joint space; the test cells of a batch are assigned one to one by similarity.
+
+    Source: Wen et al., "Graph Neural Networks for Multimodal Single-Cell Data Integration", KDD
+    2022. Defaults are its settings for GEX-ADT. Deviations: validation cells are at most
+    ``validation_share`` of the training cells; the best epoch's layer weights are restored
+    with the other parameters; the test cells' pairing plays no part in training.
+
+    Parameters
+    ----------
+    components : modality -> LSI components; modalities not named stay as normalised.
+    zscore : see `Reduction`.
+    layers : L of the propagation; layers 2 … L are kept.
+    propagation : False: the encoders read the reduced matrices themselves.
+    transductive : LSI and propagation also see the test cells' inputs. False: fit on the training
+        cells alone, and propagate training and test cells together at prediction.
+    joint_dim, log_scale : dimensions of the joint space and τ.
+    gex_hidden, gex_dropout, other_hidden, other_dropout : encoders of GEX and the other modality.
+    decoder_hidden, decoder_dropout, auxiliary : decoders and whether they are trained.
+    learning_rate, weight_decay, batch_size, max_epochs, patience : of the training.
+    validation : ``random`` training cells, or ``batch_separated``: whole training batches.
+    validation_share, validation_cells : how many are held out; the smaller of both.
+    hard : one-to-one assignment (`assign_softmax` with ``quantile``); False: `soft_matching` with
+        ``partners``.
+    trainer : device, precision, logging.
+    """
+
+    def __init__(
+        self,
+        *,
+        components: Mapping[str, int] | None = None,
+        zscore: bool = False,
+        layers: int = 4,
+        propagation: bool = True,
+        transductive: bool = True,
+        joint_dim: int = 64,
+        log_scale: float = 2.739896,
+        gex_hidden: Sequence[int] = (512, 512),
+        gex_dropout: float | Sequence[float] = 0.25,
+        other_hidden: Sequence[int] = (512, 512),
+        other_dropout: float | Sequence[float] = 0.2,
+        decoder_hidden: Sequence[int] = (512,),
+        decoder_dropout: float = 0.2,
+        auxiliary: bool = True,
+        learning_rate: float = 6e-4,
+        weight_decay: float = 1e-2,
+        batch_size: int = 4096,
+        max_epochs: int = 2000,
+        patience: int = 20,
+        validation: str = "random",
+        validation_share: float = 0.15,
+        validation_cells: int = 4096,
+        hard: bool = True,
+        quantile: float = 0.995,
+        partners: int = 50,
+        trainer: TrainerSettings | None = None,
+    ) -> None:
+        self.components = {"GEX": 256, "ATAC": 512} if components is None else components
+        self.zscore, self.layers, self.propagation = zscore, layers, propagation
+        self.transductive = transductive
+        self.network = {
+            "hidden": (gex_hidden, other_hidden),
+            "dropout": (gex_dropout, other_dropout),
+            "joint_dim": joint_dim,
+            "log_scale": log_scale,
+            "decoder_hidden": decoder_hidden,
+            "decoder_dropout": decoder_dropout,
+            "auxiliary": auxiliary,
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
+        }
+        self.batch_size, self.max_epochs, self.patience = batch_size, max_epochs, patience
+        self.validation, self.validation_share = validation, validation_share
+        self.validation_cells = validation_cells
+        self.hard, self.quantile, self.partners, self.trainer = hard, quantile, partners, trainer
+
+    def fit(self, data: MatchingData, seed: int) -> ScMoGNNMatching:
+        order = _gex_first(data)
+        blocks = (_cells(data.train_mod1, data.test_mod1), _cells(data.train_mod2_paired, data.test_mod2))
+        self.reductions, states = [], []
+        for modality in order:
+            reduction = Reduction(self.components, zscore=self.zscore, seed=seed).fit(*blocks[modality])
+            reduced = reduction.transform(*blocks[modality])
+            propagated = layer_states(reduced, self.layers, self.propagation)
+            states.append(torch.from_numpy(propagated[:, : data.train_mod1.n_obs].copy()))
+            self.reductions.append(reduction)
+        fitted, held_out = self._validation_split(data.train_mod1.obs, seed)
+        size = min(self.batch_size, len(fitted))
+        with seeded(seed):
+            self.module = MatchModule(states, **self.network)
+            batches = BatchSampler(RandomSampler(fitted), size, drop_last=True)
+            self.fitted = train(
+                self.module,
+                DataLoader(fitted, sampler=batches, batch_size=None),
+                DataLoader([held_out], batch_size=None),
+                settings=self.trainer,
+                max_epochs=self.max_epochs,
+                patience=self.patience,
+                mode="max",
+            )
+        return self
+
+    def _validation_split(self, obs: pd.DataFrame, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Training cells to fit on and to validate with; at least two each."""
+        n = len(obs)
+        if n < 4:
+            raise ValueError(f"matching needs at least 4 training cells, found {n}")
+        share = max(min(self.validation_share, self.validation_cells / n), 2 / n)
+        held_out = validation_cells(obs, self.validation, share, seed)
+        return torch.from_numpy(np.setdiff1d(np.arange(n), held_out)), torch.from_numpy(held_out)
+
+    def embed(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray, float]:
+        """Joint space of the test cells: the similarity of two cells is their dot product times the scale.
+
+        Returns
+        -------
+        test cells of mod1 x dimensions, test cells of mod2 x dimensions (unit rows), and e^τ.
+        """
+        pairs = ((data.train_mod1, data.test_mod1), (data.train_mod2, data.test_mod2))
+        joint: list[np.ndarray] = [np.empty(0)] * 2
+        states = []
+        order = _gex_first(data)
+        for place, modality in enumerate(order):
+            reduced = self.reductions[place].transform(*pairs[modality])
+            propagated = layer_states(reduced, self.layers, self.propagation)
+            states.append(torch.from_numpy(propagated[:, data.train_mod1.n_obs :].copy()))
+        self.module.cpu().eval().set_states(*states)
+        with torch.inference_mode():
+            for place, modality in enumerate(order):
+                rows = range(0, states[place].shape[1], CHUNK)
+                parts = [self.module(slice(a, a + CHUNK), place) for a in rows]
+                joint[modality] = torch.cat(parts).numpy()
+        return joint[0], joint[1], self.module.scale
+
+    def predict(self, data: MatchingData) -> sp.csr_matrix:
+        """One-to-one matching within batches, or the weights of each cell's best partners."""
+        first, second, scale = self.embed(data)
+        batches = data.test_mod1.obs["batch"].to_numpy(), data.test_mod2.obs["batch"].to_numpy()
+        if self.hard:
+            return assign_softmax((first * scale, second), *batches, quantile=self.quantile)
+        return soft_matching(first * scale, second, *batches, partners=self.partners)
+
+    def report(self) -> dict[str, Any]:
+        weights = {
+            kind: [round(float(w), 4) for w in mixer.weights().detach()]
+            for kind, mixer in zip(("GEX", "other"), self.module.mixers, strict=True)
+        }
+        return {
+            "validation": self.fitted.best,
+            "parameters": sum(p.numel() for p in self.module.parameters()),
+            "epochs": self.fitted.epochs,
+            "best_epoch": self.fitted.best_epoch,
+            "layer_weights": weights,
+            "notes": "; ".join(note for r in self.reductions for note in r.notes),
+        }
+
+
+def soft_matching(
+    first: np.ndarray, second: np.ndarray, batch1: np.ndarray, batch2: np.ndarray, *, partners: int
+) -> sp.csr_matrix:
+    """Softmax over rows plus softmax over columns of ``first @ second.T`` within batches.
+
+    Of each row the ``partners`` largest weights are kept. Rows x columns, CSR float32.
+    """
+    blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for rows, columns in shared_batches(batch1, batch2):
+        logits = first[rows] @ second[columns].T
+        weights = softmax(logits, axis=1) + softmax(logits, axis=0)
+        kept = min(partners, len(columns))
+        best = np.argpartition(weights, len(columns) - kept, axis=1)[:, len(columns) - kept :]
+        values = np.take_along_axis(weights, best, axis=1)
+        blocks.append((np.repeat(rows, kept), columns[best].ravel(), values.ravel()))
+    row, column, value = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    return sp.csr_matrix((value.astype(np.float32), (row, column)), shape=(len(first), len(second)))
+
+
+def _gex_first(data: MatchingData) -> tuple[int, int]:
+    """Places of GEX and the other modality: the network is the same in both directions."""
+    return (1, 0) if feature_type(data.train_mod2) == "GEX" else (0, 1)
+
+
+def _cells(train_cells: AnnData, test_cells: AnnData | None) -> tuple[AnnData, ...]:
+    return (train_cells,) if test_cells is None else (train_cells, test_cells)

@@ -1,0 +1,45 @@
+"""Which training cells validate a model while it trains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+KINDS = ("random", "batch_separated")
+
+
+def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int) -> np.ndarray:
+    """Indices of the held-out training cells, ascending.
+
+    Parameters
+    ----------
+    obs : training cells, with a column ``batch``.
+    kind : ``random`` draws a share of the cells; ``batch_separated`` draws whole batches, in random
+        order, until they hold that share, and always leaves one to train on. Test cells come from
+        other batches, so that the second is the more honest.
+    share : of the training cells.
+
+    Raises
+    ------
+    ValueError : unknown kind; a share outside (0, 1); too few cells or batches.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"expected a validation of {KINDS}, found {kind!r}")
+    if not 0 < share < 1 or len(obs) < 2:
+        raise ValueError(f"expected a share in (0, 1) of at least 2 cells, found {share} of {len(obs)}")
+    rng = np.random.default_rng(seed)
+    if kind == "random":
+        size = min(max(1, round(share * len(obs))), len(obs) - 1)
+        return np.sort(rng.permutation(len(obs))[:size])
+    batch = obs["batch"].astype(str).to_numpy()
+    names = np.unique(batch)
+    if len(names) < 2:
+        raise ValueError(
+            f"expected at least 2 training batches to hold one out, found {list(names)}: use `random`"
+        )
+    held: list[str] = []
+    for name in rng.permutation(names)[:-1]:
+        held.append(name)
+        if np.isin(batch, held).sum() >= share * len(batch):
+            break
+    return np.flatnonzero(np.isin(batch, held))

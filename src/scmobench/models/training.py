@@ -1,0 +1,251 @@
+"""Training as every head does it: Lightning's loop, the best epoch kept, nothing printed or left behind.
+
+A head is a `LightningModule` that logs its validation score under one name; `train` runs it and
+puts the parameters of the best evaluation back before it returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger, Logger
+
+RESUME_FILE = "resume.ckpt"
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """What is the same for every head, and says nothing about the method.
+
+    Attributes
+    ----------
+    accelerator : ``auto`` (CUDA where there is one, else CPU), ``cpu`` or ``cuda``.
+    precision : Lightning's flag, e.g. ``32-true`` or ``bf16-mixed``.
+    progress : show a progress bar on stderr.
+    logger : folder -> Lightning logger or None; called only where there is a folder.
+    folder : where logs and the resume file go. None: nothing is written.
+    max_epochs : a ceiling on the head's own number of epochs.
+    max_seconds : stop training after this time; the best epoch so far is kept.
+    check_val_every_n_epoch : epochs between evaluations. None leaves the choice to the head.
+    resume_every_seconds : time between two writes of the resume file.
+    """
+
+    accelerator: str = "auto"
+    precision: str = "32-true"
+    progress: bool = False
+    logger: Callable[[Path], Logger | None] | None = None
+    folder: str | Path | None = None
+    max_epochs: int | None = None
+    max_seconds: float | None = None
+    check_val_every_n_epoch: int | None = None
+    resume_every_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How training went: best validation score, its epoch, epochs run, score of every evaluation."""
+
+    best: float | None
+    best_epoch: int | None
+    epochs: int
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def csv_logger(folder: Path) -> Logger:
+    """``metrics.csv`` in the run's folder."""
+    return CSVLogger(folder, name="", version="")
+
+
+def wandb_logger(
+    folder: Path, *, project: str = "scmobench", offline: bool = True, **settings: Any
+) -> Logger:
+    """Weights & Biases in the run's folder, offline unless told otherwise (needs the extra ``wandb``)."""
+    from lightning.pytorch.loggers import WandbLogger
+
+    return WandbLogger(project=project, save_dir=folder, offline=offline, **settings)
+
+
+def no_logger(folder: Path) -> None:
+    """Log nothing."""
+    return None
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw torch's random numbers (parameters, dropout, loaders) from ``seed`` inside, and only inside."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+class BestEpoch(Callback):
+    """Keeps a deep copy of all parameters of the best evaluation and stops when none betters it.
+
+    The published code kept the layer weights by reference, so that its best parameters were paired
+    with the last layer weights; here every tensor of the state is copied.
+    """
+
+    def __init__(self, monitor: str, mode: str, patience: int | None, min_epochs: int):
+        self.monitor, self.sign = monitor, 1.0 if mode == "min" else -1.0
+        self.patience, self.min_epochs = patience, min_epochs
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.best_state: dict[str, torch.Tensor] | None = None
+        self.stale = 0
+        self.history: list[dict[str, float]] = []
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.monitor not in trainer.callback_metrics:
+            raise ValueError(
+                f"expected the head to log {self.monitor!r} in validation_step, "
+                f"found {sorted(trainer.callback_metrics)}"
+            )
+        value = float(trainer.callback_metrics[self.monitor])
+        self.history.append({"epoch": trainer.current_epoch, self.monitor: value})
+        if self.best is None or self.sign * value < self.sign * self.best:  # False for NaN
+            if value == value:
+                self.best, self.best_epoch, self.stale = value, trainer.current_epoch, 0
+                self.best_state = copy.deepcopy(module.state_dict())
+        else:
+            self.stale += 1
+            long_enough = trainer.current_epoch + 1 >= self.min_epochs
+            if self.patience is not None and self.stale >= self.patience and long_enough:
+                trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("best", "best_epoch", "best_state", "stale", "history")
+        return {name: getattr(self, name) for name in names} | {"rng": torch.get_rng_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in ("best", "best_epoch", "best_state", "stale", "history"):
+            setattr(self, name, state[name])
+        self._rng = state["rng"]
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if hasattr(self, "_rng"):  # resumed: go on with the random numbers where the killed run was
+            torch.set_rng_state(self._rng)
+
+
+class Clock(Callback):
+    """Stops at a time limit and writes the resume file now and then, whole or not at all."""
+
+    def __init__(self, folder: Path | None, every_seconds: float, max_seconds: float | None):
+        self.folder, self.every, self.limit = folder, every_seconds, max_seconds
+        self.started = self.saved = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        now = time.monotonic()
+        if self.limit is not None and now - self.started > self.limit:
+            trainer.should_stop = True
+        if self.folder is not None and now - self.saved >= self.every:
+            part = self.folder / (RESUME_FILE + ".part")
+            trainer.save_checkpoint(part)
+            os.replace(part, self.folder / RESUME_FILE)
+            self.saved = time.monotonic()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's remarks on devices, workers and tips; levels and filters are put back."""
+    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    loggers += [logging.getLogger(n) for n in ("lightning.pytorch.utilities.rank_zero",)]
+    before = [log.level for log in loggers]
+    try:
+        for log in loggers:
+            log.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, level in zip(loggers, before, strict=True):
+            log.setLevel(level)
+
+
+def _accelerator(name: str) -> str:
+    """``auto`` avoids accelerators other than CUDA: they lack sparse products."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def train(
+    module: LightningModule,
+    train_loader: Any,
+    val_loader: Any | None,
+    *,
+    settings: TrainerSettings | None = None,
+    max_epochs: int,
+    min_epochs: int = 0,
+    patience: int | None = None,
+    monitor: str = "validation",
+    mode: str = "min",
+    check_val_every_n_epoch: int = 1,
+    folder: str | Path | None = None,
+) -> FitReport:
+    """Train ``module`` in place; leave it in evaluation mode with the parameters of its best evaluation.
+
+    Parameters
+    ----------
+    train_loader, val_loader : iterables of batches; without ``val_loader`` the last epoch stays.
+    max_epochs, min_epochs : bounds on the number of epochs.
+    patience : stop after this many evaluations without a better one, not before ``min_epochs``;
+        None never stops early.
+    monitor, mode : name under which the module logs its validation score; ``min`` or ``max``.
+    folder : overrides ``settings.folder``. A run killed in this folder goes on where it was.
+
+    Raises
+    ------
+    ValueError : unknown ``mode``; the score is not logged; the score was never a number.
+    """
+    if mode not in ("min", "max"):
+        raise ValueError(f"expected mode 'min' or 'max', found {mode!r}")
+    settings = settings or TrainerSettings()
+    place = folder if folder is not None else settings.folder
+    place = Path(place) if place is not None else None
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
+    best = BestEpoch(monitor, mode, patience, min_epochs)
+    clock = Clock(place, settings.resume_every_seconds, settings.max_seconds)
+    resume = place / RESUME_FILE if place is not None and (place / RESUME_FILE).is_file() else None
+    with _quiet():
+        trainer = Trainer(
+            accelerator=_accelerator(settings.accelerator),
+            devices=1,
+            precision=settings.precision,
+            max_epochs=max_epochs if settings.max_epochs is None else min(max_epochs, settings.max_epochs),
+            check_val_every_n_epoch=settings.check_val_every_n_epoch or check_val_every_n_epoch,
+            callbacks=[best, clock],
+            logger=(settings.logger(place) if settings.logger and place else None) or False,
+            default_root_dir=place,
+            enable_progress_bar=settings.progress,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+        trainer.fit(module, train_loader, val_loader, ckpt_path=resume)
+    epochs = trainer.current_epoch
+    module.trainer = None
+    module.eval()
+    if val_loader is not None:
+        if best.best_state is None:
+            raise ValueError(
+                f"expected {monitor!r} to be a number at least once in {epochs} epochs: "
+                "found none; lower the learning rate or train for longer"
+            )
+        module.load_state_dict(best.best_state)
+    if place is not None:
+        (place / RESUME_FILE).unlink(missing_ok=True)
+    return FitReport(best.best, best.best_epoch, epochs, best.history)

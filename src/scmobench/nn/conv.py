@@ -1,0 +1,195 @@
+"""The cell-feature graph convolution of scMoGNN: one relation, and one layer of three relations."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import MessagePassing
+
+from scmobench.nn.mixer import Mixer
+from scmobench.nn.sparse import Operator
+
+AGGREGATIONS = ("mean", "gcn")
+NORMS = ("group", "layer", "batch", "none")
+ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "prelu": nn.PReLU}
+
+
+def normalisation(kind: str, size: int) -> nn.Module:
+    """Normalisation of node states: in 4 groups of channels, over the layer, over the nodes, or none."""
+    if kind == "group":
+        return nn.GroupNorm(4, size)
+    if kind == "layer":
+        return nn.LayerNorm(size)
+    if kind == "batch":
+        return nn.BatchNorm1d(size)
+    if kind == "none":
+        return nn.Identity()
+    raise ValueError(f"expected a normalisation of {NORMS}, found {kind!r}")
+
+
+def activation(kind: str) -> nn.Module:
+    """Activation by name."""
+    if kind not in ACTIVATIONS:
+        raise ValueError(f"expected an activation of {tuple(ACTIVATIONS)}, found {kind!r}")
+    return ACTIVATIONS[kind]()
+
+
+class RelationConv(MessagePassing):
+    r"""Messages along one relation of the cell-feature graph.
+
+    .. math:: m_i = W^{self} h_i + \sum_{j \in N(i)} \frac{e_{ji}}{c_{ji}} h_j W + b
+
+    with c the number of in-neighbours of i (``mean``), or sqrt(deg i * deg j) with degrees counted
+    in edges (``gcn``). Edge dropout multiplies e by 0 with probability p and by 1/(1-p) otherwise;
+    c keeps counting all neighbours. Source: Wen et al. 2022, section 4.2.
+
+    Parameters
+    ----------
+    source_size, target_size : length of h_j and of h_i.
+    size : length of a message.
+    fused : multiply by the sparse operator; False gathers and scatters every edge, the reference
+        that the fused path is tested against.
+
+    Shapes
+    ------
+    source (in-neighbours' side x source_size), target (target nodes x target_size)
+    -> target nodes x size. The operator is target x source, or source x target with ``transpose``.
+    """
+
+    def __init__(
+        self,
+        source_size: int,
+        target_size: int,
+        size: int,
+        *,
+        aggregation: str = "mean",
+        edge_dropout: float = 0.0,
+        fused: bool = True,
+    ):
+        super().__init__(aggr="sum")
+        if aggregation not in AGGREGATIONS:
+            raise ValueError(f"expected an aggregation of {AGGREGATIONS}, found {aggregation!r}")
+        if not 0 <= edge_dropout < 1:
+            raise ValueError(f"expected an edge dropout in [0, 1), found {edge_dropout}")
+        self.aggregation, self.edge_dropout, self.fused = aggregation, edge_dropout, fused
+        self.neighbours = nn.Linear(source_size, size, bias=False)
+        self.itself = nn.Linear(target_size, size)
+
+    def forward(
+        self,
+        source: Tensor,
+        target: Tensor,
+        operator: Operator,
+        transpose: bool = False,
+        kept: Tensor | None = None,
+    ) -> Tensor:
+        """``kept`` fixes the edges that edge dropout keeps; by default they are drawn in training."""
+        if kept is None and self.training and self.edge_dropout > 0:
+            kept = operator.draw(self.edge_dropout)
+        inner, outer = self._scales(operator, transpose)
+        if kept is not None:
+            outer = outer / (1 - self.edge_dropout)
+        # A (H W) = (A H) W: the product is cheapest at the narrower width
+        narrow_first = self.neighbours.out_features <= self.neighbours.in_features
+        x = self.neighbours(source) if narrow_first else source
+        x = x if inner is None else x * inner
+        if self.fused:
+            summed = self.message_and_aggregate(operator, x, transpose, kept)
+        else:
+            rows, columns, weight = operator.edges()
+            weight = weight if kept is None else weight * kept
+            index = torch.stack((rows, columns) if transpose else (columns, rows))
+            summed = self.propagate(index, x=x, weight=weight, size=(len(source), len(target)))
+        summed = summed * outer
+        return self.itself(target) + (summed if narrow_first else self.neighbours(summed))
+
+    def _scales(self, operator: Operator, transpose: bool) -> tuple[Tensor | None, Tensor]:
+        """Factors of sources (None: 1) and targets that make sums into means."""
+        targets, sources = operator.row_counts, operator.column_counts
+        if transpose:
+            targets, sources = sources, targets
+        targets, sources = targets.clamp(min=1)[:, None], sources.clamp(min=1)[:, None]
+        if self.aggregation == "mean":
+            return None, 1 / targets
+        return sources.rsqrt(), targets.rsqrt()
+
+    def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
+        return weight[:, None] * x_j
+
+    def message_and_aggregate(
+        self, operator: Operator, x: Tensor, transpose: bool = False, kept: Tensor | None = None
+    ) -> Tensor:
+        """The sums over neighbours of all targets, as one sparse product."""
+        return operator(x, transpose, kept)
+
+
+class CellFeatureConv(nn.Module):
+    """One layer on the cell-feature graph: messages, their normalisation, mixing, activation, dropout.
+
+    Cells hear features; features hear cells and, with ``pathway``, other features. Each message is
+    normalised by itself before a feature mixes its two.
+
+    Parameters
+    ----------
+    input_size, size : length of the states that enter and of those that leave.
+    pathway : there are feature-feature edges.
+    features : compute new feature states; False in a last layer of which only cells are read.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        size: int,
+        *,
+        pathway: bool = False,
+        features: bool = True,
+        mixer: str = "alpha",
+        alpha: float | None = 0.5,
+        norm: str = "group",
+        activation: str = "gelu",
+        dropout: float = 0.0,
+        aggregation: str = "mean",
+        edge_dropout: float = 0.0,
+        fused: bool = True,
+    ):
+        super().__init__()
+        shared = dict(aggregation=aggregation, edge_dropout=edge_dropout, fused=fused)
+        relations = ["cell"] + ["feature"] * features + ["pathway"] * (features and pathway)
+        self.messages = nn.ModuleDict(
+            {r: RelationConv(input_size, input_size, size, **shared) for r in relations}
+        )
+        self.norms = nn.ModuleDict({r: normalisation(norm, size) for r in relations})
+        nodes = ["cell"] + ["feature"] * features
+        self.activations = nn.ModuleDict({n: _activation(activation) for n in nodes})
+        self.mixer = Mixer(mixer, size, alpha) if "pathway" in relations else None
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        cells: Tensor,
+        features: Tensor,
+        state: Tensor,
+        matrix: Operator,
+        pathway: Operator | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """New states of cells and of features (None where they are not computed).
+
+        ``matrix`` is cells x features; ``state`` is what the mixer reads of the features
+        (features x size).
+        """
+        heard = self.norms["cell"](self.messages["cell"](features, cells, matrix))
+        new_cells = self.dropout(self.activations["cell"](heard))
+        if "feature" not in self.messages:
+            return new_cells, None
+        mixed = self.norms["feature"](self.messages["feature"](cells, features, matrix, transpose=True))
+        if self.mixer is not None:
+            if pathway is None:
+                raise ValueError(
+                    "expected feature-feature edges for a layer made with pathway=True: found none"
+                )
+            related = self.norms["pathway"](self.messages["pathway"](features, features, pathway))
+            mixed = self.mixer(state, mixed, related)
+        return new_cells, self.dropout(self.activations["feature"](mixed))
+
+
+_activation = activation  # the layer's argument of the same name hides it

@@ -1,0 +1,61 @@
+"""Fully connected network: a stack of linear maps with activation, normalisation and dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "elu": nn.ELU, "none": nn.Identity}
+
+
+class MLP(nn.Module):
+    """Hidden blocks Linear → activation → [batch normalisation] → dropout, then one Linear.
+
+    Parameters
+    ----------
+    n_in, n_out : input and output features.
+    hidden : width of each hidden block; empty for a single linear map.
+    dropout : one probability for all hidden blocks, or one a block.
+    activation : ``gelu`` | ``relu`` | ``elu`` | ``none``, of the hidden blocks.
+    batch_norm : normalise over the batch after each activation.
+    output_activation : after the last linear map.
+
+    Raises
+    ------
+    ValueError : an unknown activation, or dropout and hidden of different lengths.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        hidden: Sequence[int] = (),
+        *,
+        dropout: float | Sequence[float] = 0.0,
+        activation: str = "gelu",
+        batch_norm: bool = False,
+        output_activation: str = "none",
+    ) -> None:
+        super().__init__()
+        rates = [float(dropout)] * len(hidden) if isinstance(dropout, int | float) else list(dropout)
+        if len(rates) != len(hidden):
+            raise ValueError(f"expected one dropout for each of {len(hidden)} hidden blocks, found {rates}")
+        for name in (activation, output_activation):
+            if name not in ACTIVATIONS:
+                raise ValueError(f"unknown activation {name!r}: use one of {sorted(ACTIVATIONS)}")
+        layers: list[nn.Module] = []
+        width = n_in
+        for size, rate in zip(hidden, rates, strict=True):
+            layers += [nn.Linear(width, size), ACTIVATIONS[activation]()]
+            layers += [nn.BatchNorm1d(size)] if batch_norm else []
+            layers += [nn.Dropout(rate)] if rate > 0 else []
+            width = size
+        layers.append(nn.Linear(width, n_out))
+        if output_activation != "none":
+            layers.append(ACTIVATIONS[output_activation]())
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rows x ``n_in`` → rows x ``n_out``."""
+        return self.layers(x)

@@ -1,0 +1,181 @@
+"""scMoGNN's network for modality prediction: layer-0 embeddings, convolutions, readout."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scmobench.nn.conv import CellFeatureConv, activation, normalisation
+from scmobench.nn.sparse import Operator
+
+RESIDUALS = ("add", "cat", "none")
+READOUTS = ("weighted_sum", "cat", "last")
+BATCH_DROPOUT = 0.2  # on the encoded batch features, as published
+
+
+class GraphTensors(nn.Module):
+    """The graph as the network takes it.
+
+    Parameters
+    ----------
+    matrix : operator, cells x features.
+    pathway : operator, features x features, or None.
+    batch_features : cells x numbers, or None.
+    cell_inputs : cells x components of a first description of each cell (SVD), or None.
+    feature_index : which of the network's features the columns are; None for all, in order.
+    """
+
+    def __init__(
+        self,
+        matrix: Operator,
+        pathway: Operator | None = None,
+        batch_features: Tensor | None = None,
+        cell_inputs: Tensor | None = None,
+        feature_index: Tensor | None = None,
+    ):
+        super().__init__()
+        self.matrix, self.pathway = matrix, pathway
+        self.register_buffer("batch_features", batch_features, persistent=False)
+        self.register_buffer("cell_inputs", cell_inputs, persistent=False)
+        self.register_buffer("feature_index", feature_index, persistent=False)
+
+
+class EmbeddingBlocks(nn.Sequential):
+    """Further blocks after the first embedding: Linear, activation, normalisation, dropout."""
+
+    def __init__(self, blocks: int, size: int, *, norm: str, kind: str, dropout: float):
+        parts: list[nn.Module] = []
+        for _ in range(blocks):
+            parts += [nn.Linear(size, size), activation(kind), normalisation(norm, size), nn.Dropout(dropout)]
+        super().__init__(*parts)
+
+
+class ScMoGNN(nn.Module):
+    r"""Targets of cells from the cell-feature graph (Wen et al. 2022, section 4).
+
+    H^0: features leaky_relu(embedding); cells leaky_relu(one shared vector) + leaky_relu(
+    dropout(Linear(batch features))). Then L layers, with the residuals
+
+    ``add``   H^{l+1} = earlier + layer(H^l)     (the paper)
+    ``cat``   H^{l+1} = layer([H^l, earlier])    (the published runs; the first layer takes H^0 alone)
+    ``none``  H^{l+1} = layer(H^l)
+
+    where earlier is H^0 with ``initial_residual``, else the state one layer back (H^l for ``add``,
+    H^{l-1} for ``cat``). The published code's ``add`` adds before the layer; here as in the paper.
+
+    Readout: ``weighted_sum`` sum_l softmax(w)_l H^l, ``cat`` [H^1 … H^L], ``last`` H^L; then one or
+    two linear layers. Only cells are read, so the last layer leaves features alone.
+
+    Parameters
+    ----------
+    features, targets : number of input and output features.
+    embedding_blocks : 1 is the embedding alone; each more adds a block on either side.
+    batch_features, cell_inputs : how many numbers a cell brings of each kind (0: none).
+    readout_layers : 1 or 2.
+    pathway, mixer, alpha, norm, activation, aggregation, edge_dropout, fused : see `CellFeatureConv`.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        targets: int,
+        *,
+        hidden: int = 48,
+        layers: int = 4,
+        embedding_blocks: int = 1,
+        readout: str = "weighted_sum",
+        readout_layers: int = 1,
+        residual: str = "cat",
+        initial_residual: bool = True,
+        batch_features: int = 0,
+        cell_inputs: int = 0,
+        pathway: bool = False,
+        mixer: str = "alpha",
+        alpha: float | None = 0.5,
+        norm: str = "group",
+        activation: str = "gelu",
+        dropout: float = 0.2,
+        aggregation: str = "mean",
+        edge_dropout: float = 0.0,
+        fused: bool = True,
+    ):
+        super().__init__()
+        _check(residual=(residual, RESIDUALS), readout=(readout, READOUTS))
+        if layers < 1 or embedding_blocks < 1 or readout_layers not in (1, 2):
+            raise ValueError(
+                "expected layers and embedding_blocks of at least 1 and readout_layers of 1 or 2, "
+                f"found {layers}, {embedding_blocks}, {readout_layers}"
+            )
+        self.residual, self.initial_residual, self.readout = residual, initial_residual, readout
+        self.feature_embedding = nn.Parameter(torch.randn(features, hidden))
+        self.cell_embedding = None if cell_inputs else nn.Parameter(torch.randn(hidden))
+        self.cell_encoder = nn.Linear(cell_inputs, hidden) if cell_inputs else None
+        self.batch_encoder = nn.Linear(batch_features, hidden) if batch_features else None
+        more = dict(norm=norm, kind=activation, dropout=dropout)
+        self.feature_blocks = EmbeddingBlocks(embedding_blocks - 1, hidden, **more)
+        self.cell_blocks = EmbeddingBlocks(embedding_blocks - 1, hidden, **more)
+        shared = dict(pathway=pathway, mixer=mixer, alpha=alpha, norm=norm, activation=activation)
+        shared |= dict(dropout=dropout, aggregation=aggregation, edge_dropout=edge_dropout, fused=fused)
+        self.convs = nn.ModuleList()
+        for layer in range(layers):
+            width = hidden * 2 if residual == "cat" and layer > 0 else hidden
+            self.convs.append(CellFeatureConv(width, hidden, features=layer < layers - 1, **shared))
+        self.layer_logits = nn.Parameter(torch.zeros(layers)) if readout == "weighted_sum" else None
+        width = hidden * layers if readout == "cat" else hidden
+        self.head = nn.Sequential()
+        if readout_layers == 2:
+            self.head.extend([nn.Linear(width, width), _activation(activation), nn.Dropout(dropout)])
+        self.head.append(nn.Linear(width, targets))
+
+    def embed(self, graph: GraphTensors) -> tuple[Tensor, Tensor]:
+        """H^0 of cells (cells x hidden) and of features (features x hidden)."""
+        embedding = self.feature_embedding
+        if graph.feature_index is not None:
+            embedding = embedding[graph.feature_index]
+        if self.cell_encoder is not None:
+            cells = functional.leaky_relu(self.cell_encoder(graph.cell_inputs))
+        else:
+            cells = functional.leaky_relu(self.cell_embedding).expand(graph.matrix.shape[0], -1)
+        if self.batch_encoder is not None:
+            encoded = functional.dropout(
+                self.batch_encoder(graph.batch_features), BATCH_DROPOUT, self.training
+            )
+            cells = cells + functional.leaky_relu(encoded)
+        return self.cell_blocks(cells), self.feature_blocks(functional.leaky_relu(embedding))
+
+    def states(self, graph: GraphTensors) -> list[Tensor]:
+        """States of the cells after each layer, each cells x hidden."""
+        history = [self.embed(graph)]
+        for layer, conv in enumerate(self.convs):
+            state = history[-1]
+            inputs = state
+            if self.residual == "cat" and layer > 0:
+                earlier = history[0 if self.initial_residual else -2]
+                inputs = tuple(torch.cat(pair, 1) for pair in zip(state, earlier, strict=True))
+            cells, features = conv(*inputs, state[1], graph.matrix, graph.pathway)
+            if self.residual == "add":
+                earlier = history[0 if self.initial_residual else -1]
+                cells = earlier[0] + cells
+                features = earlier[1] + features if features is not None else None
+            history.append((cells, features))
+        return [cells for cells, _ in history[1:]]
+
+    def forward(self, graph: GraphTensors) -> Tensor:
+        """Targets of all cells of the graph, cells x targets."""
+        states = self.states(graph)
+        if self.readout == "weighted_sum":
+            weights = self.layer_logits.softmax(0)
+            read = sum(w * h for w, h in zip(weights, states, strict=True))
+        else:
+            read = torch.cat(states, 1) if self.readout == "cat" else states[-1]
+        return self.head(read)
+
+
+_activation = activation  # the argument of the same name hides it
+
+
+def _check(**choices: tuple[str, tuple[str, ...]]) -> None:
+    for name, (found, known) in choices.items():
+        if found not in known:
+            raise ValueError(f"expected {name} to be one of {known}, found {found!r}")

@@ -1,0 +1,157 @@
+"""Products with a constant sparse matrix, fast in both directions.
+
+PyTorch transposes a CSR matrix anew at every backward. Here the transpose is kept, so that forward
+and backward are each one CSR x dense product with 32-bit indices.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+DENSE_ABOVE = 0.3  # filled share from which a dense product is at least as fast as CSR (measured, CPU)
+
+
+class Operator(nn.Module, ABC):
+    """A constant matrix A (rows x columns) that multiplies from the left, as A or as its transpose.
+
+    Its tensors move with the module and stay out of its state: they are data, not parameters.
+
+    Attributes
+    ----------
+    row_counts, column_counts : number of non-zeros in each row and column of A.
+    """
+
+    shape: tuple[int, int]
+    row_counts: Tensor
+    column_counts: Tensor
+
+    @abstractmethod
+    def multiply(self, x: Tensor, transpose: bool = False, kept: Tensor | None = None) -> Tensor:
+        """A x, or A^T x, with only the ``kept`` entries of A; no gradient."""
+
+    @abstractmethod
+    def draw(self, p: float) -> Tensor:
+        """A fresh mask over the entries of A that keeps each with probability 1 - p."""
+
+    @abstractmethod
+    def edges(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows, columns and values of the entries, in the order of the masks (reference path)."""
+
+    def forward(self, x: Tensor, transpose: bool = False, kept: Tensor | None = None) -> Tensor:
+        """A x, or A^T x, differentiable in x."""
+        with torch.autocast(device_type=x.device.type, enabled=False):
+            precise = x if x.dtype == torch.float64 else x.float()
+            return _Product.apply(precise, self, transpose, kept).to(x.dtype)
+
+
+class _Product(torch.autograd.Function):
+    """y = A x  =>  dL/dx = A^T dL/dy, with the same entries kept in both directions."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, operator: Operator, transpose: bool, kept: Tensor | None) -> Tensor:
+        ctx.operator, ctx.transpose, ctx.kept = operator, transpose, kept
+        return operator.multiply(x, transpose, kept)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:
+        return ctx.operator.multiply(gradient.contiguous(), not ctx.transpose, ctx.kept), None, None, None
+
+
+class SparseOperator(Operator):
+    """A in compressed rows, with its transpose beside it.
+
+    Parameters
+    ----------
+    indptr, indices, values : A in CSR, 32-bit indices.
+    t_indptr, t_indices, t_order : structure of A^T in CSR; ``t_order`` says which entry of A each
+        entry of A^T is, so that masks drawn for A serve both.
+    """
+
+    def __init__(
+        self,
+        indptr: Tensor,
+        indices: Tensor,
+        values: Tensor,
+        t_indptr: Tensor,
+        t_indices: Tensor,
+        t_order: Tensor,
+        shape: tuple[int, int],
+    ):
+        super().__init__()
+        self.shape = tuple(shape)
+        tensors = dict(indptr=indptr, indices=indices, values=values)
+        tensors |= dict(t_indptr=t_indptr, t_indices=t_indices, t_order=t_order)
+        tensors |= dict(t_values=values.index_select(0, t_order))
+        tensors |= dict(row_counts=indptr.diff().to(values), column_counts=t_indptr.diff().to(values))
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor, persistent=False)
+        self._space: Tensor | None = None
+        with warnings.catch_warnings():  # torch announces once that CSR is in beta
+            warnings.simplefilter("ignore")
+            torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.tensor([]).long(), torch.tensor([]), (1, 1))
+
+    def multiply(self, x: Tensor, transpose: bool = False, kept: Tensor | None = None) -> Tensor:
+        values = self.t_values if transpose else self.values
+        if kept is not None:
+            mask = kept.index_select(0, self.t_order) if transpose else kept
+            values = self._masked(values, mask)
+        indptr, indices = (self.t_indptr, self.t_indices) if transpose else (self.indptr, self.indices)
+        shape = self.shape[::-1] if transpose else self.shape
+        matrix = torch.sparse_csr_tensor(indptr, indices, values, shape, check_invariants=False)
+        return matrix @ x
+
+    def _masked(self, values: Tensor, mask: Tensor) -> Tensor:
+        """values * mask in a space that is reused: it is read at once and never kept."""
+        if self._space is None or self._space.device != values.device or self._space.dtype != values.dtype:
+            self._space = torch.empty_like(values)
+        step = 1 << 18 if values.device.type == "cpu" else max(1, len(values))  # what fits the cache
+        for start in range(0, len(values), step):
+            part = self._space[start : start + step]
+            part.copy_(mask[start : start + step]).mul_(values[start : start + step])
+        return self._space
+
+    def draw(self, p: float) -> Tensor:
+        return _keep(len(self.values), p, self.values.device)
+
+    def edges(self) -> tuple[Tensor, Tensor, Tensor]:
+        rows = torch.arange(self.shape[0], device=self.indptr.device)
+        return rows.repeat_interleave(self.indptr.diff().long()), self.indices.long(), self.values
+
+
+class DenseOperator(Operator):
+    """The same for a matrix that is mostly filled (proteins as input, reduced modalities)."""
+
+    def __init__(self, matrix: Tensor):
+        super().__init__()
+        self.shape = tuple(matrix.shape)
+        counts = matrix != 0
+        self.register_buffer("matrix", matrix, persistent=False)
+        self.register_buffer("row_counts", counts.sum(1).to(matrix), persistent=False)
+        self.register_buffer("column_counts", counts.sum(0).to(matrix), persistent=False)
+
+    def multiply(self, x: Tensor, transpose: bool = False, kept: Tensor | None = None) -> Tensor:
+        matrix = self.matrix if kept is None else self.matrix * kept.view(self.shape)
+        return (matrix.T if transpose else matrix) @ x
+
+    def draw(self, p: float) -> Tensor:
+        return _keep(self.matrix.numel(), p, self.matrix.device)
+
+    def edges(self) -> tuple[Tensor, Tensor, Tensor]:
+        rows, columns = torch.ones(self.shape, device=self.matrix.device).nonzero(as_tuple=True)
+        return rows, columns, self.matrix.flatten()
+
+
+def _keep(count: int, p: float, device: torch.device) -> Tensor:
+    """``count`` booleans, each True with probability 1 - p to 1 / 65536.
+
+    One 64-bit random number serves four entries: drawing the mask would otherwise cost as much as
+    the product it is for.
+    """
+    bits = torch.empty(count // 4 + 1, dtype=torch.int64, device=device).random_(-(2**63), None)
+    return bits.view(torch.int16)[:count] >= round(p * 65536) - 32768

@@ -1,0 +1,69 @@
+"""Progress of a sweep: one line a run as it ends, and the sum of it all."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+PRIMARY = {"predict_modality": "rmse", "match_modality": "match_probability", "joint_embedding": "mean"}
+
+
+class Progress(Callback):
+    """Prints what ended, what was skipped, what failed and how long the rest may take.
+
+    The sum stands with the last run, not with the end of the sweep: Hydra doesn't report the end of a
+    sweep in which a run failed.
+    """
+
+    def __init__(self) -> None:
+        self.total = 1
+        self.begun = time.monotonic()
+        self.tally = {"ran": 0, "skipped": 0, "failed": 0}
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Count the runs of the sweep: the product over its lists."""
+        given = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
+        params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+        named = {text.split("=", 1)[0] for text in given}
+        lists = given + [text for text in params if text.split("=", 1)[0] not in named]
+        for override in OverridesParser.create().parse_overrides(lists):
+            if override.is_sweep_override():
+                self.total *= len(list(override.sweep_string_iterator()))
+        print(f"{self.total} runs", flush=True)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """One line for the run that ended."""
+        failed = job_return.status == JobStatus.FAILED
+        record = {} if failed else job_return.return_value
+        state = "failed" if failed else "skipped" if record.get("skipped") else "ran"
+        self.tally[state] += 1
+        done = sum(self.tally.values())
+        remaining = (time.monotonic() - self.begun) / done * (self.total - done)
+        where = f"[{done}/{self.total}]" if self.total > 1 else ""
+        left = f"  ({remaining / 60:.0f} min left)" if self.total - done > 0 and remaining > 90 else ""
+        text = f"FAILED {_title(config)}: {job_return._return_value}" if failed else _line(record, state)
+        print(f"{where:<10}{text}{left}", flush=True)
+        if done == self.total > 1:
+            tally = ", ".join(f"{number} {state}" for state, number in self.tally.items() if number)
+            print(f"{tally} in {(time.monotonic() - self.begun) / 60:.1f} min", flush=True)
+
+
+def _title(config: DictConfig) -> str:
+    names = (config.task.name, config.dataset.name, config.direction, config.model.name)
+    return f"{' '.join(names)} seed {config.seed}"
+
+
+def _line(record: dict[str, Any], state: str) -> str:
+    metric = PRIMARY[record["task"]]
+    value = record["scores"].get(metric, {}).get("value")
+    score = "n/a" if value is None else f"{value:.4f}"
+    took = "finished before" if state == "skipped" else f"{record['seconds']:.1f} s"
+    title = (
+        f"{record['task']} {record['dataset']} {record['subtask']} {record['method']} seed {record['seed']}"
+    )
+    return f"{title:<78} {metric} {score}  {took}"

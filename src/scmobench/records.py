@@ -1,0 +1,187 @@
+"""Records: one JSON a run, written whole or not at all, that says what was run and what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "scmobench numpy scipy pandas scikit-learn anndata scanpy scib louvain igraph "
+    "torch torch-geometric lightning"
+)
+PREDICTION, RECORD = "prediction.h5ad", "record.json"
+
+
+def versions() -> dict[str, str]:
+    """Versions that can change a score: Python's and those of the packages that compute it."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES.split():
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def folder(runs: str | Path, identity: dict[str, Any]) -> Path:
+    """Where a run lives: ``runs/task/dataset/subtask/method/config/seed-0``."""
+    parts = [identity[k] for k in ("task", "dataset", "subtask", "method", "config_hash")]
+    return Path(runs).joinpath(*parts, f"seed-{identity['seed']}")
+
+
+def finished(where: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of the same run, if it ended well on the same data with this version."""
+    try:
+        record = json.loads((where / RECORD).read_text())
+    except FileNotFoundError:
+        return None
+    same = all(record.get(key) == value for key, value in identity.items())
+    same &= record["versions"]["scmobench"] == version("scmobench")
+    return record if same and record["status"] == "ok" and (where / PREDICTION).is_file() else None
+
+
+def training_folder(where: Path, fresh: bool) -> Path:
+    """Where training logs and the state that a killed run resumes from lie; emptied on demand."""
+    training = where / "training"
+    if fresh and training.is_dir():
+        shutil.rmtree(training)
+    return training
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write by rename, so that a reader never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(content, indent=1, sort_keys=True, default=str) + "\n")
+    os.replace(partial, path)
+
+
+def write_prediction(path: Path, prediction: Any) -> None:
+    """Write an AnnData by rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    prediction.write_h5ad(partial, compression="gzip")
+    os.replace(partial, path)
+
+
+def write_failure(runs: str | Path, attempt: dict[str, Any], error: Exception) -> None:
+    """Leave a failed record, so that a table can say that a run was tried and why it has no score.
+
+    It never replaces the record of a run that ended well: it lies in ``runs/failed``.
+    """
+    name = "-".join(str(attempt[k]) for k in ("dataset", "direction", "method", "seed"))
+    record = attempt | {
+        "status": "failed",
+        "message": f"{type(error).__name__}: {error}",
+        "subtask": attempt.get("subtask") or attempt["direction"],
+        "finished": now(),
+        "versions": versions(),
+    }
+    write_json(Path(runs) / "failed" / attempt["task"] / name / RECORD, record)
+
+
+def clear_failure(runs: str | Path, record: dict[str, Any]) -> None:
+    """Remove the failed record of a run that has now ended well."""
+    name = "-".join(str(record[k]) for k in ("dataset", "direction", "method", "seed"))
+    (Path(runs) / "failed" / record["task"] / name / RECORD).unlink(missing_ok=True)
+
+
+def now() -> str:
+    """The time of day in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
+    """All records below some folders: ``record.json`` of runs and ``*.jsonl`` of kept results.
+
+    Raises
+    ------
+    FileNotFoundError : a folder does not exist.
+    ValueError : a file is not a record; says which.
+    """
+    records = []
+    for where in map(Path, folders):
+        if not where.is_dir():
+            raise FileNotFoundError(
+                f"expected a folder of records at {where}: run something first, e.g. make reproduce"
+            )
+        for path in sorted([*where.rglob(RECORD), *where.rglob("*.jsonl")]):
+            records.extend(_lines(path))
+    return records
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    text = path.read_text()
+    for number, line in enumerate(text.splitlines() if path.suffix == ".jsonl" else [text], 1):
+        try:
+            record = json.loads(line)
+            record["status"], record["task"], record["method"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}, line {number}: expected a record of a run, found {line[:60]!r}"
+            ) from error
+        yield record
+
+
+def keep(records: Iterable[dict[str, Any]], out: str | Path) -> list[Path]:
+    """Keep records for the tables: one JSON line each in ``out/<task>/<dataset>.jsonl``.
+
+    A run replaces the kept run of the same method and seed on the same subtask; others stay.
+    Failed runs are kept too, so that a table can say so.
+    """
+    out = Path(out)
+    incoming: dict[Path, dict[tuple, dict[str, Any]]] = {}
+    for record in records:
+        path = out / record["task"] / f"{record['dataset']}.jsonl"
+        incoming.setdefault(path, {})[_key(record)] = record
+    for path, fresh in incoming.items():
+        kept = {_key(r): r for r in _lines(path)} if path.is_file() else {}
+        merged = kept | fresh
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(merged[k], sort_keys=True) + "\n" for k in sorted(merged)))
+        os.replace(partial, path)
+    return sorted(incoming)
+
+
+def _key(record: dict[str, Any]) -> tuple[str, str, int]:
+    return record["subtask"], record["method"], record["seed"]
+
+
+class Meter:
+    """Seconds and peak memory of a block of work.
+
+    On Linux the kernel's high-water mark is reset at the start, so that each run of a sweep has
+    its own; elsewhere the peak is that of the whole process so far.
+    """
+
+    def __enter__(self) -> Meter:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = round(time.perf_counter() - self._start, 3)
+        self.peak_memory_gb = round(_peak_bytes() / 1e9, 3)
+
+
+def _peak_bytes() -> int:
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

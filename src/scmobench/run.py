@@ -1,0 +1,153 @@
+"""One experiment, on one screen."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from scmobench import records
+from scmobench.config import build, digest, for_subtask
+from scmobench.evaluate import evaluate, intervals
+from scmobench.models.base import Answer, Model, SolutionControl
+from scmobench.tasks.base import Task
+from scmobench.types import Problem
+
+SIMILARITY = "similarity_factors"
+# what of the trainer can change a prediction; the rest is about where and how loudly it runs
+TRAINING_CHOICES = ("precision", "max_epochs", "max_seconds", "check_val_every_n_epoch")
+
+
+def run(cfg: DictConfig, method: str) -> dict[str, Any]:
+    """Seed, dataset, task, fit, predict, check, evaluate, record.
+
+    Parameters
+    ----------
+    cfg : the composed configuration (conf/config.yaml).
+    method : the name that the tables show (`method_name`).
+
+    Returns
+    -------
+    The record. A run that is finished already is not repeated: its record comes back with
+    ``skipped`` set.
+    """
+    paired = build(cfg.dataset, modules=cfg.modules).load()
+    task = build(cfg.task, modules=cfg.modules)
+    problem = task.split(paired, cfg.direction)
+    settings = for_subtask(model_block(cfg, task.name), problem.data.subtask)
+    identity = identify(cfg, method, problem, settings, paired.hash)
+    where = records.folder(cfg.runs, identity)
+    if not cfg.force and (done := records.finished(where, identity)):
+        return done | {"skipped": True}
+
+    if "trainer" in settings:
+        settings["trainer"]["folder"] = str(records.training_folder(where, fresh=cfg.force))
+    model = build(settings, modules=cfg.modules)
+    with records.Meter() as meter:
+        answer = respond(model, problem, cfg.seed)
+    spent = {"seconds": meter.seconds, "peak_memory_gb": meter.peak_memory_gb}
+    factors = model.similarity(problem.data) if isinstance(model, Model) else None
+    return scored(cfg, task, problem, answer, identity | describe(model, problem) | spent, factors)
+
+
+def scored(
+    cfg: DictConfig,
+    task: Task,
+    problem: Problem,
+    answer: Answer,
+    known: dict[str, Any],
+    factors: tuple[np.ndarray, np.ndarray] | None = None,
+) -> dict[str, Any]:
+    """Check, evaluate and keep an answer: prediction first, record last, each written whole.
+
+    ``factors`` of a matching's similarity are stored with the prediction, for ensembles.
+    """
+    prediction = task.pack(answer, problem.data, known["method"])
+    if factors is not None:
+        prediction.obsm[SIMILARITY], prediction.varm[SIMILARITY] = factors
+    task.check(prediction, problem.solution)
+    scores = evaluate(task.name, prediction, problem.solution)
+    record = known | {
+        "status": "ok",
+        "message": "",
+        "scores": {name: asdict(score) for name, score in scores.items()},
+        "interval": intervals(task.name, prediction, problem.solution),
+        "finished": records.now(),
+        "versions": records.versions(),
+    }
+    where = records.folder(cfg.runs, known)
+    records.write_prediction(where / records.PREDICTION, prediction)
+    records.write_json(where / records.RECORD, record)
+    records.clear_failure(cfg.runs, record)
+    return record
+
+
+def respond(model: Model | SolutionControl, problem: Problem, seed: int) -> Answer:
+    """The model's answer; only a control that says so is handed the solution."""
+    if isinstance(model, SolutionControl):
+        return model.answer(problem.solution, seed)
+    seen = problem.data.for_fit(model.transductive, model.label_supervised)
+    return model.fit(seen, seed).predict(problem.data)
+
+
+def model_block(cfg: DictConfig, task: str) -> dict[str, Any]:
+    """The settings of a model for a task; with ``smoke=true`` under its ``smoke`` settings.
+
+    Raises
+    ------
+    ValueError : the model does not serve the task; says which it serves.
+    """
+    model = OmegaConf.to_container(cfg.model, resolve=True)
+    if task not in model:
+        serves = [key for key, value in model.items() if isinstance(value, dict) and "_target_" in value]
+        raise ValueError(f"model {model['name']!r} does not serve {task}; it serves {', '.join(serves)}")
+    return model[task] | (model.get("smoke", {}) if cfg.smoke else {})
+
+
+def identify(
+    cfg: DictConfig, method: str, problem: Problem, settings: dict[str, Any], data_hash: str
+) -> dict[str, Any]:
+    """What makes two runs the same: data, task, resolved settings, seed."""
+    task = OmegaConf.to_container(cfg.task, resolve=True)
+    trainer = {k: v for k, v in settings.get("trainer", {}).items() if k in TRAINING_CHOICES}
+    config = {"task": task, "model": settings | ({"trainer": trainer} if trainer else {})}
+    return {
+        "task": task["name"],
+        "dataset": problem.data.dataset,
+        "subtask": problem.data.subtask,
+        "direction": cfg.direction,
+        "method": method,
+        "kind": cfg.model.get("kind", "method"),
+        "seed": cfg.seed,
+        "normalization": dict(problem.normalization),
+        "config": config,
+        "config_hash": digest(config),
+        "data_hash": data_hash,
+    }
+
+
+def describe(model: Model | SolutionControl, problem: Problem) -> dict[str, Any]:
+    """What the record says of the model and the sizes."""
+    report = model.report() if isinstance(model, Model) else {}
+    data = problem.data
+    train = data.mod1.obs["is_train"].sum() if hasattr(data, "mod1") else data.train_mod1.n_obs
+    return {
+        "transductive": model.transductive,
+        "label_supervised": model.label_supervised,
+        "protocol": problem.solution.uns.get("protocol", ""),
+        "device": report.pop("device", "cpu"),
+        "validation": report.pop("validation", None),
+        "parameters": report.pop("parameters", None),
+        "report": report,
+        "n_train": int(train),
+        "n_test": problem.solution.n_obs,
+    }
+
+
+def method_name(cfg: DictConfig, overrides: list[str]) -> str:
+    """The name in the tables: model, ``+`` the ablation, ``[...]`` settings changed by hand."""
+    name = "+".join(filter(None, (cfg.model.name, cfg.variant, cfg.ensemble.name)))
+    changed = [o.split(".", 2)[2] for o in overrides if o.startswith("model.") and o.count(".") >= 2]
+    return name + (f"[{','.join(sorted(changed))}]" if changed else "")

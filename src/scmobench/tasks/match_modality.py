@@ -1,0 +1,112 @@
+"""Modality matching: which cell of one modality is which cell of the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+from scmobench.tasks.base import Task, finite, normalized
+from scmobench.types import MatchingData, Paired, Problem
+
+VALUES_PER_CELL = 1000
+ROW_SUM_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class MatchModality(Task):
+    """The competition's second task (NeurIPS 2021, ranked by match probability).
+
+    Rows of mod2 are shuffled within train and within test, and renamed; the batch of every cell
+    is known in both modalities.
+
+    Attributes
+    ----------
+    draw_seed : seed of the shuffles; part of the task, not of a method.
+    """
+
+    name: str = "match_modality"
+    draw_seed: int = 0
+
+    def split(self, paired: Paired, direction: str = "from_gex") -> Problem:
+        """Training cells with their pairing for the model; the pairing of the test cells for the scorer."""
+        subtask = self.subtask(paired, direction)
+        mod1, mod2, names = normalized(paired, swap=direction == "to_gex")
+        train = np.flatnonzero(paired.obs["is_train"].to_numpy())
+        test = np.flatnonzero(~paired.obs["is_train"].to_numpy())
+        rng = np.random.default_rng(self.draw_seed)
+        train_pairing, test_pairing = rng.permutation(len(train)), rng.permutation(len(test))
+        labels = paired.obs.iloc[train][[c for c in ("cell_type",) if c in paired.obs]]
+        data = MatchingData(
+            dataset=paired.name,
+            subtask=subtask,
+            train_mod1=mod1[train].copy(),
+            train_mod2=_shuffled(mod2[train], train_pairing, "train"),
+            train_pairing=train_pairing,
+            test_mod1=mod1[test].copy(),
+            test_mod2=_shuffled(mod2[test], test_pairing, "test"),
+            labels=labels,
+        )
+        solution = self._solution(paired.obs.iloc[test], data, test_pairing)
+        solution.uns["protocol"] = paired.protocol
+        return Problem(data, solution, names)
+
+    def _solution(self, obs: pd.DataFrame, data: MatchingData, pairing: np.ndarray) -> AnnData:
+        n = len(pairing)
+        truth = sp.csr_matrix((np.ones(n, np.float32), (pairing, np.arange(n))), shape=(n, n))
+        known = [column for column in ("batch", "cell_type") if column in obs]
+        solution = AnnData(X=truth, obs=obs[known].copy(), var=pd.DataFrame(index=data.test_mod2.obs_names))
+        solution.uns |= {"dataset_id": data.dataset, "subtask": data.subtask, "pairing_ix": pairing}
+        return solution
+
+    def pack(self, answer: np.ndarray | sp.spmatrix, data: MatchingData, method: str) -> AnnData:
+        """Test cells of mod1 x test cells of mod2, rows scaled to sum 1 (all-zero rows stay)."""
+        expected = (data.test_mod1.n_obs, data.test_mod2.n_obs)
+        if answer.shape != expected:
+            raise ValueError(
+                f"expected a matching of shape {expected} (mod1, mod2 cells), found {answer.shape}"
+            )
+        matrix = sp.csr_matrix(answer, dtype=np.float64)
+        total = np.asarray(matrix.sum(axis=1)).ravel()
+        matrix = sp.diags(1 / np.where(total > 0, total, 1)) @ matrix
+        prediction = AnnData(
+            X=matrix.tocsr(), obs=data.test_mod1.obs[[]].copy(), var=data.test_mod2.obs[[]].copy()
+        )
+        prediction.uns |= {"dataset_id": data.dataset, "subtask": data.subtask, "method_id": method}
+        return prediction
+
+    def check(self, prediction: AnnData, solution: AnnData) -> None:
+        """n x n, non-negative, at most 1000 n stored values, rows sum to 1; not transposed."""
+        n = solution.n_obs
+        if prediction.shape != (n, n):
+            raise ValueError(
+                f"expected {n} x {n} (mod1 cells, shuffled mod2 cells), found {prediction.shape}"
+            )
+        if n > 1 and (prediction.obs_names == solution.var_names).all():
+            raise ValueError(
+                "the prediction is transposed: rows must be mod1 cells, columns mod2 cells; save prediction.T"
+            )
+        finite(prediction)
+        matrix = sp.csr_matrix(prediction.X)
+        matrix.eliminate_zeros()
+        if matrix.nnz > VALUES_PER_CELL * n:
+            raise ValueError(
+                f"expected at most {VALUES_PER_CELL * n} values (1000 a cell), found {matrix.nnz}"
+            )
+        if matrix.nnz and matrix.data.min() < 0:
+            raise ValueError(f"expected weights >= 0, the lowest found is {matrix.data.min():g}")
+        total = np.asarray(matrix.sum(axis=1)).ravel()
+        off = np.flatnonzero((np.abs(total - 1) > ROW_SUM_TOLERANCE) & (total != 0))
+        if len(off):
+            raise ValueError(
+                f"expected every row to sum to 1, {len(off)} do not: row {off[0]} sums to {total[off[0]]:g}"
+            )
+
+
+def _shuffled(cells: AnnData, pairing: np.ndarray, prefix: str) -> AnnData:
+    shuffled = cells[pairing].copy()
+    shuffled.obs_names = [f"{prefix}_{k}" for k in range(shuffled.n_obs)]
+    return shuffled

@@ -1,0 +1,106 @@
+"""Modality prediction: say the second modality of the test cells from their first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from anndata import AnnData
+
+from scmobench.tasks.base import Task, finite, normalized, same_cells
+from scmobench.types import Paired, PredictionData, Problem, feature_type
+
+
+@dataclass(frozen=True)
+class PredictModality(Task):
+    """The competition's first task (NeurIPS 2021, ranked by RMSE).
+
+    Attributes
+    ----------
+    n_target_peaks : an ATAC target is cut to so many peaks, drawn from those with any training
+        count (as in phase 2 of the competition); None keeps all.
+    n_test_cells : draw so many test cells with probability proportional to
+        sqrt(1 / frequency of the cell's type), as in phase 2. None (default) scores all test
+        cells: a deviation that costs nothing and narrows the error bars.
+    draw_seed : seed of both draws; part of the task, not of a method.
+    """
+
+    name: str = "predict_modality"
+    n_target_peaks: int | None = 10_000
+    n_test_cells: int | None = None
+    draw_seed: int = 0
+
+    def split(self, paired: Paired, direction: str = "from_gex") -> Problem:
+        """Training pairs and test inputs for the model; test targets for the scorer."""
+        subtask = self.subtask(paired, direction)
+        mod1, mod2, names = normalized(paired, swap=direction == "to_gex")
+        train = np.flatnonzero(paired.obs["is_train"].to_numpy())
+        test = self._test_cells(paired)
+        if feature_type(mod2) == "ATAC" and self.n_target_peaks:
+            mod2 = mod2[:, self._peaks(mod2.X[train])]
+        data = PredictionData(
+            dataset=paired.name,
+            subtask=subtask,
+            train_mod1=mod1[train].copy(),
+            train_mod2=mod2[train].copy(),
+            test_mod1=mod1[test].copy(),
+            labels=paired.obs.iloc[train][[c for c in ("cell_type",) if c in paired.obs]],
+        )
+        solution = mod2[test].copy()
+        solution.uns |= {"dataset_id": paired.name, "protocol": paired.protocol, "subtask": subtask}
+        return Problem(data, solution, names)
+
+    def _test_cells(self, paired: Paired) -> np.ndarray:
+        test = np.flatnonzero(~paired.obs["is_train"].to_numpy())
+        if not self.n_test_cells or self.n_test_cells >= len(test):
+            return test
+        if "cell_type" not in paired.obs:
+            raise ValueError(
+                "n_test_cells draws by cell type, and the dataset has no cell_type: leave it unset"
+            )
+        types = paired.obs["cell_type"].iloc[test].astype(str)
+        weight = np.sqrt(1 / types.map(types.value_counts(normalize=True)).to_numpy())
+        rng = np.random.default_rng(self.draw_seed)
+        return np.sort(rng.choice(test, self.n_test_cells, replace=False, p=weight / weight.sum()))
+
+    def _peaks(self, train_target: sp.csr_matrix) -> np.ndarray:
+        open_peaks = np.flatnonzero(np.asarray(train_target.sum(axis=0)).ravel() > 0)
+        if len(open_peaks) <= self.n_target_peaks:
+            return open_peaks
+        rng = np.random.default_rng(self.draw_seed)
+        return np.sort(rng.choice(open_peaks, self.n_target_peaks, replace=False))
+
+    def pack(self, answer: np.ndarray | sp.spmatrix, data: PredictionData, method: str) -> AnnData:
+        """Test cells x mod2 features, named as the target is."""
+        expected = (data.test_mod1.n_obs, data.train_mod2.n_vars)
+        if answer.shape != expected:
+            raise ValueError(
+                f"expected a prediction of shape {expected} (test cells, features), found {answer.shape}"
+            )
+        prediction = AnnData(
+            X=answer.astype(np.float32),
+            obs=data.test_mod1.obs[[]].copy(),
+            var=data.train_mod2.var[[]].copy(),
+        )
+        prediction.uns |= {"dataset_id": data.dataset, "subtask": data.subtask, "method_id": method}
+        return prediction
+
+    def check(self, prediction: AnnData, solution: AnnData) -> None:
+        """Same cells and features in the same order, finite; names a transposed file as such."""
+        if prediction.shape != solution.shape:
+            if prediction.shape == solution.shape[::-1]:
+                raise ValueError(
+                    f"the prediction is transposed: expected {solution.shape} (cells, features), "
+                    f"found {prediction.shape}; save prediction.T"
+                )
+            raise ValueError(f"expected shape {solution.shape} (cells, features), found {prediction.shape}")
+        same_cells(prediction, solution)
+        wrong = np.flatnonzero(prediction.var_names != solution.var_names)
+        if len(wrong):
+            raise ValueError(
+                f"{len(wrong)} of {solution.n_vars} features differ from the solution's in name or order, "
+                f"the first at column {wrong[0]}: expected {solution.var_names[wrong[0]]!r}, "
+                f"found {prediction.var_names[wrong[0]]!r}"
+            )
+        finite(prediction)

@@ -1,0 +1,49 @@
+"""Fixtures: where the real data stands, and a paired set small enough for every test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from scmobench.config import build
+from scmobench.types import Paired
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _folder(variable: str, default: Path) -> Path:
+    folder = Path(os.environ.get(variable, default))
+    if not folder.is_dir():
+        pytest.skip(f"{variable} is not set and {default.name} is not beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of real dataset folders (`SCMOBENCH_DATA`)."""
+    return _folder("SCMOBENCH_DATA", ROOT.parent / "shared" / "data")
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """Predictions scored by the competition's own code (`SCMOBENCH_GOLDEN`)."""
+    return _folder("SCMOBENCH_GOLDEN", ROOT.parent / "shared" / "golden")
+
+
+def _simulated(name: str) -> Paired:
+    return build(OmegaConf.load(ROOT / "conf" / "dataset" / f"{name}.yaml")).load()
+
+
+@pytest.fixture(scope="session")
+def tiny_paired() -> Paired:
+    """150 simulated cells, 120 genes and 20 proteins, checked; shared, so copy before changing."""
+    return _simulated("tiny_cite")
+
+
+@pytest.fixture(scope="session")
+def tiny_multiome() -> Paired:
+    """150 simulated cells, 120 genes and about 200 peaks, checked; shared, so copy before changing."""
+    return _simulated("tiny_multiome")

@@ -1,0 +1,100 @@
+"""Assignment within batches against SciPy's dense solver, with hubs, ties and several batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from scmobench.models import assignment
+from scmobench.models.assignment import assign, assign_softmax
+
+
+def unit_factors(n, noise, seed=0, d=16):
+    """Noisy views of the same n points on the sphere, float32."""
+    rng = np.random.default_rng(seed)
+    points = rng.standard_normal((n, d))
+    views = [points + noise * rng.standard_normal((n, d)) for _ in range(2)]
+    return tuple((v / np.linalg.norm(v, axis=1, keepdims=True)).astype(np.float32) for v in views)
+
+
+def total(matching, S):
+    assert (matching.sum(axis=0) == 1).all()
+    assert (matching.sum(axis=1) == 1).all()
+    return S[np.arange(len(S)), matching.indices].sum()
+
+
+def optimum(S):
+    return S[linear_sum_assignment(S, maximize=True)].sum()
+
+
+@pytest.mark.parametrize("noise", [0.5, 3.0])
+def test_pruned_solver_reaches_the_dense_optimum(monkeypatch, noise):
+    monkeypatch.setattr(assignment, "DENSE_CELLS", 50)
+    left, right = unit_factors(600, noise)
+    S = left.astype(np.float64) @ right.T
+    found = total(assign((left, right), ["a"] * 600, ["a"] * 600, top_k=10), S)
+    assert found == pytest.approx(optimum(S), rel=1e-6)
+
+
+def test_hubs_without_a_full_matching_among_the_best_pairs(monkeypatch):
+    monkeypatch.setattr(assignment, "DENSE_CELLS", 50)
+    left, right = unit_factors(400, 1.0)
+    S = left.astype(np.float64) @ right.T
+    S[:, :40] += 2
+    S[:40] += 2
+    found = total(assign(S, ["a"] * 400, ["a"] * 400, top_k=5), S)
+    assert found == pytest.approx(optimum(S), rel=1e-6)
+
+
+def test_all_similarities_equal_still_gives_a_matching(monkeypatch):
+    monkeypatch.setattr(assignment, "DENSE_CELLS", 50)
+    total(assign(np.zeros((120, 120)), ["a"] * 120, ["a"] * 120, top_k=5), np.zeros((120, 120)))
+
+
+def test_cells_are_matched_within_their_batch():
+    left, right = unit_factors(90, 0.3)
+    order = np.random.default_rng(1).permutation(90)
+    batch1 = np.repeat(["a", "b", "c"], [20, 30, 40])
+    matching = assign((left, right[order]), batch1, batch1[order])
+    assert (batch1[order][matching.indices] == batch1).all()
+    assert (order[matching.indices] == np.arange(90)).mean() > 0.9
+
+
+def test_factors_and_matrix_agree():
+    left, right = unit_factors(150, 1.0)
+    batch = ["a"] * 70 + ["b"] * 80
+    one, other = assign((left, right), batch, batch), assign(left @ right.T, batch, batch)
+    assert (one != other).nnz == 0
+
+
+@pytest.mark.parametrize("quantile", [0.0, 0.9, 0.995])
+def test_softmax_assignment_against_a_dense_loop(quantile):
+    left, right = unit_factors(120, 1.0)
+    S = (left @ right.T).astype(np.float64) * 15
+    rows = np.exp(S) / np.exp(S).sum(axis=1, keepdims=True)
+    weights = rows + np.exp(S) / np.exp(S).sum(axis=0, keepdims=True)
+    matching = assign_softmax(S, ["a"] * 120, ["a"] * 120, quantile)
+    best = optimum(weights)
+    kept = total(matching, weights)
+    assert kept <= best + 1e-9
+    if quantile == 0:
+        assert kept == pytest.approx(best, rel=1e-6)
+    assert (matching.indices == np.arange(120)).mean() > 0.2
+
+
+def test_softmax_falls_back_to_all_pairs():
+    S = np.zeros((60, 60))
+    S[:, :3] = 5 + np.random.default_rng(0).random((60, 3))
+    total(assign_softmax(S, ["a"] * 60, ["a"] * 60, 0.95), S)
+
+
+def test_unequal_batches_and_bad_similarities_are_refused():
+    with pytest.raises(ValueError, match="batch 'a' has 2 and 1"):
+        assign(np.eye(3), ["a", "a", "b"], ["a", "b", "b"])
+    with pytest.raises(ValueError, match="found \\(3, 2\\)"):
+        assign(np.ones((3, 2)), ["a"] * 3, ["a"] * 3)
+    with pytest.raises(ValueError, match="finite"):
+        assign(np.full((2, 2), np.nan), ["a"] * 2, ["a"] * 2)
+    with pytest.raises(ValueError, match="quantile"):
+        assign_softmax(np.eye(2), ["a"] * 2, ["a"] * 2, 1.0)

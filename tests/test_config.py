@@ -1,0 +1,75 @@
+"""Configuration: values by subtask, allowed targets, and every file composed and built."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+
+from scmobench import config
+from scmobench.application import validate_all
+from scmobench.run import method_name, model_block
+
+
+def test_values_by_subtask_are_resolved_at_any_depth() -> None:
+    node = {
+        "hidden": {"GEX2ADT": 256, "default": 48},
+        "nested": [{"lr": {"ADT2GEX": 1.0, "default": 2.0}}],
+        "k": 3,
+    }
+    assert config.for_subtask(node, "GEX2ADT") == {"hidden": 256, "nested": [{"lr": 2.0}], "k": 3}
+
+
+def test_value_for_no_subtask_is_an_error() -> None:
+    with pytest.raises(ValueError, match="but not ATAC2GEX"):
+        config.for_subtask({"hidden": {"GEX2ADT": 256}}, "ATAC2GEX")
+
+
+def test_command_line_replaces_a_value_by_subtask() -> None:
+    cfg = config.compose(["model=svd_linear", "model.predict_modality.n_components={GEX2ADT:7,default:9}"])
+    assert config.for_subtask(model_block(cfg, "predict_modality"), "GEX2ADT")["n_components"] == 7
+    cfg = config.compose(["model=svd_linear", "model.predict_modality.n_components=5"])
+    assert config.for_subtask(model_block(cfg, "predict_modality"), "GEX2ADT")["n_components"] == 5
+
+
+@pytest.mark.parametrize("target", ["os.system", "subprocess.run", "builtins.eval"])
+def test_targets_outside_the_package_are_refused(target: str) -> None:
+    with pytest.raises(ValueError, match="is outside"):
+        config.build({"_target_": target})
+    with pytest.raises(ValueError, match="is outside"):
+        config.build(
+            OmegaConf.create({"_target_": "scmobench.models.controls.Zeros", "inner": {"_target_": target}})
+        )
+
+
+def test_a_module_that_the_user_named_is_allowed() -> None:
+    assert config.build({"_target_": "fractions.Fraction", "numerator": 1}, modules=["fractions"]) == 1
+
+
+def test_every_dataset_and_model_builds(capsys: pytest.CaptureFixture[str]) -> None:
+    validate_all()
+    assert "ok" in capsys.readouterr().out
+
+
+def test_method_name_says_what_was_changed() -> None:
+    cfg = config.compose(["model=knn"])
+    assert method_name(cfg, ["model=knn", "seed=3"]) == "knn"
+    assert method_name(cfg, ["model.predict_modality.k=5", "seed=3"]) == "knn[k=5]"
+    cfg.variant = "short"
+    assert method_name(cfg, []) == "knn+short"
+
+
+@pytest.mark.parametrize("group", ["ablation", "tuned"])
+def test_deltas_change_only_keys_that_exist(group: str) -> None:
+    """`optional` and merging would swallow a misspelt name: every key must be known to its model."""
+    for path in sorted((config.conf_dir() / group).rglob("*.yaml")):
+        delta = OmegaConf.to_container(OmegaConf.load(path))
+        if group == "tuned":
+            assert path.stem in config.names("dataset"), path
+            models = [path.parent.name]
+        else:
+            models = ["scmognn"] if delta.get("model") else []
+        for model in models:
+            base = OmegaConf.to_container(config.compose([f"model={model}"]).model, resolve=True)
+            for task, settings in delta["model"].items():
+                unknown = set(settings) - set(base[task])
+                assert not unknown, f"{path}: {sorted(unknown)} are not settings of {model} on {task}"

@@ -1,0 +1,223 @@
+"""The door check: what it refuses, in words that say what to do, and what it leaves alone."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from anndata import AnnData
+
+from scmobench.data.check import check
+from scmobench.types import Paired
+
+
+def changed(paired: Paired, **fields: object) -> Paired:
+    return replace(paired, **fields)
+
+
+def with_values(paired: Paired, which: str, edit) -> Paired:
+    modality = getattr(paired, which).copy()
+    edit(modality.X)
+    return replace(paired, **{which: modality})
+
+
+def test_checked_cells_are_sparse_sorted_float32_and_pass_again(tiny_paired):
+    again = check(tiny_paired)
+    for modality in (again.mod1, again.mod2):
+        assert sp.isspmatrix_csr(modality.X)
+        assert modality.X.dtype == np.float32
+        assert modality.X.has_sorted_indices
+        assert list(modality.obs.columns) == ["batch"]
+    assert again.hash == tiny_paired.hash
+    assert len(again.hash) == 64
+
+
+def test_dense_columns_and_rows_give_the_same_cells_and_hash(tiny_paired):
+    dense, columns = tiny_paired.mod1.copy(), tiny_paired.mod1.copy()
+    dense.X = dense.X.toarray().astype(float)
+    columns.X = columns.X.tocsc()
+    columns.X.data = columns.X.data.astype(np.float64)
+    assert check(changed(tiny_paired, mod1=dense)).hash == tiny_paired.hash
+    assert check(changed(tiny_paired, mod1=columns)).hash == tiny_paired.hash
+
+
+def test_hash_follows_values_names_split_and_labels(tiny_paired):
+    hashes = {tiny_paired.hash}
+    more = with_values(tiny_paired, "mod1", lambda X: X.data.__setitem__(0, X.data[0] + 1))
+    hashes.add(check(more).hash)
+    for column, value in (("is_train", ~tiny_paired.obs["is_train"]), ("S_score", 0.5)):
+        hashes.add(check(changed(tiny_paired, obs=tiny_paired.obs.assign(**{column: value}))).hash)
+    renamed = tiny_paired.mod2.copy()
+    renamed.var_names = [f"{v}x" for v in renamed.var_names]
+    hashes.add(check(changed(tiny_paired, mod2=renamed)).hash)
+    moved = tiny_paired.mod1.copy()
+    moved.X = moved.X[:, ::-1].tocsr().sorted_indices()
+    moved.X.data[:], moved.X.indptr[:] = tiny_paired.mod1.X.data, tiny_paired.mod1.X.indptr
+    hashes.add(check(changed(tiny_paired, mod1=moved)).hash)
+    assert len(hashes) == 6
+
+
+def test_input_is_left_untouched(tiny_paired):
+    before = tiny_paired.mod1.X.copy()
+    other = check(tiny_paired)
+    other.mod1.X.data[:] = 7
+    assert (before != tiny_paired.mod1.X).nnz == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(np.nan, "NaN or infinite"), (np.inf, "NaN or infinite"), (-1.0, "negative"), (0.5, "whole numbers")],
+)
+@pytest.mark.parametrize("which", ["mod1", "mod2"])
+def test_bad_value_is_refused_and_located(tiny_paired, which, value, message):
+    modality = getattr(tiny_paired, which)
+    start, gene = modality.X.indptr[7], modality.var_names[modality.X.indices[modality.X.indptr[7]]]
+    bad = with_values(tiny_paired, which, lambda X: X.data.__setitem__(start, value))
+    with pytest.raises(ValueError, match=message) as error:
+        check(bad)
+    assert f"in cell {modality.obs_names[7]}, feature {gene}" in str(error.value)
+
+
+def test_declared_normalisation_may_be_fractional_and_centred_values_negative(tiny_paired):
+    halves = with_values(tiny_paired, "mod2", lambda X: X.data.__imul__(-0.5))
+    declared = changed(halves, normalization={"GEX": "counts", "ADT": "clr_mine"})
+    assert check(declared).mod2.X.min() < 0
+    with pytest.raises(ValueError, match="cannot be negative"):
+        check(changed(halves, normalization={"GEX": "counts", "ADT": "mine_log1p"}))
+    with pytest.raises(ValueError, match="other than 0 and 1"):
+        check(changed(tiny_paired, normalization={"GEX": "counts", "ADT": "binary"}))
+    with pytest.raises(ValueError, match="say what X of ADT holds"):
+        check(changed(tiny_paired, normalization={"GEX": "counts"}))
+
+
+def test_counts_beside_normalised_values_are_kept_and_checked(tiny_paired):
+    gex = tiny_paired.mod1.copy()
+    gex.layers["counts"] = gex.X.copy()
+    gex.X.data = np.log1p(gex.X.data)
+    declared = changed(tiny_paired, mod1=gex, normalization={"GEX": "log1p", "ADT": "counts"})
+    assert (check(declared).mod1.layers["counts"] != tiny_paired.mod1.X).nnz == 0
+    gex.layers["counts"].data[0] = 0.5
+    with pytest.raises(ValueError, match="layer counts: expected raw counts"):
+        check(declared)
+
+
+def test_unpaired_cells_are_counted_and_named(tiny_paired):
+    fewer = tiny_paired.mod2[3:].copy()
+    with pytest.raises(ValueError, match="found 3 cells only in mod1") as error:
+        check(changed(tiny_paired, mod2=fewer))
+    assert tiny_paired.mod1.obs_names[0] in str(error.value)
+
+
+def test_other_order_of_cells_is_refused(tiny_paired):
+    with pytest.raises(ValueError, match="in another order"):
+        check(changed(tiny_paired, mod2=tiny_paired.mod2[::-1].copy()))
+
+
+def test_transposed_file_is_recognised(tiny_paired):
+    turned = tiny_paired.mod2.T.copy()
+    turned.var["feature_types"] = "ADT"
+    with pytest.raises(ValueError, match=r"transpose mod2"):
+        check(changed(tiny_paired, mod2=turned))
+    both = tiny_paired.mod1.T.copy()
+    both.var["feature_types"] = "GEX"
+    with pytest.raises(ValueError, match="the columns of both files are the same cells"):
+        check(changed(tiny_paired, mod1=both, mod2=turned))
+
+
+@pytest.mark.parametrize(
+    ("which", "axis"), [("mod1", "var_names"), ("mod2", "var_names"), ("mod1", "obs_names")]
+)
+def test_repeated_names_are_refused(tiny_paired, which, axis):
+    modality = getattr(tiny_paired, which).copy()
+    names = list(getattr(modality, axis))
+    names[1] = names[0]
+    setattr(modality, axis, names)
+    with pytest.raises(ValueError, match="must be unique") as error:
+        check(changed(tiny_paired, **{which: modality}))
+    assert names[0] in str(error.value)
+
+
+def test_feature_types_must_be_gex_and_adt_or_atac(tiny_paired):
+    swapped = changed(tiny_paired, mod1=tiny_paired.mod2, mod2=tiny_paired.mod1)
+    with pytest.raises(ValueError, match="feature_types"):
+        check(swapped)
+    unnamed = tiny_paired.mod2.copy()
+    del unnamed.var["feature_types"]
+    with pytest.raises(ValueError, match="mod2 is ADT or ATAC"):
+        check(changed(tiny_paired, mod2=unnamed))
+
+
+@pytest.mark.parametrize("column", ["batch", "is_train", "is_scored"])
+def test_missing_column_is_named(tiny_paired, column):
+    with pytest.raises(ValueError, match=column):
+        check(changed(tiny_paired, obs=tiny_paired.obs.drop(columns=column)))
+
+
+def test_cells_without_a_type_are_refused(tiny_paired):
+    obs = tiny_paired.obs.copy()
+    obs.loc[obs.index[:2], "cell_type"] = np.nan
+    with pytest.raises(ValueError, match="2 cells have no cell_type"):
+        check(changed(tiny_paired, obs=obs))
+
+
+def empty_first(paired: Paired, axis: int) -> Paired:
+    gex = paired.mod1.copy()
+    X = gex.X.tolil()
+    if axis == 0:
+        X[0] = 0
+    else:
+        X[:, 0] = 0
+    gex.X = X.tocsr()
+    return replace(paired, mod1=gex)
+
+
+def test_empty_features_need_a_decision(tiny_paired):
+    empty = empty_first(tiny_paired, 1)
+    with pytest.raises(ValueError, match=r"1 of 120 GEX features .*empty_features: drop"):
+        check(empty)
+    assert check(empty, empty_features="keep").mod1.n_vars == 120
+    dropped = check(empty, empty_features="drop")
+    assert dropped.mod1.n_vars == 119
+    assert tiny_paired.mod1.var_names[0] not in dropped.mod1.var_names
+    with pytest.raises(ValueError, match="expected empty_features"):
+        check(empty, empty_features="maybe")
+
+
+def test_empty_cells_need_a_decision_and_leave_both_modalities(tiny_paired):
+    empty = empty_first(tiny_paired, 0)
+    with pytest.raises(ValueError, match=r"1 cells have no counts.*empty_cells: drop"):
+        check(empty)
+    dropped = check(empty, empty_cells="drop")
+    assert dropped.mod1.n_obs == dropped.mod2.n_obs == len(dropped.obs) == 149
+    assert dropped.obs.index.equals(dropped.mod2.obs_names)
+
+
+def test_too_few_cells_and_a_missing_side_are_refused(tiny_paired):
+    few = slice(100, 112)
+    small = changed(
+        tiny_paired,
+        mod1=tiny_paired.mod1[few].copy(),
+        mod2=tiny_paired.mod2[few].copy(),
+        obs=tiny_paired.obs.iloc[few],
+    )
+    with pytest.raises(ValueError, match="too small: 12 cells"):
+        check(small, empty_features="keep")
+    with pytest.raises(ValueError, match="expected training and test cells"):
+        check(changed(tiny_paired, obs=tiny_paired.obs.assign(is_train=True)))
+
+
+def test_sparse_values_are_never_made_dense(tiny_paired):
+    n, m = 60_000, 50_000  # 12 GB as dense float32
+    X = sp.csr_matrix((np.ones(n, np.float32), (np.arange(n), np.arange(n) % m)), shape=(n, m))
+    obs = tiny_paired.obs.iloc[np.arange(n) % 150].set_axis([f"c{i}" for i in range(n)])
+    gex, adt = AnnData(X=X, obs=obs[[]]), AnnData(X=X[:, :1000] + X[:, -1000:], obs=obs[[]])
+    gex.var["feature_types"], adt.var["feature_types"] = "GEX", "ADT"
+    wide = changed(tiny_paired, mod1=gex, mod2=adt, obs=obs)
+    tracemalloc.start()
+    check(wide, empty_features="drop", empty_cells="drop")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6

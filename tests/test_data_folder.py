@@ -1,0 +1,198 @@
+"""Datasets in folders and datasets of one's own: h5ad pairs, h5mu, Cell Ranger output."""
+
+from __future__ import annotations
+
+import gzip
+
+import anndata as ad
+import h5py
+import mudata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+
+from scmobench.config import build, compose, conf_dir, names
+from scmobench.data.folder import Folder
+from scmobench.data.own import Own
+
+TENX = {"GEX": "Gene Expression", "ADT": "Antibody Capture", "ATAC": "Peaks"}
+
+
+@pytest.fixture
+def files(tiny_paired, tmp_path):
+    """A folder `mine` with both modalities of the tiny set and its labels in the GEX file."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    gex = tiny_paired.mod1.copy()
+    gex.obs = tiny_paired.obs[["batch", "cell_type"]].copy()
+    gex.obs["quality"] = np.where(np.arange(150) % 3 == 0, "gated", "guessed")
+    gex.layers["log"] = gex.X.copy()
+    gex.layers["log"].data = np.log1p(gex.X.data)
+    adt = tiny_paired.mod2.copy()
+    adt.layers["log"] = adt.X.copy()
+    gex.write_h5ad(folder / "gex.h5ad")
+    adt.write_h5ad(folder / "adt.h5ad")
+    return folder
+
+
+def test_folder_is_found_by_path_by_variable_and_below_data(files, tiny_paired, monkeypatch):
+    monkeypatch.delenv("SCMOBENCH_DATA", raising=False)
+    assert Folder(name="mine", path=str(files)).load().mod1.shape == (150, 120)
+    with pytest.raises(FileNotFoundError, match="set the environment variable SCMOBENCH_DATA"):
+        Folder(name="mine").load()
+    monkeypatch.setenv("SCMOBENCH_DATA", str(files.parent))
+    paired = Folder(name="mine").load()
+    assert (paired.mod2.X != tiny_paired.mod2.X).nnz == 0
+    monkeypatch.delenv("SCMOBENCH_DATA")
+    (files.parent / "data").mkdir()
+    files.rename(files.parent / "data" / "mine")
+    monkeypatch.chdir(files.parent)
+    assert Folder(name="mine").load().hash == paired.hash
+
+
+def test_drop_and_scored_choose_cells(files):
+    choice = {"drop": {"cell_type": ["A1"]}, "scored": {"quality": "gated"}}
+    kept = Folder(name="mine", path=str(files), empty_features="drop", **choice).load()
+    assert "A1" not in set(kept.obs["cell_type"])
+    assert 0 < kept.obs["is_scored"].sum() < len(kept.obs)
+    for setting in ({"drop": {"tissue": ["x"]}}, {"scored": {"tissue": "x"}}, {"batch": "tissue"}):
+        with pytest.raises(ValueError, match="no column 'tissue' in the cell annotation, it has"):
+            Folder(name="mine", path=str(files), **setting).load()
+
+
+def test_layer_becomes_x_and_x_the_counts(files, tiny_paired):
+    normalization = {"GEX": "my_log1p", "ADT": "counts"}
+    paired = Folder(name="mine", path=str(files), layer="log", normalization=normalization).load()
+    assert dict(paired.normalization) == normalization
+    assert np.allclose(paired.mod1.X.data, np.log1p(tiny_paired.mod1.X.data))
+    assert (paired.mod1.layers["counts"] != tiny_paired.mod1.X).nnz == 0
+    assert "counts" not in paired.mod2.layers
+    with pytest.raises(ValueError, match="say what it holds"):
+        Folder(name="mine", path=str(files), layer="log").load()
+    with pytest.raises(ValueError, match="no layer 'raw'"):
+        Folder(name="mine", path=str(files), layer="raw", normalization=normalization).load()
+
+
+def test_wrong_file_is_recognised(files):
+    (files / "adt.h5ad").rename(files / "atac.h5ad")
+    with pytest.raises(ValueError, match=r"expected ATAC features, found feature_types \['ADT'\]"):
+        Folder(name="mine", path=str(files), mod2="atac").load()
+
+
+def test_missing_batch_column_names_those_there_are(files):
+    gex = ad.read_h5ad(files / "gex.h5ad")
+    del gex.obs["batch"]
+    gex.write_h5ad(files / "gex.h5ad")
+    with pytest.raises(ValueError, match=r"no column 'batch' .* \['cell_type', 'quality'\]"):
+        Folder(name="mine", path=str(files)).load()
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "features", "train", "scored"),
+    [
+        ("pbmc10x_cite", 10849, (4000, 14), 6855, 5994),
+        ("snareseq_mop", 9190, (1677, 24613), 7737, 9190),
+        ("neurips_bmmc_cite_starter", 600, (1000, 134), 311, 600),
+        ("neurips_bmmc_cite_starter_kit", 600, (1000, 134), 311, 600),
+        ("neurips_bmmc_multiome_starter", 500, (1133, 595), 221, 500),
+    ],
+)
+def test_real_data_has_its_published_size(name, cells, features, train, scored, data_dir, monkeypatch):
+    monkeypatch.setenv("SCMOBENCH_DATA", str(data_dir))
+    source = build(compose([f"dataset={name}"]).dataset)
+    told = source.describe()
+    assert (told["cells"], tuple(told["features"].values())) == (cells, features)
+    assert (told["train"], told["scored"]) == (train, scored)
+    assert told["source"] != "not stated"
+
+
+def test_every_dataset_config_builds_and_begins_with_what_it_is():
+    for name in names("dataset"):
+        file = conf_dir() / "dataset" / f"{name}.yaml"
+        assert file.read_text().startswith("# "), name
+        assert build(compose([f"dataset={name}"]).dataset).name == name
+
+
+def test_own_pair_with_columns_of_other_names(files, tiny_paired):
+    gex = ad.read_h5ad(files / "gex.h5ad")
+    gex.obs = gex.obs.rename(columns={"batch": "donor", "cell_type": "label"})
+    gex.write_h5ad(files / "gex.h5ad")
+    cells = {"gex": str(files / "gex.h5ad"), "mod2": str(files / "adt.h5ad")}
+    paired = Own(name="mine", **cells, batch="donor", cell_type="label", test_batches=["batch3"]).load()
+    assert paired.obs["cell_type"].astype(str).equals(tiny_paired.obs["cell_type"].astype(str))
+    assert paired.obs["is_train"].equals(tiny_paired.obs["is_train"])
+    one = Own(name="mine", **cells, cell_type="label").load()
+    assert set(one.obs["batch"]) == {"all"}
+
+
+def test_own_h5mu(files, tiny_paired):
+    gex, adt = ad.read_h5ad(files / "gex.h5ad"), ad.read_h5ad(files / "adt.h5ad")
+    gex.obs = gex.obs[[]]
+    both = mudata.MuData({"rna": gex, "prot": adt})
+    both.obs["donor"] = tiny_paired.obs["batch"].astype(str)
+    both.write(files / "both.h5mu")
+    paired = Own(name="mine", h5mu=str(files / "both.h5mu"), batch="donor").load()
+    assert paired.pair == ("GEX", "ADT")
+    assert (paired.mod1.X != tiny_paired.mod1.X).nnz == 0
+    assert set(paired.obs["batch"]) == {"batch1", "batch2", "batch3"}
+
+
+def stacked(paired):
+    matrix = ad.concat([paired.mod1, paired.mod2], axis=1)
+    kinds = [paired.pair[0]] * paired.mod1.n_vars + [paired.pair[1]] * paired.mod2.n_vars
+    features = pd.DataFrame({"id": [f"ID{i}" for i in range(len(kinds))], "name": matrix.var_names})
+    return matrix.X.tocsr(), features.assign(kind=[TENX[k] for k in kinds]), list(matrix.obs_names)
+
+
+def test_own_10x_h5(tiny_paired, tmp_path):
+    X, features, barcodes = stacked(tiny_paired)
+    with h5py.File(tmp_path / "cells.h5", "w") as file:
+        group = file.create_group("matrix")
+        for key, value in (("data", X.data.astype(np.int32)), ("indices", X.indices), ("indptr", X.indptr)):
+            group[key] = value
+        group["shape"] = X.shape[::-1]
+        group["barcodes"] = np.array(barcodes, "S")
+        table = group.create_group("features")
+        for key, column in (("id", "id"), ("name", "name"), ("feature_type", "kind"), ("genome", "kind")):
+            table[key] = features[column].to_numpy().astype("S")
+    tiny_paired.obs[["batch", "cell_type"]].to_csv(tmp_path / "labels.csv")
+    labels = str(tmp_path / "labels.csv")
+    paired = Own(name="mine", tenx=str(tmp_path / "cells.h5"), labels=labels, batch="batch").load()
+    assert (paired.mod1.X != tiny_paired.mod1.X).nnz == 0
+    assert (paired.mod2.X != tiny_paired.mod2.X).nnz == 0
+    assert paired.obs["cell_type"].nunique() == 4
+    pd.read_csv(labels, index_col=0).iloc[5:].to_csv(labels)
+    with pytest.raises(ValueError, match="5 of 150 cells are not in"):
+        Own(name="mine", tenx=str(tmp_path / "cells.h5"), labels=labels, batch="batch").load()
+
+
+def test_own_10x_folder(tiny_multiome, tmp_path):
+    X, features, barcodes = stacked(tiny_multiome)
+    with gzip.open(tmp_path / "matrix.mtx.gz", "wb") as file:
+        scipy.io.mmwrite(file, X.T.astype(int))
+    features.to_csv(tmp_path / "features.tsv.gz", sep="\t", header=False, index=False)
+    pd.Series(barcodes).to_csv(tmp_path / "barcodes.tsv.gz", header=False, index=False)
+    paired = Own(name="mine", tenx=str(tmp_path)).load()
+    assert paired.pair == ("GEX", "ATAC")
+    assert (paired.mod2.X != tiny_multiome.mod2.X).nnz == 0
+    with pytest.raises(ValueError, match="expected gene expression and one of ADT or ATAC"):
+        Own(name="mine", tenx=str(tmp_path), kind="ADT").load()
+
+
+def test_own_must_be_given_in_one_way(files):
+    gex = str(files / "gex.h5ad")
+    for given in ({}, {"gex": gex}, {"gex": gex, "mod2": gex, "tenx": gex}):
+        with pytest.raises(ValueError, match="give the cells in one way"):
+            Own(name="mine", **given).load()
+    with pytest.raises(FileNotFoundError, match="no file nowhere"):
+        Own(name="mine", tenx="nowhere.h5").load()
+    adt = ad.read_h5ad(files / "adt.h5ad")
+    del adt.var["feature_types"]
+    adt.write_h5ad(files / "adt.h5ad")
+    with pytest.raises(ValueError, match="kind: ADT"):
+        Own(name="mine", gex=gex, mod2=str(files / "adt.h5ad")).load()
+    assert (
+        Own(name="mine", gex=gex, mod2=str(files / "adt.h5ad"), kind="ADT", batch="batch").load().pair[1]
+        == "ADT"
+    )

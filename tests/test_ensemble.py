@@ -1,0 +1,79 @@
+"""Ensembles: members are ordinary runs, put together in the way of the task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from anndata import AnnData
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from scmobench import config, records
+from scmobench.ensemble import combine, member_weights, run_ensemble
+from scmobench.run import SIMILARITY, method_name
+from scmobench.types import MatchingData, PredictionData
+
+
+def cells(n: int, batch: str = "b") -> AnnData:
+    found = AnnData(sp.csr_matrix(np.ones((n, 1), np.float32)))
+    found.obs["batch"] = batch
+    return found
+
+
+def test_prediction_is_the_weighted_mean() -> None:
+    members = [AnnData(np.full((2, 3), value, np.float32)) for value in (1.0, 4.0)]
+    data = PredictionData("d", "GEX2ADT", cells(1), cells(1), cells(2))
+    np.testing.assert_allclose(combine(data, members, np.array([0.25, 0.75])), 3.25)
+
+
+def test_matching_assigns_the_mean_similarity() -> None:
+    """Two members, each sure of a wrong pair, agree on the right matching on average."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(6, 4)).astype(np.float32) * 3
+    members = []
+    for i in range(2):
+        member = AnnData(sp.csr_matrix((6, 6), dtype=np.float32))
+        left, right = truth.copy(), truth.copy()
+        left[[i, i + 2]] = left[[i + 2, i]]
+        member.obsm[SIMILARITY], member.varm[SIMILARITY] = left, right
+        members.append(member)
+    data = MatchingData("d", "GEX2ADT", cells(1), cells(1), np.arange(1), cells(6), cells(6))
+    matching = combine(data, members, np.array([0.5, 0.5])).toarray()
+    expected = sum(0.5 * m.obsm[SIMILARITY] @ m.varm[SIMILARITY].T for m in members)
+    assert matching.sum() == 6
+    # untouched cells find themselves, and no single member's matching is returned as it is
+    assert matching[4, 4] == matching[5, 5] == 1
+    assert (expected.argmax(axis=1)[[4, 5]] == [4, 5]).all()
+
+
+def test_weights_follow_validation() -> None:
+    runs = [{"task": "predict_modality", "method": "m", "validation": v} for v in (0.5, 1.0)]
+    np.testing.assert_allclose(member_weights("validation", runs), [0.8, 0.2])
+    np.testing.assert_allclose(member_weights("equal", runs), [0.5, 0.5])
+    with pytest.raises(ValueError, match="no validation score from m"):
+        member_weights("validation", [runs[0], runs[0] | {"validation": None}])
+    with pytest.raises(ValueError, match="equal or validation"):
+        member_weights("loudest", runs)
+
+
+def test_members_are_ordinary_runs_with_seeds_of_their_own(tmp_path: Path) -> None:
+    given = ["dataset=tiny_cite", "model=random", "ensemble=seeds", "seed=1", f"runs={tmp_path}"]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        from hydra import compose
+
+        cfg = compose("config", overrides=given)
+        record = run_ensemble(cfg, given, method_name(cfg, given))
+        again = run_ensemble(cfg, given, method_name(cfg, given))
+    assert again["skipped"]
+    stored = {(r["method"], r["seed"]): r for r in records.read([tmp_path])}
+    assert set(stored) == {("random", s) for s in (4, 5, 6, 7)} | {("random+ensemble_seeds", 1)}
+    assert record["kind"] == "ensemble"
+    members = [anndata.read_h5ad(p) for p in tmp_path.rglob("random/*/*/prediction.h5ad")]
+    (path,) = tmp_path.rglob("random+ensemble_seeds/*/*/prediction.h5ad")
+    dense = [m.X.toarray() if sp.issparse(m.X) else m.X for m in members]
+    np.testing.assert_allclose(anndata.read_h5ad(path).X, np.mean(dense, axis=0), rtol=1e-5)

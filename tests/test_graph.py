@@ -1,0 +1,196 @@
+"""The cell-feature graph: operators, batch features, feature-feature edges, sampling, PyG's view."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from scmobench.data.genesets import read_gmt
+from scmobench.graph.batch_features import batch_features, cell_statistics
+from scmobench.graph.cell_feature import CellFeatureGraph
+from scmobench.graph.operator import compressed_pair
+from scmobench.graph.pathway import coexpression_edges, gene_set_edges, table_edges
+from scmobench.nn.sparse import DenseOperator, SparseOperator
+
+SETS = {"one": ("A", "B", "absent"), "two": ("a", "C", "B"), "alone": ("D",)}
+NAMES = ["A", "B", "C", "D"]
+
+
+def random_matrix(cells=40, features=30, density=0.2, seed=0):
+    rng = np.random.default_rng(seed)
+    return sp.random(cells, features, density, "csr", np.float32, rng, rng.standard_normal)
+
+
+def test_transpose_kept_beside_the_matrix_is_its_transpose():
+    matrix = random_matrix()
+    pair = compressed_pair(matrix)
+    flipped = sp.csr_matrix(
+        (pair.values[pair.t_order.long()], pair.t_indices, pair.t_indptr), matrix.shape[::-1]
+    )
+    assert (flipped != matrix.T).nnz == 0
+    assert pair.indices.dtype == pair.t_indices.dtype == pair.t_order.dtype == torch.int32
+
+
+def test_duplicate_entries_are_one_edge():
+    twice = sp.csr_matrix((np.ones(3, np.float32), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 2))
+    pair = compressed_pair(twice)
+    assert pair.values.tolist() == [2, 1]
+    assert twice.nnz == 3
+
+
+def by_cell(row):
+    row = row.astype(np.float64)
+    values = row[row != 0]
+    if len(values) == 0:
+        return np.zeros(9)
+    quartiles = np.percentile(values, [25, 50, 75])
+    most = [row.max(), len(values) / 1000, values.mean(), values.std()]
+    return np.array([row.mean(), row.std(), *quartiles, *most])
+
+
+def test_cell_statistics_are_those_of_a_loop_over_cells(monkeypatch):
+    matrix = random_matrix(60, 50, 0.3).tolil()
+    matrix[7] = 0
+    matrix[8] = np.arange(1, 51)
+    matrix[9] = 0
+    matrix[9, 3] = 5.0
+    matrix = matrix.tocsr()
+    expected = np.array([by_cell(row) for row in matrix.toarray()])
+    found = cell_statistics(matrix)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(found[:, 2:5], expected[:, 2:5])
+    monkeypatch.setattr("scmobench.graph.batch_features.CHUNK", 20)
+    np.testing.assert_array_equal(cell_statistics(matrix), found)
+
+
+def test_batch_features_are_batch_means_in_any_order_of_cells():
+    matrix = random_matrix(12)
+    batches = np.array(list("abcabcabcaaa"))
+    found = batch_features(matrix, batches)
+    mean = cell_statistics(matrix)[batches == "b"].mean(0)
+    np.testing.assert_allclose(found[batches == "b"], np.tile(mean, (3, 1)), rtol=1e-6)
+    order = np.random.default_rng(1).permutation(12)
+    np.testing.assert_allclose(batch_features(matrix[order], batches[order]), found[order], rtol=1e-6)
+    with pytest.raises(ValueError, match="a batch for each of 12 cells"):
+        batch_features(matrix, batches[:5])
+
+
+def test_gene_set_edges_join_all_ordered_pairs_once():
+    X = random_matrix(30, 4, 0.8)
+    edges = gene_set_edges(X, NAMES, SETS, weight="one").toarray()
+    np.testing.assert_array_equal(edges, [[0, 1, 1, 0], [1, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("weight", ["cosine", "pearson"])
+def test_gene_set_weights_are_similarities_of_columns(weight):
+    X = random_matrix(30, 4, 0.8)
+    dense = X.toarray().astype(np.float64)
+    if weight == "pearson":
+        expected = np.corrcoef(dense.T)
+    else:
+        unit = dense / np.linalg.norm(dense, axis=0)
+        expected = unit.T @ unit
+    edges = gene_set_edges(X, NAMES, SETS, weight=weight)
+    rows, cols = edges.nonzero()
+    assert len(rows) == 6
+    np.testing.assert_allclose(edges.data, expected[rows, cols], atol=1e-6)
+    bound = float(np.median(np.abs(edges.data)))
+    kept = gene_set_edges(X, NAMES, SETS, weight=weight, threshold=bound)
+    assert 0 < kept.nnz < 6
+    assert np.abs(kept.data).min() > bound
+
+
+def test_a_silent_gene_keeps_its_edges_at_weight_zero_and_loses_them_to_any_threshold():
+    X = sp.csr_matrix(np.array([[1, 0, 2, 1], [2, 0, 1, 1]], np.float32))
+    edges = gene_set_edges(X, NAMES, {"s": "AB"}, weight="pearson")
+    assert edges.nnz == 2
+    assert not edges.data.any()
+    assert gene_set_edges(X, NAMES, {"s": "AB"}, weight="pearson", threshold=0).nnz == 0
+
+
+def test_coexpression_finds_planted_partners():
+    rng = np.random.default_rng(0)
+    programs = rng.gamma(1, 1, (200, 5))
+    X = sp.csr_matrix((programs.repeat(4, axis=1) + 0.1 * rng.random((200, 20))).astype(np.float32))
+    for weight in ("cosine", "pearson"):
+        edges = coexpression_edges(X, neighbours=3, weight=weight).tocoo()
+        assert edges.nnz >= 60
+        assert (edges.row // 4 == edges.col // 4).mean() > 0.95
+        assert (edges != edges.T).nnz == 0
+    few = [coexpression_edges(X, neighbours=3, max_cells=50, seed=s) for s in (1, 1, 2)]
+    assert (few[0] != few[1]).nnz == 0
+    assert (few[0] != few[2]).nnz > 0
+
+
+def test_edges_of_a_table(tmp_path):
+    path = tmp_path / "links.tsv"
+    path.write_text("feature_a\tfeature_b\tweight\nA\tC\t0.5\nB\tnone\t1\nD\tD\t1\n")
+    edges = table_edges(path, NAMES).toarray()
+    assert edges[0, 2] == edges[2, 0] == 0.5
+    assert edges.sum() == 1
+    path.write_text("a\tb\nA\tC\n")
+    with pytest.raises(ValueError, match="expected columns feature_a"):
+        table_edges(path, NAMES)
+
+
+def test_gmt_is_read_and_refused(tmp_path):
+    path = tmp_path / "sets.gmt"
+    path.write_text("S1\tabout\tA\tB\tA\n\nS2\tabout\tC\n")
+    assert read_gmt(path) == {"S1": ("A", "B"), "S2": ("C",)}
+    path.write_text("S1\tabout\n")
+    with pytest.raises(ValueError, match="line 1"):
+        read_gmt(path)
+    path.write_text("S1\tx\tA\nS1\tx\tB\n")
+    with pytest.raises(ValueError, match="again in line 2"):
+        read_gmt(path)
+    with pytest.raises(FileNotFoundError, match="give its path"):
+        read_gmt(tmp_path / "none.gmt")
+
+
+def test_hallmark_sets_of_the_published_runs(data_dir):
+    sets = read_gmt(data_dir / "pathways" / "h.all.v7.4.symbols.gmt")
+    assert len(sets) == 50
+    assert {"JUNB", "CXCL2"} <= set(sets["HALLMARK_TNFA_SIGNALING_VIA_NFKB"])
+
+
+def test_hetero_data_holds_the_same_edges():
+    matrix = random_matrix(6, 5, 0.4)
+    pathway = sp.csr_matrix((np.array([0.5], np.float32), ([0], [3])), shape=(5, 5))
+    graph = CellFeatureGraph.build(matrix, pathway=pathway, batches=np.array(list("aabbcc")))
+    data = graph.hetero()
+    data.validate()
+    index, weight = data["cell", "expresses", "feature"].edge_index, data["expresses"].edge_weight
+    rebuilt = sp.csr_matrix((weight, index.numpy()), shape=matrix.shape)
+    assert (rebuilt != matrix).nnz == 0
+    assert torch.equal(data["describes"].edge_index.flip(0), index)
+    assert data["pathway"].edge_index.tolist() == [[3], [0]]  # feature 0 hears feature 3
+    assert data["cell"].batch_features.shape == (6, 9)
+
+
+def test_explicit_zeros_are_no_edges():
+    stored = sp.csr_matrix((np.array([1, 0], np.float32), ([0, 1], [0, 1])), shape=(2, 2))
+    assert CellFeatureGraph.build(stored).matrix.nnz == 1
+
+
+def test_operator_follows_how_filled_the_matrix_is():
+    sparse, full = random_matrix(density=0.1), random_matrix(density=0.9)
+    assert isinstance(CellFeatureGraph.build(sparse).tensors().matrix, SparseOperator)
+    assert isinstance(CellFeatureGraph.build(full).tensors().matrix, DenseOperator)
+
+
+def test_sample_is_the_graph_among_the_chosen():
+    matrix, pathway = random_matrix(10, 8), abs(random_matrix(8, 8, seed=2))
+    graph = CellFeatureGraph.build(matrix, pathway=pathway, batches=np.arange(10))
+    cells, features = np.array([7, 2, 4]), np.array([1, 5, 6])
+    part = graph.sample(cells, features)
+    np.testing.assert_array_equal(part.matrix.toarray(), matrix.toarray()[np.ix_(cells, features)])
+    np.testing.assert_array_equal(part.pathway.toarray(), pathway.toarray()[np.ix_(features, features)])
+    np.testing.assert_array_equal(part.batch_features, graph.batch_features[cells])
+    np.testing.assert_array_equal(part.sample(np.array([0]), np.array([2])).features, [6])
+
+
+def test_edges_for_other_features_are_refused():
+    with pytest.raises(ValueError, match="among 30 features"):
+        CellFeatureGraph.build(random_matrix(), pathway=sp.eye(4, format="csr"))

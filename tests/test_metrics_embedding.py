@@ -1,0 +1,315 @@
+"""Joint-embedding metrics against independent computations, and where they do not apply."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from anndata import AnnData
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import spearmanr
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import kneighbors_graph
+
+from scmobench.metrics.asw import asw_batch, asw_label
+from scmobench.metrics.cell_cycle import cc_cons
+from scmobench.metrics.connectivity import connectivities, nearest_cells
+from scmobench.metrics.graph_conn import graph_conn
+from scmobench.metrics.neighbors import ScoredEmbedding
+from scmobench.metrics.nmi import nmi, nmi_leiden
+from scmobench.metrics.trajectory import ti_cons_batch_mean
+from scmobench.types import NotApplicable, Score
+
+SIX = [nmi, asw_label, asw_batch, graph_conn, cc_cons, ti_cons_batch_mean]
+NEED_GRAPH = [nmi, nmi_leiden, graph_conn, ti_cons_batch_mean]
+
+
+def cells(n: int = 240, seed: int = 0, spread: float = 1.0) -> tuple[np.ndarray, AnnData]:
+    """Four overlapping cell types along a line in two batches, with GEX that follows the embedding."""
+    rng = np.random.default_rng(seed)
+    kind, batch = rng.integers(4, size=n), rng.integers(2, size=n)
+    embedding = rng.normal(size=(n, 5)) * spread + kind[:, None] * 1.2
+    expression = np.maximum(embedding @ rng.normal(size=(5, 80)) + rng.normal(size=(n, 80)), 0)
+    obs = pd.DataFrame(
+        {
+            "batch": pd.Categorical([f"b{b}" for b in batch]),
+            "cell_type": pd.Categorical(
+                [f"t{k}" for k in kind], categories=["t0", "t1", "t2", "t3", "unused"]
+            ),
+            "S_score": embedding[:, 0] + rng.normal(size=n),
+            "G2M_score": embedding[:, 1] + rng.normal(size=n),
+            "pseudotime_order_GEX": embedding.sum(axis=1),
+            "pseudotime_order_ATAC": embedding.sum(axis=1) + rng.normal(size=n),
+        },
+        index=[f"cell{i}" for i in range(n)],
+    )
+    gex = AnnData(sp.csr_matrix(expression, dtype=np.float32), obs=obs, uns={"organism": "human"})
+    return embedding.astype(np.float32), gex
+
+
+def value(metric, embedding: np.ndarray, solution: AnnData) -> float:
+    """The number, whether the metric gives it alone or with a note."""
+    score = metric(ScoredEmbedding(embedding, solution))
+    return score.value if isinstance(score, Score) else score
+
+
+def silhouettes(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(b - a) / max(a, b) of each cell by its definition."""
+    widths = []
+    for i, own in enumerate(labels):
+        same = (labels == own) & (np.arange(len(labels)) != i)
+        if not same.any():
+            widths.append(0.0)
+            continue
+        a = distances[i, same].mean()
+        b = min(distances[i, labels == other].mean() for other in set(labels) - {own})
+        widths.append((b - a) / max(a, b))
+    return np.array(widths)
+
+
+def test_asw_label_equals_its_definition():
+    embedding, solution = cells()
+    widths = silhouettes(pairwise_distances(embedding), solution.obs["cell_type"].to_numpy(str))
+    assert value(asw_label, embedding, solution) == pytest.approx((widths.mean() + 1) / 2, abs=1e-6)
+
+
+def test_asw_batch_equals_its_definition():
+    embedding, solution = cells()
+    types, batches = (solution.obs[c].to_numpy(str) for c in ("cell_type", "batch"))
+    means = []
+    for kind in np.unique(types):
+        inside = types == kind
+        widths = silhouettes(pairwise_distances(embedding[inside]), batches[inside])
+        means.append((1 - np.abs(widths)).mean())
+    assert value(asw_batch, embedding, solution) == pytest.approx(np.mean(means), abs=1e-6)
+
+
+def test_graph_connectivity_equals_components_of_a_plain_graph():
+    embedding, solution = cells(spread=2.0)
+    graph = kneighbors_graph(embedding.astype(float), 14)
+    graph = graph + graph.T
+    types = solution.obs["cell_type"].to_numpy(str)
+    shares = []
+    for kind in np.unique(types):
+        inside = np.flatnonzero(types == kind)
+        _, part = connected_components(graph[inside][:, inside], directed=False)
+        shares.append(np.bincount(part).max() / len(inside))
+    assert min(shares) < 1
+    assert value(graph_conn, embedding, solution) == pytest.approx(np.mean(shares), abs=1e-12)
+
+
+def test_cell_cycle_conservation_equals_regression_on_components():
+    embedding, solution = cells()
+
+    def explained(matrix: np.ndarray, scores: pd.DataFrame) -> float:
+        pca = PCA(min(50, *matrix.shape), svd_solver="full").fit(matrix)
+        components = pca.transform(matrix)
+        fit = LinearRegression().fit(scores, components).predict(scores)
+        r2 = 1 - ((components - fit) ** 2).sum(0) / ((components - components.mean(0)) ** 2).sum(0)
+        return (np.maximum(r2, 0) * pca.explained_variance_).sum() / pca.explained_variance_.sum()
+
+    kept = []
+    for batch in ("b0", "b1"):
+        inside = (solution.obs["batch"] == batch).to_numpy()
+        scores = solution.obs.loc[inside, ["S_score", "G2M_score"]]
+        before = explained(solution.X[inside].toarray().astype(float), scores)
+        after = explained(embedding[inside].astype(float), scores)
+        kept.append(max(0, 1 - abs(after - before) / before))
+    score = cc_cons(ScoredEmbedding(embedding, solution))
+    assert score.value == pytest.approx(np.mean(kept), abs=1e-4)
+    assert score.reason == "S and G2M scores of the dataset"
+
+
+def test_connectivities_equal_scanpys():
+    import scanpy as sc
+
+    rng = np.random.default_rng(0)
+    embedding, _ = cells()
+    embedding[rng.random(240) < 0.2] = embedding[7]  # more equal cells than neighbours
+    reference = AnnData(obsm={"X_emb": embedding})
+    sc.pp.neighbors(reference, n_neighbors=15, use_rep="X_emb", transformer="sklearn")
+    ours = connectivities(*nearest_cells(embedding, 15))
+    assert np.abs(ours - reference.obsp["connectivities"]).max() < 1e-5
+    assert np.abs(ours - ours.T).max() == 0
+
+
+def test_row_strengths_sum_to_log2_of_the_neighbours():
+    embedding, _ = cells(60)
+    indices, distances = nearest_cells(embedding.astype(float), 15)
+    assert np.array_equal(indices[:, 0], np.arange(60))
+    assert not distances[:, 0].any()
+    union = connectivities(indices, distances).toarray()
+    # The union of both directions holds at least what each row holds on its own.
+    assert (union.sum(axis=1) > np.log2(15) - 1e-3).all()
+    assert union.max() <= 1 + 1e-6
+
+
+def test_trajectory_follows_the_reference_order():
+    rng = np.random.default_rng(0)
+    _, solution = cells(300)
+    along = np.sort(rng.random(300))
+    solution.obs["pseudotime_order_GEX"] = along
+    solution.obs["pseudotime_order_ATAC"] = along
+    solution.obs["cell_type"] = pd.Categorical([f"t{int(4 * a)}" for a in along])
+    line = along[:, None] * 3 + rng.normal(scale=0.3, size=(300, 5))
+    assert value(ti_cons_batch_mean, line, solution) > 0.9
+    assert value(ti_cons_batch_mean, -line, solution) > 0.9  # only the order counts
+    shuffled = rng.permutation(300)
+    expected = (spearmanr(along, along[shuffled])[0] + 1) / 2
+    assert value(ti_cons_batch_mean, line[shuffled], solution) == pytest.approx(expected, abs=0.15)
+
+
+def test_trajectory_uses_both_references():
+    embedding, solution = cells()
+    both = value(ti_cons_batch_mean, embedding, solution)
+    solution.obs["pseudotime_order_ADT"] = solution.obs.pop("pseudotime_order_ATAC")
+    assert value(ti_cons_batch_mean, embedding, solution) == pytest.approx(both)
+    first = solution.copy()
+    first.obs["pseudotime_order_ADT"] = first.obs["pseudotime_order_GEX"]
+    second = solution.copy()
+    second.obs["pseudotime_order_GEX"] = second.obs["pseudotime_order_ADT"]
+    alone = [value(ti_cons_batch_mean, embedding, s) for s in (first, second)]
+    assert alone[0] != alone[1]
+    assert both == pytest.approx(np.mean(alone))
+
+
+def test_clusters_equal_to_types_are_a_perfect_nmi():
+    _, solution = cells(300)
+    codes = solution.obs["cell_type"].cat.codes.to_numpy()
+    apart = np.random.default_rng(0).normal(size=(300, 3)) * 0.1 + codes[:, None] * 50.0
+    assert value(nmi, apart, solution) == pytest.approx(1)
+    assert value(nmi_leiden, apart, solution) == pytest.approx(1)
+    assert value(graph_conn, apart, solution) == pytest.approx(1)
+    assert value(asw_label, apart, solution) > 0.98
+
+
+@pytest.mark.parametrize("metric", [*SIX, nmi_leiden])
+def test_permuting_cells_changes_nothing_but_noise_of_clustering(metric):
+    embedding, solution = cells(500)
+    order = np.random.default_rng(3).permutation(500)
+    moved = value(metric, embedding[order], solution[order].copy())
+    noise = 0.03 if metric in (nmi, nmi_leiden) else 1e-5
+    assert moved == pytest.approx(value(metric, embedding, solution), abs=noise)
+
+
+@pytest.mark.parametrize("metric", [*SIX, nmi_leiden])
+def test_same_input_gives_the_same_number(metric):
+    embedding, solution = cells()
+    assert value(metric, embedding, solution) == value(metric, embedding, solution)
+
+
+@pytest.mark.parametrize("metric", [*SIX, nmi_leiden])
+def test_random_embeddings_get_a_number_between_zero_and_one(metric):
+    _, solution = cells()
+    for dimensions in (1, 20):
+        noise = np.random.default_rng(0).normal(size=(240, dimensions))
+        assert 0 <= value(metric, noise, solution) <= 1
+
+
+def test_a_space_of_one_point_has_no_neighbours_but_silhouettes():
+    _, solution = cells()
+    zeros = np.zeros((240, 5))
+    assert value(asw_batch, zeros, solution) == 1
+    assert value(asw_label, zeros, solution) == 0.5
+    for metric in (*NEED_GRAPH, cc_cons):
+        with pytest.raises(NotApplicable, match=r"one point|no variance"):
+            value(metric, zeros, solution)
+
+
+@pytest.mark.parametrize(
+    ("metric", "column", "reason"),
+    [
+        (nmi, "cell_type", "no cell_type"),
+        (asw_label, "cell_type", "no cell_type"),
+        (asw_batch, "batch", "no batch"),
+        (graph_conn, "cell_type", "no cell_type"),
+        (cc_cons, "batch", "no batch"),
+        (cc_cons, "S_score", "too few cell-cycle genes: 0 G2/M and 0 S"),
+        (ti_cons_batch_mean, "pseudotime_order_GEX", "no pseudotime_order_GEX"),
+        (ti_cons_batch_mean, "pseudotime_order_ATAC", "pseudotime_order_ADT and pseudotime_order_ATAC"),
+    ],
+)
+def test_a_missing_column_is_not_applicable(metric, column, reason):
+    embedding, solution = cells()
+    del solution.obs[column]
+    with pytest.raises(NotApplicable, match=reason):
+        value(metric, embedding, solution)
+
+
+def test_one_type_or_one_batch_is_not_applicable():
+    embedding, solution = cells()
+    solution.obs["cell_type"] = "T"
+    solution.obs["batch"] = "b"
+    for metric, reason in ((asw_label, "have 1"), (asw_batch, "one batch")):
+        with pytest.raises(NotApplicable, match=reason):
+            value(metric, embedding, solution)
+    assert value(graph_conn, embedding, solution) == 1
+
+
+def test_types_that_never_meet_two_batches_are_not_applicable():
+    embedding, solution = cells()
+    solution.obs["batch"] = (solution.obs["cell_type"].astype(str) > "t1").map({True: "b1", False: "b0"})
+    with pytest.raises(NotApplicable, match="more than one batch"):
+        value(asw_batch, embedding, solution)
+
+
+@pytest.mark.parametrize("metric", [*SIX, nmi_leiden])
+def test_very_few_cells_never_crash(metric):
+    for n in (1, 2, 15):
+        embedding, solution = cells(n)
+        try:
+            assert np.isfinite(value(metric, embedding, solution))
+        except NotApplicable as reason:
+            assert str(reason)  # noqa: PT017
+
+
+def test_cell_cycle_is_recomputed_from_the_organisms_genes():
+    embedding, solution = cells()
+    names = ["MCM5", "PCNA", "TYMS", "FEN1", "HMGB2", "CDK1", "NUSAP1", "UBE2C"]
+    solution.var_names = names + [f"gene{i}" for i in range(72)]
+    given = value(cc_cons, embedding, solution)
+    solution.obs = solution.obs.drop(columns=["S_score", "G2M_score"])
+    score = cc_cons(ScoredEmbedding(embedding, solution))
+    assert score.reason == "S and G2M scores recomputed from 4 G2/M and 4 S genes"
+    assert score.value != given
+    for organism, reason in (("", "uns"), ("zebra", "organism 'zebra' not supported")):
+        solution.uns["organism"] = organism
+        with pytest.raises(NotApplicable, match=reason):
+            value(cc_cons, embedding, solution)
+
+
+def test_only_scored_cells_count():
+    embedding, solution = cells()
+    rng = np.random.default_rng(0)
+    keep = rng.random(240) < 0.7
+    solution.obs["is_scored"] = keep
+    disturbed = embedding.copy()
+    disturbed[~keep] = 100 * rng.normal(size=((~keep).sum(), 5))
+    for metric in SIX:
+        alone = value(metric, embedding[keep], solution[keep].copy())
+        assert value(metric, disturbed, solution) == pytest.approx(alone, abs=1e-6)
+
+
+def test_bad_embeddings_are_explained():
+    embedding, solution = cells()
+    with pytest.raises(ValueError, match="240 cells"):
+        ScoredEmbedding(embedding.T, solution)
+    with pytest.raises(ValueError, match="NaN"):
+        ScoredEmbedding(np.where(embedding > 2, np.nan, embedding), solution)
+    solution.obs["is_scored"] = False
+    with pytest.raises(ValueError, match="is_scored"):
+        ScoredEmbedding(embedding, solution)
+
+
+def test_solution_is_left_alone():
+    embedding, solution = cells()
+    before = solution.copy()
+    scored = ScoredEmbedding(embedding, solution)
+    for metric in SIX:
+        metric(scored)
+    pd.testing.assert_frame_equal(solution.obs, before.obs)
+    assert (solution.X != before.X).nnz == 0
+    assert not solution.obsp

@@ -1,0 +1,115 @@
+"""Normalisation, TF-IDF, LSI and SVD: values against a dense computation, and what empty cells do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from scmobench.data.preprocess import TFIDF, Normalizer, highly_variable, zscore_rows
+from scmobench.data.reduce import LSI, SVD
+
+
+@pytest.fixture
+def counts() -> sp.csr_matrix:
+    """40 cells x 25 features with an empty cell and an empty feature."""
+    X = np.random.default_rng(0).negative_binomial(1, 0.4, (40, 25)).astype(np.float32)
+    X[3] = 0
+    X[:, 7] = 0
+    return sp.csr_matrix(X)
+
+
+def test_log_library_scales_to_the_median_of_training_cells(counts):
+    train, test = counts[:30], counts[30:]
+    found = Normalizer.of("GEX").fit(train).transform(test).toarray()
+    dense = train.toarray()
+    median = np.median(dense.sum(1)[dense.sum(1) > 0])
+    expected = np.log1p(median * test.toarray() / test.toarray().sum(1, keepdims=True))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_clr_is_seurats_form_and_not_negative(counts):
+    found = Normalizer.of("ADT").fit_transform(counts).toarray()
+    X = counts.toarray()
+    expected = np.log1p(X / np.exp(np.log1p(X).mean(1, keepdims=True)))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert found.min() == 0
+
+
+def test_atac_is_binarised(counts):
+    found = Normalizer.of("ATAC").fit_transform(counts)
+    assert (found.toarray() == (counts.toarray() > 0)).all()
+
+
+@pytest.mark.parametrize("name", ["log_library", "clr", "binarize", "counts"])
+def test_empty_cells_stay_zero_and_the_input_is_untouched(counts, name):
+    before = counts.toarray()
+    normalizer = Normalizer.of("GEX", name)
+    result = normalizer.fit_transform(counts)
+    assert normalizer.name == name
+    assert sp.issparse(result)
+    assert result.dtype == np.float32
+    assert (result[3].toarray() == 0).all()
+    assert np.isfinite(result.data).all()
+    result.data[:] = -1
+    assert (counts.toarray() == before).all()
+
+
+def test_unknown_normalisation_and_modality_are_named():
+    with pytest.raises(ValueError, match="log_library"):
+        Normalizer.of("GEX", "tpm")
+    with pytest.raises(ValueError, match="'RNA'"):
+        Normalizer.of("RNA")
+
+
+def test_tfidf_and_lsi_against_a_dense_computation(counts):
+    X = counts.toarray().astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = np.nan_to_num(X / X.sum(1, keepdims=True)) * np.nan_to_num(40 / X.sum(0), posinf=0)
+    tfidf = TFIDF().fit_transform(counts)
+    np.testing.assert_allclose(tfidf.toarray(), expected, rtol=1e-5)
+
+    logs = np.log1p(1e4 * expected / np.maximum(expected.sum(1, keepdims=True), 1e-30))
+    left, values, _ = np.linalg.svd(logs, full_matrices=False)
+    found = LSI(5, seed=1).fit_transform(counts)
+    assert found.shape == (40, 5)
+    np.testing.assert_allclose(np.abs(found), np.abs(left * values)[:, 1:6], atol=0.02 * values[1])
+    with_first = LSI(6, drop_first=False, seed=1).fit_transform(counts)
+    np.testing.assert_allclose(with_first[:, 1:], found, atol=1e-3)
+
+
+def test_lsi_of_new_cells_uses_training_weights(counts):
+    lsi = LSI(4).fit(counts[:30])
+    both = lsi.transform(counts)
+    np.testing.assert_array_equal(both[30:], lsi.transform(counts[30:]))
+    with pytest.raises(ValueError, match="25 features"):
+        lsi.transform(counts[:, :20])
+
+
+def test_svd_clips_its_width_and_repeats(counts):
+    svd = SVD(100, seed=3)
+    scores = svd.fit_transform(counts)
+    assert scores.shape == (40, 24)
+    np.testing.assert_allclose(svd.inverse_transform(scores), counts.toarray(), atol=1e-3)
+    assert scores.tobytes() == SVD(100, seed=3).fit_transform(counts).tobytes()
+    with pytest.raises(ValueError, match="at least 2"):
+        SVD(5).fit(counts[:1])
+
+
+def test_zscore_rows_keeps_constant_rows_at_zero():
+    X = np.vstack([np.random.default_rng(0).normal(3, 2, (5, 8)), np.full((1, 8), 0.1), np.zeros((1, 8))])
+    found = zscore_rows(X)
+    np.testing.assert_allclose(found[:5].mean(1), 0, atol=1e-6)
+    np.testing.assert_allclose(found[:5].std(1), 1, rtol=1e-5)
+    assert (found[5:] == 0).all()
+    np.testing.assert_allclose(zscore_rows(X, ddof=1)[:5].std(1, ddof=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["variance", "seurat_v3"])
+def test_highly_variable_finds_planted_features(method):
+    rng = np.random.default_rng(0)
+    X = rng.poisson(3, (200, 300)).astype(np.float32)
+    planted = [5, 20, 41]
+    X[:, planted] = 15 * (rng.random((200, 3)) < 0.2)
+    assert highly_variable(sp.csr_matrix(X), 3, method).tolist() == planted
+    assert len(highly_variable(sp.csr_matrix(X), 400, method)) == 300

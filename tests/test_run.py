@@ -1,0 +1,187 @@
+"""The command line, for real: runs, sweeps, resuming, scoring a stranger's file, messages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+
+from scmobench import records
+from scmobench.config import build, compose
+from scmobench.run import method_name, run
+
+
+def scmobench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scmobench", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def experiment(runs: Path, *overrides: str) -> dict:
+    cfg = compose(["dataset=tiny_cite", f"runs={runs}", *overrides])
+    return run(cfg, method_name(cfg, list(overrides)))
+
+
+def test_a_run_leaves_prediction_and_record(tmp_path: Path) -> None:
+    record = experiment(tmp_path, "model=svd_linear", "seed=3")
+    (stored,) = records.read([tmp_path])
+    assert stored == json.loads(json.dumps(record))
+    for key in (
+        "config_hash",
+        "data_hash",
+        "versions",
+        "device",
+        "seconds",
+        "peak_memory_gb",
+        "transductive",
+    ):
+        assert stored[key] is not None, key
+    (path,) = tmp_path.rglob("prediction.h5ad")
+    prediction = anndata.read_h5ad(path)
+    assert prediction.uns["method_id"] == "svd_linear"
+    assert prediction.n_obs == stored["n_test"]
+    assert 0 < stored["scores"]["rmse"]["value"] < 2
+    low, high = stored["interval"]["rmse"]
+    assert low < stored["scores"]["rmse"]["value"] < high
+
+
+def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
+    first = experiment(tmp_path, "model=mean")
+    (path,) = tmp_path.rglob("prediction.h5ad")
+    stamp = path.stat().st_mtime_ns
+    again = experiment(tmp_path, "model=mean")
+    assert again.pop("skipped")
+    assert again == json.loads(json.dumps(first))
+    assert path.stat().st_mtime_ns == stamp
+    experiment(tmp_path, "model=mean", "force=true")
+    assert path.stat().st_mtime_ns > stamp
+
+
+def test_a_run_killed_before_its_record_is_run_again(tmp_path: Path) -> None:
+    experiment(tmp_path, "model=mean")
+    (path,) = tmp_path.rglob("record.json")
+    path.unlink()
+    assert "skipped" not in experiment(tmp_path, "model=mean")
+
+
+def test_same_seed_same_bytes(tmp_path: Path) -> None:
+    answers = []
+    for folder in ("a", "b"):
+        experiment(tmp_path / folder, "model=random", "seed=5")
+        (path,) = (tmp_path / folder).rglob("prediction.h5ad")
+        matrix = anndata.read_h5ad(path).X
+        answers.append(matrix.toarray() if hasattr(matrix, "toarray") else matrix)
+    np.testing.assert_array_equal(*answers)
+
+
+def test_a_model_on_a_task_that_it_does_not_serve(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not serve match_modality; it serves predict_modality"):
+        experiment(tmp_path, "model=svd_linear", "task=match_modality")
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A sweep of four runs of which two fail: svd_linear doesn't match cells."""
+    folder = tmp_path_factory.mktemp("sweep")
+    done = scmobench(
+        "run",
+        "-m",
+        "dataset=tiny_cite",
+        "task=match_modality",
+        "model=random,svd_linear",
+        "seed=0,1",
+        cwd=folder,
+    )
+    return folder, done
+
+
+def test_a_failing_run_does_not_stop_a_sweep(sweep: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, done = sweep
+    assert done.returncode != 0
+    assert "4 runs" in done.stdout
+    assert done.stdout.count("FAILED") == 2
+    assert "2 ran, 2 failed" in done.stdout
+    status = [record["status"] for record in records.read([folder / "runs"])]
+    assert sorted(status) == ["failed", "failed", "ok", "ok"]
+    assert {p.name for p in folder.iterdir()} == {"runs"}, "nothing is written outside of runs"
+
+
+def test_the_tables_list_failures(sweep: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = sweep
+    done = scmobench("leaderboard", "--records", "runs", "--out", "tables", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    table = (folder / "tables" / "match_modality.md").read_text()
+    assert "does not serve" in table
+    header = (folder / "tables" / "match_modality.csv").read_text().splitlines()[0]
+    assert header.startswith("task,dataset,subtask,method,metric,mean,sd,n,source")
+
+
+def test_score_prints_json(tmp_path: Path) -> None:
+    source = build(compose(["dataset=tiny_cite"]).dataset).load()
+    task = build(compose([]).task)
+    problem = task.split(source)
+    task.pack(problem.solution.X, problem.data, "truth").write_h5ad(tmp_path / "p.h5ad")
+    problem.solution.write_h5ad(tmp_path / "s.h5ad")
+    line = ("score", "--task", "predict_modality", "--prediction", "p.h5ad", "--solution", "s.h5ad")
+    done = scmobench(*line, cwd=tmp_path)
+    assert json.loads(done.stdout)["rmse"]["value"] == pytest.approx(0, abs=1e-6)
+    anndata.read_h5ad(tmp_path / "p.h5ad").T.write_h5ad(tmp_path / "p.h5ad")
+    done = scmobench(*line, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "transposed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "model=nonesuch"), "Could not find 'model/nonesuch'"),
+        (("run", "task=nonesuch"), "Could not find 'task/nonesuch'"),
+        (("data", "describe", "nonesuch"), "no dataset 'nonesuch'; there are"),
+        (("run", "dataset=pbmc10x_cite", "dataset.path=nowhere"), "nowhere"),
+        (("leaderboard", "--records", "nowhere"), "expected a folder of records"),
+        (
+            ("score", "--task", "joint_embedding", "--prediction", "no.h5ad", "--solution", "no.h5ad"),
+            "no.h5ad",
+        ),
+    ],
+)
+def test_messages_for_what_is_not_there(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = scmobench(*arguments, cwd=tmp_path)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "ones.yaml").write_text(
+        "name: ones\nkind: method\npredict_modality: {_target_: my_method.Ones}\n"
+    )
+    (tmp_path / "my_method.py").write_text(
+        "import numpy as np\nfrom scmobench.models.base import Model\n\n\nclass Ones(Model):\n"
+        "    def fit(self, data, seed):\n        self.n = data.train_mod2.n_vars\n        return self\n\n"
+        "    def predict(self, data):\n        return np.ones((data.test_mod1.n_obs, self.n))\n"
+    )
+    line = ("run", "--config-dir", "mine", "dataset=tiny_cite", "model=ones")
+    refused = scmobench(*line, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "modules=[my_method]" in refused.stderr
+    done = scmobench(*line, "modules=[my_method]", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "predict_modality tiny_cite GEX2ADT ones seed 0" in done.stdout
+
+
+def test_help_comes_at_once(tmp_path: Path) -> None:
+    seconds = []
+    for _ in range(2):
+        begun = time.perf_counter()
+        assert scmobench("--help", cwd=tmp_path).returncode == 0
+        seconds.append(time.perf_counter() - begun)
+    assert min(seconds) < 1

@@ -1,0 +1,240 @@
+"""scMoGNN for joint embedding: losses, blocks, labels, options, and what must never happen."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import silhouette_score
+
+from scmobench.data.synthetic import Synthetic
+from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule
+from scmobench.models.scmognn.joint_embedding import ScMoGNNEmbedding
+from scmobench.tasks.joint_embedding import JointEmbedding
+
+SMALL = {
+    "components": {"GEX": 12, "ATAC": 12},
+    "hidden": [24, 16],
+    "decoder_hidden": [16],
+    "learning_rate": 1e-2,
+    "batch_size": 48,
+    "max_epochs": 4,
+    "patience": 4,
+}
+WEIGHTS = {"reconstruction": 0.7, "cell_type": 0.2, "regulariser": 0.05, "cell_cycle": 0.05}
+
+
+@pytest.fixture(scope="module")
+def problem():
+    paired = Synthetic(
+        name="embed",
+        n_cells=180,
+        n_genes=80,
+        n_mod2=20,
+        n_cell_types=4,
+        n_batches=3,
+        test_batches=("batch3",),
+        empty_features="drop",
+    ).load()
+    return JointEmbedding().split(paired)
+
+
+@pytest.fixture(scope="module")
+def data(problem):
+    return problem.data
+
+
+def answer(data, seed=0, **changes):
+    model = ScMoGNNEmbedding(**{**SMALL, **changes})
+    model.fit(data.for_fit(model.transductive, model.label_supervised), seed)
+    return model, model.predict(data)
+
+
+def small_module(**changes):
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    settings = {
+        "states": torch.randn(2, 10, 5, generator=generator),
+        "cell_type": torch.tensor([0, 1, 2, 0, 1, 2, UNKNOWN, 0, 1, 2]),
+        "cycle": torch.randn(10, 2, generator=generator),
+        "blocks": {"cell_type": 3, "batch": 2, "cycle": 2, "free": 1},
+        "weights": WEIGHTS,
+        "hidden": [6],
+        "dropout": 0.0,
+        "decoder_hidden": [4],
+        "output_relu": False,
+        "batch_size": 8,
+        "learning_rate": 1e-2,
+        "weight_decay": 1e-2,
+    }
+    return EmbedModule(**{**settings, **changes})
+
+
+def test_loss_written_out():
+    module = small_module().eval()
+    cells = torch.tensor([0, 4, 6, 9])
+    mixture = module.states[:, cells].mean(dim=0)
+    z = module.encoder(mixture)
+    reconstruction = ((module.decoder(z) - mixture) ** 2).mean()
+    chance = torch.log_softmax(z[:, :3], dim=1)
+    cell_type = -(chance[0, 0] + chance[1, 1] + chance[3, 2]) / 3  # cell 6 has no type
+    regulariser = 1e-2 * sum(z[i, 3:5].norm() for i in range(4)) / 4 * 8
+    cycle = ((z[:, 5:7] - module.cycle[cells]) ** 2).mean()
+    expected = 0.7 * reconstruction + 0.2 * cell_type + 0.05 * regulariser + 0.05 * cycle
+    assert module.total(module.losses(cells)).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_cells_without_scores_are_left_out():
+    cycle = torch.randn(10, 2)
+    cycle[3, 0] = float("nan")
+    module = small_module(cycle=cycle).eval()
+    both, one = (module.losses(torch.tensor(cells))["cell_cycle"] for cells in ([2, 3], [2]))
+    torch.testing.assert_close(both, one)
+    assert "cell_cycle" not in module.losses(torch.tensor([3]))
+
+
+def test_every_parameter_is_trained_and_layer_weights_do_not_decay():
+    module = small_module()
+    module.total(module.losses(torch.arange(10))).backward()
+    still = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum()]
+    assert still == []
+    optimiser = module.configure_optimizers()
+    decay = {id(p): g["weight_decay"] for g in optimiser.param_groups for p in g["params"]}
+    assert decay.pop(id(module.mixer.logits)) == 0
+    assert set(decay.values()) == {1e-2}
+    assert len(decay) == len(list(module.parameters())) - 1
+
+
+def test_module_follows_a_permutation_of_cells():
+    module = small_module().eval()
+    order = torch.tensor([3, 1, 8, 0, 2, 7, 9, 6, 5, 4])
+    before = module(slice(None))
+    module.set_states(module.states[:, order])
+    torch.testing.assert_close(module(slice(None)), before[order])
+
+
+def test_blocks(data):
+    model, embedding = answer(data)
+    assert model.label_supervised
+    assert model.blocks == {"cell_type": 4, "batch": 2, "cycle": 2, "free": 5}
+    assert embedding.shape == (data.mod1.n_obs, 13)
+    assert embedding.dtype == np.float32
+    assert np.isfinite(embedding).all()
+
+
+def test_label_free_variant(data):
+    model, embedding = answer(data, cell_type_weight=0, cell_cycle_weight=0, free_unsupervised=7)
+    assert not model.label_supervised
+    assert model.blocks == {"cell_type": 0, "batch": 2, "cycle": 0, "free": 7}
+    assert embedding.shape[1] == 9
+    blind = dataclasses.replace(data, labels=None)
+    settings = {"cell_type_weight": 0, "cell_cycle_weight": 0, "free_unsupervised": 7}
+    assert answer(blind, **settings)[1].tobytes() == embedding.tobytes()
+
+
+def test_missing_cycle_scores_are_said(data):
+    without = dataclasses.replace(data, labels=data.labels[["cell_type"]])
+    model, embedding = answer(without)
+    assert model.blocks["cycle"] == 0
+    assert embedding.shape[1] == 11
+    assert "no S_score and G2M_score" in model.report()["notes"]
+
+
+def test_labels_are_joined_by_name_not_by_row(data):
+    shuffled = dataclasses.replace(data, labels=data.labels.sample(frac=1, random_state=0))
+    assert answer(shuffled)[1].tobytes() == answer(data)[1].tobytes()
+
+
+def test_training_labels_teach_test_cells(problem, data):
+    """Planted types: their logits name the types of cells whose labels were never seen."""
+    _, embedding = answer(data, max_epochs=40, patience=40)
+    is_train = data.mod1.obs["is_train"].to_numpy()
+    types = problem.solution.obs["cell_type"].to_numpy()
+    names = np.unique(types[is_train])
+    guess = names[embedding[:, : len(names)].argmax(axis=1)]
+    assert (guess == types)[~is_train].mean() > 0.6  # the largest type holds a third
+    assert np.abs(embedding[:, 4:6]).mean() < 0.5 * np.abs(embedding[:, :4]).mean()
+
+
+def test_label_free_variant_separates_planted_types(problem, data):
+    free = {"cell_type_weight": 0, "cell_cycle_weight": 0, "free_unsupervised": 8}
+    _, embedding = answer(data, max_epochs=40, patience=40, **free)
+    types = problem.solution.obs["cell_type"].to_numpy()
+    assert silhouette_score(embedding, types) > 0.05
+    assert silhouette_score(embedding, np.random.default_rng(0).permutation(types)) < 0
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(data):
+    first = answer(data)[1]
+    assert first.tobytes() == answer(data)[1].tobytes()
+    assert not np.allclose(first, answer(data, seed=1)[1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"propagation": False},
+        {"graph": "separate"},
+        {"transductive": False},
+        {"zscore": True},
+        {"layers": 2},
+        {"components": {"GEX": 5}},
+        {"cell_type_weight": 0.5},
+        {"regulariser_weight": 5.0},
+        {"cell_cycle_weight": 1.0},
+        {"output_relu": True},
+        {"dropout": 0.0},
+        {"weight_decay": 0.5},
+        {"validation_share": 0.3},
+        {"validation": "batch_separated"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_each_option_changes_the_embedding(data, change):
+    base, changed = (answer(data, max_epochs=2, **c)[1] for c in ({}, change))
+    assert np.abs(base - changed).max() > 1e-4
+
+
+def test_regulariser_off_drops_the_batch_block(data):
+    model, embedding = answer(data, regulariser_weight=0, max_epochs=1)
+    assert model.blocks["batch"] == 0
+    assert embedding.shape[1] == 11
+
+
+def test_best_epoch_is_restored_with_its_layer_weights(data, monkeypatch):
+    seen = []
+    original = EmbedModule.validation_step
+
+    def spy(self, cells, index):
+        original(self, cells, index)
+        seen.append(self.mixer.logits.detach().clone())
+
+    monkeypatch.setattr(EmbedModule, "validation_step", spy)
+    model, _ = answer(data, max_epochs=40, patience=40, learning_rate=5e-2)
+    best = model.fitted.best_epoch
+    assert best < len(seen) - 1, "the best epoch must not be the last for this test to say anything"
+    assert torch.equal(model.module.mixer.logits, seen[best])
+    assert not torch.equal(seen[best], seen[-1])
+
+
+def test_inductive_fit_ignores_test_cells(data):
+    keep = data.mod1.obs["is_train"].to_numpy().copy()
+    keep[np.flatnonzero(~keep)[:20]] = True
+    other = dataclasses.replace(data, mod1=data.mod1[keep].copy(), mod2=data.mod2[keep].copy())
+    for transductive, same in ((False, True), (True, False)):
+        models = [answer(d, max_epochs=2, transductive=transductive)[0] for d in (data, other)]
+        states = [torch.cat([p.flatten() for p in m.module.parameters()]) for m in models]
+        assert torch.equal(*states) is same
+
+
+def test_refusals(data):
+    with pytest.raises(ValueError, match="expected graph 'joint' or 'separate', found 'both'"):
+        ScMoGNNEmbedding(graph="both")
+    with pytest.raises(ValueError, match="at most 100 dimensions"):
+        answer(data, free=95)
+    three = dataclasses.replace(data, mod1=data.mod1[:3].copy(), mod2=data.mod2[:3].copy())
+    three.mod1.obs["is_train"] = True
+    with pytest.raises(ValueError, match="at least 4 training cells, found 3"):
+        answer(three)

@@ -1,0 +1,297 @@
+"""scMoGNN's prediction head and the training loop under it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+from anndata import AnnData
+from lightning.pytorch import LightningModule
+
+from scmobench.models import training
+from scmobench.models.scmognn.predict_modality import PredictionModule, ScMoGNNPrediction
+from scmobench.models.scmognn.validation import validation_cells
+from scmobench.models.training import TrainerSettings, csv_logger, seeded, train
+from scmobench.types import PredictionData
+
+ONE_BATCH = [torch.zeros(1)]
+
+
+def side(X, feature_type, batch):
+    prefix = feature_type[0].lower()
+    var = pd.DataFrame({"feature_types": feature_type}, index=[f"{prefix}{j}" for j in range(X.shape[1])])
+    obs = pd.DataFrame({"batch": batch}, index=[f"c{i}" for i in range(len(X))])
+    cells = AnnData(sp.csr_matrix(X.astype(np.float32)), obs, var)
+    cells.layers["counts"] = sp.csr_matrix(np.ceil(X).astype(np.float32))
+    return cells
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[PredictionData, np.ndarray]:
+    """Proteins that follow three gene programs, 3 training batches and one for testing, and the truth."""
+    rng = np.random.default_rng(0)
+    programs = rng.gamma(1.0, 1.0, (160, 3))
+    genes = rng.poisson(programs @ rng.gamma(0.3, 1.0, (3, 40)))
+    proteins = np.maximum(programs @ rng.random((3, 6)) + 0.1 * rng.standard_normal((160, 6)), 0)
+    batch = np.repeat(["b1", "b2", "b3", "t1"], 40)
+    cells = side(np.log1p(genes), "GEX", batch), side(proteins, "ADT", batch)
+    train1, train2, test1 = cells[0][:120].copy(), cells[1][:120].copy(), cells[0][120:].copy()
+    return PredictionData("planted", "GEX2ADT", train1, train2, test1), proteins[120:]
+
+
+def model(**changed):
+    settings = {"hidden": 16, "layers": 2, "max_epochs": 4, "readout": "cat", "edge_dropout": 0.2} | changed
+    return ScMoGNNPrediction(**settings)
+
+
+def answer(data, seed=0, **changed):
+    made = model(**changed)
+    seen = data.for_fit(made.transductive, False)
+    return made.fit(seen, seed).predict(data)
+
+
+def error(predicted, truth):
+    return float(np.sqrt(((predicted - truth) ** 2).mean()))
+
+
+@pytest.mark.parametrize("transductive", [True, False])
+def test_planted_signal_is_recovered(data, transductive):
+    data, truth = data
+    fitted = model(transductive=transductive, max_epochs=80, edge_dropout=0, dropout=0.1)
+    predicted = fitted.fit(data.for_fit(transductive, False), 0).predict(data)
+    constant = np.tile(data.train_mod2.X.toarray().mean(0), (40, 1))
+    assert error(predicted, truth) < 0.85 * error(constant, truth)
+    assert predicted.min() >= 0
+    report = fitted.report()
+    assert report["validation"] == min(e["validation"] for e in fitted.fitted.history)
+    assert report["validation"] < 0.7 * fitted.fitted.history[0]["validation"]
+    assert report["parameters"] > 0
+    assert report["epochs"] == 80
+
+
+@pytest.mark.parametrize("changed", [{}, {"batch_size": 50, "feature_share": 0.5}, {"pathway": "learned"}])
+def test_same_seed_same_bytes(data, changed):
+    first, again, other = (answer(data[0], seed, **changed) for seed in (1, 1, 2))
+    assert first.tobytes() == again.tobytes()
+    assert not np.allclose(first, other)
+
+
+def test_random_state_of_the_process_is_left_alone(data):
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    answer(data[0])
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert (before[1] == np.random.get_state()[1]).all()
+
+
+CHANGES = [
+    {"transductive": False},
+    {"pathway": "learned"},
+    {"pathway": "learned", "pathway_weight": "pearson"},
+    {"pathway": "learned", "pathway_neighbours": 2},
+    {"pathway": "learned", "pathway_threshold": 0.6},
+    {"pathway": "learned", "alpha": 0.1},
+    {"batch_features": False},
+    {"cell_init": "svd"},
+    {"n_top_features": 20},
+    {"learning_rate": 1e-3},
+    {"weight_decay": 0.5},
+    {"decay_start": -90},
+    {"max_epochs": 3},
+    {"validation": "batch_separated"},
+    {"validation_share": 0.4},
+    {"batch_size": 40},
+    {"feature_share": 0.5},
+    {"edge_dropout": 0.0},
+    {"dropout": 0.5},
+    {"residual": "add"},
+    {"embedding_blocks": 2},
+]
+
+
+def test_every_option_changes_the_prediction(data):
+    seen = {}
+    for changed in CHANGES:
+        seen[str(changed)] = answer(data[0], **changed).tobytes()
+    seen["none"] = answer(data[0]).tobytes()
+    assert len(set(seen.values())) == len(CHANGES) + 1
+
+
+def test_a_batch_of_all_cells_is_the_full_batch(data):
+    data, _ = data
+    whole = model().fit(data, 0)
+    target = torch.from_numpy(data.train_mod2.X.toarray())
+    graph = whole._graph(data)
+    held_out = validation_cells(data.train_mod1.obs, "random", 0.15, 0)
+    module = PredictionModule(whole.module.network.eval(), graph, target, held_out, 1.0, {})
+    full = module.training_step(torch.zeros(1), 0)
+    shuffled = torch.from_numpy(np.random.default_rng(0).permutation(160))
+    torch.testing.assert_close(module.training_step(shuffled, 0), full)
+    halves = [module.training_step(part, 0) for part in shuffled.split(80)]
+    assert not torch.allclose(halves[0], full)
+
+
+def test_best_epoch_comes_back_whole(data):
+    data, _ = data
+    fitted = model(max_epochs=25, learning_rate=0.2, readout="weighted_sum", validation_share=0.3)
+    fitted.fit(data, 0)
+    report = fitted.report()
+    assert report["best_epoch"] < 24  # a rate this high overshoots
+    held_out = validation_cells(data.train_mod1.obs, "random", 0.3, 0)
+    with torch.no_grad():
+        predicted = fitted.module.network(fitted._graph(data).tensors()).clamp(min=0)[held_out]
+    truth = data.train_mod2.X.toarray()[held_out]
+    assert error(predicted.numpy(), truth) == pytest.approx(report["validation"], rel=1e-5)
+
+
+def test_inductive_fit_never_meets_the_test_cells(data):
+    data, _ = data
+    other = side(np.ones((40, 40)), "GEX", ["t1"] * 40)
+    seen = [replace(data, test_mod1=t).for_fit(False, False) for t in (data.test_mod1, other)]
+    states = [model(transductive=False).fit(s, 0).module.state_dict() for s in seen]
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_pathway_only_for_genes_and_said_so(data, tmp_path):
+    data, _ = data
+    swapped = replace(data, train_mod1=data.train_mod2, train_mod2=data.train_mod1, test_mod1=None)
+    fitted = model(pathway="learned", max_epochs=1).fit(swapped, 0)
+    assert fitted.pathway is None
+    assert "the input is ADT" in fitted.report()["notes"][0]
+    fitted = model(pathway="learned", max_epochs=1).fit(data, 0)
+    assert "learned from the training cells" in fitted.report()["notes"][0]
+    sets = tmp_path / "sets.gmt"
+    sets.write_text("S\tx\tG1\tG2\tG3\n")
+    fitted = model(pathway=str(sets), max_epochs=1).fit(data, 0)
+    assert fitted.pathway.nnz == 6
+    table = tmp_path / "links.tsv"
+    table.write_text("feature_a\tfeature_b\tweight\na1\ta2\t0.5\n")
+    assert model(pathway=str(table), max_epochs=1).fit(swapped, 0).pathway.nnz == 2
+
+
+def test_whole_batches_are_held_out():
+    obs = pd.DataFrame({"batch": np.repeat(["a", "b", "c", "d"], [10, 20, 30, 40])})
+    for seed in range(5):
+        held = obs["batch"].iloc[validation_cells(obs, "batch_separated", 0.15, seed)]
+        left = obs["batch"].drop(held.index)
+        assert not set(held) & set(left)
+        assert len(held) >= 15
+    assert len(validation_cells(obs, "random", 0.15, 0)) == 15
+    with pytest.raises(ValueError, match="at least 2 training batches"):
+        validation_cells(obs[:10], "batch_separated", 0.15, 0)
+    with pytest.raises(ValueError, match="expected a validation of"):
+        validation_cells(obs, "x", 0.15, 0)
+
+
+def test_rate_falls_as_published(data):
+    fitted = model(max_epochs=1, decay_start=1200).fit(data[0], 0)
+    factor = fitted.module.configure_optimizers()["lr_scheduler"].lr_lambdas[0]
+    assert [factor(e) for e in (0, 1200, 1214)] == [1, 1, 1]
+    assert factor(1215) == pytest.approx(0.99)
+    assert factor(1231) == pytest.approx(0.99**2)
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ValueError, match=r"found \['hiden'\]"):
+        ScMoGNNPrediction(hiden=3)
+    with pytest.raises(ValueError, match="cell_init"):
+        ScMoGNNPrediction(cell_init="pca")
+
+
+def test_starter_kit_falls_below_the_mean(golden_dir):
+    import anndata
+
+    name = "openproblems_bmmc_cite_starter"
+    parts = {
+        part: anndata.read_h5ad(golden_dir / "predict_modality" / f"{name}.{part}.h5ad")
+        for part in ("train_mod1", "train_mod2", "test_mod1", "test_mod2")
+    }
+    truth = parts.pop("test_mod2").X.toarray()
+    fitted = model(hidden=48, cell_init="svd", max_epochs=25)
+    predicted = fitted.fit(PredictionData("kit", "GEX2ADT", **parts), 0).predict(
+        PredictionData("kit", "GEX2ADT", **parts)
+    )
+    assert error(predicted, truth) < 0.7  # the mean scores 0.794
+
+
+class Walk(LightningModule):
+    """A weight that falls by 1 at each epoch and scores its distance from 5; noise beside it."""
+
+    def __init__(self, start=10.0):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.tensor(start))
+        self.noise = torch.nn.Parameter(torch.tensor(0.0))
+        self.calls = 0
+
+    def training_step(self, batch, _):
+        self.calls += 1
+        return self.w + self.noise * torch.rand(())
+
+    def validation_step(self, batch, _):
+        self.log("validation", (self.w - 5).abs(), batch_size=1)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+
+def test_training_stops_and_restores(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = Walk()
+    fit = train(module, ONE_BATCH, ONE_BATCH, max_epochs=50, patience=3)
+    assert (fit.best, fit.best_epoch, fit.epochs) == (0, 4, 8)
+    assert float(module.w) == 5
+    module = Walk()
+    fit = train(module, ONE_BATCH, ONE_BATCH, max_epochs=50, patience=3, min_epochs=20)
+    assert (fit.epochs, float(module.w)) == (20, 5)
+    fit = train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=50, settings=TrainerSettings(max_epochs=4))
+    assert (fit.epochs, fit.best) == (4, 1)
+    assert not list(tmp_path.iterdir())
+    assert capfd.readouterr() == ("", "")
+    assert logging.getLogger("lightning.pytorch").level != logging.ERROR
+
+
+def test_a_higher_score_can_be_better_and_never_a_number_is_an_error():
+    fit = train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=7, mode="max")
+    assert (fit.best, fit.best_epoch) == (4, 0)
+    with pytest.raises(ValueError, match="lower the learning rate"):
+        train(Walk(float("nan")), ONE_BATCH, ONE_BATCH, max_epochs=2)
+    with pytest.raises(ValueError, match="log 'other'"):
+        train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=2, monitor="other")
+    with pytest.raises(ValueError, match="'min' or 'max'"):
+        train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=2, mode="lowest")
+
+
+def test_log_and_bar_go_where_they_are_sent(tmp_path, capfd):
+    settings = TrainerSettings(logger=csv_logger, folder=tmp_path, progress=True)
+    train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=3, settings=settings)
+    assert [f.name for f in tmp_path.iterdir()] == ["metrics.csv"]
+    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 3
+    assert "Epoch" in "".join(capfd.readouterr())
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0)
+    with seeded(3):
+        straight = Walk()
+        expected = train(straight, ONE_BATCH, ONE_BATCH, max_epochs=12)
+
+    class Killed(Walk):
+        def training_step(self, batch, step):
+            if self.calls == 7:
+                raise SystemError("killed")
+            return super().training_step(batch, step)
+
+    with seeded(3), pytest.raises(SystemError):
+        train(Killed(), ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
+    assert [f.name for f in tmp_path.iterdir()] == [training.RESUME_FILE]
+    with seeded(99):
+        resumed = Walk()
+        found = train(resumed, ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
+    assert resumed.calls == 5
+    assert found == expected
+    assert resumed.noise.item() == straight.noise.item() != 0
+    assert not list(tmp_path.iterdir())
