@@ -31,23 +31,20 @@ def test_prediction_is_the_weighted_mean() -> None:
 
 
 def test_matching_assigns_the_mean_similarity() -> None:
-    """Two members, each sure of a wrong pair, agree on the right matching on average."""
-    rng = np.random.default_rng(0)
-    truth = rng.normal(size=(6, 4)).astype(np.float32) * 3
+    """Three members, each wrong on a pair of its own, are right together."""
+    truth = 10 * np.eye(6, dtype=np.float32)
     members = []
-    for i in range(2):
+    for i in range(3):
         member = AnnData(sp.csr_matrix((6, 6), dtype=np.float32))
-        left, right = truth.copy(), truth.copy()
-        left[[i, i + 2]] = left[[i + 2, i]]
-        member.obsm[SIMILARITY], member.varm[SIMILARITY] = left, right
+        left = truth.copy()
+        left[[2 * i, 2 * i + 1]] = left[[2 * i + 1, 2 * i]]
+        member.obsm[SIMILARITY], member.varm[SIMILARITY] = left, truth
         members.append(member)
     data = MatchingData("d", "GEX2ADT", cells(1), cells(1), np.arange(1), cells(6), cells(6))
-    matching = combine(data, members, np.array([0.5, 0.5])).toarray()
-    expected = sum(0.5 * m.obsm[SIMILARITY] @ m.varm[SIMILARITY].T for m in members)
-    assert matching.sum() == 6
-    # untouched cells find themselves, and no single member's matching is returned as it is
-    assert matching[4, 4] == matching[5, 5] == 1
-    assert (expected.argmax(axis=1)[[4, 5]] == [4, 5]).all()
+    alone = combine(data, members[:1], np.ones(1)).toarray()
+    assert alone[0, 1] == alone[1, 0] == 1
+    together = combine(data, members, np.full(3, 1 / 3)).toarray()
+    np.testing.assert_array_equal(together, np.eye(6))
 
 
 def test_weights_follow_validation() -> None:

@@ -16,7 +16,6 @@ from sklearn.neighbors import kneighbors_graph
 
 from scmobench.metrics.asw import asw_batch, asw_label
 from scmobench.metrics.cell_cycle import cc_cons
-from scmobench.metrics.connectivity import connectivities, nearest_cells
 from scmobench.metrics.graph_conn import graph_conn
 from scmobench.metrics.neighbors import ScoredEmbedding
 from scmobench.metrics.nmi import nmi, nmi_leiden
@@ -121,30 +120,6 @@ def test_cell_cycle_conservation_equals_regression_on_components():
     score = cc_cons(ScoredEmbedding(embedding, solution))
     assert score.value == pytest.approx(np.mean(kept), abs=1e-4)
     assert score.reason == "S and G2M scores of the dataset"
-
-
-def test_connectivities_equal_scanpys():
-    import scanpy as sc
-
-    rng = np.random.default_rng(0)
-    embedding, _ = cells()
-    embedding[rng.random(240) < 0.2] = embedding[7]  # more equal cells than neighbours
-    reference = AnnData(obsm={"X_emb": embedding})
-    sc.pp.neighbors(reference, n_neighbors=15, use_rep="X_emb", transformer="sklearn")
-    ours = connectivities(*nearest_cells(embedding, 15))
-    assert np.abs(ours - reference.obsp["connectivities"]).max() < 1e-5
-    assert np.abs(ours - ours.T).max() == 0
-
-
-def test_row_strengths_sum_to_log2_of_the_neighbours():
-    embedding, _ = cells(60)
-    indices, distances = nearest_cells(embedding.astype(float), 15)
-    assert np.array_equal(indices[:, 0], np.arange(60))
-    assert not distances[:, 0].any()
-    union = connectivities(indices, distances).toarray()
-    # The union of both directions holds at least what each row holds on its own.
-    assert (union.sum(axis=1) > np.log2(15) - 1e-3).all()
-    assert union.max() <= 1 + 1e-6
 
 
 def test_trajectory_follows_the_reference_order():

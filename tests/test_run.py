@@ -185,3 +185,15 @@ def test_help_comes_at_once(tmp_path: Path) -> None:
         assert scmobench("--help", cwd=tmp_path).returncode == 0
         seconds.append(time.perf_counter() - begun)
     assert min(seconds) < 1
+
+
+def test_an_identical_prediction_is_scored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = experiment(tmp_path, "model=mean", "seed=0")
+    monkeypatch.setattr("scmobench.run.evaluate", lambda *_: pytest.fail("scored again"))
+    second = experiment(tmp_path, "model=mean", "seed=1")
+    assert second["prediction_hash"] == first["prediction_hash"]
+    assert second["scores"] == first["scores"]
+    monkeypatch.undo()
+    one, two = (experiment(tmp_path, "model=random", f"seed={seed}") for seed in (0, 1))
+    assert one["prediction_hash"] != two["prediction_hash"]
+    assert one["scores"] != two["scores"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import platform
@@ -15,6 +16,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 PACKAGES = (
     "scmobench numpy scipy pandas scikit-learn anndata scanpy scib louvain igraph "
@@ -57,6 +60,26 @@ def training_folder(where: Path, fresh: bool) -> Path:
     if fresh and training.is_dir():
         shutil.rmtree(training)
     return training
+
+
+def prediction_hash(prediction: Any) -> str:
+    """sha256 of a prediction's values; equal for equal matrices of the same storage."""
+    matrix = prediction.X
+    parts = (matrix.indptr, matrix.indices, matrix.data) if hasattr(matrix, "indptr") else (matrix,)
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+def scores_of_same(siblings: Path, known: dict[str, Any]) -> dict[str, Any] | None:
+    """Scores and interval of another seed's identical prediction of the same data, same versions."""
+    same = ("prediction_hash", "data_hash", "config_hash", "versions")
+    for path in sorted(siblings.glob(f"seed-*/{RECORD}")):
+        record = json.loads(path.read_text())
+        if record["status"] == "ok" and all(record.get(key) == known[key] for key in same):
+            return {key: record[key] for key in ("scores", "interval")}
+    return None
 
 
 def write_json(path: Path, content: Any) -> None:

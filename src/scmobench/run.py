@@ -68,16 +68,14 @@ def scored(
     if factors is not None:
         prediction.obsm[SIMILARITY], prediction.varm[SIMILARITY] = factors
     task.check(prediction, problem.solution)
-    scores = evaluate(task.name, prediction, problem.solution)
-    record = known | {
-        "status": "ok",
-        "message": "",
-        "scores": {name: asdict(score) for name, score in scores.items()},
-        "interval": intervals(task.name, prediction, problem.solution),
-        "finished": records.now(),
-        "versions": records.versions(),
-    }
     where = records.folder(cfg.runs, known)
+    known = known | {"prediction_hash": records.prediction_hash(prediction), "versions": records.versions()}
+    # a deterministic method gives every seed the same prediction, and that is scored once
+    result = records.scores_of_same(where.parent, known) or {
+        "scores": {k: asdict(v) for k, v in evaluate(task.name, prediction, problem.solution).items()},
+        "interval": intervals(task.name, prediction, problem.solution),
+    }
+    record = known | result | {"status": "ok", "message": "", "finished": records.now()}
     records.write_prediction(where / records.PREDICTION, prediction)
     records.write_json(where / records.RECORD, record)
     records.clear_failure(cfg.runs, record)

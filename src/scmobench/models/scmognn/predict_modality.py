@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
+from anndata import AnnData
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -104,10 +105,7 @@ class ScMoGNNPrediction(Model):
 
     def fit(self, data: PredictionData, seed: int) -> ScMoGNNPrediction:
         cells = data.train_mod1
-        self.columns = np.arange(cells.n_vars)
-        if self.n_top_features is not None:
-            counts = cells.layers.get("counts", cells.X)
-            self.columns = highly_variable(counts, self.n_top_features, "seurat_v3")
+        self.columns = self._variable_features(cells)
         self.pathway, self.notes = self.edges.build(cells[:, self.columns], seed)
         self.svd = SVD(SVD_COMPONENTS, seed) if self.cell_init == "svd" else None
         graph = self._graph(data, fit_svd=True)
@@ -150,6 +148,14 @@ class ScMoGNNPrediction(Model):
             "device": self.module.trained_on,
             "notes": self.notes,
         }
+
+    def _variable_features(self, cells: AnnData) -> np.ndarray:
+        if self.n_top_features is None:
+            return np.arange(cells.n_vars)
+        threads = torch.get_num_threads()
+        columns = highly_variable(cells.layers.get("counts", cells.X), self.n_top_features, "seurat_v3")
+        torch.set_num_threads(threads)  # numba, somewhere below, sets torch's to all cores
+        return columns
 
     def _graph(self, data: PredictionData, fit_svd: bool = False) -> CellFeatureGraph:
         """Training cells, then test cells where ``data`` has them."""

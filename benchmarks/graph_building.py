@@ -1,0 +1,104 @@
+"""Building the cell-feature graph: batch features against a loop over cells, and cost against cells.
+
+Simulated matrices, 10 % filled. Each size is built in a process of its own. Prints JSON.
+
+    python benchmarks/graph_building.py [--cells 1000 4000 16000 66175] [--features 13953] [--loop-cells 2000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import scipy.sparse as sp
+
+
+def simulated(cells: int, features: int, filled: float = 0.1) -> sp.csr_matrix:
+    """CSR of log1p counts with about the given share of non-zeros; columns sorted and distinct."""
+    rng = np.random.default_rng(0)
+    counts = rng.binomial(features, filled, cells)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    indices = np.empty(indptr[-1], np.int32)
+    for start, n in zip(indptr, counts, strict=False):
+        gaps = rng.choice(features, n, replace=False, shuffle=False)
+        indices[start : start + n] = np.sort(gaps)
+    data = np.log1p(rng.integers(1, 20, indptr[-1], dtype=np.int32).astype(np.float32))
+    return sp.csr_matrix((data, indices, indptr), shape=(cells, features))
+
+
+def loop_over_cells(X: sp.csr_matrix) -> np.ndarray:
+    """The nine numbers of each cell as the published code computes them: one dense row after another."""
+    rows = []
+    for i in range(X.shape[0]):
+        row = X[i].toarray().ravel()
+        values = row[row != 0]
+        quartiles = [np.percentile(values, q) for q in (25, 50, 75)]
+        more = [row.max(), len(values) / 1000, values.mean(), values.std()]
+        rows.append([row.mean(), row.std(), *quartiles, *more])
+    return np.array(rows)
+
+
+def peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def one(cells: int, features: int, loop_cells: int) -> dict[str, float | int]:
+    """Seconds and peak memory of graph, batch features and operators; of the loop on some cells."""
+    from scmobench.graph.batch_features import cell_statistics
+    from scmobench.graph.cell_feature import CellFeatureGraph
+
+    X = simulated(cells, features)
+    held = peak_gb()
+    batches = (np.arange(cells) * 9 // cells).astype(str)
+    start = time.perf_counter()
+    graph = CellFeatureGraph.build(X, batches=batches)
+    built = time.perf_counter()
+    graph.tensors()
+    finished = time.perf_counter()
+    some = X[:loop_cells]
+    ticks = [time.perf_counter()]
+    fast = cell_statistics(some)
+    ticks.append(time.perf_counter())
+    slow = loop_over_cells(some)
+    ticks.append(time.perf_counter())
+    return {
+        "cells": cells,
+        "features": features,
+        "edges": int(X.nnz),
+        "seconds_graph_and_batch_features": built - start,
+        "seconds_operators": finished - built,
+        "seconds": finished - start,
+        "matrix_gb": held,
+        "peak_gb": peak_gb(),
+        "loop_cells": some.shape[0],
+        "loop_times_slower": (ticks[2] - ticks[1]) / (ticks[1] - ticks[0]),
+        "largest_difference": float(np.abs(fast - slow).max()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", type=int, nargs="+", default=[1000, 4000, 16000, 66175])
+    parser.add_argument("--features", type=int, default=13953)
+    parser.add_argument("--loop-cells", type=int, default=500)
+    parser.add_argument("--one", type=int, help="one size, in this process")
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(one(arguments.one, arguments.features, arguments.loop_cells)))
+        return
+    table = []
+    for cells in arguments.cells:
+        command = [sys.executable, __file__, "--one", str(cells), "--features", str(arguments.features)]
+        command += ["--loop-cells", str(arguments.loop_cells)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        table.append(json.loads(done.stdout.splitlines()[-1]))
+    print(json.dumps(table, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""One training step of scMoGNN's published settings: sparse products against gather and scatter.
+
+Hidden 48, 4 layers, 2 embedding blocks, no pathway, full batch (Wen et al. 2022, competition entry).
+Each path runs in a process of its own; the ratio is of one call of this script. Prints JSON.
+
+    python benchmarks/training_step.py [--sizes starter_kit pbmc10x_cite] [--repeats 5] [--edge-dropout 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+DATA = Path(os.environ.get("SCMOBENCH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+SIZES = {  # folder, cells, features, filled share, targets
+    "starter_kit": ("neurips_bmmc_cite_starter", 600, 1000, 0.33, 134),
+    "pbmc10x_cite": ("pbmc10x_cite", 10849, 4000, 0.106, 14),
+}
+
+
+def matrix_of(size: str) -> tuple[sp.csr_matrix, str]:
+    """Log counts of the real data where they are, else random values of the same size and filling."""
+    folder, cells, features, filled, _ = SIZES[size]
+    path = DATA / folder / "gex.h5ad"
+    if not path.is_file():
+        return sp.random(cells, features, filled, "csr", np.float32, 0), "simulated"
+    import anndata
+
+    X = sp.csr_matrix(anndata.read_h5ad(path).X, dtype=np.float32)
+    X.data = np.log1p(X.data)
+    return X, "real"
+
+
+def peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def one(size: str, path: str, repeats: int, edge_dropout: float) -> dict[str, float | str | int]:
+    """Seconds of a step (forward, backward, update) and the memory it takes beyond the graph."""
+    import torch
+
+    from scmobench.graph.cell_feature import CellFeatureGraph
+    from scmobench.nn.scmognn import ScMoGNN
+
+    X, source = matrix_of(size)
+    torch.manual_seed(0)
+    graph = CellFeatureGraph.build(X).tensors()
+    target = torch.rand(X.shape[0], SIZES[size][-1])
+    net = ScMoGNN(
+        X.shape[1],
+        target.shape[1],
+        hidden=48,
+        layers=4,
+        embedding_blocks=2,
+        readout="cat",
+        edge_dropout=edge_dropout,
+        fused=path == "fused",
+    )
+    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-2)
+    before, seconds = peak_gb(), []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        optimiser.zero_grad()
+        loss = (net(graph) - target).square().mean().sqrt()
+        loss.backward()
+        optimiser.step()
+        seconds.append(time.perf_counter() - start)
+    return {
+        "data": source,
+        "cells": X.shape[0],
+        "features": X.shape[1],
+        "edges": int(X.nnz),
+        "operator": type(graph.matrix).__name__ if path == "fused" else "gather and scatter",
+        "threads": torch.get_num_threads(),
+        "seconds_best": min(seconds[1:]),
+        "seconds_median": float(np.median(seconds[1:])),
+        "peak_gb": peak_gb(),
+        "step_gb": peak_gb() - before,
+        "loss": float(loss.detach()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--edge-dropout", type=float, default=0.0)
+    parser.add_argument("--one", nargs=2, metavar=("SIZE", "PATH"), help="one measurement, in this process")
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(one(*arguments.one, arguments.repeats, arguments.edge_dropout)))
+        return
+    table = {}
+    for size in arguments.sizes:
+        row = {}
+        for path in ("fused", "gathered"):
+            command = [sys.executable, __file__, "--one", size, path, "--repeats", str(arguments.repeats)]
+            command += ["--edge-dropout", str(arguments.edge_dropout)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            row[path] = json.loads(done.stdout.splitlines()[-1])
+        row["times_faster"] = row["gathered"]["seconds_median"] / row["fused"]["seconds_median"]
+        row["share_of_peak_memory"] = row["fused"]["peak_gb"] / row["gathered"]["peak_gb"]
+        row["share_of_step_memory"] = row["fused"]["step_gb"] / row["gathered"]["step_gb"]
+        table[size] = row
+    print(json.dumps(table, indent=1))
+
+
+if __name__ == "__main__":
+    main()
