@@ -32,14 +32,14 @@ def simulated(cells: int, features: int, filled: float = 0.1) -> sp.csr_matrix:
 
 
 def loop_over_cells(X: sp.csr_matrix) -> np.ndarray:
-    """The nine numbers of each cell as the published code computes them: one dense row after another."""
+    """The nine numbers cell by cell, each made dense (1 x features) first, as in the published code."""
     rows = []
-    for i in range(X.shape[0]):
-        row = X[i].toarray().ravel()
-        values = row[row != 0]
+    for cell in X:
+        dense = cell.toarray()
+        values = dense[dense.nonzero()]
         quartiles = [np.percentile(values, q) for q in (25, 50, 75)]
-        more = [row.max(), len(values) / 1000, values.mean(), values.std()]
-        rows.append([row.mean(), row.std(), *quartiles, *more])
+        more = [dense.max(), len(values) / 1000, values.mean(), values.std()]
+        rows.append([dense.mean(), dense.std(), *quartiles, *more])
     return np.array(rows)
 
 

@@ -36,6 +36,7 @@ def matrix_of(size: str) -> tuple[sp.csr_matrix, str]:
     import anndata
 
     X = sp.csr_matrix(anndata.read_h5ad(path).X, dtype=np.float32)
+    X.eliminate_zeros()
     X.data = np.log1p(X.data)
     return X, "real"
 
@@ -49,11 +50,15 @@ def one(size: str, path: str, repeats: int, edge_dropout: float) -> dict[str, fl
     import torch
 
     from scmobench.graph.cell_feature import CellFeatureGraph
+    from scmobench.graph.operator import compressed_pair
     from scmobench.nn.scmognn import ScMoGNN
+    from scmobench.nn.sparse import SparseOperator
 
     X, source = matrix_of(size)
     torch.manual_seed(0)
     graph = CellFeatureGraph.build(X).tensors()
+    if path == "gathered":  # along the edges alone, also where the fused path multiplies densely
+        graph.matrix = SparseOperator(*compressed_pair(X))
     target = torch.rand(X.shape[0], SIZES[size][-1])
     net = ScMoGNN(
         X.shape[1],

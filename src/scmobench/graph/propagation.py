@@ -37,9 +37,9 @@ def propagate(matrix: np.ndarray | sp.spmatrix, layers: int, *, chunk: int = CHU
 
     Notes
     -----
-    Time is 4·L·N·k² multiply-adds in dense BLAS. Memory beside the input: L + 1 arrays of N x k
-    float32 (the kept states, the running one and its message) and 24·`chunk`·k bytes. Means and deviations are
-    summed in float64, the rest is float32.
+    Time is 2·L·N·k² multiply-adds in dense BLAS. Memory beside the input: L + 1 arrays of N x k
+    float32 (the kept states, the running one and its message) and 24·`chunk`·k bytes. Means and
+    deviations are summed in float64, the rest is float32.
 
     Source: Wen et al., KDD 2022, matching and joint-embedding heads. Deviation: the published code
     divides by the n-1 standard deviation (here n), and tells "all zero" from the mean alone.

@@ -219,13 +219,15 @@ def train(
     best = BestEpoch(monitor, mode, patience, min_epochs)
     clock = Clock(place, settings.resume_every_seconds, settings.max_seconds)
     resume = place / RESUME_FILE if place is not None and (place / RESUME_FILE).is_file() else None
+    length = max_epochs if settings.max_epochs is None else min(max_epochs, settings.max_epochs)
     with _quiet():
         trainer = Trainer(
             accelerator=_accelerator(settings.accelerator),
             devices=1,
             precision=settings.precision,
-            max_epochs=max_epochs if settings.max_epochs is None else min(max_epochs, settings.max_epochs),
-            check_val_every_n_epoch=settings.check_val_every_n_epoch or check_val_every_n_epoch,
+            max_epochs=length,
+            # a run shorter than the interval is evaluated once, at its end
+            check_val_every_n_epoch=min(settings.check_val_every_n_epoch or check_val_every_n_epoch, length),
             callbacks=[best, clock],
             logger=(settings.logger(place) if settings.logger and place else None) or False,
             default_root_dir=place,
