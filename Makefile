@@ -13,14 +13,15 @@ else
   READY := $(VENV)/.ready
 endif
 SCMOBENCH := $(PY) -m scmobench
-TABLES := predict_modality match_modality joint_embedding
+TASKS := predict_modality match_modality joint_embedding
+TABLES := $(TASKS) $(TASKS:%=ablation_%) $(TASKS:%=ensemble_%)
 
 .DEFAULT_GOAL := help
 .PHONY: help install data reproduce test smoke lint leaderboard results clean $(TABLES:%=reproduce-%)
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  make reproduce-<table>  one of: $(TABLES)"
+	@echo "  make reproduce-<table>, table one of: $(TABLES)"
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

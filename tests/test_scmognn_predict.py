@@ -281,7 +281,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
 
     class Killed(Walk):
         def training_step(self, batch, step):
-            if self.calls == 7:
+            if self.calls == 3:  # before the best epoch, so that what comes back was drawn after
                 raise SystemError("killed")
             return super().training_step(batch, step)
 
@@ -291,7 +291,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     with seeded(99):
         resumed = Walk()
         found = train(resumed, ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
-    assert resumed.calls == 5
+    assert resumed.calls == 9
     assert found == expected
     assert resumed.noise.item() == straight.noise.item() != 0
     assert not list(tmp_path.iterdir())

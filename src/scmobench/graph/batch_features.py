@@ -66,8 +66,7 @@ def _quantile(values: np.ndarray, start: np.ndarray, n: np.ndarray, q: float) ->
     below = np.floor(place).astype(np.int64)
     low = values[start + below].astype(np.float64)
     high = values[start + np.minimum(below + 1, n - 1)].astype(np.float64)
-    share = place - below
-    return np.where(share < 0.5, low + (high - low) * share, high - (high - low) * (1 - share))
+    return low + (high - low) * (place - below)
 
 
 def batch_features(X: sp.csr_matrix, batches: np.ndarray) -> np.ndarray:
