@@ -3,6 +3,9 @@
 # make test VENV=                 your own environment: nothing is installed, $(PYTHON) is used as it is
 PYTHON ?= python3
 VENV ?= .venv
+# runs at once, each on one thread: make reproduce JOBS=8
+JOBS ?= 2
+export OMP_NUM_THREADS ?= 1
 SHELL := /bin/bash
 
 ifeq ($(strip $(VENV)),)
@@ -42,14 +45,14 @@ reproduce: $(TABLES:%=reproduce-%)  ## all runs of the committed tables, the tab
 	@echo "tables: runs/leaderboard/*.md"
 
 $(TABLES:%=reproduce-%): reproduce-%: data
-	@$(SCMOBENCH) run sweep=$*
+	@$(SCMOBENCH) run sweep=$* hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
 
 test: data  ## every test
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n $(JOBS)
 
 smoke: data  ## every sweep on tiny data, to see whether things run
 	@for table in $(TABLES); do \
-	  $(SCMOBENCH) run sweep=$$table dataset=tiny_cite,tiny_multiome seed=0 smoke=true runs=runs/smoke || exit 1; done
+	  $(SCMOBENCH) run sweep=$$table hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS) dataset=tiny_cite,tiny_multiome seed=0 smoke=true runs=runs/smoke || exit 1; done
 
 lint: $(READY)  ## style
 	@$(PY) -m ruff check src tests benchmarks && $(PY) -m ruff format --check src tests benchmarks

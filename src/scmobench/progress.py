@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+TOTAL = "SCMOBENCH_SWEEP_RUNS"
 PRIMARY = {"predict_modality": "rmse", "match_modality": "match_probability", "joint_embedding": "mean"}
 
 
@@ -21,7 +23,8 @@ class Progress(Callback):
     """
 
     def __init__(self) -> None:
-        self.total = 1
+        # workers of a parallel sweep are told by the process that started it
+        self.total = int(os.environ.get(TOTAL, 1))
         self.begun = time.monotonic()
         self.tally = {"ran": 0, "skipped": 0, "failed": 0}
 
@@ -34,6 +37,7 @@ class Progress(Callback):
         for override in OverridesParser.create().parse_overrides(lists):
             if override.is_sweep_override():
                 self.total *= len(list(override.sweep_string_iterator()))
+        os.environ[TOTAL] = str(self.total)
         print(f"{self.total} runs", flush=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
@@ -42,13 +46,13 @@ class Progress(Callback):
         record = {} if failed else job_return.return_value
         state = "failed" if failed else "skipped" if record.get("skipped") else "ran"
         self.tally[state] += 1
-        done = sum(self.tally.values())
-        remaining = (time.monotonic() - self.begun) / done * (self.total - done)
-        where = f"[{done}/{self.total}]" if self.total > 1 else ""
-        left = f"  ({remaining / 60:.0f} min left)" if self.total - done > 0 and remaining > 90 else ""
+        number = config.hydra.job.num + 1 if self.total > 1 else 1
+        remaining = (time.monotonic() - self.begun) / number * (self.total - number)
+        where = f"[{number}/{self.total}]" if self.total > 1 else ""
+        left = f"  ({remaining / 60:.0f} min left)" if remaining > 90 else ""
         text = f"FAILED {_title(config)}: {job_return._return_value}" if failed else _line(record, state)
         print(f"{where:<10}{text}{left}", flush=True)
-        if done == self.total > 1:
+        if sum(self.tally.values()) == self.total > 1:
             tally = ", ".join(f"{number} {state}" for state, number in self.tally.items() if number)
             print(f"{tally} in {(time.monotonic() - self.begun) / 60:.1f} min", flush=True)
 
