@@ -58,6 +58,10 @@ def test_method_name_says_what_was_changed() -> None:
     assert method_name(cfg, []) == "knn+short"
 
 
+def model_settings(*overrides: str) -> dict:
+    return OmegaConf.to_container(config.compose(overrides).model, resolve=True)
+
+
 @pytest.mark.parametrize("group", ["ablation", "tuned"])
 def test_deltas_change_only_keys_that_exist(group: str) -> None:
     """`optional` and merging would swallow a misspelt name: every key must be known to its model."""
@@ -68,8 +72,12 @@ def test_deltas_change_only_keys_that_exist(group: str) -> None:
             models = [path.parent.name]
         else:
             models = ["scmognn"] if delta.get("model") else []
+        other = f"dataset={path.stem}" if group == "tuned" else f"ablation={path.stem}"
         for model in models:
-            base = OmegaConf.to_container(config.compose([f"model={model}"]).model, resolve=True)
+            base = model_settings(f"model={model}", "dataset=tiny_cite")
             for task, settings in delta["model"].items():
                 unknown = set(settings) - set(base[task])
                 assert not unknown, f"{path}: {sorted(unknown)} are not settings of {model} on {task}"
+            given = [other] if group == "tuned" else ["dataset=tiny_cite", other]
+            changed = model_settings(f"model={model}", *given)
+            assert changed != base, f"{path} changes nothing: is `# @package _global_` its first line?"
