@@ -40,7 +40,7 @@ class ScMoGNNEmbedding(Model):
     Parameters
     ----------
     components : modality -> LSI components; modalities not named stay as normalised.
-    zscore : see `Reduction`.
+    zscore, center_batches : see `Reduction`.
     layers : L of the propagation; layers 2 … L are kept.
     propagation : False: the encoder reads the standardised inputs themselves.
     graph : ``joint``: one graph with the features of both modalities (the paper). ``separate``:
@@ -63,6 +63,7 @@ class ScMoGNNEmbedding(Model):
         *,
         components: Mapping[str, int] | None = None,
         zscore: bool = False,
+        center_batches: bool = False,
         layers: int = 3,
         propagation: bool = True,
         graph: str = "joint",
@@ -89,7 +90,8 @@ class ScMoGNNEmbedding(Model):
         if graph not in ("joint", "separate"):
             raise ValueError(f"expected graph 'joint' or 'separate', found {graph!r}")
         self.components = {"GEX": 256, "ATAC": 512} if components is None else components
-        self.zscore, self.layers, self.propagation, self.graph = zscore, layers, propagation, graph
+        self.scaling = {"zscore": zscore, "center_batches": center_batches}
+        self.layers, self.propagation, self.graph = layers, propagation, graph
         self.transductive = transductive
         self.label_supervised = cell_type_weight > 0 or cell_cycle_weight > 0
         self.weights = {
@@ -113,7 +115,7 @@ class ScMoGNNEmbedding(Model):
     def fit(self, data: EmbeddingData, seed: int) -> ScMoGNNEmbedding:
         self.notes: list[str] = []
         self.reductions = [
-            Reduction(self.components, zscore=self.zscore, seed=seed).fit(modality)
+            Reduction(self.components, seed=seed, **self.scaling).fit(modality)
             for modality in (data.mod1, data.mod2)
         ]
         is_train = data.mod1.obs["is_train"].to_numpy(dtype=bool)

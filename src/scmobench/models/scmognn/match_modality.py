@@ -39,7 +39,7 @@ class ScMoGNNMatching(Model):
     Parameters
     ----------
     components : modality -> LSI components; modalities not named stay as normalised.
-    zscore : see `Reduction`.
+    zscore, center_batches : see `Reduction`.
     layers : L of the propagation; layers 2 … L are kept.
     propagation : False: the encoders read the reduced matrices themselves.
     transductive : LSI and propagation also see the test cells' inputs. False: fit on the training
@@ -60,6 +60,7 @@ class ScMoGNNMatching(Model):
         *,
         components: Mapping[str, int] | None = None,
         zscore: bool = False,
+        center_batches: bool = False,
         layers: int = 4,
         propagation: bool = True,
         transductive: bool = True,
@@ -86,7 +87,8 @@ class ScMoGNNMatching(Model):
         trainer: TrainerSettings | None = None,
     ) -> None:
         self.components = {"GEX": 256, "ATAC": 512} if components is None else components
-        self.zscore, self.layers, self.propagation = zscore, layers, propagation
+        self.scaling = {"zscore": zscore, "center_batches": center_batches}
+        self.layers, self.propagation = layers, propagation
         self.transductive = transductive
         self.network = {
             "hidden": (gex_hidden, other_hidden),
@@ -109,7 +111,7 @@ class ScMoGNNMatching(Model):
         blocks = (_cells(data.train_mod1, data.test_mod1), _cells(data.train_mod2_paired, data.test_mod2))
         self.reductions, states = [], []
         for modality in order:
-            reduction = Reduction(self.components, zscore=self.zscore, seed=seed).fit(*blocks[modality])
+            reduction = Reduction(self.components, seed=seed, **self.scaling).fit(*blocks[modality])
             reduced = reduction.transform(*blocks[modality])
             propagated = layer_states(reduced, self.layers, self.propagation)
             states.append(torch.from_numpy(propagated[:, : data.train_mod1.n_obs].copy()))

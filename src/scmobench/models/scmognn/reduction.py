@@ -26,11 +26,21 @@ class Reduction:
         that is not named stays as it is normalised.
     zscore : scale each cell's components to mean 0 and standard deviation 1, as the competition's
         matching winner did; takes the cell's depth out.
+    center_batches : subtract from each component its mean over the cells of the batch, which is known in
+        both modalities: takes out what shifts a whole batch. Not in the source.
     seed : of the SVD.
     """
 
-    def __init__(self, n_components: Mapping[str, int], *, zscore: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self,
+        n_components: Mapping[str, int],
+        *,
+        zscore: bool = False,
+        center_batches: bool = False,
+        seed: int = 0,
+    ) -> None:
         self.n_components, self.zscore, self.seed = n_components, zscore, seed
+        self.center_batches = center_batches
         self.lsi: LSI | None = None
         self.notes: list[str] = []
 
@@ -48,7 +58,13 @@ class Reduction:
         """Cells of all ``modalities`` one under the other x components, float32."""
         rows = [self._reduced(modality) for modality in modalities]
         reduced = np.concatenate(rows).astype(np.float32, copy=False)
-        return zscore_rows(reduced, ddof=1) if self.lsi and self.zscore else reduced
+        if self.lsi and self.zscore:
+            reduced = zscore_rows(reduced, ddof=1)
+        if self.center_batches:
+            batch = np.concatenate([modality.obs["batch"].astype(str) for modality in modalities])
+            for name in np.unique(batch):
+                reduced[batch == name] -= reduced[batch == name].mean(axis=0)
+        return reduced
 
     def _reduced(self, modality: AnnData) -> np.ndarray:
         if self.lsi:
