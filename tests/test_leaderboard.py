@@ -117,8 +117,9 @@ def test_readme_section(study):
     assert section.startswith(BEGIN)
     assert section.endswith(END)
     header, _, *rows = [[c.strip() for c in row] for row in tables(section)[0]]
-    shown = {row[0]: row[1:] for row in rows}
-    assert header == ["Method", "cells<br>GEX2ADT", "cells<br>ADT2GEX"]
+    data = [row[0] for row in rows]
+    shown = {method: list(column) for method, *column in zip(header, *rows, strict=True)}
+    assert data == ["cells<br>GEX2ADT", "cells<br>ADT2GEX"]
     assert shown["a"] == ["**0.4000 ± 0.2000 (3)**", "—"]
     assert shown["c"] == ["0.9000 (1)", "**0.7000 (1)**"]
     assert shown["*zeros*"] == ["1.2000 (1)", "—"]

@@ -60,7 +60,7 @@ def replaced(text: str, section: str, path: str | Path = "README.md") -> str:
 
 
 def _summary(task: str, standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Rows methods, columns dataset and subtask; ablations (``+``) and variants (``[``) left out."""
+    """Rows dataset and subtask, columns methods; ablations (``+``) and variants (``[``) left out."""
     first = primary(metrics)
     variant = standings["method"].str.contains(r"[+\[]", regex=True) & (standings["kind"] != "ensemble")
     other = (
@@ -80,8 +80,10 @@ def _summary(task: str, standings: pd.DataFrame, metrics: Mapping[str, Mapping[s
                 float(row["rank"]) if pd.notna(row["rank"]) else float(len(kept))
             )
     order = sorted(cells, key=lambda m: (m[0], sum(ranks[m]) / len(ranks[m]), m[1]))
-    body = [[("{}", "{} (L)", "*{}*")[role].format(name), *cells[role, name]] for role, name in order]
-    table = markdown_table(["Method", *_headers([key for key, _ in columns])], body)
+    names = [("{}", "{} (L)", "*{}*")[role].format(name.replace("+", "<br>+")) for role, name in order]
+    data = _headers([key for key, _ in columns])
+    body = [[data[i], *(cells[method][i] for method in order)] for i in range(len(data))]
+    table = markdown_table(["Data", *names], body)
     return f"**{TITLES[task]}** — {heading(first, metrics)}\n\n{table}"
 
 
