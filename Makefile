@@ -17,7 +17,7 @@ else
 endif
 SCMOBENCH := $(PY) -m scmobench
 TASKS := predict_modality match_modality joint_embedding
-TABLES := $(TASKS) $(TASKS:%=ablation_%) $(TASKS:%=ensemble_%)
+TABLES := $(TASKS) $(TASKS:%=ablation_%) ensemble_predict_modality
 
 .DEFAULT_GOAL := help
 .PHONY: help install data reproduce test smoke lint leaderboard results clean $(TABLES:%=reproduce-%)

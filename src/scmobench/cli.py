@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         launch(arguments[1:])
         return
     options = _parser().parse_args(arguments)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about themselves
     try:
         options.command(options)
     except USER_ERRORS as error:

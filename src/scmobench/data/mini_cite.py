@@ -69,7 +69,7 @@ class MiniCite(Source):
         if found != expected:
             raise ValueError(
                 f"{self.name}: {what} is not the expected file: sha256 {expected} expected, {found} found. "
-                "Nothing was kept. The package index may serve another file: try the default index (pypi.org)"
+                "Nothing was kept. The package index may serve another file: try the default one"
             )
 
     def read(self) -> Paired:
