@@ -52,7 +52,7 @@ test: data  ## every test
 
 smoke: data  ## every sweep on tiny data, to see whether things run
 	@for table in $(TABLES); do \
-	  $(SCMOBENCH) run sweep=$$table hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS) dataset=tiny_cite,tiny_multiome seed=0 smoke=true runs=runs/smoke || exit 1; done
+	  $(SCMOBENCH) run sweep=$$table hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS) dataset=tiny_cite,tiny_multiome direction=from_gex seed=0 smoke=true runs=runs/smoke || exit 1; done
 
 lint: $(READY)  ## style
 	@$(PY) -m ruff check src tests benchmarks && $(PY) -m ruff format --check src tests benchmarks
