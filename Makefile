@@ -32,7 +32,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (some minutes, once)"
 	@$(VENV)/bin/python -m pip install -q -c constraints.txt torch
-	@$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[test,sweep,wandb]'
+	@$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[test,sweep,wandb,rivals]'
 	@touch $@
 
 install: $(READY)  ## the environment, pinned, in .venv

@@ -15,8 +15,8 @@ from lightning.pytorch import LightningModule
 
 from scmobench.models import training
 from scmobench.models.scmognn.predict_modality import PredictionModule, ScMoGNNPrediction
-from scmobench.models.scmognn.validation import validation_cells
 from scmobench.models.training import TrainerSettings, csv_logger, seeded, train
+from scmobench.models.validation import validation_cells
 from scmobench.types import PredictionData
 
 ONE_BATCH = [torch.zeros(1)]

@@ -114,6 +114,31 @@ class SolutionMatching(SolutionControl):
         return sp.csr_matrix(solution.X, dtype=np.float32, copy=True)
 
 
+class SemiSolutionMatching(SolutionControl):
+    """Uniform random weights on the true pairs and on as many random others as ``others`` times the cells.
+
+    Knows every true pair and cannot tell it from the rest of its row: scores near 1 / ``others``. Source:
+    ``dummy_semisolution`` of the competition (Luecken et al. 2021; others = 10, match probability 0.100),
+    where a drawn pair that is a true one also gets a new weight, and batches play no part.
+
+    Parameters
+    ----------
+    others : random pairs for each cell, on average; at most all pairs.
+    """
+
+    def __init__(self, others: int = 10) -> None:
+        self.others = others
+
+    def answer(self, solution: AnnData, seed: int) -> sp.csr_matrix:
+        rng = np.random.default_rng(seed)
+        truth = sp.coo_matrix(solution.X)
+        n = truth.shape[0]
+        drawn = rng.choice(n * n, size=min(self.others, n) * n, replace=False)
+        pairs = np.union1d(truth.row.astype(np.int64) * n + truth.col, drawn)
+        weights = rng.random(len(pairs), dtype=np.float32)
+        return sp.csr_matrix((weights, np.divmod(pairs, n)), shape=(n, n))
+
+
 class CellTypeEmbedding(SolutionControl):
     """Each cell type in one point, one-hot."""
 

@@ -54,12 +54,13 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class FitReport:
-    """How training went: best validation score, its epoch, epochs run, score of every evaluation."""
+    """How training went: best validation score, its epoch, epochs run, score of every evaluation, device."""
 
     best: float | None
     best_epoch: int | None
     epochs: int
     history: list[dict[str, float]] = field(default_factory=list)
+    device: str = "cpu"
 
 
 def csv_logger(folder: Path) -> Logger:
@@ -238,7 +239,7 @@ def train(
             log_every_n_steps=1,
         )
         trainer.fit(module, train_loader, val_loader, ckpt_path=resume)
-    epochs = trainer.current_epoch
+    epochs, device = trainer.current_epoch, trainer.strategy.root_device.type
     module.trainer = None
     module.eval()
     if val_loader is not None:
@@ -250,4 +251,4 @@ def train(
         module.load_state_dict(best.best_state)
     if place is not None:
         (place / RESUME_FILE).unlink(missing_ok=True)
-    return FitReport(best.best, best.best_epoch, epochs, best.history)
+    return FitReport(best.best, best.best_epoch, epochs, best.history, device)

@@ -14,8 +14,8 @@ from scmobench.graph.propagation import standardised
 from scmobench.models.base import Model
 from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule
 from scmobench.models.scmognn.reduction import Reduction, layer_states
-from scmobench.models.scmognn.validation import validation_cells
 from scmobench.models.training import TrainerSettings, seeded, train
+from scmobench.models.validation import validation_cells
 from scmobench.types import EmbeddingData
 
 MAX_DIMENSIONS = 100

@@ -8,28 +8,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-import torch
-from anndata import AnnData
 from scipy.special import softmax
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from scmobench.models.assignment import assign_softmax, shared_batches
 from scmobench.models.base import Model
-from scmobench.models.scmognn.match_module import MatchModule
-from scmobench.models.scmognn.reduction import Reduction, layer_states
-from scmobench.models.scmognn.validation import validation_cells
-from scmobench.models.training import TrainerSettings, seeded, train
-from scmobench.types import MatchingData, feature_type
-
-CHUNK = 8192
+from scmobench.models.scmognn.match_module import MatchModule, embed_cells, fit_pairs
+from scmobench.models.scmognn.match_states import MatchStates, gex_first
+from scmobench.models.training import TrainerSettings
+from scmobench.models.validation import validation_cells
+from scmobench.types import MatchingData
 
 
 class ScMoGNNMatching(Model):
     """Cells of two modalities in one joint space, matched within their batch.
 
-    Each modality is reduced (`Reduction`) and propagated without parameters on its own cell-feature
-    graph (`graph.propagation`); encoders trained on the paired training cells (`MatchModule`) place
-    both in a joint space; the test cells of a batch are assigned one to one by similarity.
+    Each modality is reduced (`reduction.Reduction`) and propagated without parameters on its own
+    cell-feature graph (`graph.propagation`); encoders trained on the paired training cells
+    (`match_module.MatchModule`) place both in a joint space; the test cells of a batch are assigned
+    one to one by similarity.
 
     Source: Wen et al., "Graph Neural Networks for Multimodal Single-Cell Data Integration", KDD
     2022. Defaults are its settings for GEX-ADT. Deviations: validation cells are at most
@@ -39,7 +35,7 @@ class ScMoGNNMatching(Model):
     Parameters
     ----------
     components : modality -> LSI components; modalities not named stay as normalised.
-    zscore, center_batches : see `Reduction`.
+    zscore, center_batches : see `reduction.Reduction`.
     layers : L of the propagation; layers 2 … L are kept.
     propagation : False: the encoders read the reduced matrices themselves.
     transductive : LSI and propagation also see the test cells' inputs. False: fit on the training
@@ -107,39 +103,29 @@ class ScMoGNNMatching(Model):
         self.hard, self.quantile, self.partners, self.trainer = hard, quantile, partners, trainer
 
     def fit(self, data: MatchingData, seed: int) -> ScMoGNNMatching:
-        order = _gex_first(data)
-        blocks = (_cells(data.train_mod1, data.test_mod1), _cells(data.train_mod2_paired, data.test_mod2))
-        self.reductions, states = [], []
-        for modality in order:
-            reduction = Reduction(self.components, seed=seed, **self.scaling).fit(*blocks[modality])
-            reduced = reduction.transform(*blocks[modality])
-            propagated = layer_states(reduced, self.layers, self.propagation)
-            states.append(torch.from_numpy(propagated[:, : data.train_mod1.n_obs].copy()))
-            self.reductions.append(reduction)
-        fitted, held_out = self._validation_split(data.train_mod1.obs, seed)
-        size = min(self.batch_size, len(fitted))
-        with seeded(seed):
-            self.module = MatchModule(states, **self.network)
-            batches = BatchSampler(RandomSampler(fitted), size, drop_last=True)
-            self.fitted = train(
-                self.module,
-                DataLoader(fitted, sampler=batches, batch_size=None),
-                DataLoader([held_out], batch_size=None),
-                settings=self.trainer,
-                max_epochs=self.max_epochs,
-                patience=self.patience,
-                mode="max",
-            )
+        self.states = MatchStates(
+            self.components, self.scaling, layers=self.layers, propagation=self.propagation, seed=seed
+        )
+        states = self.states.fit_train(data)
+        self.module, self.fitted = fit_pairs(
+            lambda: MatchModule(states, **self.network),
+            *self._validation_split(data.train_mod1.obs, seed),
+            batch_size=self.batch_size,
+            max_epochs=self.max_epochs,
+            patience=self.patience,
+            seed=seed,
+            trainer=self.trainer,
+        )
         return self
 
-    def _validation_split(self, obs: pd.DataFrame, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _validation_split(self, obs: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Training cells to fit on and to validate with; at least two each."""
         n = len(obs)
         if n < 4:
             raise ValueError(f"matching needs at least 4 training cells, found {n}")
         share = max(min(self.validation_share, self.validation_cells / n), 2 / n)
         held_out = validation_cells(obs, self.validation, share, seed)
-        return torch.from_numpy(np.setdiff1d(np.arange(n), held_out)), torch.from_numpy(held_out)
+        return np.setdiff1d(np.arange(n), held_out), held_out
 
     def embed(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray, float]:
         """Joint space of the test cells: the similarity of two cells is their dot product times the scale.
@@ -148,21 +134,9 @@ class ScMoGNNMatching(Model):
         -------
         test cells of mod1 x dimensions, test cells of mod2 x dimensions (unit rows), and e^τ.
         """
-        pairs = ((data.train_mod1, data.test_mod1), (data.train_mod2, data.test_mod2))
-        joint: list[np.ndarray] = [np.empty(0)] * 2
-        states = []
-        order = _gex_first(data)
-        for place, modality in enumerate(order):
-            reduced = self.reductions[place].transform(*pairs[modality])
-            propagated = layer_states(reduced, self.layers, self.propagation)
-            states.append(torch.from_numpy(propagated[:, data.train_mod1.n_obs :].copy()))
-        self.module.cpu().eval().set_states(*states)
-        with torch.inference_mode():
-            for place, modality in enumerate(order):
-                rows = range(0, states[place].shape[1], CHUNK)
-                parts = [self.module(slice(a, a + CHUNK), place) for a in rows]
-                joint[modality] = torch.cat(parts).numpy()
-        return joint[0], joint[1], self.module.scale
+        joint = embed_cells(self.module, self.states.of_test(data))
+        first, second = (joint[place] for place in gex_first(data))
+        return first, second, float(self.module.scale)
 
     def predict(self, data: MatchingData) -> sp.csr_matrix:
         """One-to-one matching within batches, or the weights of each cell's best partners."""
@@ -188,7 +162,7 @@ class ScMoGNNMatching(Model):
             "epochs": self.fitted.epochs,
             "best_epoch": self.fitted.best_epoch,
             "layer_weights": weights,
-            "notes": "; ".join(note for r in self.reductions for note in r.notes),
+            "notes": self.states.notes(),
         }
 
 
@@ -209,12 +183,3 @@ def soft_matching(
         blocks.append((np.repeat(rows, kept), columns[best].ravel(), values.ravel()))
     row, column, value = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return sp.csr_matrix((value.astype(np.float32), (row, column)), shape=(len(first), len(second)))
-
-
-def _gex_first(data: MatchingData) -> tuple[int, int]:
-    """Places of GEX and the other modality: the network is the same in both directions."""
-    return (1, 0) if feature_type(data.train_mod2) == "GEX" else (0, 1)
-
-
-def _cells(train_cells: AnnData, test_cells: AnnData | None) -> tuple[AnnData, ...]:
-    return (train_cells,) if test_cells is None else (train_cells, test_cells)

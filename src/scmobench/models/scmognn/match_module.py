@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
+from scmobench.models.training import FitReport, TrainerSettings, seeded, train
 from scmobench.nn.layer_weights import LayerWeights
 from scmobench.nn.mlp import MLP
+
+CHUNK = 8192
+PairModule = TypeVar("PairModule", bound=LightningModule)
 
 
 class MatchModule(LightningModule):
@@ -28,7 +36,8 @@ class MatchModule(LightningModule):
     where :math:`P^r, P^c` are the softmax of S over rows and columns and :math:`m'` is the other
     modality. The last two terms are the auxiliary ones.
 
-    Source: Wen et al., KDD 2022, modality matching; :math:`\tau` is a constant as in its code.
+    Source: Wen et al., KDD 2022, modality matching; :math:`\tau` is a constant as in its code, and
+    may be learned as in the contrastive entry that it grew from (`models.novel_clip`).
     Deviation: the mixtures are constants as targets of the decoders, so that the layer weights
     are not drawn to the layer that is easiest to reconstruct.
 
@@ -38,10 +47,12 @@ class MatchModule(LightningModule):
         They are no part of the saved state.
     hidden, dropout : per modality, the encoder's hidden blocks.
     joint_dim : dimensions of the joint space.
-    log_scale : τ.
+    log_scale : τ, or where it starts.
     decoder_hidden, decoder_dropout : hidden blocks of both decoders.
     auxiliary : train with the decoding terms.
     learning_rate, weight_decay : of AdamW.
+    activation : of the encoders' hidden blocks, see `MLP`.
+    learn_scale : τ is a parameter.
     """
 
     def __init__(
@@ -57,20 +68,27 @@ class MatchModule(LightningModule):
         auxiliary: bool,
         learning_rate: float,
         weight_decay: float,
+        activation: str = "gelu",
+        learn_scale: bool = False,
     ) -> None:
         super().__init__()
         self.set_states(*states)
         self.mixers = nn.ModuleList(LayerWeights(len(s)) for s in states)
         widths = [s.shape[2] for s in states]
         self.encoders = nn.ModuleList(
-            MLP(width, joint_dim, sizes, dropout=rate)
+            MLP(width, joint_dim, sizes, dropout=rate, activation=activation)
             for width, sizes, rate in zip(widths, hidden, dropout, strict=True)
         )
         self.decoders = nn.ModuleList(
             MLP(joint_dim, width, decoder_hidden, dropout=decoder_dropout) for width in widths if auxiliary
         )
-        self.scale = math.exp(log_scale)
+        self.log_scale = nn.Parameter(torch.tensor(float(log_scale))) if learn_scale else float(log_scale)
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
+
+    @property
+    def scale(self) -> Tensor | float:
+        """e^τ."""
+        return math.exp(self.log_scale) if isinstance(self.log_scale, float) else self.log_scale.exp()
 
     def set_states(self, first: Tensor, second: Tensor) -> None:
         """Hand over the cells: layers x cells x features of each modality."""
@@ -109,6 +127,59 @@ class MatchModule(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+
+
+def fit_pairs(
+    build: Callable[[], PairModule],
+    fitted: np.ndarray,
+    held_out: np.ndarray,
+    *,
+    batch_size: int,
+    max_epochs: int,
+    patience: int | None,
+    seed: int,
+    trainer: TrainerSettings | None = None,
+    part: str | None = None,
+) -> tuple[PairModule, FitReport]:
+    """A module trained on batches of paired cells, with the parameters of its best epoch.
+
+    Parameters
+    ----------
+    build : makes the module, which holds the states of all training cells and logs a ``validation``
+        score that is better the higher it is.
+    fitted, held_out : places of the cells to train on and of those to validate with.
+    batch_size : never larger than the data; an incomplete last batch is left out.
+    seed : of parameters, order of cells and dropout.
+    part : name of this module's subfolder where a method trains several.
+    """
+    cells, checks = torch.from_numpy(fitted), torch.from_numpy(held_out)
+    folder = Path(trainer.folder) / part if part and trainer and trainer.folder else None
+    with seeded(seed):
+        module = build()
+        batches = BatchSampler(RandomSampler(cells), min(batch_size, len(cells)), drop_last=True)
+        report = train(
+            module,
+            DataLoader(cells, sampler=batches, batch_size=None),
+            DataLoader([checks], batch_size=None),
+            settings=trainer,
+            max_epochs=max_epochs,
+            patience=patience,
+            mode="max",
+            folder=folder,
+        )
+    return module, report
+
+
+def embed_cells(module: PairModule, states: Sequence[Tensor]) -> list[np.ndarray]:
+    """Joint space of other cells: per modality, cells x dimensions, unit rows."""
+    module.cpu().eval().set_states(*states)
+    with torch.inference_mode():
+        return [
+            torch.cat(
+                [module(slice(a, a + CHUNK), place) for a in range(0, states[place].shape[1], CHUNK)]
+            ).numpy()
+            for place in (0, 1)
+        ]
 
 
 def match_loss(similarity: Tensor) -> Tensor:

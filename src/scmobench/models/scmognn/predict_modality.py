@@ -19,8 +19,8 @@ from scmobench.graph.batch_features import NAMES as BATCH_NUMBERS
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models.base import Model
 from scmobench.models.scmognn.feature_edges import FeatureEdges
-from scmobench.models.scmognn.validation import validation_cells
 from scmobench.models.training import TrainerSettings, seeded, train
+from scmobench.models.validation import validation_cells
 from scmobench.nn.scmognn import ScMoGNN
 from scmobench.types import PredictionData
 

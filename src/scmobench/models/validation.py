@@ -43,3 +43,19 @@ def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int) -> n
         if np.isin(batch, held).sum() >= share * len(batch):
             break
     return np.flatnonzero(np.isin(batch, held))
+
+
+def held_out_cells(obs: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, str]:
+    """`validation_cells` of whole batches where at least 3 leave enough to train on, else of random cells.
+
+    Returns
+    -------
+    Indices of the held-out training cells, and in words which they are.
+    """
+    batches = obs["batch"].astype(str).nunique()
+    kind = "batch_separated" if batches >= 3 else "random"
+    cells = validation_cells(obs, kind, share, seed)
+    if kind == "random":
+        return cells, f"validated on {len(cells)} random training cells, as there are {batches} batches"
+    names = ", ".join(sorted(set(obs["batch"].astype(str).to_numpy()[cells])))
+    return cells, f"validated on {len(cells)} training cells of {names}"

@@ -1,0 +1,153 @@
+"""Kernel ridge regression over halves of the batches: the known score, its clip, and its approximation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from sklearn.gaussian_process.kernels import RBF
+from sklearn.kernel_ridge import KernelRidge as Reference
+
+from scmobench.config import build, conf_dir, for_subtask
+from scmobench.data.preprocess import zscore_rows
+from scmobench.data.reduce import SVD
+from scmobench.models import guanlab_krr
+from scmobench.models.guanlab_krr import GuanlabKRR, fit_ridge, halves
+from scmobench.tasks.predict_modality import PredictModality
+from scmobench.types import PredictionData
+
+
+def from_conf(subtask: str, **changed) -> GuanlabKRR:
+    block = OmegaConf.to_container(OmegaConf.load(conf_dir() / "model" / "guanlab_krr.yaml"))
+    return build(for_subtask(block["predict_modality"], subtask) | changed)
+
+
+def answer(model: GuanlabKRR, data: PredictionData, seed: int = 0) -> np.ndarray:
+    return model.fit(data.for_fit(model.transductive, False), seed).predict(data)
+
+
+@pytest.fixture
+def to_atac(tiny_multiome) -> PredictionData:
+    return PredictModality().split(tiny_multiome).data
+
+
+def test_starter_kit_score_is_the_known_one(golden_dir: Path) -> None:
+    parts = [
+        ad.read_h5ad(golden_dir / "predict_modality" / f"openproblems_bmmc_cite_starter.{part}.h5ad")
+        for part in ("train_mod1", "train_mod2", "test_mod1", "test_mod2")
+    ]
+    data = PredictionData("openproblems_bmmc_cite_starter", "GEX2ADT", *parts[:3])
+    model = from_conf("GEX2ADT")
+    found = answer(model, data)
+    assert np.sqrt(((found - parts[3].X.toarray()) ** 2).mean()) == pytest.approx(0.540, abs=0.002)
+    assert "one training batch" in model.report()["notes"]
+
+
+def test_answer_is_the_mean_of_ten_ridge_models_on_halves_of_the_batches(to_atac) -> None:
+    found = answer(GuanlabKRR(n1=20, n2=10, alpha=0.1), to_atac, seed=3)
+    both = guanlab_krr.input_cells(to_atac)
+    Z = zscore_rows(SVD(20, 3).fit_transform(both)).astype(float)
+    n = to_atac.train_mod1.n_obs
+    svd2 = SVD(10, 3)
+    target = svd2.fit_transform(to_atac.train_mod2.X)
+    batch = to_atac.train_mod1.obs["batch"].astype(str).to_numpy()
+    assert len(set(batch)) == 2  # each halving is the same two models
+    each = [
+        Reference(alpha=0.1, kernel=RBF(10)).fit(Z[:n][batch == b], target[batch == b]).predict(Z[n:])
+        for b in set(batch)
+    ]
+    expected = np.clip(np.mean(each, axis=0) @ svd2.components_, 0, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_legacy_clips_the_sum_of_the_models_before_dividing(to_atac) -> None:
+    model = GuanlabKRR(n1=20, n2=10, alpha=0.1)
+    right = answer(model, to_atac)
+    assert (right > 0.1).any()
+    model.legacy = True
+    wrong = model.predict(to_atac)
+    # a peak whose ten models sum to more than 1 is cut at a tenth; all others are as they should be
+    np.testing.assert_allclose(wrong, np.minimum(right, 0.1), atol=1e-6)
+
+
+def test_legacy_leaves_targets_without_an_upper_bound_alone(tiny_paired) -> None:
+    data = PredictModality().split(tiny_paired).data
+    model = GuanlabKRR(n1=20, n2=10)
+    right = answer(model, data)
+    model.legacy = True
+    assert right.max() > 1
+    np.testing.assert_allclose(model.predict(data), right, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [14, 300])
+def test_all_cells_as_landmarks_give_the_exact_solution(width: int) -> None:
+    rng = np.random.default_rng(0)
+    cells = zscore_rows(rng.standard_normal((260, width)))
+    targets = rng.standard_normal((260, 5))
+    members = np.arange(0, 200)
+    exact = fit_ridge(cells, targets, members, length_scale=10, alpha=0.2)
+    nystroem = fit_ridge(cells, targets, members, length_scale=10, alpha=0.2, landmarks=members)
+    wanted = exact.predict(cells, cells[200:])
+    np.testing.assert_allclose(nystroem.predict(cells, cells[200:]), wanted, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_fewer_landmarks_come_near_and_are_noted(to_atac, monkeypatch) -> None:
+    exact = answer(GuanlabKRR(n1=5, n2=10), to_atac)
+    monkeypatch.setattr(guanlab_krr, "CHUNK", 7)
+    model = GuanlabKRR(n1=5, n2=10, exact_up_to=20, landmarks=30)
+    rough = answer(model, to_atac)
+    assert all(len(ridge.places) == 30 for ridge in model.models)
+    assert 0 < np.abs(rough - exact).mean() < 0.05 * np.abs(exact).mean()
+    assert "30 Nyström landmarks" in model.report()["notes"]
+
+
+def test_halves_are_of_batches() -> None:
+    batches = np.repeat(list("abcde"), [3, 9, 4, 1, 7])
+    seen = set()
+    for seed in range(20):
+        first, second = halves(batches, np.random.default_rng(seed))
+        assert sorted([*first, *second]) == list(range(len(batches)))
+        assert len(set(batches[first])) == 2
+        assert not set(batches[first]) & set(batches[second])
+        seen.add(frozenset(batches[first]))
+    assert len(seen) > 5
+    first, second = halves(np.repeat("a", 9), np.random.default_rng(0))
+    assert (len(first), len(second)) == (4, 5)
+
+
+def test_same_seed_same_bytes_and_another_seed_another_answer(tiny_paired) -> None:
+    data = PredictModality().split(tiny_paired, "to_gex").data
+    data.train_mod1.obs["batch"] = "one"
+    first, again, other = (answer(from_conf("ADT2GEX"), data, seed) for seed in (4, 4, 5))
+    assert first.tobytes() == again.tobytes()
+    assert not np.array_equal(first, other)
+
+
+def test_validation_is_of_cells_that_the_models_did_not_see(to_atac) -> None:
+    model = GuanlabKRR(n1=20, n2=10, alpha=1e-4, repeats=2)
+    answer(model, to_atac)
+    cells, truth = model.cells, to_atac.train_mod2.X.toarray()
+    rmse = {}
+    for seen in (True, False):
+        found = np.zeros((len(cells), 10))
+        for ridge in model.models:
+            rows = np.isin(np.arange(len(cells)), ridge.places) == seen
+            found[rows] += ridge.predict(cells, cells[rows]) / 2
+        error = np.clip(model.svd2.inverse_transform(found), 0, 1) - truth
+        rmse[seen] = np.sqrt((error**2).mean())
+    assert model.report()["validation"] == pytest.approx(rmse[False], rel=1e-5)
+    assert rmse[True] < 0.99 * rmse[False]
+
+
+def test_settings_and_sizes_out_of_range_are_refused(tiny_paired, monkeypatch) -> None:
+    with pytest.raises(ValueError, match="alpha=0"):
+        GuanlabKRR(alpha=0)
+    with pytest.raises(ValueError, match="at least one repeat"):
+        GuanlabKRR(repeats=0)
+    monkeypatch.setattr(guanlab_krr, "RAW_LIMIT_GB", 1e-6)
+    data = PredictModality().split(tiny_paired, "to_gex").data
+    with pytest.raises(ValueError, match="set n1"):
+        answer(from_conf("ADT2GEX"), data)
