@@ -18,13 +18,14 @@ endif
 SCMOBENCH := $(PY) -m scmobench
 TASKS := predict_modality match_modality joint_embedding
 TABLES := $(TASKS) $(TASKS:%=ablation_%) ensemble_predict_modality
+RIVALS := $(TASKS:%=rivals_%)
 
 .DEFAULT_GOAL := help
-.PHONY: help install data reproduce test smoke lint leaderboard results clean $(TABLES:%=reproduce-%)
+.PHONY: help install data reproduce test smoke lint leaderboard results clean rivals $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%)
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  make reproduce-<table>, table one of: $(TABLES)"
+	@echo "  make reproduce-<table>, table one of: $(TABLES) $(RIVALS)"
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -44,24 +45,27 @@ reproduce: $(TABLES:%=reproduce-%)  ## all runs of the committed tables, the tab
 	@$(SCMOBENCH) leaderboard --records runs --out runs/leaderboard --compare results/records
 	@echo "tables: runs/leaderboard/*.md"
 
-$(TABLES:%=reproduce-%): reproduce-%: data
+rivals: $(RIVALS:%=reproduce-%)  ## the competition's other methods on the same data, into the same tables
+	@$(SCMOBENCH) leaderboard --records runs --out runs/leaderboard --compare results/records
+
+$(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%): reproduce-%: data
 	@$(SCMOBENCH) run sweep=$* hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
 
 test: data  ## every test
 	@$(PY) -m pytest -n $(JOBS)
 
 smoke: data  ## every sweep on tiny data, to see whether things run
-	@for table in $(TABLES); do \
+	@for table in $(TABLES) $(RIVALS); do \
 	  $(SCMOBENCH) run sweep=$$table hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS) dataset=tiny_cite,tiny_multiome direction=from_gex seed=0 smoke=true runs=runs/smoke || exit 1; done
 
 lint: $(READY)  ## style
 	@$(PY) -m ruff check src tests benchmarks && $(PY) -m ruff format --check src tests benchmarks
 
 leaderboard: $(READY)  ## the committed tables again, from the committed records
-	@$(SCMOBENCH) leaderboard --records results/records --out results/leaderboard --readme README.md
+	@$(SCMOBENCH) leaderboard --records results/records --out results/leaderboard --readme README.md --methods results/methods.md
 
 results: $(READY)  ## for maintainers: keep what is in runs/ as the committed records, and remake the tables
-	@$(SCMOBENCH) leaderboard --records runs --keep results/records --out results/leaderboard --readme README.md
+	@$(SCMOBENCH) leaderboard --records runs --keep results/records --out results/leaderboard --readme README.md --methods results/methods.md
 
 clean:  ## remove runs and caches (the environment stays)
 	rm -rf runs .pytest_cache .ruff_cache

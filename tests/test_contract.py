@@ -21,7 +21,10 @@ from scmobench.run import model_block, respond
 from scmobench.tasks.base import Task
 from scmobench.types import TASKS, Paired, Problem, TaskData
 
-DATASETS = ("tiny_cite", "tiny_multiome")
+DATASETS = {
+    "tiny_cite": ("GEX-ADT", "GEX2ADT", "ADT2GEX"),
+    "tiny_multiome": ("GEX-ATAC", "GEX2ATAC", "ATAC2GEX"),
+}
 MODELS = {name: OmegaConf.load(conf_dir() / "model" / f"{name}.yaml") for name in names("model")}
 
 
@@ -41,7 +44,9 @@ class Case:
 def cases() -> Iterator[Case]:
     for model, block in MODELS.items():
         for task in (name for name in TASKS if name in block):
-            for dataset in DATASETS:
+            for dataset, subtasks in DATASETS.items():
+                if not set(subtasks) & set(block.get("subtasks", subtasks)):
+                    continue
                 for direction in ("from_gex",) if task == "joint_embedding" else ("from_gex", "to_gex"):
                     yield Case(model, task, dataset, direction)
 
@@ -106,6 +111,8 @@ def answered() -> Callable[[Case], Answered]:
 
 
 def work_out(case: Case, cells: Paired) -> Answered:
+    for package in MODELS[case.model].get("requires", {}):
+        pytest.importorskip(package)
     choice = ["task", "dataset", "model", "direction"]
     values = [case.task, case.dataset, case.model, case.direction]
     cfg = compose([f"{k}={v}" for k, v in zip(choice, values, strict=True)] + ["smoke=true"])
@@ -146,7 +153,7 @@ def test_model_file_says_what_the_tables_show(name: str) -> None:
     assert block.source
     assert block.description
     assert any(task in block for task in TASKS)
-    known = {"name", "kind", "source", "description", "smoke", *TASKS}
+    known = {"name", "kind", "source", "description", "tuning", "smoke", "requires", "subtasks", *TASKS}
     assert set(block) <= known, f"unknown keys {set(block) - known}"
 
 

@@ -11,9 +11,10 @@ import scipy.sparse as sp
 from anndata import AnnData
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
 from scmobench import config, records
-from scmobench.ensemble import combine, member_weights, run_ensemble
+from scmobench.ensemble import combine, convex_weights, held_out_weights, member_weights, run_ensemble
 from scmobench.run import SIMILARITY, method_name
 from scmobench.types import MatchingData, PredictionData
 
@@ -53,7 +54,7 @@ def test_weights_follow_validation() -> None:
     np.testing.assert_allclose(member_weights("equal", runs), [0.5, 0.5])
     with pytest.raises(ValueError, match="no validation score from m"):
         member_weights("validation", [runs[0], runs[0] | {"validation": None}])
-    with pytest.raises(ValueError, match="equal or validation"):
+    with pytest.raises(ValueError, match="equal, validation or held_out"):
         member_weights("loudest", runs)
 
 
@@ -74,3 +75,40 @@ def test_members_are_ordinary_runs_with_seeds_of_their_own(tmp_path: Path) -> No
     (path,) = tmp_path.rglob("random+ensemble_seeds/*/*/prediction.h5ad")
     dense = [m.X.toarray() if sp.issparse(m.X) else m.X for m in members]
     np.testing.assert_allclose(anndata.read_h5ad(path).X, np.mean(dense, axis=0), rtol=1e-5)
+
+
+def test_convex_weights_are_those_of_the_least_error() -> None:
+    """Against a fine grid over two members, one of them worthless and one of them good."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=400)
+    members = np.stack([truth + rng.normal(size=400), truth + 2 * rng.normal(size=400), -truth])
+    weights = convex_weights(members @ members.T, members @ truth)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[2] == 0
+    grid = np.linspace(0, 1, 1001)
+    errors = [np.square(w * members[0] + (1 - w) * members[1] - truth).mean() for w in grid]
+    assert weights[0] == pytest.approx(grid[np.argmin(errors)], abs=0.1)
+    assert weights[0] > weights[1]
+
+
+def test_unlike_members_are_weighted_on_training_cells(tmp_path: Path) -> None:
+    """The mean of the training cells, which says little, weighs less than a regression."""
+    own = "ensemble.members=[['model=svd_linear'],['model=zeros']]"
+    given = ["dataset=tiny_cite", "model=knn", "model.predict_modality.k=5"]
+    given += ["ensemble=unlike", own, f"runs={tmp_path}"]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        from hydra import compose
+
+        cfg = compose("config", overrides=given)
+        record = run_ensemble(cfg, given, method_name(cfg, ["ensemble=unlike"]))
+    assert record["method"] == "ensemble_unlike"
+    assert record["report"]["members"] == ["svd_linear seed 0", "zeros seed 1"]
+    assert record["report"]["weights"] == [1.0, 0.0]
+    assert {r["method"] for r in records.read([tmp_path])} == {"ensemble_unlike", "svd_linear", "zeros"}
+    with pytest.raises(ValueError, match="validation cells"):
+        held_out_weights(compose_with(given, "score_on=validation"), [])
+
+
+def compose_with(given: list[str], more: str) -> DictConfig:
+    return config.compose([*given, more])

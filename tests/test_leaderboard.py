@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 from sample_runs import METRICS, PUBLISHED, cells, failure, page, run, study, tables
 from scmobench import leaderboard as board
+from scmobench.methods import methods_page
 from scmobench.published import published_table, read_published
 from scmobench.readme import BEGIN, END, replaced
 
@@ -166,5 +167,23 @@ def test_committed_tables_are_current():
     folder, out, readme = ROOT / "results" / "records", ROOT / "results" / "leaderboard", ROOT / "README.md"
     if not list(folder.rglob("*.jsonl")):
         pytest.skip("no records are kept yet")
-    board.leaderboard([folder], out, readme=readme, check=True)
+    page = ROOT / "results" / "methods.md"
+    board.leaderboard([folder], out, readme=readme, check=True, methods=page)
     assert board.is_current(readme)
+
+
+def test_methods_page_is_made_from_the_yaml_and_the_records(tmp_path):
+    (tmp_path / "ridge.yaml").write_text(
+        "name: ridge\nkind: method\nsource: a paper\ndescription: Ridge.\n"
+        "predict_modality: {_target_: m.Ridge, alpha: 0.5, widths: [2, 3], gene: null}\n"
+    )
+    runs = [
+        {"status": "ok", "task": "predict_modality", "method": "ridge", "dataset": name, "subtask": "GEX2ADT"}
+        | {"n_train": n, "n_test": 1, "seconds": s, "peak_memory_gb": 1.0, "transductive": True}
+        for name, n, s in (("small", 10, 1.0), ("large", 20, 2.0), ("large", 20, 4.0))
+    ]
+    page = methods_page(runs, tmp_path)
+    assert "`alpha=0.5`, `widths=[2, 3]`, `gene=null`" in page
+    assert "3 s and 1 GB on large (GEX2ADT, n = 2)" in page
+    assert "flags: T\n" in page
+    assert "cost: —" in methods_page([], tmp_path)

@@ -86,6 +86,16 @@ def test_loss_written_out():
     assert module.total(module.losses(cells)).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_uniform_batch_term_is_the_divergence_from_equal_chances():
+    module = small_module(batch_target="uniform").eval()
+    cells = torch.tensor([0, 4, 9])
+    chance = torch.softmax(module(cells)[:, 3:5], dim=1)
+    divergence = (0.5 * torch.log(0.5 / chance)).sum(dim=1).mean()
+    assert module.losses(cells)["regulariser"].item() == pytest.approx(divergence.item(), rel=1e-4)
+    with pytest.raises(ValueError, match="expected batch_target 'zero' or 'uniform', found 'any'"):
+        small_module(batch_target="any")
+
+
 def test_cells_without_scores_are_left_out():
     cycle = torch.randn(10, 2)
     cycle[3, 0] = float("nan")

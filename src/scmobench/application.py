@@ -14,8 +14,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from scmobench import records
-from scmobench.config import build, compose, conf_dir, for_subtask, names
+from scmobench.config import build, compose, conf_dir, for_subtask, names, not_installed
 from scmobench.ensemble import run_ensemble
+from scmobench.progress import PRIMARY
 from scmobench.run import method_name, model_block, run
 
 USER_ERRORS = (ValueError, TypeError, FileNotFoundError)
@@ -28,14 +29,24 @@ def launch(arguments: Sequence[str]) -> None:
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(experiment)()
 
 
+class Scored(dict[str, Any]):
+    """A record that is also a number, the score its task is ranked by: what a sweeper that searches wants."""
+
+    def __float__(self) -> float:
+        value = self["scores"][PRIMARY[self["task"]]]["value"]
+        if value is None:
+            raise ValueError(f"{self['method']} has no score to search by")
+        return float(value)
+
+
 def experiment(cfg: DictConfig) -> dict[str, Any]:
     """One job: its record, or a failed record and the error."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     method = method_name(cfg, list(HydraConfig.get().overrides.task))
     try:
         if cfg.ensemble.members:
-            return run_ensemble(cfg, list(HydraConfig.get().overrides.task), method)
-        return run(cfg, method)
+            return Scored(run_ensemble(cfg, list(HydraConfig.get().overrides.task), method))
+        return Scored(run(cfg, method))
     except Exception as error:
         records.write_failure(cfg.runs, _attempt(cfg, method), error)
         if isinstance(error, USER_ERRORS) and HydraConfig.get().mode == RunMode.RUN:
@@ -51,6 +62,7 @@ def _attempt(cfg: DictConfig, method: str) -> dict[str, Any]:
         "method": method,
         "kind": cfg.model.get("kind", "method"),
         "seed": cfg.seed,
+        "config": {} if cfg.score_on == "test" else {"score_on": cfg.score_on},
     }
 
 
@@ -65,7 +77,8 @@ def validate(overrides: Sequence[str]) -> str:
     paired = build(cfg.dataset, modules=cfg.modules).load()
     task = build(cfg.task, modules=cfg.modules)
     problem = task.split(paired, cfg.direction)
-    model = build(for_subtask(model_block(cfg, task.name), problem.data.subtask), modules=cfg.modules)
+    settings = for_subtask(model_block(cfg, task.name, problem.data.subtask), problem.data.subtask)
+    model = build(settings, modules=cfg.modules)
     return (
         f"ok: {task.name} {problem.data.subtask} on {paired.name} "
         f"({paired.obs['is_train'].sum()} training, {(~paired.obs['is_train']).sum()} test cells) "
@@ -85,6 +98,9 @@ def validate_all() -> None:
         wrong += _attempted(f"dataset={name}", lambda cfg: build(cfg.dataset))
     for name in names("model"):
         model = compose([f"model={name}"]).model
+        if lacking := not_installed(model):
+            print(f"skipped: {lacking}")
+            continue
         for task in names("task"):
             if task in model:
                 wrong += _attempted(f"model={name} task={task}", _build_model)
@@ -100,7 +116,7 @@ def _build_model(cfg: DictConfig) -> None:
         if task == "joint_embedding"
         else ("GEX2ADT", "ADT2GEX", "GEX2ATAC", "ATAC2GEX")
     )
-    for subtask in subtasks:
+    for subtask in cfg.model.get("subtasks", subtasks):
         build(for_subtask(model_block(cfg, task), subtask))
 
 

@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     board.add_argument(
         "--readme", type=Path, help="also write the tables into this file, between its markers"
     )
+    board.add_argument("--methods", type=Path, help="also write the page of methods there")
     board.add_argument("--check", action="store_true", help="write nothing; fail if a table is not current")
     board.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="first keep the records there, as JSON lines"
@@ -109,7 +110,9 @@ def _leaderboard(options: argparse.Namespace) -> None:
         found = records.read([options.keep])
     if options.compare:
         print(leaderboard.verdict(leaderboard.compare(found, records.read([options.compare]))))
-    leaderboard.leaderboard(found, options.out, readme=options.readme, check=options.check)
+    leaderboard.leaderboard(
+        found, options.out, readme=options.readme, check=options.check, methods=options.methods
+    )
 
 
 def _data(options: argparse.Namespace) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,14 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
 def names(group: str) -> list[str]:
     """Options of a config group, e.g. every dataset."""
     return sorted(f.stem for f in (conf_dir() / group).glob("*.yaml"))
+
+
+def not_installed(model: Mapping[str, Any]) -> str:
+    """The first package of a model's ``requires`` (package: extra) that is not here; empty if none."""
+    for package, extra in (model.get("requires") or {}).items():
+        if find_spec(package) is None:
+            return f"{model['name']} needs {package}: pip install 'scmobench[{extra}]'"
+    return ""
 
 
 def build(node: DictConfig | dict[str, Any], *, modules: Sequence[str] = (), **arguments: Any) -> Any:

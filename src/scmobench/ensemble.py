@@ -10,13 +10,15 @@ import scipy.sparse as sp
 from anndata import AnnData
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
+from scipy.optimize import nnls
 
 from scmobench import records
 from scmobench.config import build, digest
 from scmobench.data.reduce import SVD
 from scmobench.models.assignment import assign_softmax
 from scmobench.models.base import Answer
-from scmobench.run import SIMILARITY, method_name, run, scored
+from scmobench.progress import PRIMARY
+from scmobench.run import SIMILARITY, cells, method_name, run, scored
 from scmobench.types import EmbeddingData, MatchingData, PredictionData, Problem, TaskData
 
 
@@ -28,8 +30,9 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
 
     Parameters
     ----------
-    cfg : with ``ensemble.members`` (a list of lists of overrides) and ``ensemble.weights``
-        (``equal``, or ``validation``: by the members' scores on validation cells).
+    cfg : with ``ensemble.members`` (a list of lists of overrides) and ``ensemble.weights``:
+        ``equal``; ``validation``, by the score that each member reports of its own validation cells;
+        ``held_out``, by how the members do on the same training cells, see `held_out_weights`.
     overrides : those of the command line.
     method : the name that the tables show.
 
@@ -40,13 +43,16 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
     members = member_configs(cfg, overrides)
     runs = [run(member, name) for member, name in members]
     task = build(cfg.task, modules=cfg.modules)
-    problem = task.split(build(cfg.dataset, modules=cfg.modules).load(), cfg.direction)
+    problem = task.split(cells(cfg), cfg.direction)
     identity = ensemble_identity(cfg, runs, method)
     where = records.folder(cfg.runs, identity)
     if not cfg.force and (done := records.finished(where, identity)):
         return done | {"skipped": True}
     stored = [anndata.read_h5ad(records.folder(cfg.runs, r) / records.PREDICTION) for r in runs]
-    weights = member_weights(cfg.ensemble.weights, runs)
+    if cfg.ensemble.weights == "held_out":
+        weights = held_out_weights(cfg, members)
+    else:
+        weights = member_weights(cfg.ensemble.weights, runs)
     with records.Meter() as meter:
         answer = combine(problem.data, stored, weights)
     spent = {
@@ -63,7 +69,9 @@ def member_configs(cfg: DictConfig, overrides: Sequence[str]) -> list[tuple[Dict
     named = OmegaConf.to_container(cfg.ensemble.members)
     result = []
     for i, own in enumerate(named):
-        given = [*inherited, *own, f"seed={cfg.seed * len(named) + i}"]
+        unlike = any(o.startswith("model=") for o in own)
+        kept = [o for o in inherited if not (unlike and o.split("=")[0].split(".")[0] == "model")]
+        given = [*kept, *own, f"seed={cfg.seed * len(named) + i}"]
         member = compose("config", overrides=given)
         result.append((member, method_name(member, given)))
     return result
@@ -73,6 +81,8 @@ def ensemble_identity(cfg: DictConfig, runs: list[dict[str, Any]], method: str) 
     """What makes two ensembles the same: their members, their weights, seed."""
     members = [[r["method"], r["config_hash"]] for r in runs]
     config = {"task": runs[0]["config"]["task"], "members": members, "weights": cfg.ensemble.weights}
+    if cfg.score_on != "test":
+        config["score_on"] = cfg.score_on
     shared = ("task", "dataset", "subtask", "direction", "normalization", "data_hash")
     return {key: runs[0][key] for key in shared} | {
         "method": method,
@@ -96,7 +106,7 @@ def member_weights(rule: str, runs: list[dict[str, Any]]) -> np.ndarray:
     if rule == "equal":
         return np.full(len(runs), 1 / len(runs))
     if rule != "validation":
-        raise ValueError(f"expected ensemble weights equal or validation, found {rule!r}")
+        raise ValueError(f"expected ensemble weights equal, validation or held_out, found {rule!r}")
     missing = [r["method"] for r in runs if r["validation"] is None]
     if missing:
         raise ValueError(
@@ -105,6 +115,48 @@ def member_weights(rule: str, runs: list[dict[str, Any]]) -> np.ndarray:
     score = np.array([r["validation"] for r in runs])
     power = {"predict_modality": -2, "match_modality": 1, "joint_embedding": 0}[runs[0]["task"]]
     weights = score**power
+    return weights / weights.sum()
+
+
+def held_out_weights(cfg: DictConfig, members: list[tuple[DictConfig, str]]) -> np.ndarray:
+    """Weights by which the members do best on training cells that none of them saw, summing to 1.
+
+    Each member is fitted once more, without the cells that `scmobench.data.split.training_cells_split`
+    holds out. Prediction: the non-negative weights of the least squared error there (stacking, Breiman
+    1996, Machine Learning 24:49). Matching and embedding: proportional to the score.
+
+    Raises
+    ------
+    ValueError : the ensemble is itself scored on those cells.
+    """
+    if cfg.score_on != "test":
+        raise ValueError("an ensemble with held_out weights cannot be scored on validation cells as well")
+    trials = []
+    for member, name in members:
+        trial = member.copy()
+        trial.score_on = "validation"
+        trials.append((trial, run(trial, name)))
+    if cfg.task.name != "predict_modality":
+        score = np.array([r["scores"][PRIMARY[cfg.task.name]]["value"] for _, r in trials], dtype=float)
+        return score / score.sum()
+    task = build(cfg.task, modules=cfg.modules)
+    truth = _dense(task.split(cells(trials[0][0]), cfg.direction).solution.X).ravel().astype(np.float64)
+    stored = [anndata.read_h5ad(records.folder(cfg.runs, r) / records.PREDICTION) for _, r in trials]
+    answers = np.stack([_dense(m.X).ravel() for m in stored]).astype(np.float64)
+    return convex_weights(answers @ answers.T, answers @ truth)
+
+
+def convex_weights(gram: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Non-negative weights w of wᵀ G w − 2 wᵀ p at its least, scaled to sum 1.
+
+    ``gram`` holds the members' inner products, ``products`` theirs with the truth; members that say
+    (nearly) the same share their weight by a ridge of 10⁻⁶ of the mean diagonal.
+    """
+    ridge = 1e-6 * np.trace(gram) / len(gram)
+    factor = np.linalg.cholesky(gram + ridge * np.eye(len(gram)))
+    weights, _ = nnls(factor.T, np.linalg.solve(factor, products))
+    if weights.sum() == 0:
+        return np.full(len(weights), 1 / len(weights))
     return weights / weights.sum()
 
 

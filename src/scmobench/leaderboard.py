@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from scmobench import records as record_files
 from scmobench.comparison import compare, largest, paired, verdict
 from scmobench.config import conf_dir
+from scmobench.methods import methods_page
 from scmobench.published import join_published, published_page, published_table, read_published
 from scmobench.readme import readme_section, replaced, update_readme
 from scmobench.roster import Record, latest
@@ -49,6 +50,7 @@ def leaderboard(
     readme: str | Path | None = None,
     check: bool = False,
     published: str | Path | None = None,
+    methods: str | Path | None = None,
 ) -> list[Path]:
     """Make all tables, or check that those on disk are current.
 
@@ -60,6 +62,7 @@ def leaderboard(
     check : write nothing.
     published : CSV of published figures; by default ``published/published.csv`` beside ``out``,
         else that of the checkout, else none.
+    methods : a file for the page of methods.
 
     Returns
     -------
@@ -78,6 +81,8 @@ def leaderboard(
         contents = {out / name: text for name, text in expected.items()}
         if readme:
             contents[Path(readme)] = _readme(runs, Path(readme))
+        if methods:
+            contents[Path(methods)] = methods_page(runs)
         if stale := [_difference(path, text) for path, text in contents.items() if _read(path) != text]:
             raise SystemExit("not current, run `scmobench leaderboard`:\n" + "\n".join(stale))
         return list(contents)
@@ -86,6 +91,9 @@ def leaderboard(
         metrics = metric_metadata()
         update_readme(readme, readme_section(standings(runs, metrics), metrics))
         written.append(Path(readme))
+    if methods:
+        Path(methods).write_text(methods_page(runs), encoding="utf-8")
+        written.append(Path(methods))
     return written
 
 

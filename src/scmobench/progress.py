@@ -34,6 +34,8 @@ class Progress(Callback):
         params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
         named = {text.split("=", 1)[0] for text in given}
         lists = given + [text for text in params if text.split("=", 1)[0] not in named]
+        if "n_trials" in config.hydra.sweeper:  # a search: its lists are what it chooses from
+            self.total, lists = config.hydra.sweeper.n_trials, []
         for override in OverridesParser.create().parse_overrides(lists):
             if override.is_sweep_override():
                 self.total *= len(list(override.sweep_string_iterator()))

@@ -128,6 +128,9 @@ def now() -> str:
 def read(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
     """All records below some folders: ``record.json`` of runs and ``*.jsonl`` of kept results.
 
+    Runs that were scored on training cells (``score_on=validation``) are left out: they chose settings and
+    stand in no table.
+
     Raises
     ------
     FileNotFoundError : a folder does not exist.
@@ -140,7 +143,7 @@ def read(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
                 f"expected a folder of records at {where}: run something first, e.g. make reproduce"
             )
         for path in sorted([*where.rglob(RECORD), *where.rglob("*.jsonl")]):
-            records.extend(_lines(path))
+            records.extend(r for r in _lines(path) if "score_on" not in (r.get("config") or {}))
     return records
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
+from threadpoolctl import threadpool_limits
 
 from scmobench import records
-from scmobench.config import build, digest, for_subtask
+from scmobench.config import build, digest, for_subtask, not_installed
+from scmobench.data.split import training_cells_split
 from scmobench.evaluate import evaluate, intervals
 from scmobench.models.base import Answer, Model, SolutionControl
 from scmobench.tasks.base import Task
-from scmobench.types import Problem
+from scmobench.types import Paired, Problem
 
 SIMILARITY = "similarity_factors"
+SCORE_ON = ("test", "validation")
 # what of the trainer can change a prediction; the rest is about where and how loudly it runs
 TRAINING_CHOICES = ("precision", "max_epochs", "max_seconds", "check_val_every_n_epoch")
 
@@ -33,10 +37,10 @@ def run(cfg: DictConfig, method: str) -> dict[str, Any]:
     The record. A run that is finished already is not repeated: its record comes back with
     ``skipped`` set.
     """
-    paired = build(cfg.dataset, modules=cfg.modules).load()
+    paired = cells(cfg)
     task = build(cfg.task, modules=cfg.modules)
     problem = task.split(paired, cfg.direction)
-    settings = for_subtask(model_block(cfg, task.name), problem.data.subtask)
+    settings = for_subtask(model_block(cfg, task.name, problem.data.subtask), problem.data.subtask)
     identity = identify(cfg, method, problem, settings, paired.hash)
     where = records.folder(cfg.runs, identity)
     if not cfg.force and (done := records.finished(where, identity)):
@@ -50,6 +54,19 @@ def run(cfg: DictConfig, method: str) -> dict[str, Any]:
     spent = {"seconds": meter.seconds, "peak_memory_gb": meter.peak_memory_gb}
     factors = model.similarity(problem.data) if isinstance(model, Model) else None
     return scored(cfg, task, problem, answer, identity | describe(model, problem) | spent, factors)
+
+
+def cells(cfg: DictConfig) -> Paired:
+    """The dataset through its checks; with ``score_on=validation`` its training cells, split again.
+
+    Raises
+    ------
+    ValueError : another value of ``score_on``.
+    """
+    if cfg.score_on not in SCORE_ON:
+        raise ValueError(f"expected score_on to be one of {SCORE_ON}, found {cfg.score_on!r}")
+    paired = build(cfg.dataset, modules=cfg.modules).load()
+    return training_cells_split(paired) if cfg.score_on == "validation" else paired
 
 
 def scored(
@@ -69,6 +86,7 @@ def scored(
         prediction.obsm[SIMILARITY], prediction.varm[SIMILARITY] = factors
     task.check(prediction, problem.solution)
     where = records.folder(cfg.runs, known)
+    known = known | {"tuning": (cfg.model.get("tuning") or {}).get(task.name)}
     known = known | {"prediction_hash": records.prediction_hash(prediction), "versions": records.versions()}
     # a deterministic method gives every seed the same prediction, and that is scored once
     result = records.scores_of_same(where.parent, known) or {
@@ -83,24 +101,34 @@ def scored(
 
 
 def respond(model: Model | SolutionControl, problem: Problem, seed: int) -> Answer:
-    """The model's answer; only a control that says so is handed the solution."""
-    if isinstance(model, SolutionControl):
-        return model.answer(problem.solution, seed)
-    seen = problem.data.for_fit(model.transductive, model.label_supervised)
-    return model.fit(seen, seed).predict(problem.data)
+    """The model's answer; only a control that says so is handed the solution.
+
+    Numba, below scanpy, sets OpenMP to all cores, torch's threads included: the last digits of a run
+    would depend on what ran before it in the process. Threads are put back to what OMP_NUM_THREADS says.
+    """
+    with threadpool_limits(int(os.environ.get("OMP_NUM_THREADS") or 0) or None, user_api="openmp"):
+        if isinstance(model, SolutionControl):
+            return model.answer(problem.solution, seed)
+        seen = problem.data.for_fit(model.transductive, model.label_supervised)
+        return model.fit(seen, seed).predict(problem.data)
 
 
-def model_block(cfg: DictConfig, task: str) -> dict[str, Any]:
+def model_block(cfg: DictConfig, task: str, subtask: str = "") -> dict[str, Any]:
     """The settings of a model for a task; with ``smoke=true`` under its ``smoke`` settings.
 
     Raises
     ------
-    ValueError : the model does not serve the task; says which it serves.
+    ValueError : the model does not serve the task or subtask; says which it serves. A package that
+        it requires is not installed.
     """
     model = OmegaConf.to_container(cfg.model, resolve=True)
     if task not in model:
         serves = [key for key, value in model.items() if isinstance(value, dict) and "_target_" in value]
         raise ValueError(f"model {model['name']!r} does not serve {task}; it serves {', '.join(serves)}")
+    if subtask and subtask not in model.get("subtasks", [subtask]):
+        raise ValueError(f"model {model['name']!r} serves {', '.join(model['subtasks'])}, not {subtask}")
+    if lacking := not_installed(model):
+        raise ValueError(lacking)
     return model[task] | (model.get("smoke", {}) if cfg.smoke else {})
 
 
@@ -111,6 +139,8 @@ def identify(
     task = OmegaConf.to_container(cfg.task, resolve=True)
     trainer = {k: v for k, v in settings.get("trainer", {}).items() if k in TRAINING_CHOICES}
     config = {"task": task, "model": settings | ({"trainer": trainer} if trainer else {})}
+    if cfg.score_on != "test":
+        config["score_on"] = cfg.score_on
     return {
         "task": task["name"],
         "dataset": problem.data.dataset,
@@ -146,6 +176,7 @@ def describe(model: Model | SolutionControl, problem: Problem) -> dict[str, Any]
 
 def method_name(cfg: DictConfig, overrides: list[str]) -> str:
     """The name in the tables: model, ``+`` the ablation, ``[...]`` settings changed by hand."""
-    name = "+".join(filter(None, (cfg.model.name, cfg.variant, cfg.ensemble.name)))
+    own = cfg.ensemble.get("unlike", False)  # its members name their models themselves
+    name = "+".join(filter(None, (None if own else cfg.model.name, cfg.variant, cfg.ensemble.name)))
     changed = [o.split(".", 2)[2] for o in overrides if o.startswith("model.") and o.count(".") >= 2]
     return name + (f"[{','.join(sorted(changed))}]" if changed else "")

@@ -62,11 +62,14 @@ class LSI:
     n_components : components kept (one more is computed where the first is dropped).
     drop_first : drop the first component.
     seed : of the SVD.
+    weighted : begin with TF-IDF; False gives an SVD of the logarithm of each feature's share of the cell.
     """
 
-    def __init__(self, n_components: int, drop_first: bool = True, seed: int = 0) -> None:
+    def __init__(
+        self, n_components: int, drop_first: bool = True, seed: int = 0, weighted: bool = True
+    ) -> None:
         self.drop_first = drop_first
-        self.tfidf = TFIDF()
+        self.tfidf = TFIDF() if weighted else None
         self.svd = SVD(n_components + int(drop_first), seed)
 
     def fit(self, X: Matrix) -> LSI:
@@ -80,11 +83,12 @@ class LSI:
 
     def fit_transform(self, X: Matrix) -> np.ndarray:
         """`fit`, then `transform` of the same cells."""
-        self.tfidf.fit(X)
+        if self.tfidf:
+            self.tfidf.fit(X)
         return self.svd.fit_transform(self._logs(X))[:, int(self.drop_first) :]
 
     def _logs(self, X: Matrix) -> sp.csr_matrix:
-        weighted = self.tfidf.transform(X)
+        weighted = self.tfidf.transform(X) if self.tfidf else as_csr(X)
         scaled = scale_rows(weighted, 1e4 * inverse_or_zero(row_sums(weighted)))
         np.log1p(scaled.data, out=scaled.data)
         return scaled

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+
+from scmobench.types import Paired
 
 MIN_TRAIN = 10
 MIN_TEST = 5
@@ -59,6 +62,25 @@ def assign_split(
             "Name other `test_batches`, or use more cells"
         )
     return (~test).rename("is_train")
+
+
+def training_cells_split(paired: Paired, fraction: float = 0.2) -> Paired:
+    """The training cells alone, split again as `assign_split` does: what settings are chosen on.
+
+    Whole batches are held out where the training cells have several, else a random share. The test
+    cells are not in it.
+    """
+    train = paired.obs["is_train"].to_numpy(dtype=bool)
+    obs = paired.obs[train].copy()
+    obs["is_train"] = assign_split(obs, test_fraction=fraction)
+    return replace(
+        paired,
+        mod1=paired.mod1[train].copy(),
+        mod2=paired.mod2[train].copy(),
+        obs=obs,
+        protocol="",
+        hash=f"{paired.hash}-training-cells-{fraction:g}",
+    )
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:

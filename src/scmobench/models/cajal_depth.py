@@ -29,13 +29,14 @@ SEEN_IN = 0.01  # of the training cells, at least: rarer features explain target
 class CajalDepth(Model):
     """Predict mod2 by a network on marker features and on how deeply the cell and its batch were sequenced.
 
-    Source: Lazarou & Rosenberger et al., team Cajal of the NeurIPS 2021 competition (first in
-    ATAC2GEX), its code: all inputs standardised, each depth covariate 50 times, input dropout, output
-    clipped to the range of the training targets. Deviations: the markers, there differential features
-    of the labelled cell types, are those that mod2 explains best (`markers`), so that no label is used;
-    inputs are X as normalised, there log counts per million; the widths, there searched for each
-    subtask but published for ADT2GEX alone, are those of ADT2GEX throughout; the best epoch on held-out
-    cells is kept, there the last; few cells are trained in smaller batches (``min_steps``).
+    Source: team Cajal of the NeurIPS 2021 competition (first in ATAC2GEX), its code: all inputs
+    standardised, each depth covariate 50 times, input dropout, output clipped to the range of the training
+    targets. Deviations: the markers, there differential features of the labelled cell types, are those that
+    mod2 explains best (`markers`), so that no label is used; inputs are X as normalised, there log counts
+    per million; the output is clipped at prediction alone, as one that starts below the range in all cells
+    has no gradient; the widths, there searched for each subtask but published for ADT2GEX alone, are those
+    of ADT2GEX throughout; the best epoch on held-out cells is kept, there the last; few cells are trained
+    in smaller batches (``min_steps``).
 
     The depth covariates of a test cell come from the inputs of its own batch's test cells.
 
@@ -53,7 +54,7 @@ class CajalDepth(Model):
     def __init__(
         self,
         *,
-        n_markers: int | None = 1000,
+        n_markers: int | None = 300,
         copies: int = 50,
         hidden: Sequence[int] = (180, 140, 520),
         dropout: float = 0.2,
@@ -124,7 +125,7 @@ class CajalDepth(Model):
 
 
 class DepthNetwork(nn.Module):
-    """Standardises its inputs, repeats the depth covariates, drops inputs out, and clips the output.
+    """Standardises inputs, repeats the depth covariates, drops inputs out; clips the output after training.
 
     Parameters
     ----------
@@ -152,7 +153,9 @@ class DepthNetwork(nn.Module):
         x = (x - self.mean) * self.scale
         known, depths = x[:, : -len(DEPTH)], x[:, -len(DEPTH) :]
         x = torch.cat([known, depths.repeat_interleave(self.copies, dim=1)], dim=1)
-        return self.body(self.dropout(x)).clamp(*self.bounds)
+        x = self.body(self.dropout(x))
+        # clipped in training too, an output below the range in all cells has no gradient
+        return x if self.training else x.clamp(*self.bounds)
 
 
 def depth(cells: AnnData) -> np.ndarray:

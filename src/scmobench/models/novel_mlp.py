@@ -22,11 +22,11 @@ from scmobench.types import PredictionData
 class NovelMLP(Model):
     """Predict mod2 by a GELU network from the z-scored LSI components of mod1; of ADT from its values.
 
-    Source: Zhang & Lu, team Novel of the NeurIPS 2021 competition, its code: LSI of the normalised
-    values with all components, GELU on the output too, AdamW on the root of the squared error, the
-    epoch kept that is best on left-out batches, negative predictions set to 0. Deviations: which
-    batches are left out is drawn (random cells where there are fewer than 3), few cells are trained in
-    smaller batches (``min_steps``), and training stops after ``patience`` epochs without a better one.
+    Source: team Novel of the NeurIPS 2021 competition, its code: LSI of the normalised values with all
+    components, GELU on the output too, AdamW on the root of the squared error, the epoch kept that is best
+    on left-out batches, negative predictions set to 0. Deviations: which batches are left out is drawn
+    (random cells where there are fewer than 3), few cells are trained in smaller batches (``min_steps``) at
+    a higher rate, and training stops after ``patience`` epochs without a better one.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class Procrustes(Model):
         self,
         n_components: int = 100,
         center: str = "batch",
-        cosine: bool = True,
+        cosine: bool = False,
         assignment: str = "optimal",
         neighbours: int = 1,
         top_k: int = 50,

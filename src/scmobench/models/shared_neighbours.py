@@ -1,4 +1,4 @@
-"""Matching by shared nearest neighbours: partners are cells whose neighbourhoods in both modalities overlap."""
+"""Matching by shared nearest neighbours: partners are cells whose neighbourhoods overlap."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def shared_neighbours(
     since either side holds 2k cells. With k = 1 a pair scores 1 if each is the other's nearest cell, and
     1/3 if only one is.
 
-    Source: CLUE, the winner of the competition's matching task (Cao & Tu, Gao laboratory; Lance et al.
-    2022, PMLR 176:162), k = 1. Deviations: a cell is always a neighbour of itself, where the source may
-    take an identical one; at most ``partners`` a row.
+    Source: CLUE, the winner of the competition's matching task (Tu et al. 2022, NeurIPS), k = 1.
+    Deviations: a cell is always a neighbour of itself, where the source may take an identical one; at
+    most ``partners`` a row.
 
     Parameters
     ----------

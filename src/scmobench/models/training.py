@@ -91,6 +91,16 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def threads_kept() -> Iterator[None]:
+    """Put torch's number of threads back: numba, below scanpy, sets it to all cores (other last digits)."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class BestEpoch(Callback):
     """Keeps a deep copy of all parameters of the best evaluation and stops when none betters it.
 
@@ -158,7 +168,7 @@ class Clock(Callback):
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Lightning's remarks on devices, workers and tips; levels and filters are put back."""
     loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric", "lightning")]
     loggers += [logging.getLogger(n) for n in ("lightning.pytorch.utilities.rank_zero",)]
@@ -221,7 +231,7 @@ def train(
     clock = Clock(place, settings.resume_every_seconds, settings.max_seconds)
     resume = place / RESUME_FILE if place is not None and (place / RESUME_FILE).is_file() else None
     length = max_epochs if settings.max_epochs is None else min(max_epochs, settings.max_epochs)
-    with _quiet():
+    with quiet():
         trainer = Trainer(
             accelerator=_accelerator(settings.accelerator),
             devices=1,

@@ -56,6 +56,6 @@ def held_out_cells(obs: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarr
     kind = "batch_separated" if batches >= 3 else "random"
     cells = validation_cells(obs, kind, share, seed)
     if kind == "random":
-        return cells, f"validated on {len(cells)} random training cells, as there are {batches} batches"
+        return cells, f"validated on {len(cells)} random training cells (training batches: {batches})"
     names = ", ".join(sorted(set(obs["batch"].astype(str).to_numpy()[cells])))
     return cells, f"validated on {len(cells)} training cells of {names}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import cross_entropy, log_softmax, mse_loss
 
 from scmobench.nn.layer_weights import LayerWeights
 from scmobench.nn.mlp import MLP
@@ -18,8 +19,8 @@ UNKNOWN = -1  # code of a cell without a cell type
 class EmbedModule(LightningModule):
     r"""Encoder, decoder and layer weights of the embedding head.
 
-    The embedding of a cell is four blocks: logits of the cell types, a batch block that is driven to
-    zero, the cell-cycle scores, and free dimensions. With :math:`n` cells of a training batch,
+    The embedding of a cell is four blocks: logits of the cell types, a batch block that is to say
+    nothing, the cell-cycle scores, and free dimensions. With :math:`n` cells of a training batch,
 
     .. math::
         L = \lambda_r\,\mathrm{mse}(\hat X, X) + \lambda_t\,\mathrm{CE}(z_{type})
@@ -29,7 +30,8 @@ class EmbedModule(LightningModule):
     Source: Wen et al., KDD 2022, joint embedding (after the competition's JAE). Deviations: the sum
     over a batch's cells is their mean times the nominal batch size, so that a short batch and the
     validation cells weigh the same; the layer mixture is a constant as the decoder's target; cells
-    without a label are left out of that term.
+    without a label are left out of that term. With ``batch_target="uniform"`` the third term is JAE's:
+    the divergence of the batch block's softmax from equal chances, mean over the cells.
 
     Parameters
     ----------
@@ -41,6 +43,7 @@ class EmbedModule(LightningModule):
     hidden, dropout : encoder blocks. decoder_hidden : of the decoder.
     output_relu : end the decoder in a ReLU, as published, although its target has both signs.
     batch_size : nominal, see above.
+    batch_target : what the batch block is driven to, ``zero`` or ``uniform``.
     learning_rate, weight_decay : of AdamW; the layer weights have no decay.
     """
 
@@ -59,8 +62,12 @@ class EmbedModule(LightningModule):
         batch_size: int,
         learning_rate: float,
         weight_decay: float,
+        batch_target: str = "zero",
     ) -> None:
         super().__init__()
+        if batch_target not in ("zero", "uniform"):
+            raise ValueError(f"expected batch_target 'zero' or 'uniform', found {batch_target!r}")
+        self.batch_target = batch_target
         self.set_states(states)
         self.register_buffer("cell_type", cell_type, persistent=False)
         self.register_buffer("cycle", cycle, persistent=False)
@@ -96,11 +103,16 @@ class EmbedModule(LightningModule):
         if self.sizes[0] and known.any():
             terms["cell_type"] = cross_entropy(logits[known], self.cell_type[cells][known])
         if self.sizes[1]:
-            terms["regulariser"] = 1e-2 * self.batch_size * batch.norm(dim=1).mean()
+            terms["regulariser"] = self._batch_term(batch)
         scored = ~self.cycle[cells].isnan().any(dim=1)
         if self.sizes[2] and scored.any():
             terms["cell_cycle"] = mse_loss(cycle[scored], self.cycle[cells][scored])
         return terms
+
+    def _batch_term(self, block: Tensor) -> Tensor:
+        if self.batch_target == "zero":
+            return 1e-2 * self.batch_size * block.norm(dim=1).mean()
+        return -log_softmax(block, dim=1).mean() - math.log(block.shape[1])
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Weighted sum of the terms."""

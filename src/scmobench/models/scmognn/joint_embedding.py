@@ -40,7 +40,7 @@ class ScMoGNNEmbedding(Model):
     Parameters
     ----------
     components : modality -> LSI components; modalities not named stay as normalised.
-    zscore, center_batches : see `Reduction`.
+    zscore, center_batches, log_svd : see `Reduction`.
     layers : L of the propagation; layers 2 … L are kept.
     propagation : False: the encoder reads the standardised inputs themselves.
     graph : ``joint``: one graph with the features of both modalities (the paper). ``separate``:
@@ -50,6 +50,7 @@ class ScMoGNNEmbedding(Model):
     reconstruction_weight, cell_type_weight, regulariser_weight, cell_cycle_weight : λ of the
         terms; 0 leaves the term and its block out. With both label terms 0 the method is not
         label-supervised and is handed no labels.
+    batch_target : see `EmbedModule`.
     free, free_unsupervised : free dimensions with and without a label term.
     hidden, dropout, decoder_hidden, output_relu : encoder and decoder.
     learning_rate, weight_decay, batch_size, max_epochs, patience : of the training.
@@ -64,6 +65,7 @@ class ScMoGNNEmbedding(Model):
         components: Mapping[str, int] | None = None,
         zscore: bool = False,
         center_batches: bool = False,
+        log_svd: bool = False,
         layers: int = 3,
         propagation: bool = True,
         graph: str = "joint",
@@ -71,6 +73,7 @@ class ScMoGNNEmbedding(Model):
         reconstruction_weight: float = 0.7,
         cell_type_weight: float = 0.2,
         regulariser_weight: float = 0.05,
+        batch_target: str = "zero",
         cell_cycle_weight: float = 0.05,
         free: int = 5,
         free_unsupervised: int = 32,
@@ -90,7 +93,7 @@ class ScMoGNNEmbedding(Model):
         if graph not in ("joint", "separate"):
             raise ValueError(f"expected graph 'joint' or 'separate', found {graph!r}")
         self.components = {"GEX": 256, "ATAC": 512} if components is None else components
-        self.scaling = {"zscore": zscore, "center_batches": center_batches}
+        self.scaling = {"zscore": zscore, "center_batches": center_batches, "log_svd": log_svd}
         self.layers, self.propagation, self.graph = layers, propagation, graph
         self.transductive = transductive
         self.label_supervised = cell_type_weight > 0 or cell_cycle_weight > 0
@@ -106,6 +109,7 @@ class ScMoGNNEmbedding(Model):
             "dropout": dropout,
             "decoder_hidden": decoder_hidden,
             "output_relu": output_relu,
+            "batch_target": batch_target,
             "learning_rate": learning_rate,
             "weight_decay": weight_decay,
         }

@@ -28,6 +28,7 @@ class Reduction:
         matching winner did; takes the cell's depth out.
     center_batches : subtract from each component its mean over the cells of the batch, which is known in
         both modalities: takes out what shifts a whole batch. Not in the source.
+    log_svd : no TF-IDF and no dropped component, as JAE (see `LSI`).
     seed : of the SVD.
     """
 
@@ -37,10 +38,11 @@ class Reduction:
         *,
         zscore: bool = False,
         center_batches: bool = False,
+        log_svd: bool = False,
         seed: int = 0,
     ) -> None:
         self.n_components, self.zscore, self.seed = n_components, zscore, seed
-        self.center_batches = center_batches
+        self.center_batches, self.log_svd = center_batches, log_svd
         self.lsi: LSI | None = None
         self.notes: list[str] = []
 
@@ -51,7 +53,9 @@ class Reduction:
             if "counts" not in modalities[0].layers:
                 self.notes.append(f"LSI of normalised {kind}: there are no raw counts")
             counts = sp.vstack([_counts(modality) for modality in modalities], format="csr")
-            self.lsi = LSI(int(self.n_components[kind]), seed=self.seed).fit(counts)
+            self.lsi = LSI(
+                int(self.n_components[kind]), not self.log_svd, seed=self.seed, weighted=not self.log_svd
+            ).fit(counts)
         return self
 
     def transform(self, *modalities: AnnData) -> np.ndarray:

@@ -1,0 +1,236 @@
+"""Rivals of joint embedding: what each promises, on cells whose types and batches are planted."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import silhouette_score
+
+from scmobench.config import compose, not_installed
+from scmobench.data.synthetic import Synthetic
+from scmobench.models.harmony import Harmony
+from scmobench.models.jae import JAE
+from scmobench.models.lsl_ae import LSLAutoencoder, TwinAutoencoder, feature_scale
+from scmobench.models.mofa import MOFA
+from scmobench.models.scmognn.joint_embedding import ScMoGNNEmbedding
+from scmobench.models.scvi_embedding import MultiVI, TotalVI
+from scmobench.models.svd_embedding import SVDEmbedding
+from scmobench.run import model_block
+from scmobench.tasks.joint_embedding import JointEmbedding
+
+SMALL = {
+    "components": {"GEX": 12},
+    "hidden": [24, 16],
+    "decoder_hidden": [16],
+    "learning_rate": 1e-2,
+    "batch_size": 48,
+    "patience": 10,
+}
+
+
+def problem_of(**changes):
+    settings = {
+        "name": "rivals",
+        "n_cells": 240,
+        "n_genes": 100,
+        "n_mod2": 20,
+        "n_cell_types": 4,
+        "n_batches": 3,
+        "test_batches": ("batch3",),
+        "empty_features": "drop",
+    }
+    return JointEmbedding().split(Synthetic(**{**settings, **changes}).load())
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return problem_of()
+
+
+def answer(model, data, seed=0):
+    model.fit(data.for_fit(model.transductive, model.label_supervised), seed)
+    return model.predict(data)
+
+
+def free_models():
+    yield Harmony(12, 6)
+    yield LSLAutoencoder(max_epochs=2, min_genes=20)
+    yield pytest.importorskip("mofapy2") and MOFA(factors=5, max_iterations=5)
+
+
+@pytest.mark.parametrize("place", range(3), ids=["harmony", "lsl_ae", "mofa"])
+def test_label_free_models_say_so_and_give_the_same_bytes_blind(problem, place):
+    models = [list(free_models())[place] for _ in range(2)]
+    assert models[0].transductive
+    assert not models[0].label_supervised
+    blind = dataclasses.replace(problem.data, labels=None)
+    first, second = (answer(m, d) for m, d in zip(models, (problem.data, blind), strict=True))
+    assert first.tobytes() == second.tobytes()
+    assert first.dtype == np.float32
+    assert np.isfinite(first).all()
+
+
+def test_harmony_lowers_batch_separation_and_keeps_types():
+    problem = problem_of(batch_effect=0.8, seed=3)
+    labels = problem.solution.obs
+    before = answer(SVDEmbedding(20, 10), problem.data)
+    after = answer(Harmony(20, 10), problem.data)
+    assert after.shape == before.shape
+    assert silhouette_score(before, labels["batch"]) > 0.1, "there must be something to correct"
+    assert silhouette_score(after, labels["batch"]) < 0.03
+    assert silhouette_score(after, labels["cell_type"]) > 0.8 * silhouette_score(before, labels["cell_type"])
+
+
+def test_harmony_without_pull_to_mix_corrects_less():
+    data = problem_of(batch_effect=0.8, seed=3)
+    weak, strong = (answer(Harmony(20, 10, theta=theta), data.data) for theta in (0.0, 4.0))
+    batch = data.solution.obs["batch"]
+    assert silhouette_score(weak, batch) > silhouette_score(strong, batch)
+
+
+def test_harmony_leaves_one_batch_alone():
+    problem = problem_of(n_batches=1, test_batches=None)
+    model = Harmony(12, 6)
+    assert np.array_equal(answer(model, problem.data), answer(SVDEmbedding(12, 6), problem.data))
+    assert "one batch" in model.report()["notes"]
+
+
+def test_twin_autoencoder_weighs_modalities_alike():
+    sizes = (6, 2)
+    torch.manual_seed(0)
+    network = TwinAutoencoder(sizes, hidden=4, latent=3, dropout=0.0)
+    x = torch.rand(5, 8)
+    scale = torch.from_numpy(feature_scale(sizes))
+    joint = ((network(x) - x * scale) ** 2).mean()
+    plain = network(x) / scale
+    parts = [((a - b) ** 2).mean() for a, b in zip(plain.split(sizes, 1), x.split(sizes, 1), strict=True)]
+    assert joint.item() == pytest.approx(sum(parts).item(), rel=1e-5)
+
+
+def test_lsl_ae_learns_and_separates_types(problem):
+    embeddings = []
+    for epochs in (1, 20):
+        model = LSLAutoencoder(max_epochs=epochs, learning_rate=1e-3, min_genes=50)
+        embeddings.append(answer(model, problem.data))
+        assert embeddings[-1].shape == (240, 64)
+    types = problem.solution.obs["cell_type"]
+    assert silhouette_score(embeddings[1], types) > max(0.2, silhouette_score(embeddings[0], types))
+
+
+def test_lsl_ae_reads_variable_genes_and_common_peaks():
+    problem = problem_of(mod2="atac", n_mod2=150)
+    model = LSLAutoencoder(max_epochs=1, min_genes=10, peak_share=0.2)
+    threads = torch.get_num_threads()
+    answer(model, problem.data)
+    assert torch.get_num_threads() == threads
+    genes, peaks = model.features
+    assert 10 <= len(genes) < problem.data.mod1.n_vars
+    X = problem.data.mod2.X
+    assert np.array_equal(peaks, np.flatnonzero(X.getnnz(axis=0) >= 0.2 * X.shape[0]))
+    assert len(peaks) < X.shape[1]
+
+
+def test_jae_is_supervised_by_training_labels_and_separates_types(problem):
+    model = JAE(**SMALL, max_epochs=60)
+    assert model.label_supervised
+    embedding = answer(model, problem.data)
+    assert model.blocks == {"cell_type": 4, "batch": 2, "cycle": 2, "free": 5}
+    test = ~problem.data.mod1.obs["is_train"].to_numpy()
+    types = problem.solution.obs["cell_type"].to_numpy()
+    assert silhouette_score(embedding[test], types[test]) > 0.2
+    codes = dict(enumerate(sorted(set(problem.data.labels["cell_type"]))))
+    guessed = [codes[i] for i in embedding[test, :4].argmax(axis=1)]
+    assert np.mean(guessed == types[test]) > 0.8
+    # the batch block calls every batch about equally likely
+    chance = torch.softmax(torch.from_numpy(embedding[:, 4:6]), dim=1)
+    assert (chance - 0.5).abs().mean() < 0.1
+
+
+def test_jae_is_scmognn_without_propagation(problem):
+    """On the same inputs and with the same batch term the two are one and the same."""
+    jae = JAE(**SMALL, max_epochs=3, batch_target="zero")
+    head = ScMoGNNEmbedding(**SMALL, max_epochs=3, propagation=False, log_svd=True)
+    assert answer(jae, problem.data).tobytes() == answer(head, problem.data).tobytes()
+    uniform = answer(JAE(**SMALL, max_epochs=3), problem.data)
+    assert uniform.tobytes() != answer(jae, problem.data).tobytes()
+
+
+def test_jae_reads_the_logarithm_of_shares(problem):
+    model = JAE(**SMALL, max_epochs=1)
+    answer(model, problem.data)
+    counts = problem.data.mod1.layers["counts"].toarray()
+    logs = np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True))
+    u, s, _ = np.linalg.svd(logs, full_matrices=False)
+    reduced = model.reductions[0].transform(problem.data.mod1)
+    np.testing.assert_allclose(np.abs(reduced[:, 0]), np.abs(u[:, 0] * s[0]), rtol=1e-3)
+    assert reduced.shape == (240, 12)
+    mod2 = model.reductions[1].transform(problem.data.mod2)
+    np.testing.assert_array_equal(mod2, problem.data.mod2.X.toarray())
+
+
+def test_mofa_factors_follow_the_types_and_leave_numpy_alone(problem, capsys):
+    pytest.importorskip("mofapy2")
+    np.random.seed(5)
+    expected = np.random.random()
+    np.random.seed(5)
+    model = MOFA(factors=6, max_iterations=20)
+    embedding = answer(model, problem.data)
+    assert np.random.random() == expected
+    assert capsys.readouterr().out == ""
+    assert embedding.shape == (240, 6)
+    assert model.report()["epochs"] <= 20
+    assert silhouette_score(embedding, problem.solution.obs["cell_type"]) > 0.1
+
+
+def test_mofa_answers_by_name_and_knows_no_new_cells(problem):
+    pytest.importorskip("mofapy2")
+    model = MOFA(factors=3, max_iterations=3)
+    embedding = answer(model, problem.data)
+    order = np.arange(240)[::-1]
+    turned = dataclasses.replace(
+        problem.data, mod1=problem.data.mod1[order].copy(), mod2=problem.data.mod2[order].copy()
+    )
+    np.testing.assert_array_equal(model.predict(turned), embedding[order])
+    few = dataclasses.replace(
+        problem.data, mod1=problem.data.mod1[:50].copy(), mod2=problem.data.mod2[:50].copy()
+    )
+    model.fit(few, 0)
+    with pytest.raises(ValueError, match="190 others"):
+        model.predict(problem.data)
+
+
+def test_mofa_refuses_what_does_not_fit(problem):
+    pytest.importorskip("mofapy2")
+    with pytest.raises(ValueError, match=r"would need about .* GB for 240 cells"):
+        answer(MOFA(max_memory_gb=1e-4), problem.data)
+
+
+@pytest.mark.parametrize(
+    ("name", "served", "other", "package"),
+    [("totalvi", "GEX-ADT", "GEX-ATAC", "scvi"), ("multivi", "GEX-ATAC", "GEX-ADT", "scvi")],
+)
+def test_a_missing_package_and_a_subtask_not_served_are_said(monkeypatch, name, served, other, package):
+    cfg = compose([f"model={name}", "task=joint_embedding"])
+    with pytest.raises(ValueError, match=f"'{name}' serves {served}, not {other}"):
+        model_block(cfg, "joint_embedding", other)
+    monkeypatch.setattr("scmobench.config.find_spec", lambda _: None)
+    assert not_installed(cfg.model) == f"{name} needs {package}: pip install 'scmobench[scvi]'"
+    with pytest.raises(ValueError, match=f"{name} needs {package}"):
+        model_block(cfg, "joint_embedding", served)
+
+
+def test_scvi_models_say_what_they_need(problem):
+    settings = {"latent": 5, "top_genes": 50, "max_epochs": 1, "learning_rate": 1e-3, "batch_size": 64}
+    if not_installed({"name": "totalvi", "requires": {"scvi": "scvi"}}):
+        with pytest.raises(ValueError, match=r"scvi is not installed: pip install 'scmobench\[scvi\]'"):
+            answer(TotalVI(**settings), problem.data)
+        return
+    with pytest.raises(ValueError, match="MultiVI embeds GEX and ATAC, found"):
+        answer(MultiVI(**settings), problem.data)
+    bare = problem.data.mod2.copy()
+    del bare.layers["counts"]
+    with pytest.raises(ValueError, match="expected raw counts of ADT"):
+        answer(TotalVI(**settings), dataclasses.replace(problem.data, mod2=bare))

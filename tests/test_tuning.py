@@ -1,0 +1,62 @@
+"""Settings are chosen on training cells alone: the cells, the record, the search."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from scmobench import records
+from scmobench.config import build, compose
+from scmobench.data.split import training_cells_split
+from scmobench.run import cells, run
+
+
+def paired(*overrides: str):
+    return build(compose(["dataset=synthetic_cite", "dataset.n_cells=300", *overrides]).dataset).load()
+
+
+def test_the_split_has_no_test_cell_and_holds_out_a_batch() -> None:
+    whole = paired()
+    inner = training_cells_split(whole)
+    assert set(inner.obs.index) == set(whole.obs.index[whole.obs["is_train"]])
+    assert list(inner.mod1.obs_names) == list(inner.obs.index) == list(inner.mod2.obs_names)
+    train, held_out = (set(inner.obs["batch"][inner.obs["is_train"] == side]) for side in (True, False))
+    assert train
+    assert held_out
+    assert not train & held_out
+    assert inner.hash != whole.hash
+
+
+def test_one_training_batch_is_split_at_random() -> None:
+    inner = training_cells_split(paired("dataset.n_batches=2", "dataset.test_batches=[batch2]"))
+    assert inner.obs["batch"].nunique() == 1
+    assert 0.15 < 1 - inner.obs["is_train"].mean() < 0.25
+
+
+def test_a_validation_run_stands_in_no_table(tmp_path: Path) -> None:
+    given = ["dataset=tiny_cite", "model=svd_linear", f"runs={tmp_path}"]
+    tested = run(compose(given), "svd_linear")
+    chosen = run(compose([*given, "score_on=validation"]), "svd_linear")
+    assert chosen["scores"]["rmse"]["value"] != tested["scores"]["rmse"]["value"]
+    assert chosen["n_train"] + chosen["n_test"] == tested["n_train"]
+    assert [r["data_hash"] for r in records.read([tmp_path])] == [tested["data_hash"]]
+    with pytest.raises(ValueError, match="score_on"):
+        cells(compose([*given, "score_on=tests"]))
+
+
+def test_optuna_searches_on_validation(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "scmobench", "run", "sweep=tune_predict_modality", "dataset=tiny_cite"]
+    command += ["smoke=true", "hydra.sweeper.n_trials=3", f"runs={tmp_path}", "trainer.max_epochs=2"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    found = OmegaConf.load(tmp_path / "optimization_results.yaml")
+    assert "model.predict_modality.dropout" in found.best_params
+    runs = [r for path in tmp_path.rglob(records.RECORD) for r in records._lines(path)]
+    assert len(runs) == 3
+    assert all(r["config"]["score_on"] == "validation" for r in runs)
+    assert found.best_value == min(r["scores"]["rmse"]["value"] for r in runs)
