@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from scmobench import config, records
-from scmobench.ensemble import combine, convex_weights, held_out_weights, member_weights, run_ensemble
+from scmobench.ensemble import combine, convex_weights, held_out_runs, member_weights, run_ensemble
 from scmobench.run import SIMILARITY, method_name
 from scmobench.types import MatchingData, PredictionData
 
@@ -107,7 +107,7 @@ def test_unlike_members_are_weighted_on_training_cells(tmp_path: Path) -> None:
     assert record["report"]["weights"] == [1.0, 0.0]
     assert {r["method"] for r in records.read([tmp_path])} == {"ensemble_unlike", "svd_linear", "zeros"}
     with pytest.raises(ValueError, match="validation cells"):
-        held_out_weights(compose_with(given, "score_on=validation"), [])
+        held_out_runs(compose_with(given, "score_on=validation"), [])
 
 
 def compose_with(given: list[str], more: str) -> DictConfig:

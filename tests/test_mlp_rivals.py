@@ -116,7 +116,7 @@ def test_one_batch_and_no_counts_are_said(planted, name):
     one = PredictionData("one", "GEX2ADT", *train, test)
     model = MODELS[name](max_epochs=2).fit(one.for_fit(False, False), 0)
     assert np.isfinite(model.predict(one)).all()
-    notes = " ".join(model.report()["notes"])
+    notes = model.report()["notes"]
     assert "random" in notes
     assert ("no raw counts" in notes) == (name == "cajal")
 

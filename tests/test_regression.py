@@ -76,7 +76,7 @@ def test_best_epoch_is_restored(cells):
 
 def test_score_over_chunks_is_the_plain_one(cells, monkeypatch):
     whole, report = fitted(cells)
-    monkeypatch.setattr(regression, "CHUNK", 7)  # 30 cells: four chunks and a shorter one
+    monkeypatch.setattr(regression, "chunk", lambda *_: 7)  # 30 cells: four chunks and a shorter one
     parts, in_parts = fitted(cells)
     assert in_parts.best == pytest.approx(report.best, rel=1e-6)
     assert rmse(parts, cells, HELD_OUT) == pytest.approx(in_parts.best, rel=1e-5)

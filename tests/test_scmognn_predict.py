@@ -161,9 +161,9 @@ def test_pathway_only_for_genes_and_said_so(data, tmp_path):
     swapped = replace(data, train_mod1=data.train_mod2, train_mod2=data.train_mod1, test_mod1=None)
     fitted = model(pathway="learned", max_epochs=1).fit(swapped, 0)
     assert fitted.pathway is None
-    assert "the input is ADT" in fitted.report()["notes"][0]
+    assert "the input is ADT" in fitted.report()["notes"]
     fitted = model(pathway="learned", max_epochs=1).fit(data, 0)
-    assert "learned from the training cells" in fitted.report()["notes"][0]
+    assert "learned from the training cells" in fitted.report()["notes"]
     sets = tmp_path / "sets.gmt"
     sets.write_text("S\tx\tG1\tG2\tG3\n")
     fitted = model(pathway=str(sets), max_epochs=1).fit(data, 0)

@@ -21,6 +21,8 @@ from scmobench.progress import PRIMARY
 from scmobench.run import SIMILARITY, cells, method_name, run, scored
 from scmobench.types import EmbeddingData, MatchingData, PredictionData, Problem, TaskData
 
+CHUNK = 1024  # cells
+
 
 def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict[str, Any]:
     """Run the members that are not finished, combine their predictions, score the result.
@@ -49,15 +51,17 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
     if not cfg.force and (done := records.finished(where, identity)):
         return done | {"skipped": True}
     stored = [anndata.read_h5ad(records.folder(cfg.runs, r) / records.PREDICTION) for r in runs]
+    trials: list[dict[str, Any]] = []
     if cfg.ensemble.weights == "held_out":
-        weights = held_out_weights(cfg, members)
+        trials = held_out_runs(cfg, members)
+        weights = held_out_weights(cfg, trials)
     else:
         weights = member_weights(cfg.ensemble.weights, runs)
     with records.Meter() as meter:
         answer = combine(problem.data, stored, weights)
     spent = {
-        "seconds": round(meter.seconds + sum(r["seconds"] for r in runs), 3),
-        "peak_memory_gb": max(meter.peak_memory_gb, *(r["peak_memory_gb"] for r in runs)),
+        "seconds": round(meter.seconds + sum(r["seconds"] for r in runs + trials), 3),
+        "peak_memory_gb": max(meter.peak_memory_gb, *(r["peak_memory_gb"] for r in runs + trials)),
     }
     return scored(cfg, task, problem, answer, identity | pooled(runs, weights, problem) | spent)
 
@@ -70,7 +74,9 @@ def member_configs(cfg: DictConfig, overrides: Sequence[str]) -> list[tuple[Dict
     result = []
     for i, own in enumerate(named):
         unlike = any(o.startswith("model=") for o in own)
-        kept = [o for o in inherited if not (unlike and o.split("=")[0].split(".")[0] == "model")]
+        kept = [
+            o for o in inherited if not (unlike and o.lstrip("+~").split("=")[0].split(".")[0] == "model")
+        ]
         given = [*kept, *own, f"seed={cfg.seed * len(named) + i}"]
         member = compose("config", overrides=given)
         result.append((member, method_name(member, given)))
@@ -114,16 +120,11 @@ def member_weights(rule: str, runs: list[dict[str, Any]]) -> np.ndarray:
         )
     score = np.array([r["validation"] for r in runs])
     power = {"predict_modality": -2, "match_modality": 1, "joint_embedding": 0}[runs[0]["task"]]
-    weights = score**power
-    return weights / weights.sum()
+    return _shares(score**power)
 
 
-def held_out_weights(cfg: DictConfig, members: list[tuple[DictConfig, str]]) -> np.ndarray:
-    """Weights by which the members do best on training cells that none of them saw, summing to 1.
-
-    Each member is fitted once more, without the cells that `scmobench.data.split.training_cells_split`
-    holds out. Prediction: the non-negative weights of the least squared error there (stacking, Breiman
-    1996, Machine Learning 24:49). Matching and embedding: proportional to the score.
+def held_out_runs(cfg: DictConfig, members: list[tuple[DictConfig, str]]) -> list[dict[str, Any]]:
+    """Each member fitted once more, without the cells that `training_cells_split` holds out.
 
     Raises
     ------
@@ -135,15 +136,41 @@ def held_out_weights(cfg: DictConfig, members: list[tuple[DictConfig, str]]) -> 
     for member, name in members:
         trial = member.copy()
         trial.score_on = "validation"
-        trials.append((trial, run(trial, name)))
+        trials.append(run(trial, name))
+    return trials
+
+
+def held_out_weights(cfg: DictConfig, trials: list[dict[str, Any]]) -> np.ndarray:
+    """Weights by which the members do best on training cells that none of them saw, summing to 1.
+
+    Prediction: the non-negative weights of the least squared error there (stacking, Breiman 1996,
+    Machine Learning 24:49). Matching and embedding: proportional to the score.
+
+    Parameters
+    ----------
+    trials : from `held_out_runs`.
+    """
     if cfg.task.name != "predict_modality":
-        score = np.array([r["scores"][PRIMARY[cfg.task.name]]["value"] for _, r in trials], dtype=float)
-        return score / score.sum()
-    task = build(cfg.task, modules=cfg.modules)
-    truth = _dense(task.split(cells(trials[0][0]), cfg.direction).solution.X).ravel().astype(np.float64)
-    stored = [anndata.read_h5ad(records.folder(cfg.runs, r) / records.PREDICTION) for _, r in trials]
-    answers = np.stack([_dense(m.X).ravel() for m in stored]).astype(np.float64)
-    return convex_weights(answers @ answers.T, answers @ truth)
+        found = (r["scores"][PRIMARY[cfg.task.name]]["value"] for r in trials)
+        return _shares(np.array([np.nan if value is None else value for value in found]))
+    inner = cfg.copy()
+    inner.score_on = "validation"
+    truth = build(cfg.task, modules=cfg.modules).split(cells(inner), cfg.direction).solution.X
+    stored = [anndata.read_h5ad(records.folder(cfg.runs, r) / records.PREDICTION).X for r in trials]
+    gram, products = np.zeros((len(stored), len(stored))), np.zeros(len(stored))
+    for start in range(0, truth.shape[0], CHUNK):
+        rows = slice(start, start + CHUNK)
+        answers = np.stack([_dense(X[rows]).ravel() for X in stored]).astype(np.float64)
+        gram += answers @ answers.T
+        products += answers @ _dense(truth[rows]).ravel()
+    return convex_weights(gram, products)
+
+
+def _shares(scores: np.ndarray) -> np.ndarray:
+    """Scores scaled to sum 1; equal shares where they say nothing (all 0, or one missing)."""
+    total = scores.sum()
+    equal = np.full(len(scores), 1 / len(scores))
+    return scores / total if np.isfinite(total) and total > 0 else equal
 
 
 def convex_weights(gram: np.ndarray, products: np.ndarray) -> np.ndarray:
@@ -155,9 +182,7 @@ def convex_weights(gram: np.ndarray, products: np.ndarray) -> np.ndarray:
     ridge = 1e-6 * np.trace(gram) / len(gram)
     factor = np.linalg.cholesky(gram + ridge * np.eye(len(gram)))
     weights, _ = nnls(factor.T, np.linalg.solve(factor, products))
-    if weights.sum() == 0:
-        return np.full(len(weights), 1 / len(weights))
-    return weights / weights.sum()
+    return _shares(weights)
 
 
 def pooled(runs: list[dict[str, Any]], weights: np.ndarray, problem: Problem) -> dict[str, Any]:

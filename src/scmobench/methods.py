@@ -20,7 +20,7 @@ HEAD = """# Methods
 Generated from `conf/model` and the kept records by `scmobench leaderboard`: do not edit. Settings are the
 defaults; values found by validation on a dataset are in `conf/tuned/<method>/<dataset>.yaml`. *T*: sees the
 test cells' inputs while it learns; *L*: sees the training cells' labels. Cost: median of the kept runs on the
-largest dataset they cover, on one CPU thread unless the record says otherwise.
+largest dataset they cover, on the threads that the records name (one, in sweeps).
 """
 
 
@@ -54,7 +54,7 @@ def _entry(model: Mapping[str, Any], task: str, runs: list[Record]) -> str:
         f"- source: {model.get('source', 'not stated')}",
         f"- {kind}; code: `{model[task]['_target_']}`",
         f"- settings: {_settings(settings)}",
-        f"- settings chosen by: {(model.get('tuning') or {}).get(task, 'nothing to choose')}",
+        f"- settings chosen by: {(model.get('tuning') or {}).get(task, 'not stated')}",
         f"- flags: {_flags(runs)}",
         f"- cost: {_cost(runs)}",
     ]

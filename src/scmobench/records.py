@@ -21,7 +21,7 @@ import numpy as np
 
 PACKAGES = (
     "scmobench numpy scipy pandas scikit-learn anndata scanpy scib louvain igraph "
-    "torch torch-geometric lightning"
+    "torch torch-geometric lightning harmonypy mofapy2 scvi-tools"
 )
 PREDICTION, RECORD = "prediction.h5ad", "record.json"
 
@@ -103,7 +103,6 @@ def write_failure(runs: str | Path, attempt: dict[str, Any], error: Exception) -
 
     It never replaces the record of a run that ended well: it lies in ``runs/failed``.
     """
-    name = "-".join(str(attempt[k]) for k in ("dataset", "direction", "method", "seed"))
     record = attempt | {
         "status": "failed",
         "message": f"{type(error).__name__}: {error}",
@@ -111,13 +110,18 @@ def write_failure(runs: str | Path, attempt: dict[str, Any], error: Exception) -
         "finished": now(),
         "versions": versions(),
     }
-    write_json(Path(runs) / "failed" / attempt["task"] / name / RECORD, record)
+    write_json(_failure(runs, attempt), record)
 
 
 def clear_failure(runs: str | Path, record: dict[str, Any]) -> None:
     """Remove the failed record of a run that has now ended well."""
-    name = "-".join(str(record[k]) for k in ("dataset", "direction", "method", "seed"))
-    (Path(runs) / "failed" / record["task"] / name / RECORD).unlink(missing_ok=True)
+    _failure(runs, record).unlink(missing_ok=True)
+
+
+def _failure(runs: str | Path, run: dict[str, Any]) -> Path:
+    parts = [str(run[k]) for k in ("dataset", "direction", "method", "seed")]
+    parts += filter(None, [(run.get("config") or {}).get("score_on")])
+    return Path(runs) / "failed" / run["task"] / "-".join(parts) / RECORD
 
 
 def now() -> str:

@@ -86,7 +86,8 @@ def scored(
         prediction.obsm[SIMILARITY], prediction.varm[SIMILARITY] = factors
     task.check(prediction, problem.solution)
     where = records.folder(cfg.runs, known)
-    known = known | {"tuning": (cfg.model.get("tuning") or {}).get(task.name)}
+    if not cfg.ensemble.members:
+        known = known | {"tuning": (cfg.model.get("tuning") or {}).get(task.name)}
     known = known | {"prediction_hash": records.prediction_hash(prediction), "versions": records.versions()}
     # a deterministic method gives every seed the same prediction, and that is scored once
     result = records.scores_of_same(where.parent, known) or {
@@ -106,11 +107,17 @@ def respond(model: Model | SolutionControl, problem: Problem, seed: int) -> Answ
     Numba, below scanpy, sets OpenMP to all cores, torch's threads included: the last digits of a run
     would depend on what ran before it in the process. Threads are put back to what OMP_NUM_THREADS says.
     """
-    with threadpool_limits(int(os.environ.get("OMP_NUM_THREADS") or 0) or None, user_api="openmp"):
+    with threadpool_limits(threads(), user_api="openmp"):
         if isinstance(model, SolutionControl):
             return model.answer(problem.solution, seed)
         seen = problem.data.for_fit(model.transductive, model.label_supervised)
         return model.fit(seen, seed).predict(problem.data)
+
+
+def threads() -> int | None:
+    """OpenMP threads that the environment asks for; None where it doesn't say."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list is by level of nesting
+    return int(first) if first.isdigit() and int(first) > 0 else None
 
 
 def model_block(cfg: DictConfig, task: str, subtask: str = "") -> dict[str, Any]:
@@ -166,6 +173,7 @@ def describe(model: Model | SolutionControl, problem: Problem) -> dict[str, Any]
         "label_supervised": model.label_supervised,
         "protocol": problem.solution.uns.get("protocol", ""),
         "device": report.pop("device", "cpu"),
+        "threads": threads() or os.cpu_count(),
         "validation": report.pop("validation", None),
         "parameters": report.pop("parameters", None),
         "report": report,

@@ -116,7 +116,7 @@ class AXXMLP(Model):
             "epochs": max((r.epochs for r in self.fitted), default=0),
             "best_epoch": [r.best_epoch for r in self.fitted],
             "device": self.fitted[0].device if self.fitted else "cpu",
-            "notes": self.notes,
+            "notes": "; ".join(self.notes),
         }
 
 

@@ -92,14 +92,7 @@ class BabelLike(Model):
         return np.maximum(apply_network(self.network, data.test_mod1.X), self.least)
 
     def report(self) -> dict[str, Any]:
-        return {
-            "validation": self.fitted.best,
-            "parameters": sum(p.numel() for p in self.network.parameters()),
-            "epochs": self.fitted.epochs,
-            "best_epoch": self.fitted.best_epoch,
-            "device": self.fitted.device,
-            "notes": self.notes,
-        }
+        return self.fitted.summary(self.network, self.notes)
 
 
 class SharedSpace(nn.Module):

@@ -81,9 +81,9 @@ class CajalDepth(Model):
             self.notes.append(
                 "one training batch: the batch's median and deviation say nothing and are left out"
             )
-        self.columns = markers(cells.X, targets, self.n_markers, seed)
-        inputs = self._inputs(cells)
         fitted = np.setdiff1d(np.arange(cells.n_obs), held_out)
+        self.columns = markers(as_csr(cells.X)[fitted], as_csr(targets)[fitted], self.n_markers, seed)
+        inputs = self._inputs(cells)
         with seeded(seed):
             body = MLP(
                 len(self.columns) + len(DEPTH) * self.copies,
@@ -111,14 +111,7 @@ class CajalDepth(Model):
         return apply_network(self.network, self._inputs(data.test_mod1))
 
     def report(self) -> dict[str, Any]:
-        return {
-            "validation": self.fitted.best,
-            "parameters": sum(p.numel() for p in self.network.parameters()),
-            "epochs": self.fitted.epochs,
-            "best_epoch": self.fitted.best_epoch,
-            "device": self.fitted.device,
-            "notes": self.notes,
-        }
+        return self.fitted.summary(self.network, self.notes)
 
     def _inputs(self, cells: AnnData) -> sp.csr_matrix:
         return sp.hstack([as_csr(cells.X)[:, self.columns], depth(cells)], format="csr", dtype=np.float32)

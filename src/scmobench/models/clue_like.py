@@ -203,10 +203,4 @@ class ClueLike(Model):
         return assign_softmax(sides, *batches)
 
     def report(self) -> dict[str, Any]:
-        return {
-            "validation": self.fitted.best,
-            "parameters": sum(p.numel() for p in self.module.parameters()),
-            "epochs": self.fitted.epochs,
-            "best_epoch": self.fitted.best_epoch,
-            "notes": self.states.notes(),
-        }
+        return self.fitted.summary(self.module, self.states.notes())

@@ -145,14 +145,8 @@ class LSLAutoencoder(Model):
         return apply_network(self.module.encoder, self._inputs(data))
 
     def report(self) -> dict[str, Any]:
-        return {
-            "validation": self.fitted.best,
-            "parameters": sum(p.numel() for p in self.module.parameters()),
-            "epochs": self.fitted.epochs,
-            "best_epoch": self.fitted.best_epoch,
-            "features": [len(chosen) for chosen in self.features],
-            "notes": "; ".join(self.notes),
-        }
+        summary = self.fitted.summary(self.module, self.notes)
+        return summary | {"features": [len(chosen) for chosen in self.features]}
 
     def _inputs(self, data: EmbeddingData) -> sp.csr_matrix:
         parts = [

@@ -105,6 +105,7 @@ class NovelClip(Model):
     def fit(self, data: MatchingData, seed: int) -> NovelClip:
         self.states = MatchStates(self.components, self.scaling, seed=seed)
         states = self.states.fit_train(data)
+        self.batches = data.train_mod1.obs["batch"].nunique()
         folds = self._folds(data.train_mod1.obs, seed)
         fits = [
             fit_pairs(
@@ -156,13 +157,14 @@ class NovelClip(Model):
 
     def report(self) -> dict[str, Any]:
         """Mean top-1 accuracy on the left-out batches, sizes, and what the temperatures became."""
-        kind = f"{len(self.modules)} left-out batches" if len(self.modules) > 1 else "random training cells"
+        kind = f"{len(self.modules)} left-out batches" if self.batches > 1 else "random training cells"
         notes = [f"validated on {kind}", self.states.notes()]
         return {
             "validation": float(np.mean([fit.best for fit in self.fitted])),
             "parameters": sum(p.numel() for module in self.modules for p in module.parameters()),
             "epochs": sum(fit.epochs for fit in self.fitted),
             "best_epoch": [fit.best_epoch for fit in self.fitted],
+            "device": self.fitted[0].device,
             "scale": [round(_scale(module), 3) for module in self.modules],
             "notes": "; ".join(note for note in notes if note),
         }

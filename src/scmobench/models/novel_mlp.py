@@ -99,14 +99,7 @@ class NovelMLP(Model):
         return np.maximum(apply_network(self.network, self._inputs(data.test_mod1)), 0)
 
     def report(self) -> dict[str, Any]:
-        return {
-            "validation": self.fitted.best,
-            "parameters": sum(p.numel() for p in self.network.parameters()),
-            "epochs": self.fitted.epochs,
-            "best_epoch": self.fitted.best_epoch,
-            "device": self.fitted.device,
-            "notes": self.notes,
-        }
+        return self.fitted.summary(self.network, self.notes)
 
     def _inputs(self, cells: AnnData) -> np.ndarray | sp.csr_matrix:
         return cells.X if self.lsi is None else zscore_rows(self.lsi.transform(cells.X), ddof=1)

@@ -78,7 +78,7 @@ class Procrustes(Model):
             centred[batch == name] -= centred[batch == name].mean(axis=0)
         return centred
 
-    def similarity(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray]:
+    def sides(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray]:
         """Rotated mod1 scores and mod2 scores, test cells x components, at unit length with ``cosine``."""
         sides = []
         for place, cells in enumerate((data.test_mod1, data.test_mod2)):
@@ -90,7 +90,7 @@ class Procrustes(Model):
 
     def predict(self, data: MatchingData) -> sp.csr_matrix:
         batches = data.test_mod1.obs["batch"].to_numpy(), data.test_mod2.obs["batch"].to_numpy()
-        sides = self.similarity(data)
+        sides = self.sides(data)
         if self.assignment == "shared_neighbours":
             return shared_neighbours(*sides, *batches, k=self.neighbours)
         return assign(sides, *batches, top_k=self.top_k)

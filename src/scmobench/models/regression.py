@@ -17,7 +17,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, S
 from scmobench.models.training import FitReport, TrainerSettings, seeded, train
 
 Cells = np.ndarray | sp.csr_matrix
-CHUNK = 4096
+CHUNK_BYTES = 1 << 28  # of cells made dense at once outside of training
 
 
 class Rows(Dataset):
@@ -146,7 +146,9 @@ def fit_module(
     if held_out is not None:
         kept = Rows(inputs, targets, held_out)
         checks = DataLoader(
-            kept, sampler=BatchSampler(SequentialSampler(kept), CHUNK, False), batch_size=None
+            kept,
+            sampler=BatchSampler(SequentialSampler(kept), chunk(inputs, targets), False),
+            batch_size=None,
         )
     folder = None
     if settings is not None and settings.folder is not None and part is not None:
@@ -171,9 +173,15 @@ def capped_batch(batch_size: int, cells: int, steps: int) -> int:
 def apply_network(network: nn.Module, inputs: Cells) -> np.ndarray:
     """Output of a trained network for all cells: cells x targets, float32."""
     network.cpu().eval()
+    step = chunk(inputs)
     with torch.inference_mode():
-        parts = [network(dense(inputs[a : a + CHUNK])).numpy() for a in range(0, inputs.shape[0], CHUNK)]
+        parts = [network(dense(inputs[a : a + step])).numpy() for a in range(0, inputs.shape[0], step)]
     return np.concatenate(parts)
+
+
+def chunk(*matrices: Cells) -> int:
+    """Cells whose dense float32 rows take `CHUNK_BYTES` together, at least 64."""
+    return max(64, CHUNK_BYTES // (4 * sum(m.shape[1] for m in matrices)))
 
 
 def dense(cells: Cells) -> Tensor:

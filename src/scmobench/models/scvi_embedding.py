@@ -101,6 +101,7 @@ class SCVIEmbedding(Model):
             "validation": float(history["elbo_validation"].iloc[:, 0].min()),
             "parameters": sum(p.numel() for p in self.vae.module.parameters()),
             "epochs": len(history["elbo_validation"]),
+            "device": self.vae.device.type,
             "notes": f"scvi-tools {self.versions}",
         }
 
@@ -120,8 +121,8 @@ class TotalVI(SCVIEmbedding):
     """totalVI: negative-binomial genes, and proteins as a mixture of background and foreground.
 
     Source: Gayoso et al. 2021, Nature Methods 18:272, by scvi-tools with its defaults and the 4,000
-    most variable genes of its tutorial. Deviation: the prior of the background is not estimated per
-    batch from the cells (that needs many in each batch).
+    most variable genes of its tutorial. Deviations: the prior of the background is not estimated per
+    batch from the cells (that needs many in each batch); training ends after ``max_steps`` batches.
     """
 
     modality = "ADT"
@@ -140,7 +141,8 @@ class MultiVI(SCVIEmbedding):
     """MultiVI: zero-inflated negative-binomial genes and Bernoulli peaks, from one cell state.
 
     Source: Ashuach et al. 2023, Nature Methods 20:1222, by scvi-tools with its defaults; all cells have
-    both modalities, and the latent state is the mean of theirs.
+    both modalities, and the latent state is the mean of theirs. Deviations: 20 latent dimensions;
+    training ends after ``max_steps`` batches.
 
     Parameters
     ----------
@@ -192,7 +194,7 @@ def _table(values: sp.csr_matrix, data: EmbeddingData, names: pd.Index) -> AnnDa
 
 @contextlib.contextmanager
 def _contained(scvi: ModuleType, seed: int) -> Iterator[None]:
-    """scvi-tools seeds the global generators: they are put back, and its remarks kept in."""
+    """scvi-tools seeds the global generators: numpy's and torch's are put back, and its remarks kept in."""
     state = np.random.get_state()
     before = scvi.settings.verbosity
     try:

@@ -12,7 +12,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger
+from torch import nn
 
 RESUME_FILE = "resume.ckpt"
 
@@ -61,6 +62,18 @@ class FitReport:
     epochs: int
     history: list[dict[str, float]] = field(default_factory=list)
     device: str = "cpu"
+
+    def summary(self, network: nn.Module, notes: str | Sequence[str] = ()) -> dict[str, Any]:
+        """What `Model.report` says of the training of one network."""
+        said = [notes] if isinstance(notes, str) else notes
+        return {
+            "validation": self.best,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "epochs": self.epochs,
+            "best_epoch": self.best_epoch,
+            "device": self.device,
+            "notes": "; ".join(note for note in said if note),
+        }
 
 
 def csv_logger(folder: Path) -> Logger:

@@ -169,15 +169,8 @@ class ScMoGNNEmbedding(Model):
 
     def report(self) -> dict[str, Any]:
         notes = [*self.notes, *(note for r in self.reductions for note in r.notes)]
-        return {
-            "validation": self.fitted.best,
-            "parameters": sum(p.numel() for p in self.module.parameters()),
-            "epochs": self.fitted.epochs,
-            "best_epoch": self.fitted.best_epoch,
-            "blocks": self.blocks,
-            "layer_weights": [round(float(w), 4) for w in self.module.mixer.weights().detach()],
-            "notes": "; ".join(notes),
-        }
+        weights = [round(float(w), 4) for w in self.module.mixer.weights().detach()]
+        return self.fitted.summary(self.module, notes) | {"blocks": self.blocks, "layer_weights": weights}
 
     def _states(self, data: EmbeddingData) -> np.ndarray:
         """Layers x all cells x features of both modalities."""

@@ -156,14 +156,7 @@ class ScMoGNNMatching(Model):
             kind: [round(float(w), 4) for w in mixer.weights().detach()]
             for kind, mixer in zip(("GEX", "other"), self.module.mixers, strict=True)
         }
-        return {
-            "validation": self.fitted.best,
-            "parameters": sum(p.numel() for p in self.module.parameters()),
-            "epochs": self.fitted.epochs,
-            "best_epoch": self.fitted.best_epoch,
-            "layer_weights": weights,
-            "notes": self.states.notes(),
-        }
+        return self.fitted.summary(self.module, self.states.notes()) | {"layer_weights": weights}
 
 
 def soft_matching(

@@ -140,14 +140,7 @@ class ScMoGNNPrediction(Model):
         return predicted[data.train_mod1.n_obs :].clamp(min=0).numpy()
 
     def report(self) -> dict[str, Any]:
-        return {
-            "validation": self.fitted.best,
-            "parameters": sum(p.numel() for p in self.module.network.parameters()),
-            "epochs": self.fitted.epochs,
-            "best_epoch": self.fitted.best_epoch,
-            "device": self.module.trained_on,
-            "notes": self.notes,
-        }
+        return self.fitted.summary(self.module.network, self.notes)
 
     def _variable_features(self, cells: AnnData) -> np.ndarray:
         if self.n_top_features is None:
@@ -192,7 +185,7 @@ class PredictionModule(LightningModule):
     ) -> None:
         super().__init__()
         self.network, self.cells, self.optimiser = network, graph, optimiser
-        self.feature_share, self.trained_on = feature_share, "cpu"
+        self.feature_share = feature_share
         self.graph = graph.tensors()
         learns = np.zeros(graph.matrix.shape[0], bool)
         learns[np.setdiff1d(np.arange(len(target)), held_out)] = True
@@ -231,9 +224,6 @@ class PredictionModule(LightningModule):
             return DECAY ** max(0, epoch // DECAY_EVERY - start // DECAY_EVERY)
 
         return {"optimizer": optimiser, "lr_scheduler": torch.optim.lr_scheduler.LambdaLR(optimiser, factor)}
-
-    def on_train_start(self) -> None:
-        self.trained_on = self.device.type
 
     def release(self) -> None:
         """Forget graph and targets: they are as large as the data and prediction brings its own."""
