@@ -55,7 +55,7 @@ test: data  ## every test
 	@$(PY) -m pytest -n $(JOBS)
 
 smoke: data  ## every sweep on tiny data, to see whether things run
-	@for table in $(TABLES) $(RIVALS); do \
+	@for table in $(TASKS:%=all_%) $(filter-out $(TASKS),$(TABLES)); do \
 	  $(SCMOBENCH) run sweep=$$table hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS) dataset=tiny_cite,tiny_multiome direction=from_gex seed=0 smoke=true runs=runs/smoke || exit 1; done
 
 lint: $(READY)  ## style
