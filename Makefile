@@ -55,8 +55,8 @@ test: data  ## every test
 	@$(PY) -m pytest -n $(JOBS)
 
 smoke: data  ## every sweep on tiny data, to see whether things run
-	@for table in $(TASKS:%=all_%) $(filter-out $(TASKS),$(TABLES)); do \
-	  $(SCMOBENCH) run sweep=$$table hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS) dataset=tiny_cite,tiny_multiome direction=from_gex seed=0 smoke=true runs=runs/smoke || exit 1; done
+	@printf '%s\n' $(TASKS:%=all_%) $(filter-out $(TASKS),$(TABLES)) | xargs -P $(JOBS) -I % \
+	  $(SCMOBENCH) run sweep=% dataset=tiny_cite,tiny_multiome direction=from_gex seed=0 smoke=true runs=runs/smoke
 
 lint: $(READY)  ## style
 	@$(PY) -m ruff check src tests benchmarks && $(PY) -m ruff format --check src tests benchmarks
