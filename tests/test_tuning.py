@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from scmobench import records
 from scmobench.config import build, compose
 from scmobench.data.split import training_cells_split
-from scmobench.run import cells, run
+from scmobench.run import cells, run, threads
 
 
 def paired(*overrides: str):
@@ -60,3 +60,20 @@ def test_optuna_searches_on_validation(tmp_path: Path) -> None:
     assert len(runs) == 3
     assert all(r["config"]["score_on"] == "validation" for r in runs)
     assert found.best_value == min(r["scores"]["rmse"]["value"] for r in runs)
+
+
+def test_a_validation_run_leaves_the_failure_of_the_test_run(tmp_path: Path) -> None:
+    attempt = {"task": "predict_modality", "dataset": "d", "direction": "from_gex", "method": "m", "seed": 0}
+    records.write_failure(tmp_path, attempt, ValueError("too few cells"))
+    records.clear_failure(tmp_path, attempt | {"config": {"score_on": "validation"}})
+    assert [r["status"] for r in records.read([tmp_path])] == ["failed"]
+    records.clear_failure(tmp_path, attempt | {"config": {}})
+    assert records.read([tmp_path]) == []
+
+
+@pytest.mark.parametrize(("asked", "found"), [("3", 3), ("4,2", 4), ("", None), ("0", None)])
+def test_threads_are_those_of_the_environment(
+    asked: str, found: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert threads() == found
