@@ -156,6 +156,17 @@ def test_inductive_fit_never_meets_the_test_cells(data):
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
+def test_components_of_the_start_are_those_of_training_cells(data):
+    """An SVD of all cells has components for what sets the test batch apart, which nothing can teach."""
+    data, _ = data
+    shifted = side(data.test_mod1.X.toarray() + 5 * (np.arange(40) % 2), "GEX", ["t1"] * 40)
+    fits = [model(cell_init="svd").fit(d, 0) for d in (data, replace(data, test_mod1=shifted))]
+    assert np.array_equal(fits[0].svd.components_, fits[1].svd.components_)
+    whole = [fit._graph(data).cell_inputs for fit in fits]
+    assert np.array_equal(*whole)
+    assert len(whole[0]) == 160
+
+
 def test_pathway_only_for_genes_and_said_so(data, tmp_path):
     data, _ = data
     swapped = replace(data, train_mod1=data.train_mod2, train_mod2=data.train_mod1, test_mod1=None)

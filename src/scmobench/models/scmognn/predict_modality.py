@@ -18,6 +18,7 @@ from scmobench.data.reduce import SVD
 from scmobench.graph.batch_features import NAMES as BATCH_NUMBERS
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models.base import Model
+from scmobench.models.memory import check_memory
 from scmobench.models.scmognn.feature_edges import FeatureEdges
 from scmobench.models.training import TrainerSettings, seeded, train
 from scmobench.models.validation import validation_cells
@@ -46,7 +47,8 @@ class ScMoGNNPrediction(Model):
         columns feature_a, feature_b, weight, which serves any modality.
     pathway_weight, pathway_threshold, pathway_neighbours : see `graph.pathway`.
     batch_features : give each cell the nine numbers of its batch.
-    cell_init : ``shared`` (one learned vector) or ``svd`` (100 components through a linear layer).
+    cell_init : ``shared`` (one learned vector) or ``svd`` (100 components through a linear layer). The SVD is
+        of the training cells: one of all cells spends components on what tells the test batch apart.
     n_top_features : keep this many most variable features (seurat_v3 on training counts); None: all.
     learning_rate, weight_decay, decay_start : AdamW; after epoch ``decay_start`` the rate is
         multiplied by 0.99 every 15 epochs.
@@ -61,7 +63,8 @@ class ScMoGNNPrediction(Model):
 
     Raises
     ------
-    ValueError : a setting that neither this class nor the network has.
+    ValueError : a setting that neither this class nor the network has; in `fit`, data that would need more
+        memory than the machine has.
     """
 
     def __init__(
@@ -105,10 +108,13 @@ class ScMoGNNPrediction(Model):
 
     def fit(self, data: PredictionData, seed: int) -> ScMoGNNPrediction:
         cells = data.train_mod1
+        self._check_memory(data)
         self.columns = self._variable_features(cells)
         self.pathway, self.notes = self.edges.build(cells[:, self.columns], seed)
         self.svd = SVD(SVD_COMPONENTS, seed) if self.cell_init == "svd" else None
-        graph = self._graph(data, fit_svd=True)
+        if self.svd is not None:
+            self.svd.fit(as_csr(cells.X)[:, self.columns])
+        graph = self._graph(data)
         held_out = validation_cells(cells.obs, self.validation, self.validation_share, seed)
         target = torch.from_numpy(as_csr(data.train_mod2.X).toarray())
         with seeded(seed):
@@ -142,6 +148,17 @@ class ScMoGNNPrediction(Model):
     def report(self) -> dict[str, Any]:
         return self.fitted.summary(self.module.network, self.notes)
 
+    def _check_memory(self, data: PredictionData) -> None:
+        """Targets and answers are dense; a step over the whole graph keeps its answers' gradients too."""
+        n_train, targets = data.train_mod2.shape
+        nodes = n_train + (0 if data.test_mod1 is None else data.test_mod1.n_obs)
+        answers = nodes * (1 if self.batch_size else 3)
+        check_memory(
+            4e-9 * targets * (n_train + answers),
+            f"{n_train} training cells and {nodes} nodes x {targets} targets",
+            "use fewer targets or cells, or set batch_size where it is null",
+        )
+
     def _variable_features(self, cells: AnnData) -> np.ndarray:
         if self.n_top_features is None:
             return np.arange(cells.n_vars)
@@ -150,13 +167,11 @@ class ScMoGNNPrediction(Model):
         torch.set_num_threads(threads)  # numba, somewhere below, sets torch's to all cores
         return columns
 
-    def _graph(self, data: PredictionData, fit_svd: bool = False) -> CellFeatureGraph:
+    def _graph(self, data: PredictionData) -> CellFeatureGraph:
         """Training cells, then test cells where ``data`` has them."""
         sides = [data.train_mod1] + ([] if data.test_mod1 is None else [data.test_mod1])
         inputs = sp.vstack([as_csr(side.X) for side in sides], format="csr")[:, self.columns]
         batches = np.concatenate([side.obs["batch"].astype(str).to_numpy() for side in sides])
-        if self.svd is not None and fit_svd:
-            self.svd.fit(inputs)
         return CellFeatureGraph.build(
             inputs,
             pathway=self.pathway,
