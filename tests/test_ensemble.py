@@ -93,8 +93,8 @@ def test_convex_weights_are_those_of_the_least_error() -> None:
 
 def test_unlike_members_are_weighted_on_training_cells(tmp_path: Path) -> None:
     """The mean of the training cells, which says little, weighs less than a regression."""
-    own = "ensemble.members=[['model=svd_linear'],['model=zeros']]"
-    given = ["dataset=tiny_cite", "model=knn", "model.predict_modality.k=5"]
+    own = "ensemble.members=[['model=svd_linear'],['model=zeros'],['model=zeros']]"
+    given = ["dataset=tiny_cite", "seed=1", "model=knn", "model.predict_modality.k=5"]
     given += ["ensemble=unlike", own, f"runs={tmp_path}"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
@@ -103,8 +103,8 @@ def test_unlike_members_are_weighted_on_training_cells(tmp_path: Path) -> None:
         cfg = compose("config", overrides=given)
         record = run_ensemble(cfg, given, method_name(cfg, ["ensemble=unlike"]))
     assert record["method"] == "ensemble_unlike"
-    assert record["report"]["members"] == ["svd_linear seed 0", "zeros seed 1"]
-    assert record["report"]["weights"] == [1.0, 0.0]
+    assert record["report"]["members"] == ["svd_linear seed 1", "zeros seed 2", "zeros seed 3"]
+    assert record["report"]["weights"] == [1.0, 0.0, 0.0]
     assert {r["method"] for r in records.read([tmp_path])} == {"ensemble_unlike", "svd_linear", "zeros"}
     with pytest.raises(ValueError, match="validation cells"):
         held_out_runs(compose_with(given, "score_on=validation"), [])

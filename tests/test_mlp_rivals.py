@@ -238,6 +238,10 @@ def test_cajal_standardises_repeats_and_clips():
     np.testing.assert_allclose(seen[0][:, :3], z[:, :3], atol=1e-4)
     np.testing.assert_allclose(seen[0][:, 3:7], np.repeat(z[:, 3:4], 4, axis=1), atol=1e-4)
     assert (seen[0][:, 7:11] == 0).all()
+    far = np.where(np.arange(6) == 3, 1e6, inputs)  # deeper than any training cell: as the deepest
+    with torch.no_grad():
+        network(torch.from_numpy(far).float())
+    np.testing.assert_allclose(seen[2][:, 3:7], z[:, 3].max(), atol=1e-4)
     assert out.min() == 0
     assert out.max() <= np.float32(0.3)
     assert network.train()(torch.from_numpy(inputs).float()).min() < 0  # else it would have no gradient

@@ -153,3 +153,51 @@ def test_what_does_not_fit_is_an_error(cells):
         fitted(cells, loss="mae")
     with pytest.raises(ValueError, match="lower the learning rate"):
         fitted((cells[0] * np.nan, cells[1]))
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(cells, tmp_path, monkeypatch):
+    """In the middle of shuffled batches with dropout: order and masks go on where they were."""
+    straight, expected = fitted(cells)
+    step, steps = RegressionModule.training_step, []
+
+    def killed(self, batch, number):
+        steps.append(number)
+        if len(steps) == 20:  # of 36: in the fourth epoch
+            raise SystemError("killed")
+        return step(self, batch, number)
+
+    settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(RegressionModule, "training_step", killed)
+        with pytest.raises(SystemError):
+            fitted(cells, settings=settings)
+    resumed, found = fitted(cells, settings=settings)
+    assert found == expected
+    assert bytes_of(resumed) == bytes_of(straight)
+
+
+def test_a_time_limit_waits_for_the_first_evaluation(cells):
+    limit = TrainerSettings(max_seconds=0, check_val_every_n_epoch=3)
+    assert fitted(cells, settings=limit)[1].epochs == 3
+
+
+def test_a_loss_that_is_no_number_stops_early(cells):
+    inputs = cells[0].copy()
+    inputs[HELD_OUT] = np.nan
+    steps = []
+    with pytest.raises(ValueError, match="to be a number"):
+        fitted((inputs, cells[1]), network=Evaluated(steps), max_epochs=50, patience=2)
+    assert len(steps) < 50
+
+
+class Evaluated(nn.Linear):
+    """Counts the epochs by its evaluations."""
+
+    def __init__(self, steps):
+        super().__init__(12, 5)
+        self.steps = steps
+
+    def forward(self, x):
+        if not self.training:
+            self.steps.append(1)
+        return super().forward(x)

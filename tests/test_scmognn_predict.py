@@ -17,6 +17,7 @@ from scmobench.models import training
 from scmobench.models.scmognn.predict_modality import PredictionModule, ScMoGNNPrediction
 from scmobench.models.training import TrainerSettings, csv_logger, seeded, train
 from scmobench.models.validation import validation_cells
+from scmobench.nn.scmognn import ScMoGNN
 from scmobench.types import PredictionData
 
 ONE_BATCH = [torch.zeros(1)]
@@ -127,8 +128,9 @@ def test_a_batch_of_all_cells_is_the_full_batch(data):
     target = torch.from_numpy(data.train_mod2.X.toarray())
     graph = whole._graph(data)
     held_out = validation_cells(data.train_mod1.obs, "random", 0.15, 0)
-    module = PredictionModule(whole.module.network.eval(), graph, target, held_out, 1.0, {})
-    full = module.training_step(torch.zeros(1), 0)
+    network = whole.module.network.eval()
+    full = PredictionModule(network, graph, target, held_out, 1.0, True, {}).training_step(torch.zeros(1), 0)
+    module = PredictionModule(network, graph, target, held_out, 1.0, False, {})
     shuffled = torch.from_numpy(np.random.default_rng(0).permutation(160))
     torch.testing.assert_close(module.training_step(shuffled, 0), full)
     halves = [module.training_step(part, 0) for part in shuffled.split(80)]
@@ -227,6 +229,23 @@ def test_starter_kit_falls_below_the_mean(golden_dir):
         PredictionData("kit", "GEX2ADT", **parts)
     )
     assert error(predicted, truth) < 0.7  # the mean scores 0.794
+
+
+def test_a_last_batch_of_one_cell_is_no_whole_graph(data, monkeypatch):
+    sizes = []
+    forward = ScMoGNN.forward
+
+    def counted(self, graph):
+        out = forward(self, graph)
+        if self.training:
+            sizes.append(len(out))
+        return out
+
+    monkeypatch.setattr(ScMoGNN, "forward", counted)
+    seen = data[0].for_fit(True, False)
+    model(batch_size=53, max_epochs=3).fit(seen, 0)  # 160 cells: 53, 53, 53 and 1
+    assert set(sizes) <= {53, 1}
+    assert 53 in sizes
 
 
 class Walk(LightningModule):

@@ -27,8 +27,9 @@ CHUNK = 1024  # cells
 def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict[str, Any]:
     """Run the members that are not finished, combine their predictions, score the result.
 
-    Member i of an ensemble with seed s and m members has seed ``s * m + i``, so that ensembles of
-    different seeds share no member. A member is `cfg` under the overrides that the ensemble names.
+    A member is `cfg` under the overrides that the ensemble names. Of k members with the same overrides
+    member i has seed ``s * k + i`` where the ensemble has seed s, so that ensembles of different seeds
+    share no member.
 
     Parameters
     ----------
@@ -73,11 +74,12 @@ def member_configs(cfg: DictConfig, overrides: Sequence[str]) -> list[tuple[Dict
     named = OmegaConf.to_container(cfg.ensemble.members)
     result = []
     for i, own in enumerate(named):
+        like = [place for place, other in enumerate(named) if other == own]
         unlike = any(o.startswith("model=") for o in own)
         kept = [
             o for o in inherited if not (unlike and o.lstrip("+~").split("=")[0].split(".")[0] == "model")
         ]
-        given = [*kept, *own, f"seed={cfg.seed * len(named) + i}"]
+        given = [*kept, *own, f"seed={cfg.seed * len(like) + like.index(i)}"]
         member = compose("config", overrides=given)
         result.append((member, method_name(member, given)))
     return result

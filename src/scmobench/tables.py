@@ -26,7 +26,8 @@ LEGEND = """\
 - 95 % CI: bootstrap over test cells, mean of the seeds' bounds.
 - Seconds: fit and predict, mean over seeds. GB: peak memory, largest.
 - Flags: T transductive (fit sees the test cells' inputs), L label-supervised (fit sees training labels;
-  ranked in a track of its own), ? not known.
+  ranked in a track of its own), ? not known. Without T, a cell's answer may still depend on the other test
+  cells of its batch (depth, centring, the graph at prediction).
 - —: no such run or number. n/a: the data cannot support the metric; the reason is below the table."""
 ABSENT = "—"
 ARROWS = {"min": " ↓", "max": " ↑"}

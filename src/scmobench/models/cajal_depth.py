@@ -34,9 +34,9 @@ class CajalDepth(Model):
     targets. Deviations: the markers, there differential features of the labelled cell types, are those that
     mod2 explains best (`markers`), so that no label is used; inputs are X as normalised, there log counts
     per million; the output is clipped at prediction alone, as one that starts below the range in all cells
-    has no gradient; the widths, there searched for each subtask but published for ADT2GEX alone, are those
-    of ADT2GEX throughout; the best epoch on held-out cells is kept, there the last; few cells are trained
-    in smaller batches (``min_steps``).
+    has no gradient; a depth outside the training cells' range counts as its end; the widths, there searched
+    for each subtask but published for ADT2GEX alone, are those of ADT2GEX throughout; the best epoch on
+    held-out cells is kept, there the last; few cells are trained in smaller batches (``min_steps``).
 
     The depth covariates of a test cell come from the inputs of its own batch's test cells.
 
@@ -120,6 +120,8 @@ class CajalDepth(Model):
 class DepthNetwork(nn.Module):
     """Standardises inputs, repeats the depth covariates, drops inputs out; clips the output after training.
 
+    A depth outside the training cells' range counts as its end: the 50 copies of it would decide alone.
+
     Parameters
     ----------
     body : inputs with the copies → targets.
@@ -138,6 +140,9 @@ class DepthNetwork(nn.Module):
         scale = np.divide(1, np.sqrt(variance), out=np.zeros_like(variance), where=varies)
         self.register_buffer("mean", torch.from_numpy(mean).float())
         self.register_buffer("scale", torch.from_numpy(scale).float())
+        depths = (inputs[:, -len(DEPTH) :].toarray() - mean[-len(DEPTH) :]) * scale[-len(DEPTH) :]
+        self.register_buffer("least", torch.from_numpy(depths.min(axis=0)).float())
+        self.register_buffer("greatest", torch.from_numpy(depths.max(axis=0)).float())
         self.body, self.dropout = body, nn.Dropout(dropout)
         self.copies, self.bounds = copies, bounds
 
@@ -145,6 +150,7 @@ class DepthNetwork(nn.Module):
         """Cells x (markers, depth covariates) → cells x targets."""
         x = (x - self.mean) * self.scale
         known, depths = x[:, : -len(DEPTH)], x[:, -len(DEPTH) :]
+        depths = torch.minimum(torch.maximum(depths, self.least), self.greatest)
         x = torch.cat([known, depths.repeat_interleave(self.copies, dim=1)], dim=1)
         x = self.body(self.dropout(x))
         # clipped in training too, an output below the range in all cells has no gradient

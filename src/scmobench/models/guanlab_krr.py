@@ -159,10 +159,13 @@ class GuanlabKRR(Model):
         batches = data.train_mod1.obs["batch"].astype(str).to_numpy()
         if len(np.unique(batches)) < 2:
             self.notes.append("one training batch: its cells were halved in place of batches")
+        exact: dict[bytes, KernelRidge] = {}  # few batches have few halvings: none is fitted twice
         for _ in range(self.repeats):
             first, second = halves(batches, rng)
             for members, others in ((first, second), (second, first)):
-                model = self._fit_half(targets, members, rng)
+                model = exact.get(members.tobytes()) or self._fit_half(targets, members, rng)
+                if len(members) <= self.exact_up_to:  # without landmarks, which are drawn
+                    exact[members.tobytes()] = model
                 held_out[others] += model.predict(self.cells, self.cells[others])
                 self.models.append(model)
         held_out /= self.repeats

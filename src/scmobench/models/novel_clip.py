@@ -19,6 +19,7 @@ from scmobench.models.training import TrainerSettings
 from scmobench.models.validation import validation_cells
 from scmobench.types import MatchingData
 
+MIN_HELD_OUT = 50  # cells of a batch that validates
 ASSIGNMENTS = ("softmax", "shared_neighbours")
 
 
@@ -105,7 +106,6 @@ class NovelClip(Model):
     def fit(self, data: MatchingData, seed: int) -> NovelClip:
         self.states = MatchStates(self.components, self.scaling, seed=seed)
         states = self.states.fit_train(data)
-        self.batches = data.train_mod1.obs["batch"].nunique()
         folds = self._folds(data.train_mod1.obs, seed)
         fits = [
             fit_pairs(
@@ -131,8 +131,11 @@ class NovelClip(Model):
         if len(obs) < 4:
             raise ValueError(f"matching needs at least 4 training cells, found {len(obs)}")
         batch = obs["batch"].astype(str).to_numpy()
-        names = np.unique(batch)
-        if len(names) == 1:
+        found, sizes = np.unique(batch, return_counts=True)
+        # top-1 accuracy among a few cells says nothing: such a batch never validates
+        names = found[sizes >= min(MIN_HELD_OUT, len(obs) / 4)]
+        self.by_batch = len(found) > 1 and len(names) > 0
+        if not self.by_batch:
             return [validation_cells(obs, "random", max(self.validation_share, 2 / len(obs)), seed)]
         names = np.random.default_rng(seed).permutation(names)[: self.models]
         return [np.flatnonzero(batch == name) for name in names]
@@ -157,7 +160,7 @@ class NovelClip(Model):
 
     def report(self) -> dict[str, Any]:
         """Mean top-1 accuracy on the left-out batches, sizes, and what the temperatures became."""
-        kind = f"{len(self.modules)} left-out batches" if self.batches > 1 else "random training cells"
+        kind = f"{len(self.modules)} left-out batches" if self.by_batch else "random training cells"
         notes = [f"validated on {kind}", self.states.notes()]
         return {
             "validation": float(np.mean([fit.best for fit in self.fitted])),

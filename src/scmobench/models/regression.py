@@ -89,7 +89,7 @@ class RegressionModule(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         adam = torch.optim.AdamW if self.decoupled else torch.optim.Adam
-        return adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        return adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
 
 
 def fit_network(

@@ -37,7 +37,8 @@ class TrainerSettings:
     logger : folder -> Lightning logger or None; called only where there is a folder.
     folder : where logs and the resume file go. None: nothing is written.
     max_epochs : a ceiling on the head's own number of epochs.
-    max_seconds : stop training after this time; the best epoch so far is kept.
+    max_seconds : stop a network's training after this time, not before it was evaluated once; the best
+        epoch so far is kept.
     check_val_every_n_epoch : epochs between evaluations. None leaves the choice to the head.
     resume_every_seconds : time between two writes of the resume file.
     """
@@ -138,11 +139,10 @@ class BestEpoch(Callback):
             )
         value = float(trainer.callback_metrics[self.monitor])
         self.history.append({"epoch": trainer.current_epoch, self.monitor: value})
-        if self.best is None or self.sign * value < self.sign * self.best:  # False for NaN
-            if value == value:
-                self.best, self.best_epoch, self.stale = value, trainer.current_epoch, 0
-                self.best_state = copy.deepcopy(module.state_dict())
-        else:
+        if value == value and (self.best is None or self.sign * value < self.sign * self.best):
+            self.best, self.best_epoch, self.stale = value, trainer.current_epoch, 0
+            self.best_state = copy.deepcopy(module.state_dict())
+        else:  # no better, or not a number
             self.stale += 1
             long_enough = trainer.current_epoch + 1 >= self.min_epochs
             if self.patience is not None and self.stale >= self.patience and long_enough:
@@ -155,23 +155,26 @@ class BestEpoch(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in ("best", "best_epoch", "best_state", "stale", "history"):
             setattr(self, name, state[name])
-        self._rng = state["rng"]
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        if hasattr(self, "_rng"):  # resumed: go on with the random numbers where the killed run was
-            torch.set_rng_state(self._rng)
+        # before the loader draws the order of the next epoch's cells
+        torch.set_rng_state(state["rng"])
 
 
 class Clock(Callback):
-    """Stops at a time limit and writes the resume file now and then, whole or not at all."""
+    """Stops at a time limit and writes the resume file now and then, whole or not at all.
 
-    def __init__(self, folder: Path | None, every_seconds: float, max_seconds: float | None):
-        self.folder, self.every, self.limit = folder, every_seconds, max_seconds
+    ``best``: the limit waits for its first evaluation; None where nothing is evaluated.
+    """
+
+    def __init__(
+        self, folder: Path | None, every_seconds: float, max_seconds: float | None, best: BestEpoch | None
+    ):
+        self.folder, self.every, self.limit, self.best = folder, every_seconds, max_seconds, best
         self.started = self.saved = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         now = time.monotonic()
-        if self.limit is not None and now - self.started > self.limit:
+        evaluated = self.best is None or bool(self.best.history)
+        if self.limit is not None and now - self.started > self.limit and evaluated:
             trainer.should_stop = True
         if self.folder is not None and now - self.saved >= self.every:
             part = self.folder / (RESUME_FILE + ".part")
@@ -241,7 +244,7 @@ def train(
     if place is not None:
         place.mkdir(parents=True, exist_ok=True)
     best = BestEpoch(monitor, mode, patience, min_epochs)
-    clock = Clock(place, settings.resume_every_seconds, settings.max_seconds)
+    clock = Clock(place, settings.resume_every_seconds, settings.max_seconds, best if val_loader else None)
     resume = place / RESUME_FILE if place is not None and (place / RESUME_FILE).is_file() else None
     length = max_epochs if settings.max_epochs is None else min(max_epochs, settings.max_epochs)
     with quiet():

@@ -126,11 +126,11 @@ class ScMoGNNPrediction(Model):
                 cell_inputs=0 if graph.cell_inputs is None else graph.cell_inputs.shape[1],
                 **self.network,
             )
-            self.module = PredictionModule(
-                network, graph, target, held_out, self.feature_share, self.optimiser
-            )
             size = min(self.batch_size or graph.matrix.shape[0], graph.matrix.shape[0])
             whole = size == graph.matrix.shape[0] and self.feature_share == 1
+            self.module = PredictionModule(
+                network, graph, target, held_out, self.feature_share, whole, self.optimiser
+            )
             steps = DataLoader(range(1 if whole else graph.matrix.shape[0]), size, shuffle=not whole)
             once = DataLoader(range(1))
             self.fitted = train(self.module, steps, once, settings=self.trainer, **self.length)
@@ -187,6 +187,7 @@ class PredictionModule(LightningModule):
     ----------
     graph : its first cells are those of ``target`` (training cells x targets); others are test cells.
     held_out : indices of the training cells that validate.
+    whole : a step is the whole graph, whatever the batch names; otherwise a batch names its cells.
     """
 
     def __init__(
@@ -196,11 +197,12 @@ class PredictionModule(LightningModule):
         target: Tensor,
         held_out: np.ndarray,
         feature_share: float,
+        whole: bool,
         optimiser: dict[str, float],
     ) -> None:
         super().__init__()
         self.network, self.cells, self.optimiser = network, graph, optimiser
-        self.feature_share = feature_share
+        self.feature_share, self.whole = feature_share, whole
         self.graph = graph.tensors()
         learns = np.zeros(graph.matrix.shape[0], bool)
         learns[np.setdiff1d(np.arange(len(target)), held_out)] = True
@@ -210,7 +212,7 @@ class PredictionModule(LightningModule):
         self.register_buffer("held_out", torch.from_numpy(held_out), persistent=False)
 
     def training_step(self, batch: Tensor, _: int) -> Tensor | None:
-        if len(batch) == 1 and len(self.learns) > 1:  # the whole graph is one step
+        if self.whole:
             return rmse(self.network(self.graph)[self.fitted], self.target[self.fitted])
         cells = batch.cpu().numpy()
         rows = torch.from_numpy(np.flatnonzero(self.learns[cells])).to(self.device)
