@@ -126,6 +126,34 @@ def test_own_pair_with_columns_of_other_names(files, tiny_paired):
     assert set(one.obs["batch"]) == {"all"}
 
 
+def own_with(files, column):
+    """The settings of an `own` dataset whose GEX file has another annotation column `mine`."""
+    gex = ad.read_h5ad(files / "gex.h5ad")
+    gex.obs["mine"] = column
+    gex.write_h5ad(files / "gex.h5ad")
+    return {"gex": str(files / "gex.h5ad"), "mod2": str(files / "adt.h5ad")}
+
+
+@pytest.mark.parametrize("kind", ["category", object])
+def test_cells_without_a_batch_are_refused_and_are_no_batch(files, kind):
+    donor = pd.Series(["d1"] * 60 + ["d2"] * 60 + [None] * 30).astype(kind)
+    cells = own_with(files, donor.to_numpy() if kind is object else donor.array)
+    with pytest.raises(ValueError, match="30 cells have no batch"):
+        Own(name="mine", **cells, batch="mine").describe()
+
+
+def test_cell_types_may_be_categories_of_any_kind(files):
+    codes = np.arange(150) % 3 + 9
+    types = (
+        Own(name="mine", **own_with(files, pd.Categorical(codes)), cell_type="mine").load().obs["cell_type"]
+    )
+    assert list(types) == list(map(str, codes))
+    assert list(types.cat.categories) == ["9", "10", "11"]
+    holes = pd.Categorical.from_codes([-1, *([0] * 149)], ["T"])
+    with pytest.raises(ValueError, match="1 cells have no cell_type"):
+        Own(name="mine", **own_with(files, holes), cell_type="mine").load()
+
+
 def test_own_h5mu(files, tiny_paired):
     gex, adt = ad.read_h5ad(files / "gex.h5ad"), ad.read_h5ad(files / "adt.h5ad")
     gex.obs = gex.obs[[]]

@@ -100,11 +100,17 @@ def _check_cells(paired: Paired) -> None:
     if missing:
         raise ValueError(f"{name}: the table of cells lacks {missing}; it has {list(obs.columns)}")
     for column in [c for c in ("batch", "cell_type") if c in obs]:
-        if obs[column].isna().any():
-            raise ValueError(
-                f"{name}: {int(obs[column].isna().sum())} cells have no {column}, e.g. "
-                f"{_some(obs.index[obs[column].isna()])}; fill the column or leave these cells out"
-            )
+        check_filled(name, obs, column)
+
+
+def check_filled(name: str, obs: pd.DataFrame, column: str) -> None:
+    """Refuse a column of the table of cells in which a value is missing."""
+    empty = obs[column].isna()
+    if empty.any():
+        raise ValueError(
+            f"{name}: {int(empty.sum())} cells have no {column}, e.g. {_some(obs.index[empty])}; "
+            "fill the column or leave these cells out"
+        )
 
 
 def _check_pairing(name: str, mod1: AnnData, mod2: AnnData) -> None:

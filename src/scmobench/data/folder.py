@@ -128,7 +128,9 @@ def named_columns(name: str, obs: pd.DataFrame, batch: str | None, cell_type: st
     if batch is None:
         obs["batch"] = "all"
     if "cell_type" in obs:
-        obs["cell_type"] = pd.Categorical(
-            obs["cell_type"].where(obs["cell_type"].isna(), obs["cell_type"].astype(str))
-        )
+        column = obs["cell_type"]
+        if isinstance(column.dtype, pd.CategoricalDtype):  # keeps the order of the categories
+            obs["cell_type"] = column.cat.rename_categories(str)
+        else:
+            obs["cell_type"] = pd.Categorical(column.where(column.isna(), column.astype(str)))
     return obs

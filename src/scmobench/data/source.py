@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from scmobench.data.check import LABELS, check
+from scmobench.data.check import LABELS, check, check_filled
 from scmobench.data.split import assign_split
 from scmobench.types import MODALITIES, Paired
 
@@ -110,13 +110,14 @@ class Source(ABC):
 
         Raises
         ------
-        ValueError : no column ``batch``, or see `assign_split`.
+        ValueError : no column ``batch``, cells without one, or see `assign_split`.
         """
         if "batch" not in obs:
             raise ValueError(
                 f"{self.name}: expected a cell annotation column `batch`, found {list(map(str, obs))}; "
                 "name the right one in the dataset's config (`batch: <column>`)"
             )
+        check_filled(self.name, obs, "batch")  # as text a missing one would be a batch of its own
         kept = [c for c in ("batch", "is_train", "is_scored", *LABELS) if c in obs]
         table = obs[kept].copy()
         table["batch"] = pd.Categorical(table["batch"].astype(str))
