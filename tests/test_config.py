@@ -45,6 +45,14 @@ def test_a_module_that_the_user_named_is_allowed() -> None:
     assert config.build({"_target_": "fractions.Fraction", "numerator": 1}, modules=["fractions"]) == 1
 
 
+def test_code_of_the_package_is_no_part_of_a_config() -> None:
+    """Else every record would change with the next release."""
+    assert config.own_code(model_block(config.compose(["model=scmognn"]), "predict_modality")) == {}
+    assert list(config.own_code([{"_target_": "fractions.Fraction"}], ["fractions"])) == ["fractions"]
+    with pytest.raises(ValueError, match="found no 'fractoins'"):
+        config.own_code({}, ["fractoins"])
+
+
 def test_every_dataset_and_model_builds(capsys: pytest.CaptureFixture[str]) -> None:
     validate_all()
     assert "ok" in capsys.readouterr().out

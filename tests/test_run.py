@@ -176,6 +176,18 @@ def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
     done = scmobench(*line, "modules=[my_method]", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "predict_modality tiny_cite GEX2ADT ones seed 0" in done.stdout
+    assert "finished before" in scmobench(*line, "modules=[my_method]", cwd=tmp_path).stdout
+    for modules in ("[]", "[my_methd]", "[my_method,my_methd]"):
+        mistyped = scmobench(*line, f"modules={modules}", cwd=tmp_path)
+        assert mistyped.returncode == 1, "also where the run is finished"
+        assert "modules" in mistyped.stderr
+    code = (tmp_path / "my_method.py").read_text()
+    (tmp_path / "my_method.py").write_text(code.replace("np.ones(", "2 * np.ones("))
+    changed = scmobench(*line, "modules=[my_method]", cwd=tmp_path)
+    assert "finished before" not in changed.stdout, "other code is another run"
+    one, two = (r for r in records.read([tmp_path / "runs"]) if r["status"] == "ok")
+    assert one["prediction_hash"] != two["prediction_hash"]
+    assert one["config"]["model"] == two["config"]["model"]
 
 
 def test_help_comes_at_once(tmp_path: Path) -> None:

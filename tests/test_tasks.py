@@ -152,6 +152,24 @@ def test_matching_weights_are_checked(tiny_paired: Paired) -> None:
         task.check(prediction, problem.solution)
 
 
+def test_a_matching_in_another_order_is_refused_and_one_without_names_is_not(tiny_paired: Paired) -> None:
+    task, problem = cut("match_modality", tiny_paired)
+    prediction = truth("match_modality", problem)
+    with pytest.raises(ValueError, match=r"rows .* another order.*prediction\[solution.obs_names\]"):
+        task.check(prediction[::-1].copy(), problem.solution)
+    with pytest.raises(ValueError, match=r"columns .* another order.*prediction\[:, solution.var_names\]"):
+        task.check(prediction[:, ::-1].copy(), problem.solution)
+    task.check(AnnData(prediction.X), problem.solution)
+
+
+def test_a_pairing_that_is_no_permutation_is_refused(tiny_paired: Paired) -> None:
+    task, problem = cut("match_modality", tiny_paired)
+    solution = problem.solution.copy()
+    solution.uns["pairing_ix"] = np.zeros(solution.n_obs, int)
+    with pytest.raises(ValueError, match="pairing_ix of the solution to be a permutation"):
+        task.check(truth("match_modality", problem), solution)
+
+
 def test_too_many_dimensions_are_refused(tiny_paired: Paired) -> None:
     task, problem = cut("joint_embedding", tiny_paired)
     wide = task.pack(np.ones((problem.solution.n_obs, 101)), problem.data, "wide")

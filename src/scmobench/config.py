@@ -60,11 +60,51 @@ def build(node: DictConfig | dict[str, Any], *, modules: Sequence[str] = (), **a
 
     Raises
     ------
-    ValueError : no ``_target_``, or one outside the allowed modules.
+    ValueError : no ``_target_``, or one outside the allowed modules, or no such module.
     """
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
-    _check_targets(plain, {"scmobench", *modules}, top=True)
+    _check_targets(plain, _allowed(modules), top=True)
     return instantiate(plain, _convert_="all", **arguments)
+
+
+def own_code(node: Any, modules: Sequence[str] = ()) -> dict[str, str]:
+    """Digest of the source of every module of the user's own that a plain config names as ``_target_``.
+
+    Of a package all its files count. Empty for what is built of this package alone.
+
+    Raises
+    ------
+    ValueError : a target outside the allowed modules, or an allowed module that does not exist.
+    """
+    _check_targets(node, _allowed(modules))
+    named = _targets(node) - {"scmobench"}
+    return {name: digest([file.read_text() for file in _files(name)]) for name in sorted(named)}
+
+
+def _allowed(modules: Sequence[str]) -> set[str]:
+    modules = [modules] if isinstance(modules, str) else list(modules)
+    for name in modules:
+        if find_spec(str(name).split(".")[0]) is None:
+            raise ValueError(
+                f"expected `modules` to name Python modules that can be imported, found no {name!r}; "
+                "check its spelling, and run where its file lies or install it"
+            )
+    return {"scmobench", *modules}
+
+
+def _targets(node: Any) -> set[str]:
+    """Top-level modules of all ``_target_`` in a plain config."""
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    here = {str(node["_target_"]).split(".")[0]} if isinstance(node, dict) and "_target_" in node else set()
+    return here.union(*map(_targets, children))
+
+
+def _files(module: str) -> list[Path]:
+    spec = find_spec(module)
+    folders = spec.submodule_search_locations
+    if folders is not None:
+        return sorted(file for folder in folders for file in Path(folder).rglob("*.py"))
+    return [Path(spec.origin)] if spec.has_location and str(spec.origin).endswith(".py") else []
 
 
 def _check_targets(node: Any, allowed: set[str], top: bool = False) -> None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
 from scmobench import records
-from scmobench.config import build, digest, for_subtask, not_installed
+from scmobench.config import build, digest, for_subtask, not_installed, own_code
 from scmobench.data.split import training_cells_split
 from scmobench.evaluate import evaluate, intervals
 from scmobench.models.base import Answer, Model, SolutionControl
@@ -142,12 +142,14 @@ def model_block(cfg: DictConfig, task: str, subtask: str = "") -> dict[str, Any]
 def identify(
     cfg: DictConfig, method: str, problem: Problem, settings: dict[str, Any], data_hash: str
 ) -> dict[str, Any]:
-    """What makes two runs the same: data, task, resolved settings, seed."""
+    """What makes two runs the same: data, task, resolved settings, code that is not ours, seed."""
     task = OmegaConf.to_container(cfg.task, resolve=True)
     trainer = {k: v for k, v in settings.get("trainer", {}).items() if k in TRAINING_CHOICES}
     config = {"task": task, "model": settings | ({"trainer": trainer} if trainer else {})}
     if cfg.score_on != "test":
         config["score_on"] = cfg.score_on
+    if code := own_code(config, cfg.modules):
+        config["source"] = code
     return {
         "task": task["name"],
         "dataset": problem.data.dataset,

@@ -175,7 +175,8 @@ def pairing(solution: AnnData) -> np.ndarray:
         ix = np.argsort(np.asarray(solution.X.argmax(axis=1)).ravel(), kind="stable")
     if len(ix) != solution.n_obs or (np.sort(ix) != np.arange(len(ix))).any():
         raise ValueError(
-            f"pairing_ix of {solution.n_obs} cells is not a permutation of 0..{solution.n_obs - 1}"
+            f"expected pairing_ix of the solution to be a permutation of 0..{solution.n_obs - 1}, found "
+            f"{len(ix)} numbers, {len(set(ix))} of them different; give the competition's solution"
         )
     return ix
 

@@ -9,6 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
+from scmobench.data.competition import pairing
 from scmobench.tasks.base import Task, finite, normalized
 from scmobench.types import MatchingData, Paired, Problem
 
@@ -79,7 +80,12 @@ class MatchModality(Task):
         return prediction
 
     def check(self, prediction: AnnData, solution: AnnData) -> None:
-        """n x n, non-negative, at most 1000 n stored values, rows sum to 1; not transposed."""
+        """n x n, non-negative, at most 1000 n stored values, rows sum to 1; not transposed nor reordered.
+
+        Names are compared only where both files have the same ones: the competition's may have none.
+        """
+        if "pairing_ix" in solution.uns:
+            pairing(solution)
         n = solution.n_obs
         if prediction.shape != (n, n):
             raise ValueError(
@@ -89,6 +95,8 @@ class MatchModality(Task):
             raise ValueError(
                 "the prediction is transposed: rows must be mod1 cells, columns mod2 cells; save prediction.T"
             )
+        _same_order("rows (mod1 cells)", prediction.obs_names, solution.obs_names, "solution.obs_names")
+        _same_order("columns (mod2 cells)", prediction.var_names, solution.var_names, ":, solution.var_names")
         finite(prediction)
         matrix = sp.csr_matrix(prediction.X)
         matrix.eliminate_zeros()
@@ -104,6 +112,14 @@ class MatchModality(Task):
             raise ValueError(
                 f"expected every row to sum to 1, {len(off)} do not: row {off[0]} sums to {total[off[0]]:g}"
             )
+
+
+def _same_order(what: str, found: pd.Index, expected: pd.Index, reorder: str) -> None:
+    if not found.equals(expected) and set(found) == set(expected):
+        raise ValueError(
+            f"the {what} are the right ones in another order: reorder them, e.g. "
+            f"prediction = prediction[{reorder}].copy()"
+        )
 
 
 def _shuffled(cells: AnnData, pairing: np.ndarray, prefix: str) -> AnnData:
