@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scmobench import records
+from scmobench.roster import latest
 
 
 def record(**changes: object) -> dict:
@@ -64,6 +65,36 @@ def test_kept_records_merge(tmp_path: Path) -> None:
     before = path.read_bytes()
     records.keep([record(seed=2)], tmp_path)
     assert path.read_bytes() == before
+
+
+def test_of_several_configurations_the_last_finished_is_kept(tmp_path: Path, capsys) -> None:
+    runs = [record(config_hash=c, finished=f"2026-01-0{day}") for c, day in (("aa", 2), ("bb", 3), ("cc", 1))]
+    records.keep(runs, tmp_path)
+    assert [r["config_hash"] for r in records.read([tmp_path])] == ["bb"]
+    assert "configuration aa (2026-01-02) is replaced by bb (2026-01-03)" in capsys.readouterr().out
+    records.keep([record(config_hash="dd", finished="2026-01-02")], tmp_path)
+    assert [r["config_hash"] for r in records.read([tmp_path])] == ["bb"], "the kept one ended later"
+
+
+def test_seeds_that_are_text_are_kept_after_numbers(tmp_path: Path) -> None:
+    records.keep([record(seed=seed) for seed in ("oops", 10, 9)], tmp_path)
+    assert [r["seed"] for r in records.read([tmp_path])] == [9, 10, "oops"]
+    assert [r["seed"] for r in latest(records.read([tmp_path]))] == [9, 10, "oops"]
+
+
+@pytest.mark.parametrize("damaged", ["", "{}", "[]", '{"status": "ok"}'])
+def test_a_damaged_record_blocks_no_other_and_is_named_in_tables(tmp_path: Path, damaged: str) -> None:
+    known = record(prediction_hash="p", versions=records.versions())
+    whole = known | {"seed": 1, "scores": {"rmse": 1}, "interval": {}}
+    records.write_json(tmp_path / "seed-1" / records.RECORD, whole)
+    (tmp_path / "seed-0").mkdir()
+    broken = tmp_path / "seed-0" / records.RECORD
+    broken.write_text(damaged)
+    (tmp_path / "seed-0" / records.PREDICTION).write_text("")
+    assert records.finished(tmp_path / "seed-0", known) is None
+    assert records.scores_of_same(tmp_path, known) == {"scores": {"rmse": 1}, "interval": {}}
+    with pytest.raises(ValueError, match=f"{broken}.*expected a record of a run"):
+        records.read([tmp_path])
 
 
 def test_a_broken_record_is_named(tmp_path: Path) -> None:

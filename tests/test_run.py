@@ -118,8 +118,24 @@ def test_the_tables_list_failures(sweep: tuple[Path, subprocess.CompletedProcess
     assert done.returncode == 0, done.stderr
     table = (folder / "tables" / "match_modality.md").read_text()
     assert "does not serve" in table
+    assert f"written: {Path('tables', 'match_modality.csv')}" in done.stdout
     header = (folder / "tables" / "match_modality.csv").read_text().splitlines()[0]
     assert header.startswith("task,dataset,subtask,method,metric,mean,sd,n,source")
+
+
+def test_tables_of_other_records_leave_the_committed_ones_alone(tmp_path: Path) -> None:
+    experiment(tmp_path / "runs", "model=mean")
+    done = scmobench("leaderboard", "--records", "runs", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "leaderboard" / "predict_modality.md").is_file()
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_prediction_outlives_scores_that_cannot_be_had(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("scmobench.run.evaluate", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        experiment(tmp_path, "model=mean")
+    assert list(tmp_path.rglob("prediction.h5ad"))
 
 
 def test_score_prints_json(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from scmobench import __version__
 
 TASKS = ("predict_modality", "match_modality", "joint_embedding")
+COMMITTED = [Path("results/records")]
 USER_ERRORS = (ValueError, TypeError, FileNotFoundError)
 
 
@@ -57,8 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     score.set_defaults(command=_score)
 
     board = commands.add_parser("leaderboard", help="make the tables from records")
-    board.add_argument("--records", nargs="+", type=Path, default=[Path("results/records")])
-    board.add_argument("--out", type=Path, default=Path("results/leaderboard"), help="folder of the tables")
+    board.add_argument("--records", nargs="+", type=Path, default=COMMITTED)
+    board.add_argument(
+        "--out",
+        type=Path,
+        help="folder of the tables; else results/leaderboard, of other records RECORDS/leaderboard",
+    )
     board.add_argument(
         "--readme", type=Path, help="also write the tables into this file, between its markers"
     )
@@ -105,14 +110,17 @@ def _leaderboard(options: argparse.Namespace) -> None:
     from scmobench import leaderboard, records
 
     found = records.read(options.records)
+    committed = options.records == COMMITTED
+    out = options.out or (options.records[0].parent if committed else options.records[0]) / "leaderboard"
     if options.keep:
         records.keep(found, options.keep)
         found = records.read([options.keep])
     if options.compare:
         print(leaderboard.verdict(leaderboard.compare(found, records.read([options.compare]))))
-    leaderboard.leaderboard(
-        found, options.out, readme=options.readme, check=options.check, methods=options.methods
+    paths = leaderboard.leaderboard(
+        found, out, readme=options.readme, check=options.check, methods=options.methods
     )
+    print(*(f"{'current' if options.check else 'written'}: {path}" for path in paths), sep="\n")
 
 
 def _data(options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from scmobench.records import sortable
 from scmobench.roster import Record, number
 
 IDENTITY = ["task", "dataset", "subtask", "method", "seed", "config_hash", "data_hash"]
@@ -24,7 +25,7 @@ def compare(records: Iterable[Record], reference: Iterable[Record]) -> pd.DataFr
     """
     kept = {_identity(r): r for r in reference if r["status"] == "ok"}
     rows = []
-    for run in sorted((r for r in records if r["status"] == "ok"), key=_identity):
+    for run in sorted((r for r in records if r["status"] == "ok"), key=lambda r: sortable(_identity(r))):
         other = kept.get(_identity(run))
         for metric in sorted({*run["scores"], *other["scores"]}) if other else ():
             mine, theirs = number(run["scores"].get(metric)), number(other["scores"].get(metric))
@@ -76,7 +77,7 @@ def paired(first: Mapping[Any, float], second: Mapping[Any, float]) -> dict[str,
     ``n``, ``difference`` (mean of first - second), ``t_p``, ``wilcoxon_p`` (None below five seeds
     or where all differences are equal) and ``statement``, the same in words.
     """
-    seeds = sorted(set(first) & set(second))
+    seeds = sorted(set(first) & set(second), key=lambda seed: sortable([seed]))
     gaps = [first[s] - second[s] for s in seeds]
     mean = math.fsum(gaps) / len(gaps) if gaps else math.nan
     result = {"n": len(seeds), "difference": mean, "t_p": None, "wilcoxon_p": None}

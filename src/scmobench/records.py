@@ -45,13 +45,19 @@ def folder(runs: str | Path, identity: dict[str, Any]) -> Path:
 
 def finished(where: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """The record of the same run, if it ended well on the same data with this version."""
-    try:
-        record = json.loads((where / RECORD).read_text())
-    except FileNotFoundError:
-        return None
+    record = _stored(where / RECORD)
     same = all(record.get(key) == value for key, value in identity.items())
-    same &= record["versions"]["scmobench"] == version("scmobench")
-    return record if same and record["status"] == "ok" and (where / PREDICTION).is_file() else None
+    same &= (record.get("versions") or {}).get("scmobench") == version("scmobench")
+    return record if same and record.get("status") == "ok" and (where / PREDICTION).is_file() else None
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """A record; empty where there is none or the file is damaged, so that its run is made again."""
+    try:
+        record = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def training_folder(where: Path, fresh: bool) -> Path:
@@ -73,11 +79,15 @@ def prediction_hash(prediction: Any) -> str:
 
 
 def scores_of_same(siblings: Path, known: dict[str, Any]) -> dict[str, Any] | None:
-    """Scores and interval of another seed's identical prediction of the same data, same versions."""
+    """Scores and interval of another seed's identical prediction of the same data, same versions.
+
+    Damaged records of other seeds are passed over.
+    """
     same = ("prediction_hash", "data_hash", "config_hash", "versions")
     for path in sorted(siblings.glob(f"seed-*/{RECORD}")):
-        record = json.loads(path.read_text())
-        if record["status"] == "ok" and all(record.get(key) == known[key] for key in same):
+        record = _stored(path)
+        whole = record.get("status") == "ok" and {"scores", "interval"} <= record.keys()
+        if whole and all(record.get(key) == known[key] for key in same):
             return {key: record[key] for key in ("scores", "interval")}
     return None
 
@@ -152,14 +162,15 @@ def read(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    text = path.read_text()
+    text = path.read_text(errors="replace")
     for number, line in enumerate(text.splitlines() if path.suffix == ".jsonl" else [text], 1):
         try:
             record = json.loads(line)
-            record["status"], record["task"], record["method"]
+            _key(record), record["status"], record["task"], record["dataset"], record["method"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{path}, line {number}: expected a record of a run, found {line[:60]!r}"
+                f"{path}, line {number}: expected a record of a run, found {line[:60]!r}; "
+                "delete it, and run again what it was the record of"
             ) from error
         yield record
 
@@ -167,26 +178,44 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 def keep(records: Iterable[dict[str, Any]], out: str | Path) -> list[Path]:
     """Keep records for the tables: one JSON line each in ``out/<task>/<dataset>.jsonl``.
 
-    A run replaces the kept run of the same method and seed on the same subtask; others stay.
+    A run replaces the kept run of the same method and seed on the same subtask; others stay. Of several
+    the last finished one is kept, and where another configuration gives way to it, a line says so.
     Failed runs are kept too, so that a table can say so.
     """
     out = Path(out)
-    incoming: dict[Path, dict[tuple, dict[str, Any]]] = {}
+    incoming: dict[Path, list[dict[str, Any]]] = {}
     for record in records:
-        path = out / record["task"] / f"{record['dataset']}.jsonl"
-        incoming.setdefault(path, {})[_key(record)] = record
+        incoming.setdefault(out / record["task"] / f"{record['dataset']}.jsonl", []).append(record)
     for path, fresh in incoming.items():
-        kept = {_key(r): r for r in _lines(path)} if path.is_file() else {}
-        merged = kept | fresh
+        kept = list(_lines(path)) if path.is_file() else []
+        last: dict[tuple, dict[str, Any]] = {}
+        for record in sorted([*kept, *fresh], key=lambda r: str(r.get("finished", ""))):
+            _tell_replaced(last.get(_key(record), record), record)
+            last[_key(record)] = record
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(merged[k], sort_keys=True) + "\n" for k in sorted(merged)))
+        lines = (json.dumps(last[key], sort_keys=True) + "\n" for key in sorted(last, key=sortable))
+        partial.write_text("".join(lines))
         os.replace(partial, path)
     return sorted(incoming)
 
 
+def _tell_replaced(old: dict[str, Any], new: dict[str, Any]) -> None:
+    one, other = (r.get("config_hash") for r in (old, new))
+    if one != other:
+        print(
+            f"{new['task']} {new['dataset']} {new['subtask']} {new['method']} seed {new['seed']}: "
+            f"configuration {one} ({old.get('finished')}) is replaced by {other} ({new.get('finished')})"
+        )
+
+
 def _key(record: dict[str, Any]) -> tuple[str, str, int]:
     return record["subtask"], record["method"], record["seed"]
+
+
+def sortable(key: Iterable[Any]) -> tuple[tuple[bool, Any], ...]:
+    """A key to sort by, also where seeds are numbers in one record and text in another: numbers first."""
+    return tuple((False, v) if isinstance(v, int | float) else (True, str(v)) for v in key)
 
 
 class Meter:

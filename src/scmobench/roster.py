@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from scmobench.records import sortable
 from scmobench.types import MODALITIES
 
 Record = dict[str, Any]
@@ -48,7 +49,7 @@ def latest(records: Iterable[Record]) -> list[Record]:
     for key, run in last.items():
         if len(hashes[key[:-2]]) > 1 and key[-2]:
             last[key] = {**run, "method": f"{run['method']} #{key[-2][:6]}"}
-    return [last[key] for key in sorted(last)]
+    return [last[key] for key in sorted(last, key=sortable)]
 
 
 def _home(run: Record) -> tuple[str, str, str]:
@@ -104,7 +105,7 @@ def overall(runs: Sequence[Record]) -> list[Record]:
         seeds: dict[tuple, list[Record]] = defaultdict(list)
         for run in members:
             seeds[run["method"], run["seed"]].append(run)
-        pooled += [_pool(group) for _, group in sorted(seeds.items()) if len(group) == len(subtasks)]
+        pooled += [_pool(seeds[k]) for k in sorted(seeds, key=sortable) if len(seeds[k]) == len(subtasks)]
     return pooled
 
 

@@ -89,13 +89,13 @@ def scored(
     if not cfg.ensemble.members:
         known = known | {"tuning": (cfg.model.get("tuning") or {}).get(task.name)}
     known = known | {"prediction_hash": records.prediction_hash(prediction), "versions": records.versions()}
+    records.write_prediction(where / records.PREDICTION, prediction)
     # a deterministic method gives every seed the same prediction, and that is scored once
     result = records.scores_of_same(where.parent, known) or {
         "scores": {k: asdict(v) for k, v in evaluate(task.name, prediction, problem.solution).items()},
         "interval": intervals(task.name, prediction, problem.solution),
     }
     record = known | result | {"status": "ok", "message": "", "finished": records.now()}
-    records.write_prediction(where / records.PREDICTION, prediction)
     records.write_json(where / records.RECORD, record)
     records.clear_failure(cfg.runs, record)
     return record
