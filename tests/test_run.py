@@ -166,13 +166,27 @@ def test_score_prints_json(tmp_path: Path) -> None:
             ("score", "--task", "joint_embedding", "--prediction", "no.h5ad", "--solution", "no.h5ad"),
             "no.h5ad",
         ),
+        (("run", "dataset=tiny_cite", "seed=-1"), "expected seed to be a whole number"),
+        (("run", "dataset=tiny_cite", "seed=oops"), "found 'oops'"),
+        (("run", "dataset=tiny_cite", "direction=both"), "expected direction to be one of"),
+        (("run", "dataset=tiny_cite", "runs=file/runs"), "name another by runs=FOLDER"),
+        (("run", "-m", "dataset=tiny_cite", "runs=file/runs"), "name another by runs=FOLDER"),
+        (("validate", "model=nosuch"), "Could not find 'model/nosuch'"),
+        (("validate", "model=knn", "ablation=no_pathway"), "pathway"),
+        (("validate", "sweep=predict_modality"), "validate looks at one run"),
+        (("validate", "--config-dir", "nosuch"), "expected a folder of configurations at nosuch"),
+        (("data", "check", "mini_cite", "dataset.foo=1"), "foo"),
+        (("score", "--task", "joint_embedding", "--prediction", "file", "--solution", "file"), "at file"),
     ],
 )
 def test_messages_for_what_is_not_there(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no HDF5")
     done = scmobench(*arguments, cwd=tmp_path)
-    assert done.returncode != 0
+    assert done.returncode == 1
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+    if message.startswith(("expected seed", "found 'oops'", "expected direction")):
+        assert not list(tmp_path.rglob("record.json")), "what is no run leaves no record"
 
 
 def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
@@ -189,6 +203,8 @@ def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
     refused = scmobench(*line, cwd=tmp_path)
     assert refused.returncode == 1
     assert "modules=[my_method]" in refused.stderr
+    valid = scmobench("validate", *line[1:], "modules=[my_method]", cwd=tmp_path)
+    assert "test cells) with Ones" in valid.stdout, valid.stderr
     done = scmobench(*line, "modules=[my_method]", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "predict_modality tiny_cite GEX2ADT ones seed 0" in done.stdout

@@ -122,6 +122,14 @@ def test_values_that_are_not_numbers_are_refused(name: str, bad: float, tiny_pai
         task.check(prediction, problem.solution)
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_a_prediction_without_values_is_refused(name: str, tiny_paired: Paired) -> None:
+    task, problem = cut(name, tiny_paired)
+    right = truth(name, problem)
+    with pytest.raises(ValueError, match="X is missing"):
+        task.check(AnnData(obs=right.obs, var=right.var), problem.solution)
+
+
 @pytest.mark.parametrize("name", ["predict_modality", "joint_embedding"])
 def test_other_cells_and_other_order_are_refused(name: str, tiny_paired: Paired) -> None:
     task, problem = cut(name, tiny_paired)

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -14,12 +15,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from scmobench import records
-from scmobench.config import build, compose, conf_dir, for_subtask, names, not_installed
+from scmobench.config import USER_ERRORS, build, compose, conf_dir, for_subtask, names, not_installed
 from scmobench.ensemble import run_ensemble
 from scmobench.progress import PRIMARY
 from scmobench.run import method_name, model_block, run
+from scmobench.tasks.base import DIRECTIONS
 
-USER_ERRORS = (ValueError, TypeError, FileNotFoundError)
+SEEDS = 2**32  # what numpy takes
 
 
 def launch(arguments: Sequence[str]) -> None:
@@ -43,15 +45,38 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     """One job: its record, or a failed record and the error."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     method = method_name(cfg, list(HydraConfig.get().overrides.task))
+    begun = False
     try:
+        check_choices(cfg)
+        begun = True
         if cfg.ensemble.members:
             return Scored(run_ensemble(cfg, list(HydraConfig.get().overrides.task), method))
         return Scored(run(cfg, method))
     except Exception as error:
-        records.write_failure(cfg.runs, _attempt(cfg, method), error)
+        if begun:
+            records.write_failure(cfg.runs, _attempt(cfg, method), error)
         if isinstance(error, USER_ERRORS) and HydraConfig.get().mode == RunMode.RUN:
             raise SystemExit(f"scmobench: {error}") from error
         raise
+
+
+def check_choices(cfg: DictConfig) -> None:
+    """Refuse what is no run at all, so that it leaves no failed record of a seed or direction.
+
+    Raises
+    ------
+    ValueError : a seed that is no whole number from 0 on, or an unknown direction.
+    """
+    if not isinstance(cfg.seed, int) or isinstance(cfg.seed, bool) or not 0 <= cfg.seed < SEEDS:
+        raise ValueError(
+            f"expected seed to be a whole number from 0 to {SEEDS - 1}, found {cfg.seed!r}; "
+            "several seeds: scmobench run -m seed=0,1,2"
+        )
+    if cfg.direction not in DIRECTIONS:
+        raise ValueError(
+            f"expected direction to be one of {DIRECTIONS}, found {cfg.direction!r}; "
+            "both: scmobench run -m direction=from_gex,to_gex"
+        )
 
 
 def _attempt(cfg: DictConfig, method: str) -> dict[str, Any]:
@@ -66,14 +91,26 @@ def _attempt(cfg: DictConfig, method: str) -> dict[str, Any]:
     }
 
 
-def validate(overrides: Sequence[str]) -> str:
+def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
     """Compose, load the dataset through its checks, cut the task and build the model; fit nothing.
+
+    Parameters
+    ----------
+    overrides : as for a run, not for a sweep.
+    folder : of configurations of one's own, as ``--config-dir`` of a run.
 
     Raises
     ------
-    ValueError, FileNotFoundError : what would stop the run.
+    ValueError, FileNotFoundError : what would stop the run; a sweep.
     """
-    cfg = compose(overrides)
+    if sweeps := [o for o in overrides if o.lstrip("+").split("=")[0] == "sweep"]:
+        raise ValueError(
+            f"validate looks at one run, found {sweeps[0]}: name the task, dataset and model of one of its "
+            f"runs, or try all: scmobench run {sweeps[0]} dataset=tiny_cite,tiny_multiome smoke=true"
+        )
+    sys.path.append(os.getcwd())
+    cfg = compose(overrides, folder)
+    check_choices(cfg)
     paired = build(cfg.dataset, modules=cfg.modules).load()
     task = build(cfg.task, modules=cfg.modules)
     problem = task.split(paired, cfg.direction)

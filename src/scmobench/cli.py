@@ -12,12 +12,15 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scmobench import __version__
 
+if TYPE_CHECKING:
+    from anndata import AnnData
+
 TASKS = ("predict_modality", "match_modality", "joint_embedding")
 COMMITTED = [Path("results/records")]
-USER_ERRORS = (ValueError, TypeError, FileNotFoundError)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,8 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about themselves
     try:
         options.command(options)
-    except USER_ERRORS as error:
-        if os.environ.get("SCMOBENCH_TRACEBACK"):
+    except Exception as error:
+        from scmobench.config import USER_ERRORS
+
+        if os.environ.get("SCMOBENCH_TRACEBACK") or not isinstance(error, USER_ERRORS):
             raise
         raise SystemExit(f"scmobench: {error}") from error
 
@@ -85,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         "validate", help="build everything that a run would need, and stop before it is fitted"
     )
     validate.add_argument("override", nargs="*", help="as for run; none: every configuration of the package")
+    validate.add_argument("--config-dir", type=Path, metavar="FOLDER", help="as for run: your own YAML")
     validate.set_defaults(command=_validate)
     return parser
 
@@ -92,18 +98,27 @@ def _parser() -> argparse.ArgumentParser:
 def _score(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    import anndata
-
     from scmobench.config import build, compose
     from scmobench.evaluate import evaluate
 
-    for path in (options.prediction, options.solution):
-        if not path.is_file():
-            raise FileNotFoundError(f"expected an h5ad file at {path}, found none")
-    prediction, solution = anndata.read_h5ad(options.prediction), anndata.read_h5ad(options.solution)
+    prediction, solution = _h5ad(options.prediction), _h5ad(options.solution)
     build(compose([f"task={options.task}"]).task).check(prediction, solution)
     scores = evaluate(options.task, prediction, solution)
     print(json.dumps({name: asdict(score) for name, score in scores.items()}, indent=1))
+
+
+def _h5ad(path: Path) -> AnnData:
+    import anndata
+
+    if not path.is_file():
+        raise FileNotFoundError(f"expected an h5ad file at {path}, found none")
+    try:
+        return anndata.read_h5ad(path)
+    except Exception as error:
+        raise ValueError(
+            f"expected an h5ad file at {path}, found one that anndata cannot read ({error}); "
+            "write it by anndata's write_h5ad"
+        ) from error
 
 
 def _leaderboard(options: argparse.Namespace) -> None:
@@ -146,7 +161,7 @@ def _data(options: argparse.Namespace) -> None:
 def _validate(options: argparse.Namespace) -> None:
     from scmobench.application import validate, validate_all
 
-    if options.override:
-        print(validate(options.override))
+    if options.override or options.config_dir:
+        print(validate(options.override, options.config_dir))
     else:
         validate_all()

@@ -12,11 +12,15 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from scmobench.types import SUBTASKS
 
+# what a user can put right: said in a line, without a traceback
+USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException)
 PER_SUBTASK = frozenset((*SUBTASKS, "default"))
 
 
@@ -29,8 +33,12 @@ def conf_dir() -> Path:
     raise FileNotFoundError(f"no conf/ beside {here} or at {here.parents[1]}: reinstall scmobench")
 
 
-def compose(overrides: Sequence[str] = ()) -> DictConfig:
-    """The configuration that `scmobench run` would see with these overrides."""
+def compose(overrides: Sequence[str] = (), folder: str | Path | None = None) -> DictConfig:
+    """The configuration that `scmobench run` would see with these overrides, and ``--config-dir folder``."""
+    if folder:
+        if not Path(folder).is_dir():
+            raise FileNotFoundError(f"expected a folder of configurations at {folder}, found none")
+        overrides = [*overrides, f"hydra.searchpath=['file://{Path(folder).resolve()}']"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return hydra_compose("config", overrides=list(overrides))

@@ -11,6 +11,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from scmobench.records import writable
+
 TOTAL = "SCMOBENCH_SWEEP_RUNS"
 PRIMARY = {"predict_modality": "rmse", "match_modality": "match_probability", "joint_embedding": "mean"}
 
@@ -28,8 +30,16 @@ class Progress(Callback):
         self.begun = time.monotonic()
         self.tally = {"ran": 0, "skipped": 0, "failed": 0}
 
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Find out whether the folder of runs can be written, before Hydra and the run need it."""
+        try:
+            writable(config.runs)
+        except OSError as error:
+            raise SystemExit(f"scmobench: {error}") from error  # Hydra only warns of other exceptions here
+
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Count the runs of the sweep: the product over its lists."""
+        self.on_run_start(config)
         given = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
         params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
         named = {text.split("=", 1)[0] for text in given}

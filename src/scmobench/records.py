@@ -10,6 +10,7 @@ import platform
 import resource
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -90,6 +91,24 @@ def scores_of_same(siblings: Path, known: dict[str, Any]) -> dict[str, Any] | No
         if whole and all(record.get(key) == known[key] for key in same):
             return {key: record[key] for key in ("scores", "interval")}
     return None
+
+
+def writable(runs: str | Path) -> None:
+    """Make the folder of runs and try to write there, before anything is computed.
+
+    Raises
+    ------
+    OSError : it cannot be written.
+    """
+    try:
+        Path(runs).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=runs):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"expected a folder for runs that can be written at {runs}, found {error}; "
+            "name another by runs=FOLDER"
+        ) from error
 
 
 def write_json(path: Path, content: Any) -> None:

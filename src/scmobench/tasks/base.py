@@ -115,7 +115,9 @@ def same_cells(prediction: AnnData, solution: AnnData) -> None:
 
 
 def finite(prediction: AnnData) -> None:
-    """Refuse NaN and infinity."""
+    """Refuse NaN and infinity, and a file without values."""
+    if prediction.X is None:
+        raise ValueError("X is missing: expected the prediction's values in X, found none")
     values = prediction.X.data if sp.issparse(prediction.X) else np.asarray(prediction.X)
     bad = int((~np.isfinite(values)).sum())
     if bad:
