@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 
 import anndata as ad
 import h5py
@@ -124,6 +125,23 @@ def test_own_pair_with_columns_of_other_names(files, tiny_paired):
     assert paired.obs["is_train"].equals(tiny_paired.obs["is_train"])
     one = Own(name="mine", **cells, cell_type="label").load()
     assert set(one.obs["batch"]) == {"all"}
+
+
+def test_own_layer_as_the_message_says(files, tiny_paired):
+    for file in ("gex.h5ad", "adt.h5ad"):
+        cells = ad.read_h5ad(files / file)
+        cells.layers["counts"], cells.X = cells.X.copy(), cells.layers["log"]
+        cells.write_h5ad(files / file)
+    given = ["dataset=own", f"dataset.gex={files / 'gex.h5ad'}", f"dataset.mod2={files / 'adt.h5ad'}"]
+    with pytest.raises(ValueError, match="whole numbers") as error:
+        build(compose(given).dataset).load()
+    layer, counts = re.search(r"(dataset.layer=\S+) '(\S+)'", str(error.value)).groups()
+    paired = build(compose([*given, layer, counts]).dataset).load()
+    assert (paired.mod1.X != tiny_paired.mod1.X).nnz == 0
+    with pytest.raises(ValueError, match="say what it holds"):
+        build(compose([*given, layer]).dataset).load()
+    log = re.search(r"e\.g\. '(\S+)'", str(error.value))[1]
+    assert log == "dataset.normalization={GEX:my_log1p,ADT:counts}"
 
 
 def own_with(files, column):

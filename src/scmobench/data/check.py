@@ -146,11 +146,11 @@ def _tidy(paired: Paired, modality: AnnData) -> AnnData:
     normalization = str(paired.normalization[kind])
     where = f"{paired.name} {kind}"
     X = _csr(modality.X, f"{where} X")
-    _check_values(X, normalization, f"{where} X", modality)
+    _check_values(X, normalization, f"{where} X", modality, paired.pair)
     layers = {}
     if normalization != "counts" and "counts" in modality.layers:
         layers["counts"] = _csr(modality.layers["counts"], f"{where} counts")
-        _check_values(layers["counts"], "counts", f"{where} layer counts", modality)
+        _check_values(layers["counts"], "counts", f"{where} layer counts", modality, paired.pair)
     obs = paired.obs[["batch"]].copy()
     return AnnData(X=X, obs=obs, var=modality.var.copy(), layers=layers)
 
@@ -164,7 +164,9 @@ def _csr(matrix: object, where: str) -> sp.csr_matrix:
     return csr
 
 
-def _check_values(X: sp.csr_matrix, normalization: str, where: str, modality: AnnData) -> None:
+def _check_values(
+    X: sp.csr_matrix, normalization: str, where: str, modality: AnnData, pair: tuple[str, str]
+) -> None:
     bad = ~np.isfinite(X.data)
     if bad.any():
         raise ValueError(
@@ -182,11 +184,18 @@ def _check_values(X: sp.csr_matrix, normalization: str, where: str, modality: An
     if normalization == "counts" and (bad := X.data != np.floor(X.data)).any():
         raise ValueError(
             f"{where}: expected raw counts (whole numbers), found {bad.sum()} fractions, the first "
-            f"{X.data[bad][0]:.6g} {_place(X, bad, modality)}; point `layer` at the counts, or declare "
-            "`normalization`, e.g. {GEX: my_log1p}"
+            f"{X.data[bad][0]:.6g} {_place(X, bad, modality)}; where a layer of both modalities has the "
+            f"counts, read it: dataset.layer=counts {_declared(pair)}; otherwise say what X "
+            f"holds, e.g. {_declared(pair, feature_type(modality))}"
         )
     if normalization == "binary" and X.nnz and (X.data != 1).any():
         raise ValueError(f"{where}: declared binary, found values other than 0 and 1, e.g. {X.data.max():g}")
+
+
+def _declared(pair: tuple[str, str], normalized: str = "") -> str:
+    """An override that says what both modalities hold; in quotes, for the shell."""
+    holds = (f"{kind}:{'my_log1p' if kind == normalized else 'counts'}" for kind in pair)
+    return f"'dataset.normalization={{{','.join(holds)}}}'"
 
 
 def _place(X: sp.csr_matrix, bad: np.ndarray, modality: AnnData) -> str:

@@ -129,10 +129,11 @@ class Competition(Source):
                 files = {part: folder / f"{name}{part}.h5ad" for part in PARTS[self.task]}
                 if all(file.is_file() for file in files.values()):
                     return files
+        fetch = f", or get them by `scmobench data fetch {self.name}`" if self.url else ""
         raise FileNotFoundError(
             f"{self.name}: expected {names[0]}{{{','.join(PARTS[self.task])}}}.h5ad in {root} or in "
-            f"{self.task}/{self.dataset} below it; set dataset.path to the folder of the files, or get "
-            f"official ones by `scmobench data fetch {self.name}`"
+            f"{self.task}/{self.dataset} below it; set dataset.path to the folder of the files, "
+            f"or $SCMOBENCH_COMPETITION to that of all{fetch}"
         )
 
     def _pin(self, files: Mapping[str, Path]) -> None:

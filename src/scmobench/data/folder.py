@@ -13,7 +13,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scmobench.data.source import Source, with_feature_type
-from scmobench.types import Paired
+from scmobench.types import Paired, feature_type
 
 
 @dataclass(kw_only=True)
@@ -65,19 +65,13 @@ class Folder(Source):
         import anndata as ad
 
         kind = self.mod2.upper()
-        if self.layer and not self.normalization:
-            raise ValueError(
-                f"{self.name}: X is read from layer {self.layer!r}; say what it holds, "
-                f"e.g. `normalization: {{GEX: scran_log1p, {kind}: clr}}`"
-            )
         place = self.fetch()
         gex = with_feature_type(ad.read_h5ad(place / "gex.h5ad"), "GEX", f"{self.name} gex.h5ad")
         mod2 = with_feature_type(
             ad.read_h5ad(place / f"{self.mod2}.h5ad"), kind, f"{self.name} {self.mod2}.h5ad"
         )
         if self.layer:
-            for modality in (gex, mod2):
-                self._use_layer(modality, self.layer)
+            use_layer(self.name, (gex, mod2), self.layer, self.normalization)
         obs = named_columns(self.name, gex.obs, self.batch, self.cell_type)
         for column, value in self.scored.items():
             obs["is_scored"] = self._column(obs, column) == value
@@ -90,18 +84,36 @@ class Folder(Source):
         normalization = self.normalization or {"GEX": "counts", kind: "counts"}
         return self.pair(gex, mod2, obs, normalization, source=str(gex.uns.get("source", "")))
 
-    def _use_layer(self, modality: AnnData, layer: str) -> None:
-        if layer not in modality.layers:
-            raise ValueError(f"{self.name}: no layer {layer!r}, the file has {list(modality.layers)}")
-        modality.layers["counts"] = modality.X
-        modality.X = modality.layers[layer]
-
     def _column(self, obs: pd.DataFrame, column: str) -> pd.Series:
         if column not in obs:
             raise ValueError(
                 f"{self.name}: no column {column!r} in the cell annotation, it has {list(obs.columns)}"
             )
         return obs[column]
+
+
+def use_layer(
+    name: str, pair: tuple[AnnData, AnnData], layer: str, normalization: Mapping[str, str] | None
+) -> None:
+    """Make a layer of both modalities their X; what X was is kept as the raw counts.
+
+    Raises
+    ------
+    ValueError : a modality has no such layer, or it isn't said what the layer holds.
+    """
+    kinds = [feature_type(modality) for modality in pair]
+    if not normalization:
+        raise ValueError(
+            f"{name}: X is read from layer {layer!r}; say what it holds, "
+            f"e.g. 'dataset.normalization={{{kinds[0]}:counts,{kinds[1]}:counts}}'"
+        )
+    for modality, kind in zip(pair, kinds, strict=True):
+        if layer not in modality.layers:
+            raise ValueError(
+                f"{name}: no layer {layer!r} in {kind}, the file has {list(modality.layers)}; both need it: "
+                f"where X holds it already, write the file again with layers[{layer!r}] = X"
+            )
+        modality.layers["counts"], modality.X = modality.X, modality.layers[layer]
 
 
 def named_columns(name: str, obs: pd.DataFrame, batch: str | None, cell_type: str | None) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from anndata import AnnData
 
-from scmobench.data.folder import named_columns
+from scmobench.data.folder import named_columns, use_layer
 from scmobench.data.source import TENX_TYPES, Source, with_feature_type
 from scmobench.types import Paired, feature_type
 
@@ -29,7 +29,8 @@ class Own(Source):
         where there are more than two modalities.
     batch, cell_type : columns of the (GEX) cell annotation; without `batch` all cells are one batch.
     labels : CSV with one row a cell (cell name first), for annotation that the files lack.
-    normalization : modality -> what X holds; None means raw counts.
+    layer : read X from this layer of both modalities; what X was is kept as the raw counts.
+    normalization : modality -> what X holds; None means raw counts. Needed with `layer`.
     """
 
     gex: str | None = None
@@ -40,6 +41,7 @@ class Own(Source):
     batch: str | None = None
     cell_type: str | None = "cell_type"
     labels: str | None = None
+    layer: str | None = None
     normalization: Mapping[str, str] | None = None
 
     def fetch(self) -> Path:
@@ -70,6 +72,8 @@ class Own(Source):
             gex, mod2 = self._mudata(first)
         else:
             gex, mod2 = self._tenx(first)
+        if self.layer:
+            use_layer(self.name, (gex, mod2), self.layer, self.normalization)
         obs = gex.obs
         if self.labels:
             table = pd.read_csv(Path(self.labels).expanduser(), index_col=0)
