@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from scmobench import records
+from scmobench.cli import main
 from scmobench.config import build, compose
 from scmobench.run import method_name, run
 
@@ -136,6 +137,34 @@ def test_a_prediction_outlives_scores_that_cannot_be_had(tmp_path: Path, monkeyp
     with pytest.raises(ZeroDivisionError):
         experiment(tmp_path, "model=mean")
     assert list(tmp_path.rglob("prediction.h5ad"))
+
+
+def test_exported_files_are_all_that_a_prediction_from_outside_needs(tmp_path: Path, capsys) -> None:
+    for name in ("predict_modality", "match_modality", "joint_embedding"):
+        out = tmp_path / name
+        order = ("--task", name, "--out", str(out), "--direction", "to_gex", "dataset.name=mine")
+        main(["data", "export", "tiny_cite", *order])
+        seen = {path.stem: anndata.read_h5ad(path) for path in out.glob("*mod*.h5ad")}
+        if name == "predict_modality":
+            mean = np.asarray(seen["train_mod2"].X.mean(axis=0))
+            values, rows = np.repeat(mean, seen["test_mod1"].n_obs, axis=0), seen["test_mod1"].obs
+            prediction = anndata.AnnData(values, rows, seen["train_mod2"].var)
+        elif name == "match_modality":
+            assert sorted(seen) == ["test_mod1", "test_mod2", "train_mod1", "train_mod2"]
+            pairing = anndata.read_h5ad(out / "train_sol.h5ad").uns["pairing_ix"]
+            batches = [seen[f"train_mod{i}"].obs["batch"].astype(str).to_numpy() for i in (1, 2)]
+            assert (batches[0][pairing] == batches[1]).all()
+            prediction = anndata.read_h5ad(out / "solution.h5ad")
+        else:
+            prediction = seen["mod1"][:, :5].copy()
+        solution = anndata.read_h5ad(out / "solution.h5ad")
+        assert solution.uns["dataset_id"] == "mine"
+        build(compose([f"task={name}"]).task).check(prediction, solution)
+        prediction.write_h5ad(out / "mine.h5ad")
+    assert str(out / "solution.h5ad") in capsys.readouterr().out
+    mine, solution = (str(tmp_path / "predict_modality" / f"{f}.h5ad") for f in ("mine", "solution"))
+    main(["score", "--task", "predict_modality", "--prediction", mine, "--solution", solution])
+    assert 0 < json.loads(capsys.readouterr().out)["rmse"]["value"] < 2
 
 
 def test_score_prints_json(tmp_path: Path) -> None:

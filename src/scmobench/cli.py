@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         launch(arguments[1:])
         return
-    options = _parser().parse_args(arguments)
+    options = _parsed(arguments)
     warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about themselves
     try:
         options.command(options)
@@ -41,6 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get("SCMOBENCH_TRACEBACK") or not isinstance(error, USER_ERRORS):
             raise
         raise SystemExit(f"scmobench: {error}") from error
+
+
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    """Options and overrides in any order; argparse alone wants all overrides in one place."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and not (hasattr(options, "override") and all("=" in o and o[0] != "-" for o in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.override += rest
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,10 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     board.add_argument("--compare", type=Path, metavar="FOLDER", help="compare with the records kept there")
     board.set_defaults(command=_leaderboard)
 
-    data = commands.add_parser("data", help="list, fetch, check or describe datasets")
-    data.add_argument("action", choices=("list", "fetch", "check", "describe"))
+    data = commands.add_parser("data", help="list, fetch, check, describe or export datasets")
+    data.add_argument("action", choices=("list", "fetch", "check", "describe", "export"))
     data.add_argument("dataset", nargs="?", help="a name of `scmobench data list`")
     data.add_argument("override", nargs="*", help="e.g. dataset.path=my/folder")
+    data.add_argument("--task", choices=TASKS, help="export: the task whose files are written")
+    data.add_argument("--direction", help="export: from_gex (default) or to_gex")
+    data.add_argument("--out", type=Path, metavar="FOLDER", help="export: where inputs and solution.h5ad go")
     data.set_defaults(command=_data)
 
     validate = commands.add_parser(
@@ -149,6 +163,9 @@ def _data(options: argparse.Namespace) -> None:
         raise ValueError(f"expected a dataset after `data {options.action}`; see `scmobench data list`")
     if options.dataset not in names("dataset"):
         raise ValueError(f"no dataset {options.dataset!r}; there are {', '.join(names('dataset'))}")
+    if options.action == "export":
+        _export(options)
+        return
     source = build(compose([f"dataset={options.dataset}", *options.override]).dataset)
     if options.action == "fetch":
         print(source.fetch())
@@ -156,6 +173,16 @@ def _data(options: argparse.Namespace) -> None:
         print(f"{options.dataset}: ok, sha256 {source.load().hash}")
     else:
         print(json.dumps(source.describe(), indent=1, default=str))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from scmobench.export import export
+
+    if not options.out:
+        raise ValueError("expected --out FOLDER, where `data export` writes the task's files")
+    given = {"dataset": options.dataset, "task": options.task, "direction": options.direction}
+    overrides = [f"{key}={value}" for key, value in given.items() if value]
+    print(*export([*overrides, *options.override], options.out), sep="\n")
 
 
 def _validate(options: argparse.Namespace) -> None:
