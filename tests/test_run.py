@@ -270,3 +270,15 @@ def test_an_identical_prediction_is_scored_once(tmp_path: Path, monkeypatch: pyt
     one, two = (experiment(tmp_path, "model=random", f"seed={seed}") for seed in (0, 1))
     assert one["prediction_hash"] != two["prediction_hash"]
     assert one["scores"] != two["scores"]
+
+
+def test_an_ablation_of_something_else_makes_no_row(tmp_path: Path) -> None:
+    """It would stand in the table as an ablation and be the model itself."""
+    given = ["run", "-m", "model=knn", "dataset=tiny_cite", "ablation=none,label_free", f"runs={tmp_path}"]
+    done = scmobench(*given, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no run: ablation=label_free changes nothing of predict_modality with knn" in done.stdout
+    assert "Warning" not in done.stderr
+    assert {r["method"] for r in records.read([tmp_path])} == {"knn"}
+    alone = scmobench("run", *given[2:4], "ablation=label_free", f"runs={tmp_path}", cwd=tmp_path)
+    assert (alone.returncode, len(alone.stderr.splitlines())) == (1, 1)

@@ -124,7 +124,18 @@ def test_partial_mean_is_not_ranked_beside_a_full_one():
     assert pick(table, "partial", "mean")["applicable"] == "5/6"
     (rows,) = tables(page(records, "joint_embedding"))
     assert [row[1].strip() for row in rows[2:]] == ["better", "full", "mixed", "partial"]
-    assert "of 5/6<sup>1</sup>" in cells(page(records, "joint_embedding"), "partial")["Mean ↑"]
+    assert "of 5/6<sup>2</sup>" in cells(page(records, "joint_embedding"), "partial")["Mean ↑"]
+    assert pick(table, "mixed", "mean")["left_out"] == 1
+    assert "0.4000 (1)<sup>1</sup>" in cells(page(records, "joint_embedding"), "mixed")["Mean ↑"]
+    assert "1. mean: seeds left out" in page(records, "joint_embedding")
+
+
+def test_other_task_settings_are_another_table():
+    """The same metric on fewer cells or features is another number."""
+    few = run("b", 0.3) | {"config": {"task": {"name": "predict_modality", "n_test_cells": 10}}}
+    table = board.standings([run("a", 0.4), few], METRICS)
+    assert set(table.loc[table["metric"] == "rmse", "rank"]) == {1}
+    assert "task settings: n_test_cells 10" in page([run("a", 0.4), few])
 
 
 def test_where_the_data_supports_only_four_all_are_ranked():

@@ -44,13 +44,20 @@ class Scored(dict[str, Any]):
 def experiment(cfg: DictConfig) -> dict[str, Any]:
     """One job: its record, or a failed record and the error."""
     warnings.filterwarnings("ignore", category=FutureWarning)
-    method = method_name(cfg, list(HydraConfig.get().overrides.task))
+    given = list(HydraConfig.get().overrides.task)
+    method = method_name(cfg, given)
     begun = False
     try:
         check_choices(cfg)
+        if cfg.variant and ablates_nothing(cfg, given):
+            told = f"ablation={cfg.variant} changes nothing of {cfg.task.name} with {cfg.model.name} on "
+            told += f"{cfg.dataset.name}: leave it out, or name another task, model or dataset"
+            if HydraConfig.get().mode == RunMode.RUN:
+                raise ValueError(told)
+            return {"skipped": True, "message": told}  # sweeps cross lists of ablations and of datasets
         begun = True
         if cfg.ensemble.members:
-            return Scored(run_ensemble(cfg, list(HydraConfig.get().overrides.task), method))
+            return Scored(run_ensemble(cfg, given, method))
         return Scored(run(cfg, method))
     except Exception as error:
         if begun:
@@ -58,6 +65,13 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
         if isinstance(error, USER_ERRORS) and HydraConfig.get().mode == RunMode.RUN:
             raise SystemExit(f"scmobench: {error}") from error
         raise
+
+
+def ablates_nothing(cfg: DictConfig, overrides: Sequence[str]) -> bool:
+    """Whether the model has the same settings for this task without the ablation."""
+    others = [o for o in overrides if o.split("=")[0] not in ("ablation", "sweep") and "hydra" not in o]
+    whole = hydra.compose("config", overrides=others)
+    return model_block(cfg, cfg.task.name) == model_block(whole, cfg.task.name)
 
 
 def check_choices(cfg: DictConfig) -> None:

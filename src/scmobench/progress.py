@@ -75,6 +75,8 @@ def _title(config: DictConfig) -> str:
 
 
 def _line(record: dict[str, Any], state: str) -> str:
+    if "task" not in record:
+        return f"no run: {record['message']}"
     metric = PRIMARY[record["task"]]
     value = record["scores"].get(metric, {}).get("value")
     score = "n/a" if value is None else f"{value:.4f}"

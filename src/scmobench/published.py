@@ -52,7 +52,15 @@ def read_published(path: str | Path) -> pd.DataFrame:
     table["source"] = "published"
     note = rows["note"].fillna("")
     table["reference"] = rows["kind"] + ": " + rows["source"] + note.where(note == "", "; " + note)
-    for column in ("applicable", "reason", "device", "normalization", "data_hash", "config_hash"):
+    for column in (
+        "applicable",
+        "reason",
+        "device",
+        "normalization",
+        "data_hash",
+        "config_hash",
+        "task_settings",
+    ):
         table[column] = ""
     return table.sort_values(["task", "dataset", "subtask", "method", "metric"], ignore_index=True)
 
@@ -66,7 +74,7 @@ def join_published(standings: pd.DataFrame, published: pd.DataFrame) -> pd.DataF
     """
     ours = standings[list(COMPARABLE)].drop_duplicates()
     same = ["task", "dataset", "subtask", "protocol"]
-    beside = published.drop(columns=["normalization", "data_hash"]).merge(ours, on=same)
+    beside = published.drop(columns=["normalization", "data_hash", "task_settings"]).merge(ours, on=same)
     if beside.empty:
         return standings
     joined = pd.concat([standings, beside[COLUMNS]], ignore_index=True)

@@ -1,7 +1,7 @@
 """The roster: which runs stand in the tables, and which of them may be compared with each other.
 
-Two runs are comparable only where task, dataset, subtask, normalisation, data hash and protocol
-agree; otherwise the same metric is a different number.
+Two runs are comparable only where task, its settings (how many cells and features are scored), dataset,
+subtask, normalisation, data hash and protocol agree; otherwise the same metric is a different number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scmobench.types import MODALITIES
 
 Record = dict[str, Any]
 
-COMPARABLE = ("task", "dataset", "subtask", "normalization", "data_hash", "protocol")
+COMPARABLE = ("task", "dataset", "subtask", "normalization", "data_hash", "protocol", "task_settings")
 COMPONENTS = ("nmi", "asw_label", "asw_batch", "graph_conn", "cc_cons", "ti_cons_batch_mean")
 MEAN_OF_SIX = ("joint_embedding", "mean")
 
@@ -33,7 +33,7 @@ def latest(records: Iterable[Record]) -> list[Record]:
     ordered = sorted(records, key=lambda r: (str(r.get("finished", "")), json.dumps(r, sort_keys=True)))
     done = [r for r in ordered if r["status"] == "ok"]
     ended = {(*_home(r), r["method"], r["seed"]): str(r.get("finished", "")) for r in done}
-    homes = {_home(r): {name: r.get(name) for name in COMPARABLE} for r in done}
+    homes = {_home(r): {name: r.get(name) for name in COMPARABLE[:-1]} | _task_of(r) for r in done}
     last = {}
     for run in ordered:
         if run["status"] != "ok":
@@ -58,8 +58,19 @@ def _home(run: Record) -> tuple[str, str, str]:
 
 def comparable(run: Record) -> tuple[str, ...]:
     """Values of `COMPARABLE` as text: runs are compared only where all of them agree."""
-    named = {name: str(run.get(name) or "") for name in COMPARABLE}
+    named = {name: str(run.get(name) or "") for name in COMPARABLE} | _task_of(run)
     return tuple({**named, "normalization": normalization_name(run.get("normalization") or {})}.values())
+
+
+def _task_of(run: Record) -> dict[str, str]:
+    """Settings of the task that say what is scored, e.g. ``draw_seed 0, n_test_cells 1000``."""
+    if "task_settings" in run:
+        return {"task_settings": run["task_settings"]}
+    settings = (run.get("config") or {}).get("task") or {}
+    told = (
+        f"{k} {v}" for k, v in sorted(settings.items()) if k not in ("_target_", "name") and v is not None
+    )
+    return {"task_settings": ", ".join(told)}
 
 
 def normalization_name(normalization: Mapping[str, str]) -> str:

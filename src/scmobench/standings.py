@@ -28,10 +28,20 @@ COLUMNS = [
     *LEADING,
     *("ci_low", "ci_high", "rank", "scaled", "seconds", "peak_memory_gb", "parameters", "transductive"),
     *("label_supervised", "kind", "normalization", "data_hash", "config_hash", "applicable", "failed"),
-    *("reason", "protocol", "device", "n_train", "n_test", "reference", "by_seed"),
+    *(
+        "left_out",
+        "reason",
+        "protocol",
+        "task_settings",
+        "device",
+        "n_train",
+        "n_test",
+        "reference",
+        "by_seed",
+    ),
 ]
 FLOATS = ["mean", "sd", "ci_low", "ci_high", "scaled", "seconds", "peak_memory_gb"]
-INTEGERS = ["n", "rank", "parameters", "failed", "n_train", "n_test"]
+INTEGERS = ["n", "rank", "parameters", "failed", "left_out", "n_train", "n_test"]
 FLAGS = ["transductive", "label_supervised"]
 TIE = 1e-12
 
@@ -55,7 +65,7 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
     -----
     A mean of the six embedding metrics that lacks some of them is ranked only among methods that
     lack the same ones, and only where no method of the group has more; runs of one method that
-    differ in this are not averaged: those with the most metrics count.
+    differ in this are not averaged: those with the most metrics count, ``left_out`` says how many do not.
     """
     runs = latest(records)
     groups: dict[tuple, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
@@ -125,12 +135,14 @@ def _resources(runs: Sequence[Record]) -> dict[str, Any]:
 
 def _summary(task: str, metric: str, runs: Sequence[Record]) -> dict[str, Any]:
     """Mean, sd, n and mean interval of one metric over one method's finished runs."""
-    extra: dict[str, Any] = {"applicable": "", "reason": ""}
+    extra: dict[str, Any] = {"applicable": "", "reason": "", "left_out": 0}
     if (task, metric) == MEAN_OF_SIX and runs:
         fewest = min((missing(r) for r in runs), key=lambda m: (len(m), m))
-        runs = [r for r in runs if missing(r) == fewest]
+        whole = [r for r in runs if missing(r) == fewest]
         extra["applicable"] = f"{len(COMPONENTS) - len(fewest)}/{len(COMPONENTS)}"
         extra["reason"] = f"without {', '.join(fewest)}" if fewest else ""
+        extra["left_out"] = len(runs) - len(whole)  # seeds whose embedding has fewer metrics
+        runs = whole
     scores = {r["seed"]: r["scores"][metric] for r in runs if metric in r["scores"]}
     values = {s: v for s, score in scores.items() if (v := number(score)) is not None}
     if scores and not values:

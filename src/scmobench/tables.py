@@ -22,7 +22,8 @@ GENERATED = (
 LEGEND = """\
 - Mean ± unbiased sd over seeds (number of seeds); one seed has no sd.
 - Rank: methods only, ties share a rank; *controls* and published figures have none.
-- Scaled: 0 is the worst negative control, 1 the control that is handed the solution.
+- Scaled: 0 is the worst negative control, 1 the control that is handed the solution (embeddings: the cell
+  type, which a method can exceed; then it is cut at 1).
 - 95 % CI: bootstrap over test cells, mean of the seeds' bounds.
 - Seconds: fit and predict, mean over seeds. GB: peak memory, largest.
 - Flags: T transductive (fit sees the test cells' inputs), L label-supervised (fit sees training labels;
@@ -136,6 +137,7 @@ def _provenance(key: Mapping[str, str], rows: pd.DataFrame) -> str:
         sizes = rows[column].dropna().unique()
         parts += [f"{int(sizes.max()):,} {what}"] if len(sizes) else []
     parts += [f"protocol {key['protocol']}"] if key["protocol"] else []
+    parts += [f"task settings: {key['task_settings']}"] if key["task_settings"] else []
     return (" · ".join(parts) or "no run ended well") + "."
 
 
@@ -186,6 +188,9 @@ def _cell(row: Mapping | None, notes: dict[str, int], with_n: bool) -> str:
     if row["reason"]:
         place = notes.setdefault(f"{row['metric']}: {row['reason']}", len(notes) + 1)
         text += f" of {row['applicable']}<sup>{place}</sup>"
+    if pd.notna(row["left_out"]) and row["left_out"] > 0:
+        told = f"{row['metric']}: seeds left out, as their embedding lacks a metric that other seeds have"
+        text += f"<sup>{notes.setdefault(told, len(notes) + 1)}</sup>"
     return text
 
 

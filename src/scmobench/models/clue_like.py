@@ -108,7 +108,8 @@ class ClueLike(Model):
     matching task. Deviations: plain autoencoders with squared error on reduced and standardised inputs,
     where CLUE has variational ones with negative binomial likelihoods of counts; no adversary between the
     modalities, as the training pairs are aligned by cosine; the test cells' inputs are not used to
-    fine-tune; best epoch by top-1 accuracy on held-out training cells.
+    fine-tune; one-to-one assignment unless shared neighbours are asked for; best epoch by top-1 accuracy
+    on held-out training cells.
 
     Parameters
     ----------
