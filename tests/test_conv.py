@@ -285,3 +285,11 @@ def test_unknown_choices_are_refused():
     for wrong in ({"edge_dropout": 1.0}, {"layers": 0}, {"readout_layers": 3}, {"activation": "x"}):
         with pytest.raises(ValueError, match="expected"):
             small_net(**wrong)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_cells_that_are_read_out_hear_all_others(readout):
+    graph = random_graph().tensors()
+    network = ScMoGNN(20, 3, hidden=8, layers=2, readout=readout, pathway=True, batch_features=9).eval()
+    asked = torch.tensor([4, 0, 29])
+    torch.testing.assert_close(network(graph, asked), network(graph)[asked])

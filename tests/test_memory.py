@@ -30,12 +30,11 @@ def test_more_than_the_machine_holds_is_refused(data, monkeypatch):
         return ScMoGNNPrediction(hidden=16, layers=1, max_epochs=1, **changed).fit(data, 0)
 
     monkeypatch.setattr(memory, "machine_gb", lambda: 1e-6)
-    message = (
-        r"about \d\S* GB \(30 training cells and 40 nodes x 6 targets\), the machine has 1e-06 GB: use fewer"
-    )
+    found = r"30 training cells and 10 test cells x 6 targets"
+    message = rf"about \d\S* GB \({found}\), the machine has 1e-06 GB: use fewer"
     with pytest.raises(ValueError, match=message):
         fit()
-    monkeypatch.setattr(memory, "machine_gb", lambda: 4e-9 * 6 * (30 + 2 * 40))  # between the two needs
+    monkeypatch.setattr(memory, "machine_gb", lambda: 4e-9 * 6 * (30 + 4 * 15))  # between the two needs
     fit(batch_size=16)
     with pytest.raises(ValueError, match="set batch_size"):
         fit(batch_size=None)

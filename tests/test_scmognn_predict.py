@@ -235,11 +235,10 @@ def test_a_last_batch_of_one_cell_is_no_whole_graph(data, monkeypatch):
     sizes = []
     forward = ScMoGNN.forward
 
-    def counted(self, graph):
-        out = forward(self, graph)
+    def counted(self, graph, cells):
         if self.training:
-            sizes.append(len(out))
-        return out
+            sizes.append(graph.matrix.shape[0])
+        return forward(self, graph, cells)
 
     monkeypatch.setattr(ScMoGNN, "forward", counted)
     seen = data[0].for_fit(True, False)

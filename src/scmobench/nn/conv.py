@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch_geometric.nn import MessagePassing
 
 from scmobench.nn.mixer import Mixer
+from scmobench.nn.noise import Dropout
 from scmobench.nn.sparse import Operator
 
 AGGREGATIONS = ("mean", "gcn")
@@ -14,10 +16,22 @@ NORMS = ("group", "layer", "batch", "none")
 ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "prelu": nn.PReLU}
 
 
+class StateNorm(nn.GroupNorm):
+    """`torch.nn.GroupNorm` of node states (nodes x channels), as a layer norm of every group of channels.
+
+    The same result, about twice as fast on a CPU: PyTorch's own is slow where groups are so small.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        width = self.num_channels // self.num_groups
+        groups = functional.layer_norm(x.reshape(-1, width), (width,), eps=self.eps)
+        return torch.addcmul(self.bias, groups.view(x.shape), self.weight)
+
+
 def normalisation(kind: str, size: int) -> nn.Module:
     """Normalisation of node states: in 4 groups of channels, over the layer, over the nodes, or none."""
     if kind == "group":
-        return nn.GroupNorm(4, size)
+        return StateNorm(4, size)
     if kind == "layer":
         return nn.LayerNorm(size)
     if kind == "batch":
@@ -162,7 +176,7 @@ class CellFeatureConv(nn.Module):
         nodes = ["cell"] + ["feature"] * features
         self.activations = nn.ModuleDict({n: _activation(activation) for n in nodes})
         self.mixer = Mixer(mixer, size, alpha) if "pathway" in relations else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scmobench.nn.conv import CellFeatureConv, activation, normalisation
+from scmobench.nn.noise import Dropout
 from scmobench.nn.sparse import Operator
 
 RESIDUALS = ("add", "cat", "none")
@@ -47,7 +48,7 @@ class EmbeddingBlocks(nn.Sequential):
     def __init__(self, blocks: int, size: int, *, norm: str, kind: str, dropout: float):
         parts: list[nn.Module] = []
         for _ in range(blocks):
-            parts += [nn.Linear(size, size), activation(kind), normalisation(norm, size), nn.Dropout(dropout)]
+            parts += [nn.Linear(size, size), activation(kind), normalisation(norm, size), Dropout(dropout)]
         super().__init__(*parts)
 
 
@@ -112,6 +113,7 @@ class ScMoGNN(nn.Module):
         self.cell_embedding = None if cell_inputs else nn.Parameter(torch.randn(hidden))
         self.cell_encoder = nn.Linear(cell_inputs, hidden) if cell_inputs else None
         self.batch_encoder = nn.Linear(batch_features, hidden) if batch_features else None
+        self.batch_dropout = Dropout(BATCH_DROPOUT)
         more = dict(norm=norm, kind=activation, dropout=dropout)
         self.feature_blocks = EmbeddingBlocks(embedding_blocks - 1, hidden, **more)
         self.cell_blocks = EmbeddingBlocks(embedding_blocks - 1, hidden, **more)
@@ -125,7 +127,7 @@ class ScMoGNN(nn.Module):
         width = hidden * layers if readout == "cat" else hidden
         self.head = nn.Sequential()
         if readout_layers == 2:
-            self.head.extend([nn.Linear(width, width), _activation(activation), nn.Dropout(dropout)])
+            self.head.extend([nn.Linear(width, width), _activation(activation), Dropout(dropout)])
         self.head.append(nn.Linear(width, targets))
 
     def embed(self, graph: GraphTensors) -> tuple[Tensor, Tensor]:
@@ -138,9 +140,7 @@ class ScMoGNN(nn.Module):
         else:
             cells = functional.leaky_relu(self.cell_embedding).expand(graph.matrix.shape[0], -1)
         if self.batch_encoder is not None:
-            encoded = functional.dropout(
-                self.batch_encoder(graph.batch_features), BATCH_DROPOUT, self.training
-            )
+            encoded = self.batch_dropout(self.batch_encoder(graph.batch_features))
             cells = cells + functional.leaky_relu(encoded)
         return self.cell_blocks(cells), self.feature_blocks(functional.leaky_relu(embedding))
 
@@ -161,15 +161,15 @@ class ScMoGNN(nn.Module):
             history.append((cells, features))
         return [cells for cells, _ in history[1:]]
 
-    def forward(self, graph: GraphTensors) -> Tensor:
-        """Targets of all cells of the graph, cells x targets."""
+    def forward(self, graph: GraphTensors, cells: Tensor | slice = slice(None)) -> Tensor:
+        """Targets of these cells of the graph (all), cells x targets; all cells pass messages."""
         states = self.states(graph)
         if self.readout == "weighted_sum":
             weights = self.layer_logits.softmax(0)
             read = sum(w * h for w, h in zip(weights, states, strict=True))
         else:
             read = torch.cat(states, 1) if self.readout == "cat" else states[-1]
-        return self.head(read)
+        return self.head(read[cells])
 
 
 _activation = activation  # the argument of the same name hides it

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scmobench.nn.noise import keep
+
 DENSE_ABOVE = 0.3  # filled share from which a dense product is at least as fast as CSR (measured, CPU)
 
 
@@ -117,7 +119,7 @@ class SparseOperator(Operator):
         return self._space
 
     def draw(self, p: float) -> Tensor:
-        return _keep(len(self.values), p, self.values.device)
+        return keep(len(self.values), p, self.values.device)
 
     def edges(self) -> tuple[Tensor, Tensor, Tensor]:
         rows = torch.arange(self.shape[0], device=self.indptr.device)
@@ -140,18 +142,8 @@ class DenseOperator(Operator):
         return (matrix.T if transpose else matrix) @ x
 
     def draw(self, p: float) -> Tensor:
-        return _keep(self.matrix.numel(), p, self.matrix.device)
+        return keep(self.matrix.numel(), p, self.matrix.device)
 
     def edges(self) -> tuple[Tensor, Tensor, Tensor]:
         rows, columns = torch.ones(self.shape, device=self.matrix.device).nonzero(as_tuple=True)
         return rows, columns, self.matrix.flatten()
-
-
-def _keep(count: int, p: float, device: torch.device) -> Tensor:
-    """``count`` booleans, each True with probability 1 - p to 1 / 65536.
-
-    One 64-bit random number serves four entries: drawing the mask would otherwise cost as much as
-    the product it is for.
-    """
-    bits = torch.empty(count // 4 + 1, dtype=torch.int64, device=device).random_(-(2**63), None)
-    return bits.view(torch.int16)[:count] >= round(p * 65536) - 32768

@@ -57,7 +57,7 @@ class ScMoGNNPrediction(Model):
     validation, validation_share : see `validation_cells`.
     batch_size, feature_share : cells in a step, drawn with their edges to a share of the features
         (drawn by number of edges); None: the whole graph is one step. Evaluation and
-        prediction always take the whole graph.
+        prediction always take the whole graph; only the cells that are asked for are read out.
     trainer : device, precision, logging.
     network : the other arguments of `nn.scmognn.ScMoGNN`.
 
@@ -108,14 +108,14 @@ class ScMoGNNPrediction(Model):
 
     def fit(self, data: PredictionData, seed: int) -> ScMoGNNPrediction:
         cells = data.train_mod1
-        self._check_memory(data)
+        held_out = validation_cells(cells.obs, self.validation, self.validation_share, seed)
+        self._check_memory(data, len(held_out))
         self.columns = self._variable_features(cells)
         self.pathway, self.notes = self.edges.build(cells[:, self.columns], seed)
         self.svd = SVD(SVD_COMPONENTS, seed) if self.cell_init == "svd" else None
         if self.svd is not None:
             self.svd.fit(as_csr(cells.X)[:, self.columns])
         graph = self._graph(data)
-        held_out = validation_cells(cells.obs, self.validation, self.validation_share, seed)
         target = torch.from_numpy(as_csr(data.train_mod2.X).toarray())
         with seeded(seed):
             network = ScMoGNN(
@@ -142,20 +142,20 @@ class ScMoGNNPrediction(Model):
         joint = self._graph(data)
         self.module.eval()
         with torch.no_grad():
-            predicted = self.module.network(joint.tensors())
-        return predicted[data.train_mod1.n_obs :].clamp(min=0).numpy()
+            predicted = self.module.network(joint.tensors(), slice(data.train_mod1.n_obs, None))
+        return predicted.clamp(min=0).numpy()
 
     def report(self) -> dict[str, Any]:
         return self.fitted.summary(self.module.network, self.notes)
 
-    def _check_memory(self, data: PredictionData) -> None:
-        """Targets and answers are dense; a step over the whole graph keeps its answers' gradients too."""
+    def _check_memory(self, data: PredictionData, n_held_out: int) -> None:
+        """Targets are dense, and so are the answers of one step, of an evaluation and of the prediction."""
         n_train, targets = data.train_mod2.shape
-        nodes = n_train + (0 if data.test_mod1 is None else data.test_mod1.n_obs)
-        answers = nodes * (1 if self.batch_size else 3)
+        n_test = 0 if data.test_mod1 is None else data.test_mod1.n_obs
+        answers = n_held_out if self.batch_size else n_train - n_held_out
         check_memory(
-            4e-9 * targets * (n_train + answers),
-            f"{n_train} training cells and {nodes} nodes x {targets} targets",
+            4e-9 * targets * max(n_train + 4 * answers, 2 * n_test),  # answers, their errors and gradients
+            f"{n_train} training cells and {n_test} test cells x {targets} targets",
             "use fewer targets or cells, or set batch_size where it is null",
         )
 
@@ -213,13 +213,13 @@ class PredictionModule(LightningModule):
 
     def training_step(self, batch: Tensor, _: int) -> Tensor | None:
         if self.whole:
-            return rmse(self.network(self.graph)[self.fitted], self.target[self.fitted])
+            return rmse(self.network(self.graph, self.fitted), self.target[self.fitted])
         cells = batch.cpu().numpy()
         rows = torch.from_numpy(np.flatnonzero(self.learns[cells])).to(self.device)
         if len(rows) == 0:
             return None
         graph = self.cells.sample(cells, self._some_features()).tensors().to(self.device)
-        return rmse(self.network(graph)[rows], self.target[batch[rows]])
+        return rmse(self.network(graph, rows), self.target[batch[rows]])
 
     def _some_features(self) -> np.ndarray | None:
         if self.feature_share == 1:
@@ -229,13 +229,13 @@ class PredictionModule(LightningModule):
         return np.sort(drawn.cpu().numpy())
 
     def validation_step(self, _: Tensor, __: int) -> None:
-        predicted = self.network(self.graph)[self.held_out].clamp(min=0)
+        predicted = self.network(self.graph, self.held_out).clamp(min=0)
         self.log("validation", rmse(predicted, self.target[self.held_out]), batch_size=1)
 
     def configure_optimizers(self) -> dict[str, Any]:
         start, rate = self.optimiser["decay_start"], self.optimiser["lr"]
         decay = self.optimiser["weight_decay"]
-        optimiser = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=decay)
+        optimiser = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=decay, fused=True)
 
         def factor(epoch: int) -> float:
             return DECAY ** max(0, epoch // DECAY_EVERY - start // DECAY_EVERY)
