@@ -14,6 +14,7 @@ from scmobench.data.synthetic import Synthetic
 from scmobench.models.assignment import assign_softmax
 from scmobench.models.clue_like import ClueLike, ClueModule
 from scmobench.models.controls import SemiSolutionMatching
+from scmobench.models.linear_hungarian import LinearHungarian
 from scmobench.models.novel_clip import NovelClip
 from scmobench.models.procrustes import Procrustes
 from scmobench.models.scmognn.match_modality import ScMoGNNMatching
@@ -246,6 +247,7 @@ def test_assignments_of_the_rivals(data: MatchingData) -> None:
     few = {**SHARED, "max_epochs": 2}
     for kind, soft, hard in (
         (lambda **k: Procrustes(15, **k), "shared_neighbours", "optimal"),
+        (lambda **k: LinearHungarian(15, **k), "shared_neighbours", "optimal"),
         (lambda **k: NovelClip(**{**few, **CLIP}, **k), "shared_neighbours", "softmax"),
         (lambda **k: ClueLike(**{**few, **CLUE}, **k), "shared_neighbours", "softmax"),
     ):

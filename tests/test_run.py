@@ -202,6 +202,14 @@ def test_score_prints_json(tmp_path: Path) -> None:
         (("run", "-m", "dataset=tiny_cite", "runs=file/runs"), "name another by runs=FOLDER"),
         (("validate", "model=nosuch"), "Could not find 'model/nosuch'"),
         (("validate", "model=knn", "ablation=no_pathway"), "pathway"),
+        (
+            (
+                "validate",
+                "ensemble=seeds",
+                "ensemble.members=[['model=knn'],['+model.predict_modality.no=1']]",
+            ),
+            "unexpected keyword argument 'no'",
+        ),
         (("validate", "sweep=predict_modality"), "validate looks at one run"),
         (("validate", "--config-dir", "nosuch"), "expected a folder of configurations at nosuch"),
         (("data", "check", "mini_cite", "dataset.foo=1"), "foo"),

@@ -322,5 +322,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
         found = train(resumed, ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
     assert resumed.calls == 9
     assert found == expected
+    assert "resumed" in found.summary(resumed)["notes"]
+    assert "resumed" not in expected.summary(straight)["notes"]
     assert resumed.noise.item() == straight.noise.item() != 0
     assert not list(tmp_path.iterdir())

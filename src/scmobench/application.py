@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from scmobench import records
 from scmobench.config import USER_ERRORS, build, compose, conf_dir, for_subtask, names, not_installed
-from scmobench.ensemble import run_ensemble
+from scmobench.ensemble import member_configs, run_ensemble
 from scmobench.progress import PRIMARY
 from scmobench.run import method_name, model_block, run
 from scmobench.tasks.base import DIRECTIONS
@@ -106,7 +106,8 @@ def _attempt(cfg: DictConfig, method: str) -> dict[str, Any]:
 
 
 def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
-    """Compose, load the dataset through its checks, cut the task and build the model; fit nothing.
+    """Compose, load the dataset through its checks, cut the task and build the model, or all members of an
+    ensemble; fit nothing.
 
     Parameters
     ----------
@@ -128,12 +129,17 @@ def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
     paired = build(cfg.dataset, modules=cfg.modules).load()
     task = build(cfg.task, modules=cfg.modules)
     problem = task.split(paired, cfg.direction)
-    settings = for_subtask(model_block(cfg, task.name, problem.data.subtask), problem.data.subtask)
-    model = build(settings, modules=cfg.modules)
+    runs = [(cfg, "")]
+    if cfg.ensemble.members:
+        runs = member_configs(cfg, list(overrides), lambda given: compose(given, folder))
+    models = []
+    for each, _ in runs:
+        settings = for_subtask(model_block(each, task.name, problem.data.subtask), problem.data.subtask)
+        models.append(type(build(settings, modules=each.modules)).__name__)
     return (
         f"ok: {task.name} {problem.data.subtask} on {paired.name} "
         f"({paired.obs['is_train'].sum()} training, {(~paired.obs['is_train']).sum()} test cells) "
-        f"with {type(model).__name__}"
+        f"with {', '.join(models)}"
     )
 
 

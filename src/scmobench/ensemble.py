@@ -1,6 +1,6 @@
 """Ensembles: predictions of finished runs put together, then scored on the same road as any other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -67,8 +67,11 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
     return scored(cfg, task, problem, answer, identity | pooled(runs, weights, problem) | spent)
 
 
-def member_configs(cfg: DictConfig, overrides: Sequence[str]) -> list[tuple[DictConfig, str]]:
-    """Configuration and method name of each member."""
+def member_configs(
+    cfg: DictConfig, overrides: Sequence[str], composer: Callable[[list[str]], DictConfig] | None = None
+) -> list[tuple[DictConfig, str]]:
+    """Configuration and method name of each member; ``composer``: outside of a running application."""
+    composer = composer or (lambda given: compose("config", overrides=given))
     inherited = [o for o in overrides if o.split("=")[0].lstrip("+~") not in ("ensemble", "seed", "sweep")]
     inherited = [o for o in inherited if not o.startswith(("hydra", "ensemble."))]
     named = OmegaConf.to_container(cfg.ensemble.members)
@@ -80,7 +83,7 @@ def member_configs(cfg: DictConfig, overrides: Sequence[str]) -> list[tuple[Dict
             o for o in inherited if not (unlike and o.lstrip("+~").split("=")[0].split(".")[0] == "model")
         ]
         given = [*kept, *own, f"seed={cfg.seed * len(like) + like.index(i)}"]
-        member = compose("config", overrides=given)
+        member = composer(given)
         result.append((member, method_name(member, given)))
     return result
 

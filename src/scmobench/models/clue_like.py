@@ -12,17 +12,14 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
-from scmobench.models.assignment import assign_softmax
 from scmobench.models.base import Model
+from scmobench.models.matcher import Matcher
 from scmobench.models.scmognn.match_module import embed_cells, fit_pairs, top1
 from scmobench.models.scmognn.match_states import MatchStates, gex_first
-from scmobench.models.shared_neighbours import shared_neighbours
 from scmobench.models.training import TrainerSettings
 from scmobench.models.validation import validation_cells
 from scmobench.nn.mlp import MLP
 from scmobench.types import MatchingData
-
-ASSIGNMENTS = ("shared_neighbours", "softmax")
 
 
 class ClueModule(LightningModule):
@@ -120,8 +117,7 @@ class ClueLike(Model):
     batch_size, max_epochs, patience : of the training.
     validation : ``random`` training cells, or ``batch_separated``: whole training batches.
     validation_share, validation_cells : how many are held out; the smaller of both.
-    assignment : ``shared_neighbours`` (with ``neighbours``), or one-to-one ``softmax``, whose logits
-        are the cosines times ``scale``.
+    assignment, neighbours : see `Matcher`; logits are the cosines times ``scale``.
     trainer : device, precision, logging.
     """
 
@@ -149,8 +145,6 @@ class ClueLike(Model):
         scale: float = 20.0,
         trainer: TrainerSettings | None = None,
     ) -> None:
-        if assignment not in ASSIGNMENTS:
-            raise ValueError(f"expected an assignment of {ASSIGNMENTS}, found {assignment!r}")
         self.components = components
         self.scaling = {"zscore": zscore, "center_batches": center_batches}
         self.network = {
@@ -165,8 +159,7 @@ class ClueLike(Model):
         self.batch_size, self.max_epochs, self.patience = batch_size, max_epochs, patience
         self.validation, self.validation_share = validation, validation_share
         self.validation_cells = validation_cells
-        self.assignment, self.neighbours, self.scale = assignment, neighbours, scale
-        self.trainer = trainer
+        self.match, self.scale, self.trainer = Matcher(assignment, neighbours), scale, trainer
 
     def fit(self, data: MatchingData, seed: int) -> ClueLike:
         n = data.train_mod1.n_obs
@@ -197,11 +190,7 @@ class ClueLike(Model):
 
     def predict(self, data: MatchingData) -> sp.csr_matrix:
         """Weights of shared nearest neighbours, or a one-to-one matching within batches."""
-        batches = data.test_mod1.obs["batch"].to_numpy(), data.test_mod2.obs["batch"].to_numpy()
-        sides = self.similarity(data)
-        if self.assignment == "shared_neighbours":
-            return shared_neighbours(*sides, *batches, k=self.neighbours)
-        return assign_softmax(sides, *batches)
+        return self.match(self.similarity(data), data)
 
     def report(self) -> dict[str, Any]:
         return self.fitted.summary(self.module, self.states.notes())

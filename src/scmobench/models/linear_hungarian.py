@@ -10,8 +10,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import normalize
 
 from scmobench.data.reduce import SVD
-from scmobench.models.assignment import assign
 from scmobench.models.base import Model
+from scmobench.models.matcher import Matcher
 from scmobench.types import MatchingData
 
 
@@ -28,13 +28,19 @@ class LinearHungarian(Model):
     n_components : of either SVD, at most.
     center : subtract the training cells' mean mod2 scores before the cosine, which is otherwise ruled
         by the component that all cells share.
-    top_k : pairs kept for each row and column, see `scmobench.models.assignment.assign`.
+    assignment, neighbours, top_k : see `Matcher`.
     """
 
-    def __init__(self, n_components: int = 50, center: bool = True, top_k: int = 50) -> None:
-        self.n_components = n_components
-        self.center = center
-        self.top_k = top_k
+    def __init__(
+        self,
+        n_components: int = 50,
+        center: bool = True,
+        assignment: str = "optimal",
+        neighbours: int = 1,
+        top_k: int = 50,
+    ) -> None:
+        self.n_components, self.center = n_components, center
+        self.match = Matcher(assignment, neighbours, top_k)
 
     def fit(self, data: MatchingData, seed: int) -> LinearHungarian:
         self.svd1, self.svd2 = SVD(self.n_components, seed), SVD(self.n_components, seed)
@@ -51,8 +57,7 @@ class LinearHungarian(Model):
         return normalize(predicted), normalize(measured)
 
     def predict(self, data: MatchingData) -> sp.csr_matrix:
-        batch1, batch2 = data.test_mod1.obs["batch"], data.test_mod2.obs["batch"]
-        return assign(self.similarity(data), batch1, batch2, top_k=self.top_k)
+        return self.match(self.similarity(data), data)
 
     def report(self) -> dict[str, Any]:
         return {"parameters": self.regression.coef_.size + self.regression.intercept_.size}

@@ -10,17 +10,15 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
-from scmobench.models.assignment import assign_softmax
 from scmobench.models.base import Model
+from scmobench.models.matcher import Matcher
 from scmobench.models.scmognn.match_module import MatchModule, embed_cells, fit_pairs
 from scmobench.models.scmognn.match_states import MatchStates, gex_first
-from scmobench.models.shared_neighbours import shared_neighbours
 from scmobench.models.training import TrainerSettings
 from scmobench.models.validation import validation_cells
 from scmobench.types import MatchingData
 
 MIN_HELD_OUT = 50  # cells of a batch that validates
-ASSIGNMENTS = ("softmax", "shared_neighbours")
 
 
 class NovelClip(Model):
@@ -48,8 +46,7 @@ class NovelClip(Model):
     learning_rate, weight_decay, batch_size, max_epochs, patience : of the training (Adam).
     models : at most so many left-out batches; None: all of them.
     validation_share : random training cells held out where there is but one training batch.
-    quantile : of the assignment, see `assign_softmax`.
-    assignment : ``softmax``, or ``shared_neighbours`` (with ``neighbours``).
+    assignment, neighbours, quantile : see `Matcher`.
     trainer : device, precision, logging.
     """
 
@@ -79,8 +76,6 @@ class NovelClip(Model):
         neighbours: int = 1,
         trainer: TrainerSettings | None = None,
     ) -> None:
-        if assignment not in ASSIGNMENTS:
-            raise ValueError(f"expected an assignment of {ASSIGNMENTS}, found {assignment!r}")
         if models is not None and models < 1:
             raise ValueError(f"expected at least one model, found models={models}")
         self.components = components
@@ -100,8 +95,7 @@ class NovelClip(Model):
         }
         self.batch_size, self.max_epochs, self.patience = batch_size, max_epochs, patience
         self.models, self.validation_share = models, validation_share
-        self.quantile, self.assignment, self.neighbours = quantile, assignment, neighbours
-        self.trainer = trainer
+        self.match, self.trainer = Matcher(assignment, neighbours, quantile=quantile), trainer
 
     def fit(self, data: MatchingData, seed: int) -> NovelClip:
         self.states = MatchStates(self.components, self.scaling, seed=seed)
@@ -152,11 +146,7 @@ class NovelClip(Model):
 
     def predict(self, data: MatchingData) -> sp.csr_matrix:
         """One-to-one matching within batches, or the weights of shared nearest neighbours."""
-        batches = data.test_mod1.obs["batch"].to_numpy(), data.test_mod2.obs["batch"].to_numpy()
-        sides = self.similarity(data)
-        if self.assignment == "shared_neighbours":
-            return shared_neighbours(*sides, *batches, k=self.neighbours)
-        return assign_softmax(sides, *batches, quantile=self.quantile)
+        return self.match(self.similarity(data), data)
 
     def report(self) -> dict[str, Any]:
         """Mean top-1 accuracy on the left-out batches, sizes, and what the temperatures became."""

@@ -10,12 +10,9 @@ from scipy.linalg import orthogonal_procrustes
 from sklearn.preprocessing import normalize
 
 from scmobench.data.reduce import SVD
-from scmobench.models.assignment import assign
 from scmobench.models.base import Model
-from scmobench.models.shared_neighbours import shared_neighbours
+from scmobench.models.matcher import Matcher
 from scmobench.types import MatchingData
-
-ASSIGNMENTS = ("optimal", "shared_neighbours")
 
 
 class Procrustes(Model):
@@ -37,8 +34,7 @@ class Procrustes(Model):
     center : ``batch`` subtracts the mean of a cell's own batch, ``train`` that of the training cells.
     cosine : compare directions; False: squared distances, whose optimal assignment is that of the inner
         products.
-    assignment : ``optimal``, or ``shared_neighbours`` (with ``neighbours``).
-    top_k : pairs kept for each row and column, see `assign`.
+    assignment, neighbours, top_k : see `Matcher`.
     """
 
     def __init__(
@@ -52,10 +48,8 @@ class Procrustes(Model):
     ) -> None:
         if center not in ("batch", "train"):
             raise ValueError(f"expected center 'batch' or 'train', found {center!r}")
-        if assignment not in ASSIGNMENTS:
-            raise ValueError(f"expected an assignment of {ASSIGNMENTS}, found {assignment!r}")
         self.n_components, self.center, self.cosine = n_components, center, cosine
-        self.assignment, self.neighbours, self.top_k = assignment, neighbours, top_k
+        self.match = Matcher(assignment, neighbours, top_k)
 
     def fit(self, data: MatchingData, seed: int) -> Procrustes:
         self.svds = [SVD(self.n_components, seed) for _ in range(2)]
@@ -89,11 +83,7 @@ class Procrustes(Model):
         return tuple(normalize(side) if self.cosine else side for side in sides)
 
     def predict(self, data: MatchingData) -> sp.csr_matrix:
-        batches = data.test_mod1.obs["batch"].to_numpy(), data.test_mod2.obs["batch"].to_numpy()
-        sides = self.sides(data)
-        if self.assignment == "shared_neighbours":
-            return shared_neighbours(*sides, *batches, k=self.neighbours)
-        return assign(sides, *batches, top_k=self.top_k)
+        return self.match(self.sides(data), data)
 
     def report(self) -> dict[str, Any]:
         return {"parameters": self.rotation.size}

@@ -56,17 +56,20 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class FitReport:
-    """How training went: best validation score, its epoch, epochs run, score of every evaluation, device."""
+    """How training went: best validation score, its epoch, epochs run, score of every evaluation, device, and
+    whether it was killed and went on from its resume file."""
 
     best: float | None
     best_epoch: int | None
     epochs: int
     history: list[dict[str, float]] = field(default_factory=list)
     device: str = "cpu"
+    resumed: bool = field(default=False, compare=False)
 
     def summary(self, network: nn.Module, notes: str | Sequence[str] = ()) -> dict[str, Any]:
         """What `Model.report` says of the training of one network."""
-        said = [notes] if isinstance(notes, str) else notes
+        said = [notes] if isinstance(notes, str) else list(notes)
+        said += ["training was interrupted and resumed"] * self.resumed
         return {
             "validation": self.best,
             "parameters": sum(p.numel() for p in network.parameters()),
@@ -277,4 +280,4 @@ def train(
         module.load_state_dict(best.best_state)
     if place is not None:
         (place / RESUME_FILE).unlink(missing_ok=True)
-    return FitReport(best.best, best.best_epoch, epochs, best.history, device)
+    return FitReport(best.best, best.best_epoch, epochs, best.history, device, resume is not None)
