@@ -41,7 +41,7 @@ install: $(READY)  ## the environment, pinned, in .venv
 data: $(READY)  ## fetch and check the data that ships with the suite (0.5 MB)
 	@$(SCMOBENCH) data fetch mini_cite
 
-reproduce: $(TABLES:%=reproduce-%)  ## all runs of the committed tables, the tables, and how they compare with ours
+reproduce: $(TABLES:%=reproduce-%)  ## scMoGNN, first models and controls on the two shipped sets; tables; how they compare with ours
 	@$(SCMOBENCH) leaderboard --records runs --out runs/leaderboard --compare results/records
 	@echo "tables: runs/leaderboard/*.md"
 
@@ -54,7 +54,7 @@ $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%): reproduce-%: data
 test: data  ## every test
 	@$(PY) -m pytest -n $(JOBS)
 
-smoke: data  ## every sweep on tiny data, to see whether things run
+smoke: data  ## the main sweeps on tiny data, to see whether things run
 	@printf '%s\n' $(TASKS:%=all_%) $(filter-out $(TASKS),$(TABLES)) | xargs -P $(JOBS) -I % \
 	  $(SCMOBENCH) run sweep=% dataset=tiny_cite,tiny_multiome direction=from_gex seed=0 smoke=true runs=runs/smoke
 

@@ -25,7 +25,7 @@ import scipy.sparse as sp
 
 from graph_building import simulated
 
-DATA = Path(os.environ.get("SCMOBENCH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("SCMOBENCH_DATA", "data"))
 SIZES = {  # folder, cells, features, filled share, targets
     "starter_kit": ("neurips_bmmc_cite_starter", 600, 1000, 0.33, 134),
     "pbmc10x_cite": ("pbmc10x_cite", 10849, 4000, 0.106, 14),

@@ -176,7 +176,7 @@ def empty_first(paired: Paired, axis: int) -> Paired:
 
 def test_empty_features_need_a_decision(tiny_paired):
     empty = empty_first(tiny_paired, 1)
-    with pytest.raises(ValueError, match=r"1 of 120 GEX features .*empty_features: drop"):
+    with pytest.raises(ValueError, match=r"1 of 120 GEX features .*empty_features=drop"):
         check(empty)
     assert check(empty, empty_features="keep").mod1.n_vars == 120
     dropped = check(empty, empty_features="drop")
@@ -188,7 +188,7 @@ def test_empty_features_need_a_decision(tiny_paired):
 
 def test_empty_cells_need_a_decision_and_leave_both_modalities(tiny_paired):
     empty = empty_first(tiny_paired, 0)
-    with pytest.raises(ValueError, match=r"1 cells have no counts.*empty_cells: drop"):
+    with pytest.raises(ValueError, match=r"1 cells have no counts.*empty_cells=drop"):
         check(empty)
     dropped = check(empty, empty_cells="drop")
     assert dropped.mod1.n_obs == dropped.mod2.n_obs == len(dropped.obs) == 149

@@ -236,7 +236,7 @@ def test_own_must_be_given_in_one_way(files):
     adt = ad.read_h5ad(files / "adt.h5ad")
     del adt.var["feature_types"]
     adt.write_h5ad(files / "adt.h5ad")
-    with pytest.raises(ValueError, match="kind: ADT"):
+    with pytest.raises(ValueError, match="kind=ADT"):
         Own(name="mine", gex=gex, mod2=str(files / "adt.h5ad")).load()
     assert (
         Own(name="mine", gex=gex, mod2=str(files / "adt.h5ad"), kind="ADT", batch="batch").load().pair[1]

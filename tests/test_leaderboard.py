@@ -187,3 +187,5 @@ def test_methods_page_is_made_from_the_yaml_and_the_records(tmp_path):
     assert "3 s and 1 GB on large (GEX2ADT, n = 2)" in page
     assert "flags: T\n" in page
     assert "cost: —" in methods_page([], tmp_path)
+    searched = methods_page([runs[0] | {"tuning": "9 trials"}, runs[1]], tmp_path)
+    assert "- settings chosen by: not stated; on small: 9 trials\n" in searched

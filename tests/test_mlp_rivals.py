@@ -280,3 +280,7 @@ def test_held_out_batches_only_where_enough_are_left():
     cells, note = held_out_cells(obs[:40], 0.15, 0)
     assert len(cells) == 6
     assert "6 random training cells" in note
+    uneven = pd.DataFrame({"batch": np.repeat(["large", "b", "c"], [90, 5, 5])})
+    for seed in range(6):
+        cells, _ = held_out_cells(uneven, 0.15, seed)
+        assert "large" not in set(uneven["batch"].iloc[cells])

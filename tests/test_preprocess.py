@@ -71,6 +71,8 @@ def test_tfidf_and_lsi_against_a_dense_computation(counts):
 
     logs = np.log1p(1e4 * expected / np.maximum(expected.sum(1, keepdims=True), 1e-30))
     left, values, _ = np.linalg.svd(logs, full_matrices=False)
+    with pytest.raises(ValueError, match="values >= 0 for an LSI, the lowest found is -1"):
+        LSI(5).fit(-counts.sign())
     found = LSI(5, seed=1).fit_transform(counts)
     assert found.shape == (40, 5)
     np.testing.assert_allclose(np.abs(found), np.abs(left * values)[:, 1:6], atol=0.02 * values[1])

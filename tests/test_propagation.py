@@ -62,6 +62,15 @@ def test_permutation_of_cells_and_features():
     np.testing.assert_allclose(permuted, states[:, :, features], atol=1e-5)
 
 
+def test_the_input_itself_is_the_first_layer():
+    matrix = np.random.default_rng(3).normal(size=(40, 6))
+    states = propagate(matrix, 3, first=1)
+    np.testing.assert_allclose(states[0], standardised(matrix), atol=1e-5)
+    np.testing.assert_array_equal(states[1:], propagate(matrix, 3))
+    with pytest.raises(ValueError, match="1 or 2, found 3"):
+        propagate(matrix, 3, first=3)
+
+
 def test_chunks_and_sparse_input_change_nothing():
     matrix = np.random.default_rng(1).normal(size=(101, 9)) * (
         np.random.default_rng(2).random((101, 9)) < 0.4

@@ -39,6 +39,7 @@ def test_finished_needs_record_prediction_and_the_same_identity(tmp_path: Path) 
     (where / records.PREDICTION).write_text("")
     assert records.finished(where, identity)["method"] == "m"
     assert records.finished(where, identity | {"data_hash": "other"}) is None
+    assert records.folder(tmp_path, identity | {"data_hash": "other"}) != where
     records.write_json(
         where / records.RECORD, identity | {"status": "failed", "versions": records.versions()}
     )

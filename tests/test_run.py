@@ -176,6 +176,22 @@ def test_score_prints_json(tmp_path: Path) -> None:
     line = ("score", "--task", "predict_modality", "--prediction", "p.h5ad", "--solution", "s.h5ad")
     done = scmobench(*line, cwd=tmp_path)
     assert json.loads(done.stdout)["rmse"]["value"] == pytest.approx(0, abs=1e-6)
+    zeros = task.pack(0 * problem.solution.X.toarray(), problem.data, "zeros")
+    zeros.write_h5ad(tmp_path / "z.h5ad")
+    pair = (
+        "compare",
+        "--task",
+        "predict_modality",
+        "--predictions",
+        "p.h5ad",
+        "z.h5ad",
+        "--solution",
+        "s.h5ad",
+    )
+    found = json.loads(scmobench(*pair, cwd=tmp_path).stdout)
+    assert found["metric"] == "rmse"
+    assert found["difference"] < 0
+    assert found["p_value"] < 1e-3
     anndata.read_h5ad(tmp_path / "p.h5ad").T.write_h5ad(tmp_path / "p.h5ad")
     done = scmobench(*line, cwd=tmp_path)
     assert done.returncode == 1
@@ -274,6 +290,8 @@ def test_an_identical_prediction_is_scored_once(tmp_path: Path, monkeypatch: pyt
     second = experiment(tmp_path, "model=mean", "seed=1")
     assert second["prediction_hash"] == first["prediction_hash"]
     assert second["scores"] == first["scores"]
+    with pytest.raises(pytest.fail.Exception, match="scored again"):
+        experiment(tmp_path, "model=mean", "seed=1", "force=true")
     monkeypatch.undo()
     one, two = (experiment(tmp_path, "model=random", f"seed={seed}") for seed in (0, 1))
     assert one["prediction_hash"] != two["prediction_hash"]

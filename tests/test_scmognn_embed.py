@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -190,6 +189,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(data):
         {"transductive": False},
         {"zscore": True},
         {"layers": 2},
+        {"first_layer": 1},
         {"components": {"GEX": 5}},
         {"cell_type_weight": 0.5},
         {"regulariser_weight": 5.0},
@@ -205,6 +205,13 @@ def test_same_seed_same_bytes_other_seed_other_bytes(data):
 def test_each_option_changes_the_embedding(data, change):
     base, changed = (answer(data, max_epochs=2, **c)[1] for c in ({}, change))
     assert np.abs(base - changed).max() > 1e-4
+
+
+def test_free_dimensions_take_the_place_of_labels_that_are_not_there(data):
+    assert (
+        answer(dataclasses.replace(data, labels=None), max_epochs=1, free_unsupervised=7)[0].blocks["free"]
+        == 7
+    )
 
 
 def test_regulariser_off_drops_the_batch_block(data):

@@ -247,6 +247,19 @@ def test_a_last_batch_of_one_cell_is_no_whole_graph(data, monkeypatch):
     assert 53 in sizes
 
 
+def test_a_last_batch_of_one_cell_has_no_batch_statistics(data):
+    seen = data[0].for_fit(True, False)
+    fitted = model(batch_size=53, max_epochs=2, norm="batch").fit(seen, 0)
+    assert np.isfinite(fitted.predict(data[0])).all()
+
+
+def test_targets_below_zero_can_be_predicted(data):
+    shifted = data[0].train_mod2.copy()
+    shifted.X = sp.csr_matrix(shifted.X.toarray() - 5)
+    below = replace(data[0], train_mod2=shifted)
+    assert model(max_epochs=30).fit(below.for_fit(True, False), 0).predict(below).mean() < -1
+
+
 class Walk(LightningModule):
     """A weight that falls by 1 at each epoch and scores its distance from 5; noise beside it."""
 

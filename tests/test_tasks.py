@@ -104,6 +104,14 @@ def test_the_right_answer_passes(name: str, tiny_paired: Paired) -> None:
     task.check(truth(name, problem), problem.solution)
 
 
+def test_a_matching_without_names_is_not_taken_for_its_transpose(tiny_paired: Paired) -> None:
+    task, problem = cut("match_modality", tiny_paired)
+    prediction, solution = truth("match_modality", problem), problem.solution.copy()
+    for table in (prediction, solution):
+        table.obs_names = table.var_names = [str(i) for i in range(table.n_obs)]
+    task.check(prediction, solution)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_transposed_predictions_are_named(name: str, tiny_paired: Paired) -> None:
     task, problem = cut(name, tiny_paired)

@@ -144,7 +144,7 @@ def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
 
 
 def validate_all() -> None:
-    """Compose and build every dataset, every model on every task it names, every ablation.
+    """Compose and build every dataset, and every model on every task it names.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The command line: run, score, leaderboard, data, validate.
+"""The command line: run, score, compare, leaderboard, data, validate.
 
 Heavy packages are imported by the commands that need them, so that help comes at once.
 """
@@ -73,8 +73,18 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--solution", required=True, type=Path, help="h5ad in the competition's layout")
     score.set_defaults(command=_score)
 
+    compare = commands.add_parser(
+        "compare", help="test two predictions of the same cells against each other (Wilcoxon), as JSON"
+    )
+    compare.add_argument("--task", required=True, choices=TASKS[:2])
+    compare.add_argument("--predictions", required=True, type=Path, nargs=2, metavar=("A", "B"), help="h5ad")
+    compare.add_argument("--solution", required=True, type=Path, help="h5ad in the competition's layout")
+    compare.set_defaults(command=_compare)
+
     board = commands.add_parser("leaderboard", help="make the tables from records")
-    board.add_argument("--records", nargs="+", type=Path, default=COMMITTED)
+    board.add_argument(
+        "--records", nargs="+", type=Path, default=COMMITTED, help="folders of runs or of kept records"
+    )
     board.add_argument(
         "--out",
         type=Path,
@@ -92,10 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     board.set_defaults(command=_leaderboard)
 
     data = commands.add_parser("data", help="list, fetch, check, describe or export datasets")
-    data.add_argument("action", choices=("list", "fetch", "check", "describe", "export"))
+    data.add_argument("action", choices=("list", "fetch", "check", "describe", "export"), help="what to do")
     data.add_argument("dataset", nargs="?", help="a name of `scmobench data list`")
     data.add_argument("override", nargs="*", help="e.g. dataset.path=my/folder")
-    data.add_argument("--task", choices=TASKS, help="export: the task whose files are written")
+    data.add_argument("--task", choices=TASKS, help="export: whose files are written (predict_modality)")
     data.add_argument("--direction", help="export: from_gex (default) or to_gex")
     data.add_argument("--out", type=Path, metavar="FOLDER", help="export: where inputs and solution.h5ad go")
     data.set_defaults(command=_data)
@@ -103,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     validate = commands.add_parser(
         "validate", help="build everything that a run would need, and stop before it is fitted"
     )
-    validate.add_argument("override", nargs="*", help="as for run; none: every configuration of the package")
+    validate.add_argument("override", nargs="*", help="as for run; none: all datasets and models")
     validate.add_argument("--config-dir", type=Path, metavar="FOLDER", help="as for run: your own YAML")
     validate.set_defaults(command=_validate)
     return parser
@@ -119,6 +129,18 @@ def _score(options: argparse.Namespace) -> None:
     build(compose([f"task={options.task}"]).task).check(prediction, solution)
     scores = evaluate(options.task, prediction, solution)
     print(json.dumps({name: asdict(score) for name, score in scores.items()}, indent=1))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from scmobench.config import build, compose
+    from scmobench.evaluate import paired_test, primary
+
+    solution, predictions = _h5ad(options.solution), [_h5ad(path) for path in options.predictions]
+    task = build(compose([f"task={options.task}"]).task)
+    for prediction in predictions:
+        task.check(prediction, solution)
+    found = paired_test(options.task, *predictions, solution)
+    print(json.dumps({"metric": primary(options.task).name} | found._asdict(), indent=1))
 
 
 def _h5ad(path: Path) -> AnnData:
@@ -141,6 +163,8 @@ def _leaderboard(options: argparse.Namespace) -> None:
     found = records.read(options.records)
     committed = options.records == COMMITTED
     out = options.out or (options.records[0].parent if committed else options.records[0]) / "leaderboard"
+    if options.keep and options.check:
+        raise ValueError("--check writes nothing and --keep keeps records: give one of them")
     if options.keep:
         records.keep(found, options.keep)
         found = records.read([options.keep])
@@ -168,7 +192,7 @@ def _data(options: argparse.Namespace) -> None:
         return
     source = build(compose([f"dataset={options.dataset}", *options.override]).dataset)
     if options.action == "fetch":
-        print(source.fetch())
+        print(source.fetch() or f"{options.dataset}: nothing to fetch, it is made when it is asked for")
     elif options.action == "check":
         print(f"{options.dataset}: ok, sha256 {source.load().hash}")
     else:

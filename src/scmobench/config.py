@@ -53,7 +53,7 @@ def not_installed(model: Mapping[str, Any]) -> str:
     """The first package of a model's ``requires`` (package: extra) that is not here; empty if none."""
     for package, extra in (model.get("requires") or {}).items():
         if find_spec(package) is None:
-            return f"{model['name']} needs {package}: pip install 'scmobench[{extra}]'"
+            return f"{model['name']} needs {package}: in the checkout, pip install -e '.[{extra}]'"
     return ""
 
 

@@ -64,7 +64,10 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
         "seconds": round(meter.seconds + sum(r["seconds"] for r in runs + trials), 3),
         "peak_memory_gb": max(meter.peak_memory_gb, *(r["peak_memory_gb"] for r in runs + trials)),
     }
-    return scored(cfg, task, problem, answer, identity | pooled(runs, weights, problem) | spent)
+    known = identity | pooled(runs, weights, problem) | spent
+    if trials and cfg.task.name == "joint_embedding":
+        known["label_supervised"] = True  # the weights are scores that labels of training cells gave
+    return scored(cfg, task, problem, answer, known)
 
 
 def member_configs(

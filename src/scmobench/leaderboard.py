@@ -84,7 +84,7 @@ def leaderboard(
         if methods:
             contents[Path(methods)] = methods_page(runs)
         if stale := [_difference(path, text) for path, text in contents.items() if _read(path) != text]:
-            raise SystemExit("not current, run `scmobench leaderboard`:\n" + "\n".join(stale))
+            raise SystemExit("not current; this makes them anew: make leaderboard\n" + "\n".join(stale))
         return list(contents)
     written = write(runs, figures, out)
     if readme:

@@ -20,7 +20,8 @@ HEAD = """# Methods
 Generated from `conf/model` and the kept records by `scmobench leaderboard`: do not edit. Settings are the
 defaults; values found by validation on a dataset are in `conf/tuned/<method>/<dataset>.yaml`. *T*: sees the
 test cells' inputs while it learns; *L*: sees the training cells' labels. Cost: median of the kept runs on the
-largest dataset they cover, on the threads that the records name (one, in sweeps).
+largest dataset they cover, on the threads that the records name (one, in sweeps;
+not named in older records).
 """
 
 
@@ -54,14 +55,24 @@ def _entry(model: Mapping[str, Any], task: str, runs: list[Record]) -> str:
         f"- source: {model.get('source', 'not stated')}",
         f"- {kind}; code: `{model[task]['_target_']}`",
         f"- settings: {_settings(settings)}",
-        f"- settings chosen by: {(model.get('tuning') or {}).get(task, 'not stated')}",
+        f"- settings chosen by: {_tuning(model, task, runs)}",
         f"- flags: {_flags(runs)}",
         f"- cost: {_cost(runs)}",
     ]
     if needs := model.get("requires"):
         extras = sorted(set(needs.values()))
-        lines.append(f"- needs {', '.join(needs)}: `pip install 'scmobench[{','.join(extras)}]'`")
+        lines.append(f"- needs {', '.join(needs)}: `pip install -e '.[{','.join(extras)}]'`")
     return "\n".join(lines) + "\n"
+
+
+def _tuning(model: Mapping[str, Any], task: str, runs: list[Record]) -> str:
+    """How the YAML's settings were chosen, and those of data sets that have their own."""
+    usual = (model.get("tuning") or {}).get(task, "not stated")
+    others: dict[str, set[str]] = {}
+    for run in runs:
+        if run.get("tuning") and run["tuning"] != usual:
+            others.setdefault(run["tuning"], set()).add(run["dataset"])
+    return "; ".join([usual, *(f"on {', '.join(sorted(on))}: {how}" for how, on in sorted(others.items()))])
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

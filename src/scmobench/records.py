@@ -39,9 +39,14 @@ def versions() -> dict[str, str]:
 
 
 def folder(runs: str | Path, identity: dict[str, Any]) -> Path:
-    """Where a run lives: ``runs/task/dataset/subtask/method/config/seed-0``."""
-    parts = [identity[k] for k in ("task", "dataset", "subtask", "method", "config_hash")]
-    return Path(runs).joinpath(*parts, f"seed-{identity['seed']}")
+    """Where a run lives: ``runs/task/dataset/subtask/method/config-data/seed-0``.
+
+    A data set of the same name with other cells or another split is elsewhere: its runs neither replace
+    these nor go on from their state.
+    """
+    parts = [identity[k] for k in ("task", "dataset", "subtask", "method")]
+    same = f"{identity['config_hash']}-{identity['data_hash'][:8]}"
+    return Path(runs).joinpath(*parts, same, f"seed-{identity['seed']}")
 
 
 def finished(where: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
@@ -220,12 +225,13 @@ def keep(records: Iterable[dict[str, Any]], out: str | Path) -> list[Path]:
 
 
 def _tell_replaced(old: dict[str, Any], new: dict[str, Any]) -> None:
-    one, other = (r.get("config_hash") for r in (old, new))
-    if one != other:
-        print(
-            f"{new['task']} {new['dataset']} {new['subtask']} {new['method']} seed {new['seed']}: "
-            f"configuration {one} ({old.get('finished')}) is replaced by {other} ({new.get('finished')})"
-        )
+    for what, key in (("configuration", "config_hash"), ("data", "data_hash")):
+        one, other = (str(r.get(key))[:12] for r in (old, new))
+        if one != other:
+            print(
+                f"{new['task']} {new['dataset']} {new['subtask']} {new['method']} seed {new['seed']}: "
+                f"{what} {one} ({old.get('finished')}) is replaced by {other} ({new.get('finished')})"
+            )
 
 
 def _key(record: dict[str, Any]) -> tuple[str, str, int]:

@@ -52,7 +52,8 @@ def run(cfg: DictConfig, method: str) -> dict[str, Any]:
     with records.Meter() as meter:
         answer = respond(model, problem, cfg.seed)
     spent = {"seconds": meter.seconds, "peak_memory_gb": meter.peak_memory_gb}
-    factors = model.similarity(problem.data) if isinstance(model, Model) else None
+    with threadpool_limits(threads(), user_api="openmp"):
+        factors = model.similarity(problem.data) if isinstance(model, Model) else None
     return scored(cfg, task, problem, answer, identity | describe(model, problem) | spent, factors)
 
 
@@ -91,7 +92,7 @@ def scored(
     known = known | {"prediction_hash": records.prediction_hash(prediction), "versions": records.versions()}
     records.write_prediction(where / records.PREDICTION, prediction)
     # a deterministic method gives every seed the same prediction, and that is scored once
-    result = records.scores_of_same(where.parent, known) or {
+    result = (None if cfg.force else records.scores_of_same(where.parent, known)) or {
         "scores": {k: asdict(v) for k, v in evaluate(task.name, prediction, problem.solution).items()},
         "interval": intervals(task.name, prediction, problem.solution),
     }
@@ -188,5 +189,6 @@ def method_name(cfg: DictConfig, overrides: list[str]) -> str:
     """The name in the tables: model, ``+`` the ablation, ``[...]`` settings changed by hand."""
     own = cfg.ensemble.get("unlike", False)  # its members name their models themselves
     name = "+".join(filter(None, (None if own else cfg.model.name, cfg.variant, cfg.ensemble.name)))
-    changed = [o.split(".", 2)[2] for o in overrides if o.startswith("model.") and o.count(".") >= 2]
+    given = (o.lstrip("+~") for o in overrides)
+    changed = [o.split(".", 2)[2] for o in given if o.startswith("model.") and o.count(".") >= 2]
     return name + (f"[{','.join(sorted(changed))}]" if changed else "")

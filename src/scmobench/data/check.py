@@ -56,7 +56,7 @@ def check(paired: Paired, *, empty_features: str = "error", empty_cells: str = "
         if empty_cells == "error":
             raise ValueError(
                 f"{paired.name}: {(~filled).sum()} cells have no counts in one modality, e.g. "
-                f"{_some(paired.obs.index[~filled])}; set `empty_cells: drop` to leave them out"
+                f"{_some(paired.obs.index[~filled])}; dataset.empty_cells=drop leaves them out"
             )
         mod1, mod2 = mod1[filled].copy(), mod2[filled].copy()
     obs = paired.obs.loc[filled].copy()
@@ -215,8 +215,8 @@ def _without_empty_features(name: str, modality: AnnData, decision: str) -> AnnD
     if decision == "error":
         raise ValueError(
             f"{name}: {(~filled).sum()} of {modality.n_vars} {feature_type(modality)} features have no "
-            f"counts in any cell, e.g. {_some(modality.var_names[~filled])}; set `empty_features: drop` to "
-            "leave them out or `empty_features: keep` to predict zeros for them"
+            f"counts in any cell, e.g. {_some(modality.var_names[~filled])}; dataset.empty_features=drop "
+            "leaves them out, dataset.empty_features=keep has zeros predicted for them"
         )
     return modality[:, filled].copy()
 
@@ -230,7 +230,7 @@ def _check_size(name: str, mod1: AnnData, mod2: AnnData, obs: pd.DataFrame) -> N
     if obs["is_train"].all() or not obs["is_train"].any():
         raise ValueError(
             f"{name}: expected training and test cells, found {int(obs['is_train'].sum())} training cells "
-            f"of {len(obs)}; name `test_batches`"
+            f"of {len(obs)}; name the test batches: 'dataset.test_batches=[…]'"
         )
 
 

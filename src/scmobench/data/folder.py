@@ -135,7 +135,7 @@ def named_columns(name: str, obs: pd.DataFrame, batch: str | None, cell_type: st
         elif target == "batch" or column != target:
             raise ValueError(
                 f"{name}: no column {column!r} in the cell annotation, it has {list(map(str, obs.columns))}; "
-                f"name the right one in the dataset's config (`{target}: <column>`)"
+                f"name the right one: dataset.{target}=COLUMN"
             )
     if batch is None:
         obs["batch"] = "all"

@@ -102,7 +102,7 @@ class Own(Source):
         if len(kinds) != 1 or not kinds <= {"ADT", "ATAC"}:
             raise ValueError(
                 f'{self.name}: var["feature_types"] of mod2 says {sorted(stated) or "nothing"}; expected '
-                "ADT or ATAC (or Antibody Capture, Peaks). Name it in the config: `kind: ADT`"
+                "ADT or ATAC (or Antibody Capture, Peaks). Name it: dataset.kind=ADT"
             )
         return kinds.pop()
 
@@ -138,6 +138,6 @@ class Own(Source):
         if "GEX" not in present or len(others) != 1:
             raise ValueError(
                 f"{self.name}: expected gene expression and one of ADT or ATAC, found {found}; "
-                "where there are three, choose by `kind: ADT` or `kind: ATAC`"
+                "where there are three, choose by dataset.kind=ADT or dataset.kind=ATAC"
             )
         return present["GEX"], present[others[0]], others[0]

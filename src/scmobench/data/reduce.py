@@ -88,6 +88,11 @@ class LSI:
         return self.svd.fit_transform(self._logs(X))[:, int(self.drop_first) :]
 
     def _logs(self, X: Matrix) -> sp.csr_matrix:
+        if X.shape[0] and X.shape[1] and X.min() < 0:
+            raise ValueError(
+                f"expected counts or other values >= 0 for an LSI, the lowest found is {X.min():g}: give the "
+                "modality's counts, or leave it out of `components`"
+            )
         weighted = self.tfidf.transform(X) if self.tfidf else as_csr(X)
         scaled = scale_rows(weighted, 1e4 * inverse_or_zero(row_sums(weighted)))
         np.log1p(scaled.data, out=scaled.data)

@@ -115,7 +115,7 @@ class Source(ABC):
         if "batch" not in obs:
             raise ValueError(
                 f"{self.name}: expected a cell annotation column `batch`, found {list(map(str, obs))}; "
-                "name the right one in the dataset's config (`batch: <column>`)"
+                "name the right one: dataset.batch=COLUMN"
             )
         check_filled(self.name, obs, "batch")  # as text a missing one would be a batch of its own
         kept = [c for c in ("batch", "is_train", "is_scored", *LABELS) if c in obs]

@@ -59,7 +59,7 @@ def assign_split(
         raise ValueError(
             f"the dataset is too small for its split: {n_train} training and {n_test} test cells, expected "
             f"at least {MIN_TRAIN} and {MIN_TEST}; batches: {_sizes(batch, present)}. "
-            "Name other `test_batches`, or use more cells"
+            "Name others ('dataset.test_batches=[…]'), or use more cells"
         )
     return (~test).rename("is_train")
 

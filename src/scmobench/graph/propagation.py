@@ -8,7 +8,9 @@ import scipy.sparse as sp
 CHUNK = 8192  # rows at a time where float64 copies are made
 
 
-def propagate(matrix: np.ndarray | sp.spmatrix, layers: int, *, chunk: int = CHUNK) -> np.ndarray:
+def propagate(
+    matrix: np.ndarray | sp.spmatrix, layers: int, *, first: int = 2, chunk: int = CHUNK
+) -> np.ndarray:
     r"""Cell states of layers 2 … L of the weight-free graph convolution.
 
     Nodes are the N cells and k features, the edge of cell i and feature j weighs
@@ -25,15 +27,16 @@ def propagate(matrix: np.ndarray | sp.spmatrix, layers: int, *, chunk: int = CHU
     ----------
     matrix : N cells x k features, the reduced modality (dense; negative weights are welcome).
     layers : L, at least 2.
+    first : first layer that is kept, 2 as published; 1 keeps the matrix itself, standardised, as well.
     chunk : cells handled at a time; bounds the extra memory, not the result.
 
     Returns
     -------
-    (L - 1) x N cells x k features, float32.
+    (L - first + 1) x N cells x k features, float32.
 
     Raises
     ------
-    ValueError : fewer than two layers, an empty matrix or values that are not finite.
+    ValueError : fewer than two layers, another first one, an empty matrix or values that are not finite.
 
     Notes
     -----
@@ -47,6 +50,8 @@ def propagate(matrix: np.ndarray | sp.spmatrix, layers: int, *, chunk: int = CHU
     weights = _dense(matrix)
     if layers < 2:
         raise ValueError(f"propagation keeps layers 2 … L, so layers must be at least 2; found {layers}")
+    if first not in (1, 2):
+        raise ValueError(f"expected the first layer that is kept to be 1 or 2, found {first}")
     n_cells, n_features = weights.shape
     if min(weights.shape) == 0 or not np.isfinite(weights).all():
         raise ValueError(
@@ -54,15 +59,15 @@ def propagate(matrix: np.ndarray | sp.spmatrix, layers: int, *, chunk: int = CHU
             "with missing, infinite or no values: check the reduction"
         )
     features = np.eye(n_features, dtype=np.float32)
-    kept = np.empty((layers - 1, n_cells, n_features), dtype=np.float32)
+    kept = np.empty((layers - first + 1, n_cells, n_features), dtype=np.float32)
     cells, message = np.zeros_like(weights), np.empty_like(weights)
     for layer in range(1, layers + 1):
         np.matmul(weights, features, out=message)  # needs the features of the layer before
         feature_message = _transposed_product(weights, cells, chunk)
         features = _mixed(features, feature_message, chunk)
         cells = _mixed(cells, message, chunk)
-        if layer >= 2:
-            kept[layer - 2] = cells
+        if layer >= first:
+            kept[layer - first] = cells
     return kept
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from scmobench.models.base import Model
 from scmobench.models.regression import apply_network, capped_batch, fit_network
-from scmobench.models.training import TrainerSettings, seeded
+from scmobench.models.training import TrainerSettings, resumed, seeded
 from scmobench.types import PredictionData
 
 SITE = re.compile(r"(s\d+)d\d+")
@@ -116,7 +116,7 @@ class AXXMLP(Model):
             "epochs": max((r.epochs for r in self.fitted), default=0),
             "best_epoch": [r.best_epoch for r in self.fitted],
             "device": self.fitted[0].device if self.fitted else "cpu",
-            "notes": "; ".join(self.notes),
+            "notes": "; ".join(filter(None, [*self.notes, resumed(self.fitted)])),
         }
 
 

@@ -99,14 +99,13 @@ class ClueModule(LightningModule):
 
 
 class ClueLike(Model):
-    """Cross-linked autoencoders, then matching by shared nearest neighbours within batch.
+    """Cross-linked autoencoders, then matching within batch.
 
     After CLUE (Tu et al. 2022, Cross-Linked Unified Embedding, NeurIPS), which won the competition's
     matching task. Deviations: plain autoencoders with squared error on reduced and standardised inputs,
     where CLUE has variational ones with negative binomial likelihoods of counts; no adversary between the
     modalities, as the training pairs are aligned by cosine; the test cells' inputs are not used to
-    fine-tune; one-to-one assignment unless shared neighbours are asked for; best epoch by top-1 accuracy
-    on held-out training cells.
+    fine-tune; best epoch by top-1 accuracy on held-out training cells.
 
     Parameters
     ----------
@@ -182,7 +181,7 @@ class ClueLike(Model):
         self.module.set_states(*(torch.empty(1, 0, s.shape[2]) for s in states))
         return self
 
-    def similarity(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray]:
+    def sides(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray]:
         """u of the test cells, that of mod1 times ``scale``: their product is a logit."""
         joint = embed_cells(self.module, self.states.of_test(data))
         first, second = (joint[place] for place in gex_first(data))
@@ -190,7 +189,11 @@ class ClueLike(Model):
 
     def predict(self, data: MatchingData) -> sp.csr_matrix:
         """Weights of shared nearest neighbours, or a one-to-one matching within batches."""
-        return self.match(self.similarity(data), data)
+        return self.match(self.sides(data), data)
+
+    def similarity(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray] | None:
+        """`sides`, where they are assigned as an ensemble assigns its mean."""
+        return self.sides(data) if self.match.assignment == "softmax" else None
 
     def report(self) -> dict[str, Any]:
         return self.fitted.summary(self.module, self.states.notes())

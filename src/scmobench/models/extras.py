@@ -16,4 +16,6 @@ def load(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is not installed: pip install 'scmobench[{extra}]'") from error
+        raise ValueError(
+            f"{error.name} is not installed: in the checkout, pip install -e '.[{extra}]'"
+        ) from error

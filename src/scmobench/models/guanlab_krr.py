@@ -148,7 +148,7 @@ class GuanlabKRR(Model):
     def fit(self, data: PredictionData, seed: int) -> GuanlabKRR:
         rng = np.random.default_rng(seed)
         self.notes: list[str] = []
-        self.upper = upper_bound(data)
+        self.bounds = bounds(data)
         check_raw_size(data, self.n1)
         self.svd1 = None if self.n1 is None else SVD(self.n1, seed).fit(input_cells(data))
         self.cells = self._inputs(data.train_mod1.X)
@@ -169,7 +169,7 @@ class GuanlabKRR(Model):
                 held_out[others] += model.predict(self.cells, self.cells[others])
                 self.models.append(model)
         held_out /= self.repeats
-        self.validation = projected_rmse(held_out, self.svd2, data.train_mod2.X, self.upper)
+        self.validation = projected_rmse(held_out, self.svd2, data.train_mod2.X, self.bounds)
         return self
 
     def predict(self, data: PredictionData) -> np.ndarray:
@@ -177,8 +177,8 @@ class GuanlabKRR(Model):
         total = sum(model.predict(self.cells, cells) for model in self.models)
         n = len(self.models)
         if self.legacy:
-            return np.clip(self.svd2.inverse_transform(total), 0, self.upper) / np.float32(n)
-        return np.clip(self.svd2.inverse_transform(total / n), 0, self.upper)
+            return np.clip(self.svd2.inverse_transform(total), *self.bounds) / np.float32(n)
+        return np.clip(self.svd2.inverse_transform(total / n), *self.bounds)
 
     def report(self) -> dict[str, Any]:
         return {
@@ -219,19 +219,22 @@ def halves(batches: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
     return np.flatnonzero(chosen), np.flatnonzero(~chosen)
 
 
-def upper_bound(data: PredictionData) -> float | None:
-    """Largest value that a target can have: 1 for open or closed peaks, else None."""
-    return 1.0 if data.subtask.endswith("2ATAC") else None
+def bounds(data: PredictionData) -> tuple[float, float | None]:
+    """Values that a target can have: from 0 or training's lowest to 1 (open or closed peaks) or anything."""
+    lowest = min(0.0, float(data.train_mod2.X.min()))
+    return lowest, 1.0 if data.subtask.endswith("2ATAC") else None
 
 
-def projected_rmse(scores: np.ndarray, svd: SVD, truth: sp.spmatrix, upper: float | None) -> float:
-    """RMSE of SVD scores (cells x components) projected back to features and clipped to [0, upper].
+def projected_rmse(
+    scores: np.ndarray, svd: SVD, truth: sp.spmatrix, limits: tuple[float, float | None]
+) -> float:
+    """RMSE of SVD scores (cells x components) projected back to features and clipped to ``limits``.
 
     ``truth`` : cells x features; made dense a chunk of cells at a time.
     """
     truth, total = as_csr(truth), 0.0
     for part in chunks(len(scores)):
-        error = np.clip(svd.inverse_transform(scores[part]), 0, upper)
+        error = np.clip(svd.inverse_transform(scores[part]), *limits)
         error -= truth[part].toarray()
         total += float(np.vdot(error, error))
     return float(np.sqrt(total / (truth.shape[0] * truth.shape[1])))

@@ -50,14 +50,14 @@ class LinearHungarian(Model):
         self.mean = target.mean(axis=0) if self.center else np.zeros(target.shape[1], dtype=np.float32)
         return self
 
-    def similarity(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray]:
+    def sides(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray]:
         """Predicted and measured mod2 scores at unit length: their product is the cosine."""
         predicted = self.regression.predict(self.svd1.transform(data.test_mod1.X)) - self.mean
         measured = self.svd2.transform(data.test_mod2.X) - self.mean
         return normalize(predicted), normalize(measured)
 
     def predict(self, data: MatchingData) -> sp.csr_matrix:
-        return self.match(self.similarity(data), data)
+        return self.match(self.sides(data), data)
 
     def report(self) -> dict[str, Any]:
         return {"parameters": self.regression.coef_.size + self.regression.intercept_.size}

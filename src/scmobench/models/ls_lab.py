@@ -12,10 +12,10 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from scmobench.data.reduce import SVD
 from scmobench.models.base import Model
-from scmobench.models.guanlab_krr import projected_rmse, upper_bound
+from scmobench.models.guanlab_krr import bounds, projected_rmse
 from scmobench.models.regression import apply_network, fit_network
 from scmobench.models.svd_linear import input_cells
-from scmobench.models.training import TrainerSettings, seeded
+from scmobench.models.training import FitReport, TrainerSettings, resumed, seeded
 from scmobench.nn.mlp import MLP
 from scmobench.types import PredictionData
 
@@ -27,7 +27,7 @@ class Fold:
     svd: SVD
     trees: list[HistGradientBoostingRegressor]
     networks: list[MLP]
-    epochs: list[int]
+    fits: list[FitReport]
 
     def predict(self, scores: np.ndarray) -> np.ndarray:
         """Mean of the boosting and of the networks' mean: cells x components of mod2."""
@@ -95,14 +95,14 @@ class LSLab(Model):
     def fit(self, data: PredictionData, seed: int) -> LSLab:
         self.svd1 = SVD(self.n1, seed).fit(input_cells(data))
         scores = self.svd1.transform(data.train_mod1.X)
-        self.upper = upper_bound(data)
+        self.bounds = bounds(data)
         batches = data.train_mod1.obs["batch"].astype(str).to_numpy()
         self.fitted: list[Fold] = []
         squared, size = 0.0, 0
         for number, (learned, kept) in enumerate(fold_cells(batches, self.folds, seed)):
             fold = self._fit_fold(number, scores, data.train_mod2.X, learned, kept, seed)
             truth = data.train_mod2.X[kept]
-            error = projected_rmse(fold.predict(scores[kept]), fold.svd, truth, self.upper)
+            error = projected_rmse(fold.predict(scores[kept]), fold.svd, truth, self.bounds)
             squared, size = squared + error**2 * len(kept), size + len(kept)
             self.fitted.append(fold)
         self.validation = float(np.sqrt(squared / size))
@@ -111,15 +111,18 @@ class LSLab(Model):
     def predict(self, data: PredictionData) -> np.ndarray:
         scores = self.svd1.transform(data.test_mod1.X)
         total = sum(fold.svd.inverse_transform(fold.predict(scores)) for fold in self.fitted)
-        return np.clip(total / np.float32(len(self.fitted)), 0, self.upper)
+        return np.clip(total / np.float32(len(self.fitted)), *self.bounds)
 
     def report(self) -> dict[str, Any]:
         networks = [network for fold in self.fitted for network in fold.networks]
+        fits = [fit for fold in self.fitted for fit in fold.fits]
+        notes = [f"{len(self.fitted)} folds; the trees of the boosting are not counted as parameters"]
         return {
             "validation": self.validation,
             "parameters": sum(p.numel() for network in networks for p in network.parameters()),
-            "epochs": max((n for fold in self.fitted for n in fold.epochs), default=0),
-            "notes": f"{len(self.fitted)} folds; the trees of the boosting are not counted as parameters",
+            "epochs": max((fit.epochs for fit in fits), default=0),
+            "device": fits[0].device if fits else "cpu",
+            "notes": "; ".join(filter(None, [*notes, resumed(fits)])),
         }
 
     def _fit_fold(
@@ -134,7 +137,7 @@ class LSLab(Model):
             )
             for component in range(targets.shape[1])
         ]
-        networks, lengths = [], []
+        networks, fits = [], []
         for place, hidden in enumerate(self.hidden):
             own_seed = seed * 1000 + number * len(self.hidden) + place
             with seeded(own_seed):
@@ -151,8 +154,8 @@ class LSLab(Model):
                 **self.training,
             )
             networks.append(network)
-            lengths.append(report.epochs)
-        return Fold(svd, trees, networks, lengths)
+            fits.append(report)
+        return Fold(svd, trees, networks, fits)
 
 
 def fold_cells(batches: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -14,8 +14,8 @@ from scmobench.models.base import Model
 from scmobench.models.matcher import Matcher
 from scmobench.models.scmognn.match_module import MatchModule, embed_cells, fit_pairs
 from scmobench.models.scmognn.match_states import MatchStates, gex_first
-from scmobench.models.training import TrainerSettings
-from scmobench.models.validation import validation_cells
+from scmobench.models.training import TrainerSettings, resumed
+from scmobench.models.validation import LEAST_LEFT, validation_cells
 from scmobench.types import MatchingData
 
 MIN_HELD_OUT = 50  # cells of a batch that validates
@@ -126,15 +126,15 @@ class NovelClip(Model):
             raise ValueError(f"matching needs at least 4 training cells, found {len(obs)}")
         batch = obs["batch"].astype(str).to_numpy()
         found, sizes = np.unique(batch, return_counts=True)
-        # top-1 accuracy among a few cells says nothing: such a batch never validates
-        names = found[sizes >= min(MIN_HELD_OUT, len(obs) / 4)]
+        # top-1 accuracy among a few cells says nothing, and few others are nothing to train on
+        names = found[(sizes >= min(MIN_HELD_OUT, len(obs) / 4)) & (sizes <= (1 - LEAST_LEFT) * len(obs))]
         self.by_batch = len(found) > 1 and len(names) > 0
         if not self.by_batch:
             return [validation_cells(obs, "random", max(self.validation_share, 2 / len(obs)), seed)]
         names = np.random.default_rng(seed).permutation(names)[: self.models]
         return [np.flatnonzero(batch == name) for name in names]
 
-    def similarity(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray]:
+    def sides(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray]:
         """Joint spaces of all models side by side: their product is the mean of the models' e^τ cosines."""
         order, states = gex_first(data), self.states.of_test(data)
         left, right = [], []
@@ -146,12 +146,16 @@ class NovelClip(Model):
 
     def predict(self, data: MatchingData) -> sp.csr_matrix:
         """One-to-one matching within batches, or the weights of shared nearest neighbours."""
-        return self.match(self.similarity(data), data)
+        return self.match(self.sides(data), data)
+
+    def similarity(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray] | None:
+        """`sides`, where they are assigned as an ensemble assigns its mean."""
+        return self.sides(data) if self.match.assignment == "softmax" else None
 
     def report(self) -> dict[str, Any]:
         """Mean top-1 accuracy on the left-out batches, sizes, and what the temperatures became."""
         kind = f"{len(self.modules)} left-out batches" if self.by_batch else "random training cells"
-        notes = [f"validated on {kind}", self.states.notes()]
+        notes = [f"validated on {kind}", self.states.notes(), resumed(self.fitted)]
         return {
             "validation": float(np.mean([fit.best for fit in self.fitted])),
             "parameters": sum(p.numel() for module in self.modules for p in module.parameters()),

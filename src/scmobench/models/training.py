@@ -54,6 +54,9 @@ class TrainerSettings:
     resume_every_seconds: float = 60.0
 
 
+RESUMED = "training was interrupted and resumed"
+
+
 @dataclass(frozen=True)
 class FitReport:
     """How training went: best validation score, its epoch, epochs run, score of every evaluation, device, and
@@ -69,7 +72,7 @@ class FitReport:
     def summary(self, network: nn.Module, notes: str | Sequence[str] = ()) -> dict[str, Any]:
         """What `Model.report` says of the training of one network."""
         said = [notes] if isinstance(notes, str) else list(notes)
-        said += ["training was interrupted and resumed"] * self.resumed
+        said.append(resumed([self]))
         return {
             "validation": self.best,
             "parameters": sum(p.numel() for p in network.parameters()),
@@ -78,6 +81,11 @@ class FitReport:
             "device": self.device,
             "notes": "; ".join(note for note in said if note),
         }
+
+
+def resumed(fits: Sequence[FitReport]) -> str:
+    """What a record says where any of these fits was resumed; else nothing."""
+    return RESUMED if any(fit.resumed for fit in fits) else ""
 
 
 def csv_logger(folder: Path) -> Logger:
@@ -153,13 +161,18 @@ class BestEpoch(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         names = ("best", "best_epoch", "best_state", "stale", "history")
-        return {name: getattr(self, name) for name in names} | {"rng": torch.get_rng_state()}
+        return {name: getattr(self, name) for name in names} | {
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in ("best", "best_epoch", "best_state", "stale", "history"):
             setattr(self, name, state[name])
         # before the loader draws the order of the next epoch's cells
         torch.set_rng_state(state["rng"])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
 
 
 class Clock(Callback):
@@ -271,6 +284,8 @@ def train(
     epochs, device = trainer.current_epoch, trainer.strategy.root_device.type
     module.trainer = None
     module.eval()
+    if place is not None:
+        (place / RESUME_FILE).unlink(missing_ok=True)
     if val_loader is not None:
         if best.best_state is None:
             raise ValueError(
@@ -278,6 +293,4 @@ def train(
                 "found none; lower the learning rate or train for longer"
             )
         module.load_state_dict(best.best_state)
-    if place is not None:
-        (place / RESUME_FILE).unlink(missing_ok=True)
     return FitReport(best.best, best.best_epoch, epochs, best.history, device, resume is not None)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 KINDS = ("random", "batch_separated")
+LEAST_LEFT = 0.25  # share of the training cells that whole batches held out must leave
 
 
 def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int) -> np.ndarray:
@@ -15,8 +16,8 @@ def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int) -> n
     ----------
     obs : training cells, with a column ``batch``.
     kind : ``random`` draws a share of the cells; ``batch_separated`` draws whole batches, in random
-        order, until they hold that share, and always leaves one to train on. Test cells come from
-        other batches, so that the second is the more honest.
+        order, until they hold that share, without those that would leave less than a quarter of the cells
+        to train on. Test cells come from other batches, so that the second is the more honest.
     share : of the training cells.
 
     Raises
@@ -38,7 +39,9 @@ def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int) -> n
             f"expected at least 2 training batches to hold one out, found {list(names)}: use `random`"
         )
     held: list[str] = []
-    for name in rng.permutation(names)[:-1]:
+    for name in rng.permutation(names):
+        if np.isin(batch, [*held, name]).sum() > (1 - LEAST_LEFT) * len(batch):
+            continue
         held.append(name)
         if np.isin(batch, held).sum() >= share * len(batch):
             break
@@ -46,7 +49,7 @@ def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int) -> n
 
 
 def held_out_cells(obs: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, str]:
-    """`validation_cells` of whole batches where at least 3 leave enough to train on, else of random cells.
+    """`validation_cells` of whole batches where there are at least 3, else of random cells.
 
     Returns
     -------

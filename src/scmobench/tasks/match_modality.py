@@ -91,7 +91,8 @@ class MatchModality(Task):
             raise ValueError(
                 f"expected {n} x {n} (mod1 cells, shuffled mod2 cells), found {prediction.shape}"
             )
-        if n > 1 and (prediction.obs_names == solution.var_names).all():
+        named = not solution.obs_names.equals(solution.var_names)  # by what tells rows from columns
+        if n > 1 and named and prediction.obs_names.equals(solution.var_names):
             raise ValueError(
                 "the prediction is transposed: rows must be mod1 cells, columns mod2 cells; save prediction.T"
             )

@@ -41,7 +41,8 @@ class ScMoGNNEmbedding(Model):
     ----------
     components : modality -> LSI components; modalities not named stay as normalised.
     zscore, center_batches, log_svd : see `Reduction`.
-    layers : L of the propagation; layers 2 … L are kept.
+    layers, first_layer : L of the propagation; layers ``first_layer`` … L are kept and mixed. 2 is
+        published; 1 keeps the standardised inputs themselves as well (a deviation).
     propagation : False: the encoder reads the standardised inputs themselves.
     graph : ``joint``: one graph with the features of both modalities (the paper). ``separate``:
         each modality is propagated on its own graph (the maintained port).
@@ -51,7 +52,7 @@ class ScMoGNNEmbedding(Model):
         terms; 0 leaves the term and its block out. With both label terms 0 the method is not
         label-supervised and is handed no labels.
     batch_target : see `EmbedModule`.
-    free, free_unsupervised : free dimensions with and without a label term.
+    free, free_unsupervised : free dimensions with and without labels to learn from.
     hidden, dropout, decoder_hidden, output_relu : encoder and decoder.
     learning_rate, weight_decay, batch_size, max_epochs, patience : of the training.
     validation, validation_share : ``random`` training cells, or whole training batches
@@ -67,6 +68,7 @@ class ScMoGNNEmbedding(Model):
         center_batches: bool = False,
         log_svd: bool = False,
         layers: int = 3,
+        first_layer: int = 2,
         propagation: bool = True,
         graph: str = "joint",
         transductive: bool = True,
@@ -94,7 +96,8 @@ class ScMoGNNEmbedding(Model):
             raise ValueError(f"expected graph 'joint' or 'separate', found {graph!r}")
         self.components = {"GEX": 256, "ATAC": 512} if components is None else components
         self.scaling = {"zscore": zscore, "center_batches": center_batches, "log_svd": log_svd}
-        self.layers, self.propagation, self.graph = layers, propagation, graph
+        self.layers, self.first_layer = layers, first_layer
+        self.propagation, self.graph = propagation, graph
         self.transductive = transductive
         self.label_supervised = cell_type_weight > 0 or cell_cycle_weight > 0
         self.weights = {
@@ -103,7 +106,7 @@ class ScMoGNNEmbedding(Model):
             "regulariser": regulariser_weight,
             "cell_cycle": cell_cycle_weight,
         }
-        self.free = free if self.label_supervised else free_unsupervised
+        self.free, self.free_unsupervised = free, free_unsupervised
         self.network = {
             "hidden": hidden,
             "dropout": dropout,
@@ -128,7 +131,8 @@ class ScMoGNNEmbedding(Model):
         types, cell_type = self._cell_types(data.labels, cells)
         cycle = self._cycle_scores(data.labels, cells)
         n_batches = data.mod1.obs["batch"][is_train].nunique() if self.weights["regulariser"] > 0 else 0
-        self.blocks = {"cell_type": types, "batch": n_batches, "cycle": cycle.shape[1], "free": self.free}
+        free = self.free if types or cycle.shape[1] else self.free_unsupervised
+        self.blocks = {"cell_type": types, "batch": n_batches, "cycle": cycle.shape[1], "free": free}
         if sum(self.blocks.values()) > MAX_DIMENSIONS:
             raise ValueError(
                 f"expected at most {MAX_DIMENSIONS} dimensions, found {self.blocks}: lower `free`, "
@@ -176,8 +180,9 @@ class ScMoGNNEmbedding(Model):
         """Layers x all cells x features of both modalities."""
         reduced = [r.transform(m) for r, m in zip(self.reductions, (data.mod1, data.mod2), strict=True)]
         if self.graph == "joint":
-            return layer_states(standardised(np.hstack(reduced)), self.layers, self.propagation)
-        return np.concatenate([layer_states(r, self.layers, self.propagation) for r in reduced], axis=2)
+            reduced = [standardised(np.hstack(reduced))]
+        kept = self.layers, self.propagation, self.first_layer
+        return np.concatenate([layer_states(r, *kept) for r in reduced], axis=2)
 
     def _cell_types(self, labels: pd.DataFrame | None, cells: pd.Index) -> tuple[int, torch.Tensor]:
         """Number of training types and each training cell's code."""

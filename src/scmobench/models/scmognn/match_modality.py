@@ -146,7 +146,7 @@ class ScMoGNNMatching(Model):
             return assign_softmax((first * scale, second), *batches, quantile=self.quantile)
         return soft_matching(first * scale, second, *batches, partners=self.partners)
 
-    def similarity(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray]:
+    def similarity(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray] | None:
         """Scaled joint space of the first modality and joint space of the second: their product is S."""
         first, second, scale = self.embed(data)
         return first * scale, second

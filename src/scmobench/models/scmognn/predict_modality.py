@@ -20,7 +20,7 @@ from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models.base import Model
 from scmobench.models.memory import check_memory
 from scmobench.models.scmognn.feature_edges import FeatureEdges
-from scmobench.models.training import TrainerSettings, seeded, train
+from scmobench.models.training import TrainerSettings, seeded, threads_kept, train
 from scmobench.models.validation import validation_cells
 from scmobench.nn.scmognn import ScMoGNN
 from scmobench.types import PredictionData
@@ -131,19 +131,22 @@ class ScMoGNNPrediction(Model):
             self.module = PredictionModule(
                 network, graph, target, held_out, self.feature_share, whole, self.optimiser
             )
-            steps = DataLoader(range(1 if whole else graph.matrix.shape[0]), size, shuffle=not whole)
+            cells_of_steps = range(1 if whole else graph.matrix.shape[0])
+            # one cell alone has no batch statistics
+            alone = self.network.get("norm") == "batch" and len(cells_of_steps) % size == 1
+            steps = DataLoader(cells_of_steps, size, shuffle=not whole, drop_last=alone and not whole)
             once = DataLoader(range(1))
             self.fitted = train(self.module, steps, once, settings=self.trainer, **self.length)
         self.module.release()
         return self
 
     def predict(self, data: PredictionData) -> np.ndarray:
-        """On the joint graph of training and test cells; clipped at 0, where normalised values start."""
+        """On the joint graph of training and test cells; clipped at 0, or at training's lowest value."""
         joint = self._graph(data)
         self.module.eval()
         with torch.no_grad():
             predicted = self.module.network(joint.tensors(), slice(data.train_mod1.n_obs, None))
-        return predicted.clamp(min=0).numpy()
+        return predicted.clamp(min=self.module.lowest).numpy()
 
     def report(self) -> dict[str, Any]:
         return self.fitted.summary(self.module.network, self.notes)
@@ -162,10 +165,8 @@ class ScMoGNNPrediction(Model):
     def _variable_features(self, cells: AnnData) -> np.ndarray:
         if self.n_top_features is None:
             return np.arange(cells.n_vars)
-        threads = torch.get_num_threads()
-        columns = highly_variable(cells.layers.get("counts", cells.X), self.n_top_features, "seurat_v3")
-        torch.set_num_threads(threads)  # numba, somewhere below, sets torch's to all cores
-        return columns
+        with threads_kept():
+            return highly_variable(cells.layers.get("counts", cells.X), self.n_top_features, "seurat_v3")
 
     def _graph(self, data: PredictionData) -> CellFeatureGraph:
         """Training cells, then test cells where ``data`` has them."""
@@ -207,6 +208,7 @@ class PredictionModule(LightningModule):
         learns = np.zeros(graph.matrix.shape[0], bool)
         learns[np.setdiff1d(np.arange(len(target)), held_out)] = True
         self.learns = learns
+        self.lowest = min(0.0, float(target.min()))
         self.register_buffer("target", target, persistent=False)
         self.register_buffer("fitted", torch.from_numpy(np.flatnonzero(learns)), persistent=False)
         self.register_buffer("held_out", torch.from_numpy(held_out), persistent=False)
@@ -229,7 +231,7 @@ class PredictionModule(LightningModule):
         return np.sort(drawn.cpu().numpy())
 
     def validation_step(self, _: Tensor, __: int) -> None:
-        predicted = self.network(self.graph, self.held_out).clamp(min=0)
+        predicted = self.network(self.graph, self.held_out).clamp(min=self.lowest)
         self.log("validation", rmse(predicted, self.target[self.held_out]), batch_size=1)
 
     def configure_optimizers(self) -> dict[str, Any]:

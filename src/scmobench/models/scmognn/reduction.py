@@ -76,13 +76,13 @@ class Reduction:
         return modality.X.toarray() if sp.issparse(modality.X) else np.asarray(modality.X)
 
 
-def layer_states(reduced: np.ndarray, layers: int, propagation: bool) -> np.ndarray:
-    """Layers x cells x components: the propagated states, or without propagation the matrix itself.
+def layer_states(reduced: np.ndarray, layers: int, propagation: bool, first: int = 2) -> np.ndarray:
+    """Layers x cells x components: the propagated states from layer ``first`` on, or the matrix itself.
 
     The matrix itself is shifted and scaled as a whole to mean 0 and standard deviation 1, as
     the propagated states are, so that the ablation differs in the graph alone.
     """
-    return propagate(reduced, layers) if propagation else standardised(reduced)[None]
+    return propagate(reduced, layers, first=first) if propagation else standardised(reduced)[None]
 
 
 def _counts(modality: AnnData) -> sp.csr_matrix:
