@@ -231,6 +231,11 @@ def test_own_must_be_given_in_one_way(files):
     for given in ({}, {"gex": gex}, {"gex": gex, "mod2": gex, "tenx": gex}):
         with pytest.raises(ValueError, match="give the cells in one way"):
             Own(name="mine", **given).load()
+    for kind, what in (("tenx", "Cell Ranger"), ("h5mu", "an h5mu")):
+        with pytest.raises(
+            ValueError, match=f"expected {what}.* at .*gex.h5ad, found one that cannot be read"
+        ):
+            Own(name="mine", **{kind: gex}).load()
     with pytest.raises(FileNotFoundError, match="no file nowhere"):
         Own(name="mine", tenx="nowhere.h5").load()
     adt = ad.read_h5ad(files / "adt.h5ad")

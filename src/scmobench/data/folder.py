@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scmobench.data.source import Source, with_feature_type
+from scmobench.data.source import Source, read_file, with_feature_type
 from scmobench.types import Paired, feature_type
 
 
@@ -66,9 +66,11 @@ class Folder(Source):
 
         kind = self.mod2.upper()
         place = self.fetch()
-        gex = with_feature_type(ad.read_h5ad(place / "gex.h5ad"), "GEX", f"{self.name} gex.h5ad")
-        mod2 = with_feature_type(
-            ad.read_h5ad(place / f"{self.mod2}.h5ad"), kind, f"{self.name} {self.mod2}.h5ad"
+        gex, mod2 = (
+            with_feature_type(
+                read_file(place / f"{stem}.h5ad", "an h5ad", ad.read_h5ad), own, f"{self.name} {stem}.h5ad"
+            )
+            for stem, own in (("gex", "GEX"), (self.mod2, kind))
         )
         if self.layer:
             use_layer(self.name, (gex, mod2), self.layer, self.normalization)

@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scmobench.data.folder import named_columns, use_layer
-from scmobench.data.source import TENX_TYPES, Source, with_feature_type
+from scmobench.data.source import TENX_TYPES, Source, read_file, with_feature_type
 from scmobench.types import Paired, feature_type
 
 H5MU_NAMES = {"GEX": ("gex", "rna", "GEX"), "ADT": ("adt", "prot", "ADT"), "ATAC": ("atac", "ATAC")}
@@ -92,7 +92,8 @@ class Own(Source):
     def _h5ad_pair(self, first: Path) -> tuple[AnnData, AnnData]:
         import anndata as ad
 
-        gex, mod2 = ad.read_h5ad(first), ad.read_h5ad(Path(str(self.mod2)).expanduser())
+        second = Path(str(self.mod2)).expanduser()
+        gex, mod2 = (read_file(file, "an h5ad", ad.read_h5ad) for file in (first, second))
         kind = self.kind or self._stated_kind(mod2)
         return with_feature_type(gex, "GEX", str(self.gex)), with_feature_type(mod2, kind, str(self.mod2))
 
@@ -109,7 +110,7 @@ class Own(Source):
     def _mudata(self, first: Path) -> tuple[AnnData, AnnData]:
         import mudata
 
-        both = mudata.read_h5mu(first)
+        both = read_file(first, "an h5mu", mudata.read_h5mu)
         present = {
             kind: name for kind, names in H5MU_NAMES.items() for name in names[::-1] if name in both.mod
         }
@@ -123,9 +124,9 @@ class Own(Source):
         import scanpy as sc
 
         if first.is_dir():
-            both = sc.read_10x_mtx(first, gex_only=False)
+            both = read_file(first, "Cell Ranger's matrix folder", sc.read_10x_mtx, gex_only=False)
         else:
-            both = sc.read_10x_h5(first, gex_only=False)
+            both = read_file(first, "Cell Ranger's feature-barcode h5", sc.read_10x_h5, gex_only=False)
         both.var_names_make_unique()  # a few gene symbols stand for two genes
         types = both.var["feature_types"].astype(str)
         present = {TENX_TYPES[t]: t for t in types.unique() if t in TENX_TYPES}
