@@ -93,7 +93,7 @@ def test_linear_hungarian_finds_planted_pairs(linked, center: bool) -> None:
     model = LinearHungarian(8, center).fit(data.for_fit(False, False), 0)
     matching = model.predict(data)
     assert (test[matching.indices] == np.arange(40)).mean() > 0.9
-    left, right = model.similarity(data)
+    left, right = model.sides(data)
     np.testing.assert_allclose(np.linalg.norm(left, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(right, axis=1), 1, rtol=1e-5)
 
