@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from anndata import AnnData
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
@@ -60,14 +60,8 @@ def test_weights_follow_validation() -> None:
 
 def test_members_are_ordinary_runs_with_seeds_of_their_own(tmp_path: Path) -> None:
     given = ["dataset=tiny_cite", "model=random", "ensemble=seeds", "seed=1", f"runs={tmp_path}"]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
-        from hydra import compose
-
-        cfg = compose("config", overrides=given)
-        record = run_ensemble(cfg, given, method_name(cfg, given))
-        again = run_ensemble(cfg, given, method_name(cfg, given))
-    assert again["skipped"]
+    record = ensemble_of(given)
+    assert ensemble_of(given)["skipped"]
     stored = {(r["method"], r["seed"]): r for r in records.read([tmp_path])}
     assert set(stored) == {("random", s) for s in (4, 5, 6, 7)} | {("random+ensemble_seeds", 1)}
     assert record["kind"] == "ensemble"
@@ -96,18 +90,27 @@ def test_unlike_members_are_weighted_on_training_cells(tmp_path: Path) -> None:
     own = "ensemble.members=[['model=svd_linear'],['model=zeros'],['model=zeros']]"
     given = ["dataset=tiny_cite", "seed=1", "model=knn", "model.predict_modality.k=5"]
     given += ["ensemble=unlike", own, f"runs={tmp_path}"]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
-        from hydra import compose
-
-        cfg = compose("config", overrides=given)
-        record = run_ensemble(cfg, given, method_name(cfg, ["ensemble=unlike"]))
+    record = ensemble_of(given)
     assert record["method"] == "ensemble_unlike"
     assert record["report"]["members"] == ["svd_linear seed 1", "zeros seed 2", "zeros seed 3"]
     assert record["report"]["weights"] == [1.0, 0.0, 0.0]
     assert {r["method"] for r in records.read([tmp_path])} == {"ensemble_unlike", "svd_linear", "zeros"}
     with pytest.raises(ValueError, match="validation cells"):
         held_out_runs(compose_with(given, "score_on=validation"), [])
+
+
+@pytest.mark.parametrize(("weights", "labels"), [("equal", False), ("held_out", True)])
+def test_weights_from_labels_make_an_ensemble_label_supervised(tmp_path, weights: str, labels: bool) -> None:
+    given = ["task=joint_embedding", "dataset=tiny_cite", "model=gex_only", "ensemble=seeds"]
+    given += ["ensemble.members=[[],[]]", f"ensemble.weights={weights}", f"runs={tmp_path}"]
+    assert ensemble_of(given)["label_supervised"] is labels
+
+
+def ensemble_of(given: list[str]) -> dict:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        cfg = compose("config", overrides=given)
+        return run_ensemble(cfg, given, method_name(cfg, given))
 
 
 def compose_with(given: list[str], more: str) -> DictConfig:

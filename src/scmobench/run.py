@@ -187,8 +187,9 @@ def describe(model: Model | SolutionControl, problem: Problem) -> dict[str, Any]
 
 def method_name(cfg: DictConfig, overrides: list[str]) -> str:
     """The name in the tables: model, ``+`` the ablation, ``[...]`` settings changed by hand."""
-    own = cfg.ensemble.get("unlike", False)  # its members name their models themselves
-    name = "+".join(filter(None, (None if own else cfg.model.name, cfg.variant, cfg.ensemble.name)))
+    if cfg.ensemble.get("unlike", False):  # its members name their models and settings themselves
+        return "+".join(filter(None, (cfg.variant, cfg.ensemble.name)))
+    name = "+".join(filter(None, (cfg.model.name, cfg.variant, cfg.ensemble.name)))
     given = (o.lstrip("+~") for o in overrides)
     changed = [o.split(".", 2)[2] for o in given if o.startswith("model.") and o.count(".") >= 2]
     return name + (f"[{','.join(sorted(changed))}]" if changed else "")
