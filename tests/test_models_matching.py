@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
@@ -145,6 +146,8 @@ def test_novel_clip_leaves_each_batch_out_once(data: MatchingData) -> None:
     fitted(model, data)
     assert len(model.modules) == 3
     assert len(fitted(NovelClip(**{**SHARED, **CLIP, "max_epochs": 2, "models": 1}), data).modules) == 1
+    unequal = pd.DataFrame({"batch": ["large"] * 400 + ["small"] * 60})  # the large one out leaves too few
+    np.testing.assert_array_equal(model._folds(unequal, seed=0), [np.arange(400, 460)])
 
 
 def test_novel_clip_similarity_is_the_mean_of_its_models(data: MatchingData) -> None:

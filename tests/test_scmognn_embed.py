@@ -23,6 +23,7 @@ SMALL = {
     "max_epochs": 4,
     "patience": 4,
 }
+SHARE = 0.2
 WEIGHTS = {"reconstruction": 0.7, "cell_type": 0.2, "regulariser": 0.05, "cell_cycle": 0.05}
 
 
@@ -245,6 +246,12 @@ def test_inductive_fit_ignores_test_cells(data):
         models = [answer(d, max_epochs=2, transductive=transductive)[0] for d in (data, other)]
         states = [torch.cat([p.flatten() for p in m.module.parameters()]) for m in models]
         assert torch.equal(*states) is same
+
+
+def test_a_last_step_of_one_cell_is_left_out(data):
+    train = int(data.mod1.obs["is_train"].sum())
+    fitted = train - round(SHARE * train)
+    answer(data, batch_size=fitted - 1, validation_share=SHARE, max_epochs=1)
 
 
 def test_refusals(data):

@@ -193,6 +193,8 @@ def test_whole_batches_are_held_out():
         left = obs["batch"].drop(held.index)
         assert not set(held) & set(left)
         assert len(held) >= 15
+    for seed in range(5):  # the large one would leave less than a quarter of the cells to train on
+        assert list(validation_cells(obs[9:32], "batch_separated", 0.5, seed)) == [0, *range(21, 23)]
     assert len(validation_cells(obs, "random", 0.15, 0)) == 15
     with pytest.raises(ValueError, match="at least 2 training batches"):
         validation_cells(obs[:10], "batch_separated", 0.15, 0)
