@@ -68,19 +68,19 @@ def test_factors_and_matrix_agree():
     assert (one != other).nnz == 0
 
 
-@pytest.mark.parametrize("quantile", [0.0, 0.9, 0.995])
+@pytest.mark.parametrize("quantile", [0.0, 0.8, 0.9])
 def test_softmax_assignment_against_a_dense_loop(quantile):
     left, right = unit_factors(120, 1.0)
     S = (left @ right.T).astype(np.float64) * 15
     rows = np.exp(S) / np.exp(S).sum(axis=1, keepdims=True)
     weights = rows + np.exp(S) / np.exp(S).sum(axis=0, keepdims=True)
     matching = assign_softmax(S, ["a"] * 120, ["a"] * 120, quantile)
-    best = optimum(weights)
-    kept = total(matching, weights)
-    assert kept <= best + 1e-9
-    if quantile == 0:
-        assert kept == pytest.approx(best, rel=1e-6)
-    assert (matching.indices == np.arange(120)).mean() > 0.2
+    kept = max(120 - int(np.ceil(quantile * 120)), 1)  # so many of each row and each column
+    inside = weights >= np.sort(weights, axis=1)[:, -kept][:, None]
+    inside |= weights >= np.sort(weights, axis=0)[-kept]
+    dense = np.where(inside, weights, -1e6)
+    assert optimum(dense) > 0  # they hold a full matching
+    assert total(matching, dense) == pytest.approx(optimum(dense), rel=1e-6)
 
 
 def test_softmax_falls_back_to_all_pairs():

@@ -70,6 +70,9 @@ def test_method_name_says_what_was_changed() -> None:
     assert method_name(cfg, []) == "knn+short"
 
 
+OFFICIAL = "neurips2021_cite_phase2"
+
+
 def model_settings(*overrides: str) -> dict:
     return OmegaConf.to_container(config.compose(overrides).model, resolve=True)
 
@@ -86,16 +89,21 @@ def test_deltas_change_only_keys_that_exist(group: str) -> None:
             models = ["scmognn"] if delta.get("model") else []
         other = f"dataset={path.stem}" if group == "tuned" else f"ablation={path.stem}"
         for model in models:
-            base = model_settings(f"model={model}", "dataset=tiny_cite")
+            usual = [model_settings(f"model={model}", f"dataset={name}") for name in ("tiny_cite", OFFICIAL)]
+            base = usual[0]
             for task, settings in delta["model"].items():
                 known = set(base[task])
                 if "_target_" in base[task]:  # what the YAML leaves to the code
                     known |= set(inspect.signature(get_class(base[task]["_target_"])).parameters)
                 unknown = set(settings) - known
                 assert not unknown, f"{path}: {sorted(unknown)} are not settings of {model} on {task}"
-            given = [other] if group == "tuned" else ["dataset=tiny_cite", other]
-            changed = model_settings(f"model={model}", *given)
-            assert changed != base, f"{path} changes nothing: is `# @package _global_` its first line?"
+            if group == "tuned":
+                changes = model_settings(f"model={model}", other) != base
+            else:
+                names = ("tiny_cite", OFFICIAL)
+                given = [model_settings(f"model={model}", f"dataset={name}", other) for name in names]
+                changes = given[0] != usual[0] or given[1] != usual[1]
+            assert changes, f"{path} changes nothing: is `# @package _global_` its first line?"
 
 
 PUBLISHED = {  # Wen et al. 2022 and its maintained port; values of `NAMES`

@@ -14,7 +14,15 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from scmobench import config, records
-from scmobench.ensemble import combine, convex_weights, held_out_runs, member_weights, run_ensemble
+from scmobench.ensemble import (
+    combine,
+    convex_weights,
+    held_out_runs,
+    member_configs,
+    member_weights,
+    run_ensemble,
+)
+from scmobench.models.assignment import assign_softmax
 from scmobench.run import SIMILARITY, method_name
 from scmobench.types import MatchingData, PredictionData
 
@@ -48,6 +56,21 @@ def test_matching_assigns_the_mean_similarity() -> None:
     np.testing.assert_array_equal(together, np.eye(6))
 
 
+def test_matching_is_assigned_with_the_quantile_of_the_members() -> None:
+    """All pairs (quantile 0) give the best total; the two best of each row and column may not."""
+    rng = np.random.default_rng(0)
+    left, right = (rng.standard_normal((40, 3)).astype(np.float32) for _ in range(2))
+    member = AnnData(sp.csr_matrix((40, 40), dtype=np.float32))
+    member.obsm[SIMILARITY], member.varm[SIMILARITY] = left, right
+    data = MatchingData("d", "GEX2ADT", cells(1), cells(1), np.arange(1), cells(40), cells(40))
+    batches = [side.obs["batch"].to_numpy() for side in (data.test_mod1, data.test_mod2)]
+    found = [combine(data, [member], np.ones(1), {"quantile": q}) for q in (0.0, 0.8)]
+    for matching, quantile in zip(found, (0.0, 0.8), strict=True):
+        expected = assign_softmax((left, right), *batches, quantile=quantile)
+        assert (matching != expected).nnz == 0
+    assert (found[0] != found[1]).nnz > 0
+
+
 def test_weights_follow_validation() -> None:
     runs = [{"task": "predict_modality", "method": "m", "validation": v} for v in (0.5, 1.0)]
     np.testing.assert_allclose(member_weights("validation", runs), [0.8, 0.2])
@@ -69,6 +92,15 @@ def test_members_are_ordinary_runs_with_seeds_of_their_own(tmp_path: Path) -> No
     (path,) = tmp_path.rglob("random+ensemble_seeds/*/*/prediction.h5ad")
     dense = [m.X.toarray() if sp.issparse(m.X) else m.X for m in members]
     np.testing.assert_allclose(anndata.read_h5ad(path).X, np.mean(dense, axis=0), rtol=1e-5)
+
+
+def test_members_and_command_line_do_not_set_the_same_key(tmp_path: Path) -> None:
+    given = ["dataset=tiny_multiome", "model=scmognn", "ensemble=competition", f"runs={tmp_path}"]
+    with pytest.raises(ValueError, match="sets ablation=layers_1 of its members itself"):
+        ensemble_of([*given, "ablation=layers_1"])
+    cfg = config.compose(given)
+    members = [name for _, name in member_configs(cfg, given, config.compose)]
+    assert members == ["scmognn", "scmognn", "scmognn+batch_separated", "scmognn+batch_separated"]
 
 
 def test_convex_weights_are_those_of_the_least_error() -> None:

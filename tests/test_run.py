@@ -298,6 +298,15 @@ def test_an_identical_prediction_is_scored_once(tmp_path: Path, monkeypatch: pyt
     assert one["scores"] != two["scores"]
 
 
+def test_an_ablation_of_what_another_subtask_has_makes_no_row(tmp_path: Path) -> None:
+    """The initial residual is on from GEX alone: without it, the other direction is the model itself."""
+    given = ["model=scmognn", "dataset=tiny_cite", "ablation=no_initial_residual", f"runs={tmp_path}"]
+    done = scmobench("run", "-m", *given, "direction=from_gex,to_gex", "smoke=true", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("no run: ablation=no_initial_residual changes nothing") == 1
+    assert {r["subtask"] for r in records.read([tmp_path])} == {"GEX2ADT"}
+
+
 def test_an_ablation_of_something_else_makes_no_row(tmp_path: Path) -> None:
     """It would stand in the table as an ablation and be the model itself."""
     given = ["run", "-m", "model=knn", "dataset=tiny_cite", "ablation=none,label_free", f"runs={tmp_path}"]

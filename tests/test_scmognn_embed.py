@@ -12,6 +12,7 @@ from sklearn.metrics import silhouette_score
 from scmobench.data.synthetic import Synthetic
 from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule
 from scmobench.models.scmognn.joint_embedding import ScMoGNNEmbedding
+from scmobench.models.scmognn.reduction import Reduction
 from scmobench.tasks.joint_embedding import JointEmbedding
 
 SMALL = {
@@ -190,6 +191,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(data):
         {"graph": "separate"},
         {"transductive": False},
         {"zscore": True},
+        {"center_batches": True},
         {"layers": 2},
         {"first_layer": 1},
         {"components": {"GEX": 5}},
@@ -246,6 +248,22 @@ def test_inductive_fit_ignores_test_cells(data):
         models = [answer(d, max_epochs=2, transductive=transductive)[0] for d in (data, other)]
         states = [torch.cat([p.flatten() for p in m.module.parameters()]) for m in models]
         assert torch.equal(*states) is same
+
+
+def test_centred_batches_differ_in_nothing_but_their_means(data):
+    plain, centred = (
+        Reduction({"GEX": 6}, center_batches=on).fit(data.mod1).transform(data.mod1) for on in (False, True)
+    )
+    batch = data.mod1.obs["batch"].to_numpy()
+    for name in np.unique(batch):
+        rows = batch == name
+        assert np.abs(plain[rows].mean(axis=0)).max() > 1e-3
+        np.testing.assert_allclose(centred[rows], plain[rows] - plain[rows].mean(axis=0), atol=1e-5)
+
+
+def test_data_without_labels_make_it_label_free(data):
+    assert answer(data, max_epochs=1)[0].label_supervised
+    assert not answer(dataclasses.replace(data, labels=None), max_epochs=1)[0].label_supervised
 
 
 def test_a_last_step_of_one_cell_is_left_out(data):

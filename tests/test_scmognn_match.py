@@ -182,6 +182,7 @@ def test_planted_signal_beats_chance(problems, direction):
         {"auxiliary": False},
         {"transductive": False},
         {"zscore": True},
+        {"center_batches": True},
         {"layers": 2},
         {"components": {"GEX": 5}},
         {"log_scale": 1.0},

@@ -15,7 +15,7 @@ from lightning.pytorch import LightningModule
 
 from scmobench.models import training
 from scmobench.models.scmognn.predict_modality import PredictionModule, ScMoGNNPrediction
-from scmobench.models.training import TrainerSettings, csv_logger, seeded, train
+from scmobench.models.training import TrainerSettings, csv_logger, seeded, train, wandb_logger
 from scmobench.models.validation import validation_cells
 from scmobench.nn.scmognn import ScMoGNN
 from scmobench.types import PredictionData
@@ -317,8 +317,19 @@ def test_log_and_bar_go_where_they_are_sent(tmp_path, capfd):
     assert "Epoch" in "".join(capfd.readouterr())
 
 
+def test_each_run_has_a_wandb_run_of_its_own(tmp_path, monkeypatch):
+    """Else a sweep's second run would be logged into the first, which its process left open."""
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for name in ("one", "two"):
+        settings = TrainerSettings(logger=wandb_logger, folder=tmp_path / name)
+        train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=2, settings=settings)
+        assert wandb.run is None
+        assert len(list((tmp_path / name / "wandb").glob("offline-run-*"))) == 1
+
+
 def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
-    settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0)
+    settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0, logger=csv_logger)
     with seeded(3):
         straight = Walk()
         expected = train(straight, ONE_BATCH, ONE_BATCH, max_epochs=12)
@@ -331,7 +342,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
 
     with seeded(3), pytest.raises(SystemError):
         train(Killed(), ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
-    assert [f.name for f in tmp_path.iterdir()] == [training.RESUME_FILE]
+    assert training.RESUME_FILE in [f.name for f in tmp_path.iterdir()]
     with seeded(99):
         resumed = Walk()
         found = train(resumed, ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
@@ -340,4 +351,5 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     assert "resumed" in found.summary(resumed)["notes"]
     assert "resumed" not in expected.summary(straight)["notes"]
     assert resumed.noise.item() == straight.noise.item() != 0
-    assert not list(tmp_path.iterdir())
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["metrics.before-0.csv", "metrics.csv"]
+    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 9

@@ -18,7 +18,7 @@ from scmobench import records
 from scmobench.config import USER_ERRORS, build, compose, conf_dir, for_subtask, names, not_installed
 from scmobench.ensemble import member_configs, run_ensemble
 from scmobench.progress import PRIMARY
-from scmobench.run import method_name, model_block, run
+from scmobench.run import cells, method_name, model_block, run
 from scmobench.tasks.base import DIRECTIONS
 
 SEEDS = 2**32  # what numpy takes
@@ -68,10 +68,15 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
 
 
 def ablates_nothing(cfg: DictConfig, overrides: Sequence[str]) -> bool:
-    """Whether the model has the same settings for this task without the ablation."""
+    """Whether the model has the same settings for this task (and subtask) without the ablation."""
     others = [o for o in overrides if o.split("=")[0] not in ("ablation", "sweep") and "hydra" not in o]
     whole = hydra.compose("config", overrides=others)
-    return model_block(cfg, cfg.task.name) == model_block(whole, cfg.task.name)
+    blocks = [model_block(c, cfg.task.name) for c in (cfg, whole)]
+    changed = [key for key in blocks[0] | blocks[1] if blocks[0].get(key) != blocks[1].get(key)]
+    if not any(isinstance(block.get(key), dict) for key in changed for block in blocks):
+        return not changed
+    subtask = build(cfg.task, modules=cfg.modules).subtask(cells(cfg), cfg.direction)  # which value holds
+    return for_subtask(blocks[0], subtask) == for_subtask(blocks[1], subtask)
 
 
 def check_choices(cfg: DictConfig) -> None:

@@ -1,6 +1,6 @@
 """Ensembles: predictions of finished runs put together, then scored on the same road as any other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -59,7 +59,7 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
     else:
         weights = member_weights(cfg.ensemble.weights, runs)
     with records.Meter() as meter:
-        answer = combine(problem.data, stored, weights)
+        answer = combine(problem.data, stored, weights, runs[0]["config"]["model"])
     spent = {
         "seconds": round(meter.seconds + sum(r["seconds"] for r in runs + trials), 3),
         "peak_memory_gb": max(meter.peak_memory_gb, *(r["peak_memory_gb"] for r in runs + trials)),
@@ -73,7 +73,12 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
 def member_configs(
     cfg: DictConfig, overrides: Sequence[str], composer: Callable[[list[str]], DictConfig] | None = None
 ) -> list[tuple[DictConfig, str]]:
-    """Configuration and method name of each member; ``composer``: outside of a running application."""
+    """Configuration and method name of each member; ``composer``: outside of a running application.
+
+    Raises
+    ------
+    ValueError : the command line and a member set the same key.
+    """
     composer = composer or (lambda given: compose("config", overrides=given))
     inherited = [o for o in overrides if o.split("=")[0].lstrip("+~") not in ("ensemble", "seed", "sweep")]
     inherited = [o for o in inherited if not o.startswith(("hydra", "ensemble."))]
@@ -85,6 +90,11 @@ def member_configs(
         kept = [
             o for o in inherited if not (unlike and o.lstrip("+~").split("=")[0].split(".")[0] == "model")
         ]
+        keys = {o.split("=")[0] for o in own}
+        if twice := [o for o in kept if o.lstrip("+~").split("=")[0] in keys]:
+            raise ValueError(
+                f"{cfg.ensemble.name} sets {', '.join(twice)} of its members itself: leave it out"
+            )
         given = [*kept, *own, f"seed={cfg.seed * len(like) + like.index(i)}"]
         member = composer(given)
         result.append((member, method_name(member, given)))
@@ -213,34 +223,50 @@ def pooled(runs: list[dict[str, Any]], weights: np.ndarray, problem: Problem) ->
 
 
 @singledispatch
-def combine(data: TaskData, members: list[AnnData], weights: np.ndarray) -> Answer:
-    """The members' predictions as one, in the way of the task."""
+def combine(
+    data: TaskData, members: list[AnnData], weights: np.ndarray, settings: Mapping[str, Any] | None = None
+) -> Answer:
+    """The members' predictions as one, in the way of the task; ``settings``: of the first member."""
     raise TypeError(f"expected the data of a task, found {type(data).__name__}")
 
 
 @combine.register
-def mean_prediction(data: PredictionData, members: list[AnnData], weights: np.ndarray) -> np.ndarray:
+def mean_prediction(
+    data: PredictionData,
+    members: list[AnnData],
+    weights: np.ndarray,
+    settings: Mapping[str, Any] | None = None,
+) -> np.ndarray:
     """Weighted mean of the members' predictions."""
     return sum(w * _dense(m.X) for w, m in zip(weights, members, strict=True))
 
 
 @combine.register
-def mean_similarity(data: MatchingData, members: list[AnnData], weights: np.ndarray) -> sp.csr_matrix:
+def mean_similarity(
+    data: MatchingData, members: list[AnnData], weights: np.ndarray, settings: Mapping[str, Any] | None = None
+) -> sp.csr_matrix:
     """Weighted mean of the members' similarities, then one assignment within batches.
 
-    The mean of products is the product of the joined factors. Members that keep no factors are put
-    together by the weighted mean of their matchings, without a new assignment.
+    The mean of products is the product of the joined factors; it is assigned by `assign_softmax`, with the
+    ``quantile`` of the settings. Members that keep no factors are put together by the weighted mean of
+    their matchings, without a new assignment.
     """
     if not all(SIMILARITY in m.obsm for m in members):
         return sp.csr_matrix(sum(w * m.X for w, m in zip(weights, members, strict=True)))
     left = np.hstack([w * m.obsm[SIMILARITY] for w, m in zip(weights, members, strict=True)])
     right = np.hstack([m.varm[SIMILARITY] for m in members])
     batches = [cells.obs["batch"].to_numpy() for cells in (data.test_mod1, data.test_mod2)]
-    return assign_softmax((left.astype(np.float32), right.astype(np.float32)), *batches)
+    quantile = (settings or {}).get("quantile", 0.995)
+    return assign_softmax((left.astype(np.float32), right.astype(np.float32)), *batches, quantile=quantile)
 
 
 @combine.register
-def joined_embedding(data: EmbeddingData, members: list[AnnData], weights: np.ndarray) -> np.ndarray:
+def joined_embedding(
+    data: EmbeddingData,
+    members: list[AnnData],
+    weights: np.ndarray,
+    settings: Mapping[str, Any] | None = None,
+) -> np.ndarray:
     """Members side by side, each centred and scaled to unit total variance, then SVD to the widest's size."""
     blocks = []
     for weight, member in zip(weights, members, strict=True):

@@ -60,16 +60,21 @@ class CellFeatureGraph:
         numbers = None if batches is None else batch_features(matrix, batches)
         return cls(matrix, pathway, numbers, cell_inputs)
 
-    def tensors(self) -> GraphTensors:
-        """What the network takes. M becomes a dense operator where it is mostly filled."""
+    def tensors(self, pathway: Operator | None = None) -> GraphTensors:
+        """What the network takes. M becomes a dense operator where it is mostly filled.
+
+        ``pathway``: the operator of P where it is made already.
+        """
         matrix: Operator
         if filled(self.matrix) > DENSE_ABOVE:
             matrix = DenseOperator(torch.from_numpy(self.matrix.toarray()))
         else:
             matrix = SparseOperator(*compressed_pair(self.matrix))
+        if pathway is None and self.pathway is not None:
+            pathway = SparseOperator(*compressed_pair(self.pathway))
         return GraphTensors(
             matrix,
-            None if self.pathway is None else SparseOperator(*compressed_pair(self.pathway)),
+            pathway,
             _tensor(self.batch_features),
             _tensor(self.cell_inputs),
             None if self.features is None else torch.from_numpy(self.features),

@@ -13,6 +13,7 @@ from scmobench.models.base import Model, SolutionControl
 from scmobench.types import EmbeddingData, MatchingData, PredictionData, TaskData
 
 MAX_DIMENSIONS = 100
+MAX_PARTNERS = 1000
 
 
 class _Untrained(Model):
@@ -75,6 +76,19 @@ class RandomMatching(_Untrained):
         for rows, columns in shared_batches(data.test_mod1.obs["batch"], data.test_mod2.obs["batch"]):
             partner[rows] = rng.permutation(columns)
         return permutation(partner)
+
+
+class ConstantMatching(_Untrained):
+    """Each test cell is matched to all cells of its batch alike (to the first 1,000 of a larger one)."""
+
+    def predict(self, data: MatchingData) -> sp.csr_matrix:
+        n = data.test_mod1.n_obs
+        pairs = []
+        for rows, columns in shared_batches(data.test_mod1.obs["batch"], data.test_mod2.obs["batch"]):
+            alike = columns[:MAX_PARTNERS]
+            pairs.append((np.repeat(rows, len(alike)), np.tile(alike, len(rows))))
+        row, column = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+        return sp.csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=(n, n))
 
 
 class RandomEmbedding(_Untrained):

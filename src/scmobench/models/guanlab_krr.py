@@ -98,9 +98,10 @@ class GuanlabKRR(Model):
     Guanlab-dengkw, winner of GEX2ADT in the NeurIPS 2021 competition (Lance et al. 2022, PMLR 176).
     ``repeats`` times the training batches are shuffled and cut in two, and each half trains a model;
     the mean of all is projected back to features and clipped to ≥ 0, for ATAC also to ≤ 1.
-    Deviations: the clip follows the mean (``legacy``: precedes it, as published); a single
-    training batch is halved by cells (published: every model sees all of them); above ``exact_up_to``
-    cells a half, Nyström landmarks stand in for the kernel of all pairs (45 GB at 66,000 cells).
+    Deviations: the clip follows the mean (``legacy``: precedes it, as published), and is at the lowest
+    training target where that is below 0; a single training batch is halved by cells (published: every
+    model sees all of them); above ``exact_up_to`` cells a half, Nyström landmarks stand in for the kernel of
+    all pairs (45 GB at 66,000 cells).
     The validation score is of each training cell's mean over the models whose half it was not in;
     the two SVDs have seen it.
 

@@ -33,7 +33,7 @@ class TrainerSettings:
     ----------
     accelerator : ``auto`` (CUDA where there is one, else CPU), ``cpu`` or ``cuda``.
     precision : Lightning's flag, e.g. ``32-true`` or ``bf16-mixed``.
-    progress : show a progress bar on stderr.
+    progress : show a progress bar.
     logger : folder -> Lightning logger or None; called only where there is a folder.
     folder : where logs and the resume file go. None: nothing is written.
     max_epochs : a ceiling on the head's own number of epochs.
@@ -89,7 +89,11 @@ def resumed(fits: Sequence[FitReport]) -> str:
 
 
 def csv_logger(folder: Path) -> Logger:
-    """``metrics.csv`` in the run's folder."""
+    """``metrics.csv`` in the run's folder; the one of a killed run that goes on is kept beside it."""
+    before = folder / "metrics.csv"
+    if before.is_file() and (folder / RESUME_FILE).is_file():
+        part = sum(1 for _ in folder.glob("metrics.before-*.csv"))
+        before.replace(folder / f"metrics.before-{part}.csv")
     return CSVLogger(folder, name="", version="")
 
 
@@ -280,7 +284,11 @@ def train(
             num_sanity_val_steps=0,
             log_every_n_steps=1,
         )
-        trainer.fit(module, train_loader, val_loader, ckpt_path=resume)
+        try:
+            trainer.fit(module, train_loader, val_loader, ckpt_path=resume)
+        finally:  # else wandb would log the next run of this process into this one
+            if finish := getattr(getattr(trainer.logger, "experiment", None), "finish", None):
+                finish()
     epochs, device = trainer.current_epoch, trainer.strategy.root_device.type
     module.trainer = None
     module.eval()

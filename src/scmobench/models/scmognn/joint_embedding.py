@@ -50,7 +50,7 @@ class ScMoGNNEmbedding(Model):
         cells alone, and propagate all cells together at prediction.
     reconstruction_weight, cell_type_weight, regulariser_weight, cell_cycle_weight : λ of the
         terms; 0 leaves the term and its block out. With both label terms 0 the method is not
-        label-supervised and is handed no labels.
+        label-supervised and is handed no labels; nor is it where the data have no labels for them.
     batch_target : see `EmbedModule`.
     free, free_unsupervised : free dimensions with and without labels to learn from.
     hidden, dropout, decoder_hidden, output_relu : encoder and decoder.
@@ -131,7 +131,8 @@ class ScMoGNNEmbedding(Model):
         types, cell_type = self._cell_types(data.labels, cells)
         cycle = self._cycle_scores(data.labels, cells)
         n_batches = data.mod1.obs["batch"][is_train].nunique() if self.weights["regulariser"] > 0 else 0
-        free = self.free if types or cycle.shape[1] else self.free_unsupervised
+        self.label_supervised = bool(types or cycle.shape[1])  # as the record says it: what was learned from
+        free = self.free if self.label_supervised else self.free_unsupervised
         self.blocks = {"cell_type": types, "batch": n_batches, "cycle": cycle.shape[1], "free": free}
         if sum(self.blocks.values()) > MAX_DIMENSIONS:
             raise ValueError(

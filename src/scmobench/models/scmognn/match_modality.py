@@ -147,7 +147,12 @@ class ScMoGNNMatching(Model):
         return soft_matching(first * scale, second, *batches, partners=self.partners)
 
     def similarity(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray] | None:
-        """Scaled joint space of the first modality and joint space of the second: their product is S."""
+        """Scaled joint space of the first modality and joint space of the second: their product is S.
+
+        None with ``hard`` false: the members' weights are averaged, not assigned.
+        """
+        if not self.hard:
+            return None
         first, second, scale = self.embed(data)
         return first * scale, second
 

@@ -37,7 +37,9 @@ class ScMoGNNPrediction(Model):
     Source: Wen et al., "Graph Neural Networks for Multimodal Single-Cell Data Integration", KDD
     2022, and its competition entry. Deviations: validation never sees the test targets; all
     parameters of the best epoch are restored; every random draw comes from the seed; the loss is
-    the RMSE of the paper (the published code: the MSE, the same minimiser).
+    the RMSE of the paper (the published code: the MSE, the same minimiser on the whole graph). With
+    ``batch_size`` a step takes the RMSE over its own cells, and features are means over those cells alone;
+    with ``feature_share`` below 1 cells are means over the drawn features, those with many edges more often.
 
     Parameters
     ----------
@@ -112,6 +114,8 @@ class ScMoGNNPrediction(Model):
         self._check_memory(data, len(held_out))
         self.columns = self._variable_features(cells)
         self.pathway, self.notes = self.edges.build(cells[:, self.columns], seed)
+        if self.n_top_features is not None and "counts" not in cells.layers:
+            self.notes.append("most variable features of normalised values: there are no raw counts")
         self.svd = SVD(SVD_COMPONENTS, seed) if self.cell_init == "svd" else None
         if self.svd is not None:
             self.svd.fit(as_csr(cells.X)[:, self.columns])
@@ -152,12 +156,15 @@ class ScMoGNNPrediction(Model):
         return self.fitted.summary(self.module.network, self.notes)
 
     def _check_memory(self, data: PredictionData, n_held_out: int) -> None:
-        """Targets are dense, and so are the answers of one step, of an evaluation and of the prediction."""
+        """Dense: targets, the answers of one step, of an evaluation and of the prediction. An edge holds its
+        indices and its weight in both directions."""
         n_train, targets = data.train_mod2.shape
         n_test = 0 if data.test_mod1 is None else data.test_mod1.n_obs
         answers = n_held_out if self.batch_size else n_train - n_held_out
         check_memory(
-            4e-9 * targets * max(n_train + 4 * answers, 2 * n_test),  # answers, their errors and gradients
+            4e-9 * targets * max(n_train + 4 * answers, 2 * n_test)  # answers, their errors and gradients
+            + 24e-9
+            * sum(as_csr(side.X).nnz for side in (data.train_mod1, data.test_mod1) if side is not None),
             f"{n_train} training cells and {n_test} test cells x {targets} targets",
             "use fewer targets or cells, or set batch_size where it is null",
         )
@@ -215,13 +222,20 @@ class PredictionModule(LightningModule):
 
     def training_step(self, batch: Tensor, _: int) -> Tensor | None:
         if self.whole:
-            return rmse(self.network(self.graph, self.fitted), self.target[self.fitted])
+            loss = rmse(self.network(self.graph, self.fitted), self.target[self.fitted])
+            return self._logged(loss, len(self.fitted))
         cells = batch.cpu().numpy()
         rows = torch.from_numpy(np.flatnonzero(self.learns[cells])).to(self.device)
         if len(rows) == 0:
             return None
-        graph = self.cells.sample(cells, self._some_features()).tensors().to(self.device)
-        return rmse(self.network(graph, rows), self.target[batch[rows]])
+        features = self._some_features()
+        pathway = self.graph.pathway if features is None else None
+        graph = self.cells.sample(cells, features).tensors(pathway).to(self.device)
+        return self._logged(rmse(self.network(graph, rows), self.target[batch[rows]]), len(rows))
+
+    def _logged(self, loss: Tensor, cells: int) -> Tensor:
+        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=cells)
+        return loss
 
     def _some_features(self) -> np.ndarray | None:
         if self.feature_share == 1:
