@@ -34,7 +34,9 @@ def test_more_than_the_machine_holds_is_refused(data, monkeypatch):
     message = rf"about \d\S* GB \({found}\), the machine has 1e-06 GB: use fewer"
     with pytest.raises(ValueError, match=message):
         fit()
-    monkeypatch.setattr(memory, "machine_gb", lambda: 4e-9 * 6 * (30 + 4 * 15))  # between the two needs
+    edges = data.train_mod1.X.nnz + data.test_mod1.X.nnz
+    between = 24e-9 * edges + 4e-9 * 6 * (30 + 4 * 15)  # the two needs
+    monkeypatch.setattr(memory, "machine_gb", lambda: between)
     fit(batch_size=16)
     with pytest.raises(ValueError, match="set batch_size"):
         fit(batch_size=None)

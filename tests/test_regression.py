@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from scmobench.models import regression
+from scmobench.models.loggers import csv_logger
 from scmobench.models.regression import (
     RegressionModule,
     Rows,
@@ -16,7 +17,7 @@ from scmobench.models.regression import (
     capped_batch,
     fit_network,
 )
-from scmobench.models.training import TrainerSettings, csv_logger, seeded
+from scmobench.models.training import TrainerSettings, seeded
 
 FITTED, HELD_OUT = np.arange(0, 90), np.arange(90, 120)
 

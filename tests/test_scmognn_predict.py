@@ -14,8 +14,9 @@ from anndata import AnnData
 from lightning.pytorch import LightningModule
 
 from scmobench.models import training
+from scmobench.models.loggers import csv_logger, wandb_logger
 from scmobench.models.scmognn.predict_modality import PredictionModule, ScMoGNNPrediction
-from scmobench.models.training import TrainerSettings, csv_logger, seeded, train, wandb_logger
+from scmobench.models.training import TrainerSettings, seeded, train
 from scmobench.models.validation import validation_cells
 from scmobench.nn.scmognn import ScMoGNN
 from scmobench.types import PredictionData

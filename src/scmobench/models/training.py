@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import Logger
 from torch import nn
 
 RESUME_FILE = "resume.ckpt"
@@ -86,29 +86,6 @@ class FitReport:
 def resumed(fits: Sequence[FitReport]) -> str:
     """What a record says where any of these fits was resumed; else nothing."""
     return RESUMED if any(fit.resumed for fit in fits) else ""
-
-
-def csv_logger(folder: Path) -> Logger:
-    """``metrics.csv`` in the run's folder; the one of a killed run that goes on is kept beside it."""
-    before = folder / "metrics.csv"
-    if before.is_file() and (folder / RESUME_FILE).is_file():
-        part = sum(1 for _ in folder.glob("metrics.before-*.csv"))
-        before.replace(folder / f"metrics.before-{part}.csv")
-    return CSVLogger(folder, name="", version="")
-
-
-def wandb_logger(
-    folder: Path, *, project: str = "scmobench", offline: bool = True, **settings: Any
-) -> Logger:
-    """Weights & Biases in the run's folder, offline unless told otherwise (needs the extra ``wandb``)."""
-    from lightning.pytorch.loggers import WandbLogger
-
-    return WandbLogger(project=project, save_dir=folder, offline=offline, **settings)
-
-
-def no_logger(folder: Path) -> None:
-    """Log nothing."""
-    return None
 
 
 @contextlib.contextmanager
