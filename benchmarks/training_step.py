@@ -1,6 +1,7 @@
 """One training step of scMoGNN's published settings: sparse products against gather and scatter.
 
-Hidden 48, 4 layers, 2 embedding blocks, no pathway, full batch (Wen et al. 2022, competition entry).
+Hidden 48, 4 layers, 2 embedding blocks, no pathway, full batch (Wen et al. 2022, competition entry), and no
+edge dropout, as the published code runs it.
 Each path runs in a process of its own; the ratio is of one call of this script. ``step_over_products`` is
 the step against its sparse products alone (7 forward, 7 backward), timed in turn in the same process.
 ``--scaling`` leaves the reference out and goes from 1,000 cells to the official data's size. Prints JSON.
