@@ -161,10 +161,10 @@ class ScMoGNNPrediction(Model):
         n_train, targets = data.train_mod2.shape
         n_test = 0 if data.test_mod1 is None else data.test_mod1.n_obs
         answers = n_held_out if self.batch_size else n_train - n_held_out
+        edges = sum(as_csr(side.X).nnz for side in (data.train_mod1, data.test_mod1) if side is not None)
         check_memory(
             4e-9 * targets * max(n_train + 4 * answers, 2 * n_test)  # answers, their errors and gradients
-            + 24e-9
-            * sum(as_csr(side.X).nnz for side in (data.train_mod1, data.test_mod1) if side is not None),
+            + 24e-9 * edges,
             f"{n_train} training cells and {n_test} test cells x {targets} targets",
             "use fewer targets or cells, or set batch_size where it is null",
         )
