@@ -104,23 +104,3 @@ def test_deltas_change_only_keys_that_exist(group: str) -> None:
                 given = [model_settings(f"model={model}", f"dataset={name}", other) for name in names]
                 changes = given[0] != usual[0] or given[1] != usual[1]
             assert changes, f"{path} changes nothing: is `# @package _global_` its first line?"
-
-
-PUBLISHED = {  # Wen et al. 2022 and its maintained port; values of `NAMES`
-    "GEX2ADT": (256, "hallmark", 0.1, "cat", True, 0.4, 0.3, 1e-4, "weighted_sum", 15000, 200, None),
-    "ADT2GEX": (48, "hallmark", 0.1, "cat", False, 0.3, 0.2, 1e-5, "cat", 15000, 300, None),
-    "GEX2ATAC": (48, "hallmark", None, "cat", True, 0.4, 0.2, 1e-5, "cat", 15000, 300, None),
-    "ATAC2GEX": (48, "hallmark", None, "cat", False, 0.0, 0.2, 1e-5, "cat", 3000, 1000, 10000),
-}
-NAMES = ("hidden", "pathway", "pathway_threshold", "residual", "initial_residual", "edge_dropout", "dropout")
-NAMES += ("weight_decay", "readout", "max_epochs", "patience", "n_top_features")
-
-
-@pytest.mark.parametrize("subtask", PUBLISHED)
-def test_official_settings_are_the_published_ones(subtask: str) -> None:
-    """Also where the model's own settings name a subtask that the official ones leave to `default`."""
-    data = "neurips2021_cite_phase2" if "ADT" in subtask else "neurips2021_multiome_phase2"
-    cfg = config.compose([f"dataset={data}", "model=scmognn"])
-    found = config.for_subtask(model_block(cfg, "predict_modality"), subtask)
-    assert tuple(found[name] for name in NAMES) == PUBLISHED[subtask]
-    assert (found["layers"], found["batch_size"], found["learning_rate"]) == (4, None, 0.01)

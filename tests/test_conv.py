@@ -216,6 +216,30 @@ def test_every_option_runs_fused_as_gathered_and_changes_the_output(option, valu
         assert not torch.allclose(outputs[0][0], plain.eval()(graph))
 
 
+@pytest.mark.parametrize("svd", [False, True])
+def test_first_states_written_out(svd):
+    """Layer 0 of the paper's section 4: leaky ReLUs, then blocks of Linear, activation, normalisation."""
+    torch.manual_seed(0)
+    inputs = {"batch_features": torch.randn(3, 9)} | ({"cell_inputs": torch.randn(3, 5)} if svd else {})
+    graph = hand_made(**inputs)
+    shared = dict(hidden=8, batch_features=9, cell_inputs=5 if svd else 0, activation="relu", norm="layer")
+    network = ScMoGNN(4, 2, embedding_blocks=2, **shared).double().eval()
+
+    def leaky(x):
+        return torch.where(x > 0, x, 0.01 * x)
+
+    def block(x, parts):
+        x = torch.relu(parts[0](x))
+        return (x - x.mean(1, keepdim=True)) / torch.sqrt(x.var(1, keepdim=True, unbiased=False) + 1e-5)
+
+    start = network.cell_encoder(graph.cell_inputs) if svd else network.cell_embedding.expand(3, -1)
+    cells = leaky(start) + leaky(network.batch_encoder(graph.batch_features))
+    found = network.embed(graph)
+    torch.testing.assert_close(found[0], block(cells, network.cell_blocks))
+    features = block(leaky(network.feature_embedding), network.feature_blocks)
+    torch.testing.assert_close(found[1], features)
+
+
 @pytest.mark.parametrize("residual", RESIDUALS)
 @pytest.mark.parametrize("initial", [False, True])
 def test_residuals_written_out(residual, initial):

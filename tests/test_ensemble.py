@@ -24,7 +24,7 @@ from scmobench.ensemble import (
 )
 from scmobench.models.assignment import assign_softmax
 from scmobench.run import SIMILARITY, method_name
-from scmobench.types import MatchingData, PredictionData
+from scmobench.types import EmbeddingData, MatchingData, PredictionData
 
 
 def cells(n: int, batch: str = "b") -> AnnData:
@@ -56,6 +56,17 @@ def test_matching_assigns_the_mean_similarity() -> None:
     np.testing.assert_array_equal(together, np.eye(6))
 
 
+def test_a_heavier_member_has_more_to_say_in_a_matching() -> None:
+    members = []
+    for partner in (np.eye(4), np.eye(4)[[1, 0, 3, 2]]):
+        member = AnnData(sp.csr_matrix((4, 4), dtype=np.float32))
+        member.obsm[SIMILARITY], member.varm[SIMILARITY] = 10 * partner, np.eye(4)
+        members.append(member)
+    data = MatchingData("d", "GEX2ADT", cells(1), cells(1), np.arange(1), cells(4), cells(4))
+    for weights, right in (((0.8, 0.2), np.eye(4)), ((0.2, 0.8), np.eye(4)[[1, 0, 3, 2]])):
+        np.testing.assert_array_equal(combine(data, members, np.array(weights)).toarray(), right)
+
+
 def test_matching_is_assigned_with_the_quantile_of_the_members() -> None:
     """All pairs (quantile 0) give the best total; the two best of each row and column may not."""
     rng = np.random.default_rng(0)
@@ -69,6 +80,23 @@ def test_matching_is_assigned_with_the_quantile_of_the_members() -> None:
         expected = assign_softmax((left, right), *batches, quantile=quantile)
         assert (matching != expected).nnz == 0
     assert (found[0] != found[1]).nnz > 0
+
+
+def test_embeddings_are_joined_whatever_their_units_and_origins() -> None:
+    """Distances between cells are those of the members at unit total variance, mixed by their weights."""
+    rng = np.random.default_rng(0)
+    members = [AnnData(rng.normal(size=(30, width))) for width in (3, 2)]
+    data = EmbeddingData("d", "GEX-ADT", cells(30), cells(30))
+    joined = combine(data, members, np.array([0.25, 0.75]))
+    assert joined.shape == (30, 3)
+    moved = combine(data, [AnnData(members[0].X * 100 + 7), members[1]], np.array([0.25, 0.75]))
+    np.testing.assert_allclose(moved @ moved.T, joined @ joined.T, atol=1e-6)
+    gram = 0.0
+    for member, weight in zip(members, (0.25, 0.75), strict=True):
+        centred = member.X - member.X.mean(axis=0)
+        gram = gram + weight * centred @ centred.T / np.linalg.norm(centred) ** 2
+    kept = np.sort(np.linalg.eigvalsh(gram))[-3:]  # of five directions
+    np.testing.assert_allclose(np.linalg.norm(joined) ** 2, kept.sum(), rtol=1e-5)
 
 
 def test_weights_follow_validation() -> None:

@@ -110,6 +110,14 @@ def test_a_silent_gene_keeps_its_edges_at_weight_zero_and_loses_them_to_any_thre
     assert gene_set_edges(X, NAMES, {"s": "AB"}, weight="pearson", threshold=0).nnz == 0
 
 
+def test_a_threshold_is_of_the_size_of_a_weight():
+    """Genes that avoid each other are an edge as strong as genes that go together."""
+    X = sp.csr_matrix(np.array([[3, 0, 1], [0, 3, 1], [3, 0, 2], [0, 3, 2]], np.float32))
+    kept = gene_set_edges(X, list("ABC"), {"s": list("ABC")}, weight="pearson", threshold=0.5)
+    assert kept.nnz == 2
+    assert kept[0, 1] == kept[1, 0] < -0.99
+
+
 def test_coexpression_finds_planted_partners():
     rng = np.random.default_rng(0)
     programs = rng.gamma(1, 1, (200, 5))

@@ -173,19 +173,31 @@ def test_committed_tables_are_current():
 
 
 def test_methods_page_is_made_from_the_yaml_and_the_records(tmp_path):
-    (tmp_path / "ridge.yaml").write_text(
+    for folder in ("model", "tuned/ridge", "ensemble"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "model" / "ridge.yaml").write_text(
         "name: ridge\nkind: method\nsource: a paper\ndescription: Ridge.\n"
+        "tuning: {predict_modality: 9 trials}\n"
         "predict_modality: {_target_: m.Ridge, alpha: 0.5, widths: [2, 3], gene: null}\n"
+    )
+    (tmp_path / "tuned" / "ridge" / "large.yaml").write_text(
+        "# @package _global_\nmodel:\n  tuning: {predict_modality: by hand}\n  predict_modality: {alpha: 2}\n"
+    )
+    (tmp_path / "ensemble" / "pair.yaml").write_text(
+        "name: ensemble_pair\ndescription: Two.\nweights: equal\nmembers: [[], [], [model=ridge]]\n"
     )
     runs = [
         {"status": "ok", "task": "predict_modality", "method": "ridge", "dataset": name, "subtask": "GEX2ADT"}
         | {"n_train": n, "n_test": 1, "seconds": s, "peak_memory_gb": 1.0, "transductive": True}
-        for name, n, s in (("small", 10, 1.0), ("large", 20, 2.0), ("large", 20, 4.0))
+        for name, n, s in (("small", 10, 1.0), ("tiny", 5, 9.0), ("large", 20, 2.0), ("large", 20, 4.0))
     ]
+    runs.append(runs[-1] | {"subtask": "ADT2GEX", "seconds": 7.0})
+    runs.append(runs[-1] | {"method": "ridge+ensemble_pair", "seconds": 70.0})
     page = methods_page(runs, tmp_path)
     assert "`alpha=0.5`, `widths=[2, 3]`, `gene=null`" in page
-    assert "3 s and 1 GB on large (GEX2ADT, n = 2)" in page
+    assert "cost: 7 s and 1 GB on large (ADT2GEX, n = 1); 1 s and 1 GB on small (GEX2ADT, n = 1)\n" in page
     assert "flags: T\n" in page
+    assert "settings chosen by: 9 trials\n- on large: `alpha=2`; by hand\n" in page
+    assert "- members: as the command line says x 2, `model=ridge`\n- weights: equal" in page
+    assert "cost: 70 s and 1 GB on large (ADT2GEX, n = 1)\n" in page
     assert "cost: —" in methods_page([], tmp_path)
-    searched = methods_page([runs[0] | {"tuning": "9 trials"}, runs[1]], tmp_path)
-    assert "- settings chosen by: not stated; on small: 9 trials\n" in searched

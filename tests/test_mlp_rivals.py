@@ -195,6 +195,31 @@ def test_novel_reads_z_scored_lsi_or_the_values_themselves(planted):
     assert raw._inputs(data.test_mod1) is data.test_mod1.X
 
 
+def widths(network: torch.nn.Module) -> list[int]:
+    return [layer.out_features for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
+
+
+def test_networks_have_the_layers_of_their_settings(planted):
+    seen = planted[0].for_fit(False, False)
+    for name in ("novel", "cajal"):
+        made = MODELS[name](hidden=[24, 20, 12], max_epochs=1).fit(seen, 0)
+        assert widths(made.network) == [24, 20, 12, 6]
+    babel = MODELS["babel"](hidden=9, latent=4, max_epochs=1).fit(seen, 0)
+    assert widths(babel.network) == [9, 4, 9, 4, 9, 50, 9, 6]
+
+
+def test_novel_says_nothing_below_zero(planted):
+    """Its last GELU does."""
+    data, _ = planted
+    model = MODELS["novel"](max_epochs=1).fit(data.for_fit(False, False), 0)
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.fill_(-0.1)
+    raw = model.network(torch.zeros(1, 10))
+    assert raw.max() < 0
+    assert not model.predict(data).any()
+
+
 def test_cajal_depth_comes_from_the_cells_own_batch():
     X = np.array([[1.0, 0, 3], [2, 2, 2], [0, 0, 10], [5, 5, 5], [1, 1, 1]])
     cells = AnnData(

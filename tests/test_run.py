@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ import pytest
 from scmobench import records
 from scmobench.cli import main
 from scmobench.config import build, compose
-from scmobench.run import method_name, run
+from scmobench.models.base import Model
+from scmobench.run import cells, method_name, respond, run
 
 
 def scmobench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -273,6 +275,45 @@ def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
     one, two = (r for r in records.read([tmp_path / "runs"]) if r["status"] == "ok")
     assert one["prediction_hash"] != two["prediction_hash"]
     assert one["config"]["model"] == two["config"]["model"]
+
+
+@pytest.mark.parametrize(
+    ("base", "fit", "predict", "message"),
+    [
+        (
+            object,
+            "self",
+            np.ones((1, 1)),
+            "expected a scmobench.models.base.Model, found Slip: inherit from it",
+        ),
+        (Model, None, np.ones((1, 1)), "expected fit to end in `return self`, found that it returns None"),
+        (Model, "self", [[1.0]], "numpy array or a scipy.sparse matrix, found list"),
+    ],
+)
+def test_slips_in_a_model_are_named(base: type, fit: str | None, predict: object, message: str) -> None:
+    methods = {"fit": lambda self, data, seed: self if fit else None, "predict": lambda self, data: predict}
+    cfg = compose(["dataset=tiny_cite"])
+    problem = build(cfg.task).split(cells(cfg), "from_gex")
+    with pytest.raises(TypeError, match=re.escape(message)):
+        respond(type("Slip", (base,), methods)(), problem, 0)
+
+
+def test_errors_of_a_model_from_outside_say_where_and_do_not_stop_a_sweep(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "own.yaml").write_text(
+        "name: own\nkind: method\npredict_modality: {_target_: my_method.Own}\n"
+    )
+    (tmp_path / "my_method.py").write_text(
+        "from scmobench.models.base import Model\n\n\nclass Own(Model):\n    def fit(self, data, seed):\n"
+        "        data.labels['cell_type']\n\n    def predict(self, data): ...\n"
+    )
+    line = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own")
+    done = scmobench("run", "-m", *line, "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "2 failed in" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "(my_method.py, line 6; fit is given data.test_mod1 where" in done.stderr
+    assert len(list((tmp_path / "runs" / "failed").rglob("record.json"))) == 2
 
 
 def test_help_comes_at_once(tmp_path: Path) -> None:

@@ -154,6 +154,15 @@ def test_missing_cycle_scores_are_said(data):
     assert "no S_score and G2M_score" in model.report()["notes"]
 
 
+def test_both_cycle_scores_are_learned_each_in_its_place(data):
+    scores, train = data.labels[["S_score", "G2M_score"]], data.mod1.obs_names[data.mod1.obs["is_train"]]
+    for name, place in (("S_score", 0), ("G2M_score", 1)):
+        changed = dataclasses.replace(data, labels=data.labels.assign(**{name: 9.0}))
+        cycle = answer(changed, max_epochs=1)[0].module.cycle
+        assert (cycle[:, place] == 9).all()
+        np.testing.assert_allclose(cycle[:, 1 - place], scores.loc[train].to_numpy(np.float32)[:, 1 - place])
+
+
 def test_labels_are_joined_by_name_not_by_row(data):
     shuffled = dataclasses.replace(data, labels=data.labels.sample(frac=1, random_state=0))
     assert answer(shuffled)[1].tobytes() == answer(data)[1].tobytes()

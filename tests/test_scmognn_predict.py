@@ -168,6 +168,21 @@ def test_components_of_the_start_are_those_of_training_cells(data):
     whole = [fit._graph(data).cell_inputs for fit in fits]
     assert np.array_equal(*whole)
     assert len(whole[0]) == 160
+    half = replace(data, train_mod1=data.train_mod1[:60].copy(), train_mod2=data.train_mod2[:60].copy())
+    fewer = model(cell_init="svd").fit(half, 0).svd.components_
+    assert fewer.shape != fits[0].svd.components_.shape or not np.allclose(fewer, fits[0].svd.components_)
+
+
+def test_features_kept_are_the_most_variable_by_their_counts(data):
+    """They move with the counts, whatever the normalised values say; without counts those have to do."""
+    data, _ = data
+    moved = data.train_mod1.copy()
+    moved.layers["counts"] = moved.layers["counts"][:, np.roll(np.arange(40), 1)]
+    kept = [
+        model(n_top_features=10, max_epochs=1).fit(replace(data, train_mod1=cells), 0).columns
+        for cells in (data.train_mod1, moved)
+    ]
+    assert set(kept[1]) == set((kept[0] + 1) % 40) != set(kept[0])
 
 
 def test_pathway_only_for_genes_and_said_so(data, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -62,9 +64,27 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     except Exception as error:
         if begun:
             records.write_failure(cfg.runs, _attempt(cfg, method), error)
-        if isinstance(error, USER_ERRORS) and HydraConfig.get().mode == RunMode.RUN:
-            raise SystemExit(f"scmobench: {error}") from error
-        raise
+        place = place_in_modules(error, cfg.modules)
+        if not isinstance(error, USER_ERRORS):
+            error.add_note(place)
+            raise
+        told = f"{error} {place}".strip()
+        if HydraConfig.get().mode == RunMode.RUN:
+            raise SystemExit(f"scmobench: {told}") from error
+        raise CompactHydraException(told) from error  # the sweep goes on; no traceback of what is not ours
+
+
+def place_in_modules(error: BaseException, modules: Sequence[str]) -> str:
+    """File and line in the user's own code that the error came from; empty where it did not."""
+    own = {str(getattr(sys.modules.get(name), "__file__", "")) for name in modules}
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in own]
+    if not frames:
+        return ""
+    hint = ""
+    if "NoneType" in str(error):
+        hint = "; fit is given data.test_mod1 where the class says `transductive = True`, "
+        hint += "data.labels where it says `label_supervised = True`"
+    return f"({Path(frames[-1].filename).name}, line {frames[-1].lineno}{hint})"
 
 
 def ablates_nothing(cfg: DictConfig, overrides: Sequence[str]) -> bool:

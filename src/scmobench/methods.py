@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import median
@@ -17,35 +18,42 @@ from scmobench.types import TASKS
 NOT_SETTINGS = ("_target_", "trainer")
 HEAD = """# Methods
 
-Generated from `conf/model` and the kept records by `scmobench leaderboard`: do not edit. Settings are the
-defaults; values found by validation on a dataset are in `conf/tuned/<method>/<dataset>.yaml`. *T*: sees the
-test cells' inputs while it learns; *L*: sees the training cells' labels. Cost: median of the kept runs on the
-largest dataset they cover, on the threads that the records name (one, in sweeps;
-not named in older records).
+Generated from `conf/` and the kept records by `scmobench leaderboard`: do not edit. *T*: sees the test cells'
+inputs while it learns; *L*: sees the training cells' labels. Cost: median of the kept runs on the two largest
+datasets they cover, of the subtask that takes longest, on the threads that the records name (one, in
+sweeps; not named in older records).
+"""
+ENSEMBLES = """
+## Ensembles
+
+Their members are runs like any other, at seeds of their own. `scmobench run ensemble=seeds` is how to ask.
 """
 
 
 def methods_page(records: Iterable[Record], folder: str | Path | None = None) -> str:
-    """Markdown of all methods, task by task, methods before controls.
+    """Markdown of all methods, task by task, methods before controls, then the ensembles.
 
     Parameters
     ----------
     records : where flags and cost are read.
-    folder : of the models' YAML files; by default the package's.
+    folder : with ``model``, ``tuned`` and ``ensemble`` YAML files; by default the package's ``conf``.
     """
-    models = [_read(path) for path in sorted(Path(folder or conf_dir() / "model").glob("*.yaml"))]
+    folder = Path(folder or conf_dir())
+    models = [_read(path) for path in sorted((folder / "model").glob("*.yaml"))]
     done = [r for r in records if r["status"] == "ok"]
     parts = [HEAD]
     for task in TASKS:
         parts.append(f"\n## {TITLES[task]}\n")
         serving = [m for m in models if task in m]
         for model in sorted(serving, key=lambda m: (m.get("kind") == "control", m["name"])):
-            parts.append(_entry(model, task, [r for r in done if _is(r, model["name"], task)]))
+            tuned = sorted((folder / "tuned" / model["name"]).glob("*.yaml"))
+            parts.append(_entry(model, task, tuned, [r for r in done if _is(r, model["name"], task)]))
+    ensembles = [_read(path) for path in sorted((folder / "ensemble").glob("*.yaml"))]
+    parts += [ENSEMBLES, *(_ensemble(e, done) for e in ensembles if e["members"])]
     return "\n".join(parts)
 
 
-def _entry(model: Mapping[str, Any], task: str, runs: list[Record]) -> str:
-    settings = {k: v for k, v in model[task].items() if k not in NOT_SETTINGS}
+def _entry(model: Mapping[str, Any], task: str, tuned: list[Path], runs: list[Record]) -> str:
     kind = "control" if model.get("kind") == "control" else "method"
     lines = [
         f"### {model['name']}",
@@ -54,8 +62,9 @@ def _entry(model: Mapping[str, Any], task: str, runs: list[Record]) -> str:
         "",
         f"- source: {model.get('source', 'not stated')}",
         f"- {kind}; code: `{model[task]['_target_']}`",
-        f"- settings: {_settings(settings)}",
-        f"- settings chosen by: {_tuning(model, task, runs)}",
+        f"- settings: {_settings(model[task])}",
+        f"- settings chosen by: {_tuning(model, task)}",
+        *(line for path in tuned if (line := _own_settings(path, task))),
         f"- flags: {_flags(runs)}",
         f"- cost: {_cost(runs)}",
     ]
@@ -65,18 +74,33 @@ def _entry(model: Mapping[str, Any], task: str, runs: list[Record]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tuning(model: Mapping[str, Any], task: str, runs: list[Record]) -> str:
-    """How the YAML's settings were chosen, and those of data sets that have their own."""
-    usual = (model.get("tuning") or {}).get(task, "not stated")
-    others: dict[str, set[str]] = {}
-    for run in runs:
-        if run.get("tuning") and run["tuning"] != usual:
-            others.setdefault(run["tuning"], set()).add(run["dataset"])
-    return "; ".join([usual, *(f"on {', '.join(sorted(on))}: {how}" for how, on in sorted(others.items()))])
+def _ensemble(ensemble: Mapping[str, Any], done: list[Record]) -> str:
+    """``done``: all runs; those of this ensemble, whatever it is made of, end in its name."""
+    runs = [r for r in done if r["method"].split("+")[-1] == ensemble["name"]]
+    members = Counter("as the command line says" if not m else " ".join(m) for m in ensemble["members"])
+    named = ", ".join(f"`{name}`" + (f" x {n}" if n > 1 else "") for name, n in members.items())
+    lines = [f"### {ensemble['name']}", "", ensemble.get("description", ""), ""]
+    lines += [f"- members: {named.replace('`as the command line says`', 'as the command line says')}"]
+    lines += [f"- weights: {ensemble['weights']}", f"- flags: {_flags(runs)}", f"- cost: {_cost(runs)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _tuning(model: Mapping[str, Any], task: str) -> str:
+    """How the settings were chosen."""
+    return (model.get("tuning") or {}).get(task, "not stated")
+
+
+def _own_settings(path: Path, task: str) -> str:
+    """Settings that a dataset has of its own, and how they were chosen; empty where it has none."""
+    model = _read(path)["model"]
+    if task not in model:
+        return ""
+    return f"- on {path.stem}: {_settings(model[task])}; {_tuning(model, task)}"
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"`{key}={_value(value)}`" for key, value in settings.items()) or "none"
+    shown = {key: value for key, value in settings.items() if key not in NOT_SETTINGS}
+    return ", ".join(f"`{key}={_value(value)}`" for key, value in shown.items()) or "none"
 
 
 def _value(value: Any) -> str:
@@ -97,15 +121,25 @@ def _flags(runs: list[Record]) -> str:
 
 
 def _cost(runs: list[Record]) -> str:
-    """Median seconds and gigabytes on the dataset with the most cells."""
-    if not runs:
-        return "—"
-    largest = max(runs, key=lambda r: ((r["n_train"] or 0) + (r["n_test"] or 0), r["dataset"]))
-    same = [r for r in runs if (r["dataset"], r["subtask"]) == (largest["dataset"], largest["subtask"])]
-    seconds, memory = (median(r[key] for r in same) for key in ("seconds", "peak_memory_gb"))
-    return (
-        f"{seconds:.3g} s and {memory:.2g} GB on {largest['dataset']} ({largest['subtask']}, n = {len(same)})"
-    )
+    """Median seconds and gigabytes on the two datasets with the most cells, of the longest subtask."""
+    groups: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        groups[run["dataset"]][run["subtask"]].append(run)
+
+    def cells(dataset: str) -> tuple[int, str]:
+        known = (r for runs in groups[dataset].values() for r in runs)
+        return max((r["n_train"] or 0) + (r["n_test"] or 0) for r in known), dataset
+
+    told = []
+    for dataset in sorted(groups, key=cells, reverse=True)[:2]:
+        medians = {
+            subtask: [median(r[key] for r in same) for key in ("seconds", "peak_memory_gb")]
+            for subtask, same in groups[dataset].items()
+        }
+        subtask = max(sorted(medians), key=lambda s: medians[s][0])
+        (seconds, memory), n = medians[subtask], len(groups[dataset][subtask])
+        told.append(f"{seconds:.3g} s and {memory:.2g} GB on {dataset} ({subtask}, n = {n})")
+    return "; ".join(told) or "—"
 
 
 def _is(record: Record, name: str, task: str) -> bool:

@@ -101,8 +101,6 @@ def _cell(row: Mapping[str, Any]) -> str:
     if pd.isna(row["mean"]):
         return "n/a" if row["reason"] else "failed" if row["failed"] else ABSENT
     text = score(row["mean"], row["sd"], row["n"])
-    if pd.notna(row["left_out"]) and row["left_out"] > 0:
-        text = text.replace(f"({row['n']})", f"({row['n']} of {row['n'] + row['left_out']} seeds)")
     if row["reason"]:
         text += f" of {row['applicable']}"
     return f"**{text}**" if row["best"] is True or row["best"] == 1 else text

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
@@ -111,8 +112,20 @@ def respond(model: Model | SolutionControl, problem: Problem, seed: int) -> Answ
     with threadpool_limits(threads(), user_api="openmp"):
         if isinstance(model, SolutionControl):
             return model.answer(problem.solution, seed)
+        if not isinstance(model, Model):
+            found = type(model).__name__
+            raise TypeError(f"expected a scmobench.models.base.Model, found {found}: inherit from it")
         seen = problem.data.for_fit(model.transductive, model.label_supervised)
-        return model.fit(seen, seed).predict(problem.data)
+        fitted = model.fit(seen, seed)
+        if not isinstance(fitted, Model):
+            raise TypeError(f"expected fit to end in `return self`, found that it returns {fitted!r}")
+        answer = fitted.predict(problem.data)
+        if not isinstance(answer, np.ndarray) and not sp.issparse(answer):
+            found = type(answer).__name__
+            raise TypeError(
+                f"expected predict to return a numpy array or a scipy.sparse matrix, found {found}"
+            )
+        return answer
 
 
 def threads() -> int | None:

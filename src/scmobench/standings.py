@@ -28,20 +28,10 @@ COLUMNS = [
     *LEADING,
     *("ci_low", "ci_high", "rank", "scaled", "seconds", "peak_memory_gb", "parameters", "transductive"),
     *("label_supervised", "kind", "normalization", "data_hash", "config_hash", "applicable", "failed"),
-    *(
-        "left_out",
-        "reason",
-        "protocol",
-        "task_settings",
-        "device",
-        "n_train",
-        "n_test",
-        "reference",
-        "by_seed",
-    ),
+    *("reason", "protocol", "task_settings", "device", "n_train", "n_test", "reference", "by_seed"),
 ]
 FLOATS = ["mean", "sd", "ci_low", "ci_high", "scaled", "seconds", "peak_memory_gb"]
-INTEGERS = ["n", "rank", "parameters", "failed", "left_out", "n_train", "n_test"]
+INTEGERS = ["n", "rank", "parameters", "failed", "n_train", "n_test"]
 FLAGS = ["transductive", "label_supervised"]
 TIE = 1e-12
 
@@ -64,8 +54,8 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
     Notes
     -----
     A mean of the six embedding metrics that lacks some of them is ranked only among methods that
-    lack the same ones, and only where no method of the group has more; runs of one method that
-    differ in this are not averaged: those with the most metrics count, ``left_out`` says how many do not.
+    lack the same ones, and only where no method of the group has more. It rests on the metrics that
+    all of a method's runs have, so that no seed is dropped.
     """
     runs = latest(records)
     groups: dict[tuple, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
@@ -135,18 +125,23 @@ def _resources(runs: Sequence[Record]) -> dict[str, Any]:
 
 def _summary(task: str, metric: str, runs: Sequence[Record]) -> dict[str, Any]:
     """Mean, sd, n and mean interval of one metric over one method's finished runs."""
-    extra: dict[str, Any] = {"applicable": "", "reason": "", "left_out": 0}
-    if (task, metric) == MEAN_OF_SIX and runs:
-        fewest = min((missing(r) for r in runs), key=lambda m: (len(m), m))
-        whole = [r for r in runs if missing(r) == fewest]
-        extra["applicable"] = f"{len(COMPONENTS) - len(fewest)}/{len(COMPONENTS)}"
-        extra["reason"] = f"without {', '.join(fewest)}" if fewest else ""
-        extra["left_out"] = len(runs) - len(whole)  # seeds whose embedding has fewer metrics
-        runs = whole
+    extra: dict[str, Any] = {"applicable": "", "reason": ""}
     scores = {r["seed"]: r["scores"][metric] for r in runs if metric in r["scores"]}
     values = {s: v for s, score in scores.items() if (v := number(score)) is not None}
     if scores and not values:
         extra["reason"] = next(filter(None, (s.get("reason") for s in scores.values())), "no finite value")
+    if (task, metric) == MEAN_OF_SIX and runs:
+        lacking = {name for run in runs for name in missing(run)}
+        kept = [name for name in COMPONENTS if name not in lacking]
+        extra["applicable"] = f"{len(kept)}/{len(COMPONENTS)}"
+        if lacking:
+            extra["reason"] = f"without {', '.join(name for name in COMPONENTS if name in lacking)}"
+        if len({missing(run) for run in runs}) > 1:  # each run's own mean is over other metrics
+            values = {
+                r["seed"]: math.fsum(number(r["scores"][name]) for name in kept) / len(kept)
+                for r in runs
+                if kept
+            }
     intervals = [r["interval"][metric] for r in runs if metric in (r.get("interval") or {})]
     mean = math.fsum(values.values()) / len(values) if values else None
     sd = None

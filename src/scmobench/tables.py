@@ -29,7 +29,8 @@ LEGEND = """\
 - Flags: T transductive (fit sees the test cells' inputs), L label-supervised (fit sees training labels;
   ranked in a track of its own), ? not known. Without T, a cell's answer may still depend on the other test
   cells of its batch (depth, centring, the graph at prediction).
-- —: no such run or number. n/a: the data cannot support the metric; the reason is below the table."""
+- —: no such run or number. n/a: the metric cannot be computed for the data, or for the embedding (scib finds
+  no trajectory in some); the reason is below the table. A mean rests on the metrics that all seeds have."""
 ABSENT = "—"
 ARROWS = {"min": " ↓", "max": " ↑"}
 
@@ -188,9 +189,6 @@ def _cell(row: Mapping | None, notes: dict[str, int], with_n: bool) -> str:
     if row["reason"]:
         place = notes.setdefault(f"{row['metric']}: {row['reason']}", len(notes) + 1)
         text += f" of {row['applicable']}<sup>{place}</sup>"
-    if pd.notna(row["left_out"]) and row["left_out"] > 0:
-        told = f"{row['metric']}: seeds left out, as their embedding lacks a metric that other seeds have"
-        text += f"<sup>{notes.setdefault(told, len(notes) + 1)}</sup>"
     return text
 
 

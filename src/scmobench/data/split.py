@@ -56,10 +56,10 @@ def assign_split(
     n_test = int(test.sum())
     n_train = len(test) - n_test
     if n_train < MIN_TRAIN or n_test < MIN_TEST:
+        others = "Name others ('dataset.test_batches=[…]'), or use" if len(present) > 1 else "Use"
         raise ValueError(
             f"the dataset is too small for its split: {n_train} training and {n_test} test cells, expected "
-            f"at least {MIN_TRAIN} and {MIN_TEST}; batches: {_sizes(batch, present)}. "
-            "Name others ('dataset.test_batches=[…]'), or use more cells"
+            f"at least {MIN_TRAIN} and {MIN_TEST}; batches: {_sizes(batch, present)}. {others} more cells"
         )
     return (~test).rename("is_train")
 

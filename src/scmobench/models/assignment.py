@@ -15,8 +15,11 @@ import scipy.sparse as sp
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
+from scmobench.models.memory import check_memory
+
 CHUNK = 1024
 DENSE_CELLS = 1000  # up to here the dense solver takes milliseconds and 8 MB
+HELD_CELLS = 5000  # up to here similarities of a batch are made once and held: 100 MB
 ADDED = 20  # improving pairs added for a row and round
 TOLERANCE = 2e-7  # mean loss of a pair against the optimum, in units of the range of similarities
 
@@ -68,7 +71,8 @@ def assign_softmax(
     Within each batch, pairs are kept that reach the ``quantile`` of their row or of their column of
     S'; the matching of the largest total S' is taken among them, or among all pairs where they hold no
     full matching. The inference of scMoGNN (Wen et al. 2022, KDD, modality matching), after the
-    competition's winning contrastive entry. Works in float32 on one batch at a time.
+    competition's winning contrastive entry. Works in float32, in chunks: S' is held whole
+    only where the pairs that were kept hold no full matching.
 
     Parameters
     ----------
@@ -82,20 +86,23 @@ def assign_softmax(
 
     Raises
     ------
-    ValueError : as in `assign`, or a quantile outside [0, 1).
+    ValueError : as in `assign`, a quantile outside [0, 1), or too little memory for all pairs.
     """
     if not 0 <= quantile < 1:
         raise ValueError(f"expected a quantile in [0, 1), found {quantile}")
     block = _blocks(similarity, len(batch1), len(batch2))
     partner = np.empty(len(batch1), dtype=np.int64)
     for rows, columns in shared_batches(batch1, batch2):
-        n, weights = len(rows), _softmax_sum(block(rows, columns))
+        n, logits = len(rows), _inside(block, rows, columns)
+        if n <= HELD_CELLS:
+            logits = _blocks(logits(np.arange(n), np.arange(n)), n, n)
+        weights = softmax_sum(logits, n)
         kept = max(n - int(np.ceil(quantile * n)), 1)
-        inside = _blocks(weights, n, n)
         try:
-            match = _solve_sparse(*_candidates(inside, n, kept), n)
+            match = _solve_sparse(*_candidates(weights, n, kept), n)
         except ValueError:  # SciPy's way to say that there is no full matching
-            match = _solve_dense(weights)
+            check_memory(12e-9 * n**2, f"all pairs of {n} cells", "lower `quantile`, to keep more pairs")
+            match = _solve_dense(weights(np.arange(n), np.arange(n)))
         partner[rows] = columns[match]
     return permutation(partner)
 
@@ -144,7 +151,7 @@ def _blocks(similarity: Similarity, n1: int, n2: int) -> Block:
         raise ValueError("expected finite similarities, found NaN or infinity")
     if isinstance(similarity, tuple):
         return lambda rows, columns: left[rows] @ right[columns].T
-    return lambda rows, columns: whole[rows][:, columns].astype(np.float32, copy=False)
+    return lambda rows, columns: whole[np.ix_(rows, columns)].astype(np.float32, copy=False)
 
 
 def _inside(block: Block, rows: np.ndarray, columns: np.ndarray) -> Block:
@@ -179,7 +186,8 @@ def _merge(first: Pairs, second: Pairs) -> Pairs:
     return pairs, np.concatenate([first[1], second[1]])[index]
 
 
-def _chunks(n: int) -> Iterator[np.ndarray]:
+def chunks(n: int) -> Iterator[np.ndarray]:
+    """0 … n - 1, a thousand at a time."""
     for start in range(0, n, CHUNK):
         yield np.arange(start, min(start + CHUNK, n))
 
@@ -187,7 +195,7 @@ def _chunks(n: int) -> Iterator[np.ndarray]:
 def _candidates(block: Block, n: int, k: int) -> Pairs:
     """Pairs among the k best of their row or of their column."""
     everything, pairs, values = np.arange(n), [], []
-    for part in _chunks(n):
+    for part in chunks(n):
         for chunk, by_row in ((block(part, everything), True), (block(everything, part).T, False)):
             best = np.argpartition(chunk, n - k, axis=1)[:, n - k :]
             pairs.append((part[:, None] * n + best if by_row else best * n + part[:, None]).ravel())
@@ -198,7 +206,7 @@ def _candidates(block: Block, n: int, k: int) -> Pairs:
 
 def _diagonal(block: Block, n: int) -> Pairs:
     """Row i with column i: a full matching, so that the sparse problem always has one."""
-    return np.arange(n) * (n + 1), np.concatenate([np.diagonal(block(part, part)) for part in _chunks(n)])
+    return np.arange(n) * (n + 1), np.concatenate([np.diagonal(block(part, part)) for part in chunks(n)])
 
 
 def _solve_sparse(pairs: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
@@ -239,7 +247,7 @@ def _improving(block: Block, profit: np.ndarray, price: np.ndarray) -> tuple[Pai
     n = len(price)
     everything, pairs, values, loss = np.arange(n), [np.empty(0, np.int64)], [np.empty(0, np.float32)], 0.0
     profit, price = profit.astype(np.float32), price.astype(np.float32)
-    for part in _chunks(n):
+    for part in chunks(n):
         chunk = block(part, everything)
         excess = chunk - price - profit[part, None]
         loss += float(np.maximum(excess.max(axis=1), 0).sum(dtype=np.float64))
@@ -252,12 +260,31 @@ def _improving(block: Block, profit: np.ndarray, price: np.ndarray) -> tuple[Pai
     return (np.concatenate(pairs), np.concatenate(values)), loss / n
 
 
-def _softmax_sum(logits: np.ndarray) -> np.ndarray:
-    """Softmax over rows + softmax over columns, float32."""
-    total = np.zeros_like(logits)
-    for axis in (1, 0):
-        weights = logits - logits.max(axis=axis, keepdims=True)
-        np.exp(weights, out=weights)
-        weights /= weights.sum(axis=axis, keepdims=True)
-        total += weights
-    return total
+def softmax_sum(block: Block, n: int) -> Block:
+    """Softmax over rows + softmax over columns of n x n logits, which ``block`` makes; float32.
+
+    Returns a function as ``block`` is: positions of rows, positions of columns -> rows x columns.
+    """
+    everything = np.arange(n)
+
+    def scale(by_row: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Largest logit of each row (column), and the sum that its softmax divides by."""
+        found = []
+        for part in chunks(n):
+            logits = block(part, everything) if by_row else block(everything, part)
+            largest = logits.max(axis=int(by_row), keepdims=True)
+            np.exp(np.subtract(logits, largest, out=logits), out=logits)
+            found.append((largest.ravel(), logits.sum(axis=int(by_row))))
+        return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+
+    (row_max, row_sum), (column_max, column_sum) = scale(True), scale(False)
+
+    def softmaxes(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        logits = block(rows, columns)
+        total = np.exp(logits - row_max[rows, None])
+        total /= row_sum[rows, None]
+        np.exp(np.subtract(logits, column_max[columns], out=logits), out=logits)
+        logits /= column_sum[columns]
+        return np.add(total, logits, out=total)
+
+    return softmaxes

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy.special import softmax
 
-from scmobench.models.assignment import assign_softmax, shared_batches
+from scmobench.models.assignment import assign_softmax, chunks, shared_batches, softmax_sum
 from scmobench.models.base import Model
 from scmobench.models.scmognn.match_module import MatchModule, embed_cells, fit_pairs
 from scmobench.models.scmognn.match_states import MatchStates, gex_first
@@ -173,11 +172,13 @@ def soft_matching(
     """
     blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for rows, columns in shared_batches(batch1, batch2):
-        logits = first[rows] @ second[columns].T
-        weights = softmax(logits, axis=1) + softmax(logits, axis=0)
-        kept = min(partners, len(columns))
-        best = np.argpartition(weights, len(columns) - kept, axis=1)[:, len(columns) - kept :]
-        values = np.take_along_axis(weights, best, axis=1)
-        blocks.append((np.repeat(rows, kept), columns[best].ravel(), values.ravel()))
+        n, left, right = len(rows), first[rows], second[columns]
+        weights = softmax_sum(lambda r, c, left=left, right=right: left[r] @ right[c].T, n)
+        kept = min(partners, n)
+        for part in chunks(n):
+            chunk = weights(part, np.arange(n))
+            best = np.argpartition(chunk, n - kept, axis=1)[:, n - kept :]
+            values = np.take_along_axis(chunk, best, axis=1)
+            blocks.append((np.repeat(rows[part], kept), columns[best].ravel(), values.ravel()))
     row, column, value = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return sp.csr_matrix((value.astype(np.float32), (row, column)), shape=(len(first), len(second)))

@@ -1,0 +1,159 @@
+"""What each method is given on the official data: the settings of its source, subtask by subtask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scmobench import config
+from scmobench.run import model_block
+
+Settings = dict[str, Any]
+
+# Wen et al. 2022 and its maintained port
+SCMOGNN_PREDICTION = {
+    "layers": 4,
+    "batch_size": None,
+    "learning_rate": 0.01,
+    "embedding_blocks": 1,
+    "residual": "cat",
+}
+SCMOGNN_PREDICTION |= {"pathway": "hallmark", "pathway_weight": "cosine", "validation": "random"}
+SCMOGNN_MATCHING = {
+    "components": {"GEX": 256, "ATAC": 512},
+    "layers": 4,
+    "learning_rate": 6e-4,
+    "batch_size": 4096,
+}
+SCMOGNN_MATCHING |= {"max_epochs": 2000, "patience": 20, "validation_cells": 4096, "quantile": 0.995}
+SCMOGNN_MATCHING |= {
+    "decoder_hidden": [512],
+    "decoder_dropout": 0.2,
+    "auxiliary": True,
+    "center_batches": False,
+}
+CITE_MATCHING = {"joint_dim": 64, "log_scale": 2.739896, "gex_hidden": [512, 512], "gex_dropout": 0.25}
+CITE_MATCHING |= {"other_hidden": [512, 512], "other_dropout": 0.2}
+MULTIOME_MATCHING = {"joint_dim": 256, "log_scale": 3.065016, "gex_hidden": [1024, 1024], "gex_dropout": 0.5}
+MULTIOME_MATCHING |= {"other_hidden": [2048], "other_dropout": 0.5}
+SCMOGNN_EMBEDDING = {
+    "layers": 3,
+    "graph": "joint",
+    "log_svd": False,
+    "center_batches": False,
+}
+SCMOGNN_EMBEDDING |= {"learning_rate": 1e-4, "batch_size": 512, "max_epochs": 60, "patience": 10}
+SUPERVISED = {"reconstruction_weight": 0.7, "cell_type_weight": 0.2, "regulariser_weight": 0.05, "free": 5}
+SUPERVISED |= {"cell_cycle_weight": 0.05, "hidden": [150, 120, 100], "dropout": 0.3, "validation_share": 0.1}
+# the competition's teams (Lance et al. 2022, PMLR 176, and their code)
+AXX = {"learning_rate": 1e-3, "max_epochs": 10, "batch_size": 512, "weight_decay": 1e-5, "min_steps": 1}
+NOVEL_MLP = {"max_epochs": 100, "min_steps": 1, "patience": None}
+NOVEL_CLIP = {
+    "learn_scale": True,
+    "activation": "elu",
+    "zscore": True,
+    "center_batches": False,
+    "max_epochs": 7000,
+}
+LSL = {"hidden": 64, "latent": 64, "dropout": 0.1, "learning_rate": 1e-4, "patience": 20, "peak_share": 0.03}
+LSL |= {"max_epochs": 600, "batch_size": 32}
+JAE = {"components": {"GEX": 100, "ATAC": 100}, "batch_target": "uniform", "center_batches": False}
+JAE |= {"learning_rate": 1e-4, "batch_size": 32, "max_epochs": 500, "patience": 5}
+
+
+def krr(n1: int | None, n2: int, alpha: float) -> Settings:
+    return {"n1": n1, "n2": n2, "alpha": alpha, "length_scale": 10.0, "repeats": 5, "legacy": False}
+
+
+PUBLISHED: dict[tuple[str, str], Settings] = {
+    ("scmognn", "GEX2ADT"): SCMOGNN_PREDICTION
+    | {"hidden": 256, "pathway_threshold": 0.1, "alpha": 0.25, "initial_residual": True, "edge_dropout": 0.4}
+    | {"dropout": 0.3, "weight_decay": 1e-4, "readout": "weighted_sum", "max_epochs": 15000, "patience": 200}
+    | {"n_top_features": None},
+    ("scmognn", "ADT2GEX"): SCMOGNN_PREDICTION
+    | {"hidden": 48, "initial_residual": False, "edge_dropout": 0.3, "dropout": 0.2, "weight_decay": 1e-5}
+    | {"readout": "cat", "max_epochs": 15000, "patience": 300, "n_top_features": None},
+    ("scmognn", "GEX2ATAC"): SCMOGNN_PREDICTION
+    | {"hidden": 48, "pathway_threshold": None, "alpha": 0.5, "initial_residual": True, "edge_dropout": 0.4}
+    | {"dropout": 0.2, "weight_decay": 1e-5, "readout": "cat", "max_epochs": 15000, "patience": 300}
+    | {"n_top_features": None},
+    ("scmognn", "ATAC2GEX"): SCMOGNN_PREDICTION
+    | {"hidden": 48, "initial_residual": False, "edge_dropout": 0.0, "dropout": 0.2, "weight_decay": 1e-5}
+    | {"readout": "cat", "max_epochs": 3000, "patience": 1000, "n_top_features": 10000},
+    ("guanlab_krr", "GEX2ADT"): krr(300, 70, 0.2),
+    ("guanlab_krr", "ADT2GEX"): krr(None, 50, 0.2),
+    ("guanlab_krr", "GEX2ATAC"): krr(1000, 50, 0.1),
+    ("guanlab_krr", "ATAC2GEX"): krr(100, 70, 0.1),
+    ("axx_mlp", "GEX2ADT"): AXX | {"hidden": [1024, 512], "dropout": 0.0},
+    ("axx_mlp", "ADT2GEX"): AXX | {"hidden": [256, 128], "dropout": 0.0},
+    ("axx_mlp", "ATAC2GEX"): AXX | {"hidden": [256, 128], "dropout": 0.5},
+    ("axx_mlp", "GEX2ATAC"): {"hidden": None},
+    ("novel_mlp", "GEX2ADT"): NOVEL_MLP
+    | {
+        "components": 256,
+        "hidden": [512, 512, 2048],
+        "dropout": [0.203, 0.154, 0.169],
+        "learning_rate": 3.461e-5,
+    },
+    ("novel_mlp", "ADT2GEX"): NOVEL_MLP | {"components": None, "hidden": [512] * 4, "learning_rate": 4.1e-4},
+    ("novel_mlp", "GEX2ATAC"): NOVEL_MLP
+    | {"components": 256, "hidden": [1024, 256, 2048], "learning_rate": 1.807e-5, "batch_size": 64},
+    ("novel_mlp", "ATAC2GEX"): NOVEL_MLP
+    | {"components": 256, "hidden": [2048, 2048, 512], "learning_rate": 8.387e-5, "batch_size": 256},
+    ("ls_lab", "GEX2ADT"): {"n1": 50, "n2": 50, "folds": 10, "networks": [[400, 400], [500, 500, 500, 500]]},
+    ("svd_linear", "GEX2ADT"): {"n_components": 50},
+    ("knn", "GEX2ADT"): {"n_components": 50, "k": 20},
+    ("guanlab_svd", "GEX-ADT"): {"mod1_components": 73, "mod2_components": 27, "zscore": True},
+    ("guanlab_svd", "GEX-ATAC"): {"mod1_components": 38, "mod2_components": 62, "zscore": True},
+    ("lsl_ae", "GEX-ADT"): LSL,
+    ("lsl_ae", "GEX-ATAC"): LSL,
+    ("jae", "GEX-ADT"): JAE | SUPERVISED,
+    ("jae", "GEX-ATAC"): JAE | SUPERVISED,
+    ("scmognn", "GEX-ADT"): SCMOGNN_EMBEDDING | SUPERVISED | {"components": {"GEX": 256, "ATAC": 512}},
+    ("scmognn", "GEX-ATAC"): SCMOGNN_EMBEDDING | SUPERVISED | {"components": {"GEX": 64, "ATAC": 512}},
+}
+MATCHING: dict[tuple[str, str], Settings] = {
+    ("scmognn", "GEX2ADT"): SCMOGNN_MATCHING | CITE_MATCHING,
+    ("scmognn", "ADT2GEX"): SCMOGNN_MATCHING | CITE_MATCHING,
+    ("scmognn", "GEX2ATAC"): SCMOGNN_MATCHING | MULTIOME_MATCHING,
+    ("scmognn", "ATAC2GEX"): SCMOGNN_MATCHING | MULTIOME_MATCHING,
+    ("novel_clip", "GEX2ADT"): NOVEL_CLIP
+    | {
+        "components": {"GEX": 128, "ATAC": 32},
+        "joint_dim": 64,
+        "log_scale": 3.463735,
+        "learning_rate": 7.8e-5,
+    }
+    | {"gex_hidden": [1024, 512], "other_hidden": [512, 2048], "batch_size": 2048},
+    ("novel_clip", "GEX2ATAC"): NOVEL_CLIP
+    | {
+        "components": {"GEX": 64, "ATAC": 512},
+        "joint_dim": 256,
+        "log_scale": 3.065016,
+        "learning_rate": 5.85e-4,
+    }
+    | {"gex_hidden": [1024, 1024], "other_hidden": [2048], "batch_size": 16384},
+    ("clue_like", "GEX2ADT"): {"neighbours": 1, "assignment": "shared_neighbours", "center_batches": False},
+}
+
+
+def found(task: str, model: str, subtask: str, names: Settings) -> Settings:
+    data = "neurips2021_cite_phase2" if "ADT" in subtask else "neurips2021_multiome_phase2"
+    cfg = config.compose([f"dataset={data}", f"model={model}", f"task={task}"])
+    settings = config.for_subtask(model_block(cfg, task), subtask)
+    return {name: settings[name] for name in names}
+
+
+@pytest.mark.parametrize(("model", "subtask"), PUBLISHED)
+def test_official_settings_are_the_published_ones(model: str, subtask: str) -> None:
+    """Also where the model's own settings name a subtask that the official ones leave to `default`."""
+    task = "joint_embedding" if "-" in subtask else "predict_modality"
+    expected = PUBLISHED[model, subtask]
+    assert found(task, model, subtask, expected) == expected
+
+
+@pytest.mark.parametrize(("model", "subtask"), MATCHING)
+def test_official_matching_settings_are_the_published_ones(model: str, subtask: str) -> None:
+    expected = MATCHING[model, subtask]
+    assert found("match_modality", model, subtask, expected) == expected
