@@ -238,12 +238,16 @@ def test_first_states_written_out(svd):
     torch.testing.assert_close(found[0], block(cells, network.cell_blocks))
     features = block(leaky(network.feature_embedding), network.feature_blocks)
     torch.testing.assert_close(found[1], features)
+    plain = ScMoGNN(4, 2, dropout=0, **shared).double()
+    (noisy, still), (again, _) = plain.embed(graph), plain.embed(graph)
+    assert not torch.equal(noisy, again), "dropout of 0.2 on the encoded batch features"
+    torch.testing.assert_close(still, leaky(plain.feature_embedding))
 
 
 @pytest.mark.parametrize("residual", RESIDUALS)
 @pytest.mark.parametrize("initial", [False, True])
 def test_residuals_written_out(residual, initial):
-    net = small_net(layers=3, residual=residual, initial_residual=initial).eval()
+    net = small_net(layers=3, residual=residual, initial_residual=initial, mixer="gate").eval()
     graph = random_graph().tensors()
     H = [net.embed(graph)]
     for layer, conv in enumerate(net.convs):

@@ -105,6 +105,10 @@ def test_weights_follow_validation() -> None:
     np.testing.assert_allclose(member_weights("equal", runs), [0.5, 0.5])
     with pytest.raises(ValueError, match="no validation score from m"):
         member_weights("validation", [runs[0], runs[0] | {"validation": None}])
+    matching = [r | {"task": "match_modality"} for r in runs]
+    np.testing.assert_allclose(member_weights("validation", matching), [1 / 3, 2 / 3])
+    with pytest.raises(ValueError, match="losses of embeddings do not compare"):
+        member_weights("validation", [r | {"task": "joint_embedding"} for r in runs])
     with pytest.raises(ValueError, match="equal, validation or held_out"):
         member_weights("loudest", runs)
 
@@ -127,8 +131,13 @@ def test_members_and_command_line_do_not_set_the_same_key(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="sets ablation=layers_1 of its members itself"):
         ensemble_of([*given, "ablation=layers_1"])
     cfg = config.compose(given)
-    members = [name for _, name in member_configs(cfg, given, config.compose)]
-    assert members == ["scmognn", "scmognn", "scmognn+batch_separated", "scmognn+batch_separated"]
+    members = [
+        (name, member.seed) for member, name in member_configs(cfg, [*given, "seed=0"], config.compose)
+    ]
+    held_out = "scmognn+batch_separated"
+    assert members == [("scmognn", 0), ("scmognn", 1), (held_out, 2), (held_out, 3)]
+    with pytest.raises(ValueError, match="members of several models, ablation=layers_1 is of one"):
+        ensemble_of(["dataset=tiny_multiome", "ensemble=unlike", "ablation=layers_1", f"runs={tmp_path}"])
 
 
 def test_convex_weights_are_those_of_the_least_error() -> None:

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from scmobench.data.genesets import read_gmt
+from scmobench.data.genesets import gene_set_file, read_gmt
 from scmobench.graph.batch_features import batch_features, cell_statistics
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.graph.operator import compressed_pair
@@ -138,6 +138,17 @@ def test_edges_of_a_table(tmp_path):
     edges = table_edges(path, NAMES).toarray()
     assert edges[0, 2] == edges[2, 0] == 0.5
     assert edges.sum() == 1
+    # two with one partner outside of the input, as peaks that are linked to one gene
+    path.write_text("feature_a\tfeature_b\tweight\nA\tGene1\t0.5\nGene1\tC\t2\nB\tGene2\t1\nA\tB\t3\n")
+    edges = table_edges(path, NAMES).toarray()
+    assert edges[0, 2] == edges[2, 0] == 1
+    assert edges[0, 1] == edges[1, 0] == 3
+    assert edges.sum() == 8
+    path.write_text("feature_a\tfeature_b\tweight\nA\tGene1\t0.5\nB\tGene2\t1\n")
+    with pytest.raises(
+        ValueError, match=r"pairs of the input's features \(A, B, C, …\).*found neither in its 2 rows"
+    ):
+        table_edges(path, NAMES)
     path.write_text("a\tb\nA\tC\n")
     with pytest.raises(ValueError, match="expected columns feature_a"):
         table_edges(path, NAMES)
@@ -155,6 +166,18 @@ def test_gmt_is_read_and_refused(tmp_path):
         read_gmt(path)
     with pytest.raises(FileNotFoundError, match="give its path"):
         read_gmt(tmp_path / "none.gmt")
+    path.write_text("\n")
+    with pytest.raises(ValueError, match="found an empty file"):
+        read_gmt(path)
+
+
+def test_hallmark_sets_without_a_network_say_what_to_do(monkeypatch):
+    def offline(*_, **__):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("pooch.retrieve", offline)
+    with pytest.raises(OSError, match=r"no route\): name a file in place of hallmark"):
+        gene_set_file("hallmark")
 
 
 def test_hallmark_sets_of_the_published_runs(data_dir):

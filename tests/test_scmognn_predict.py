@@ -13,7 +13,8 @@ import torch
 from anndata import AnnData
 from lightning.pytorch import LightningModule
 
-from scmobench.models import training
+from scmobench.data.reduce import SVD
+from scmobench.models import resume
 from scmobench.models.loggers import csv_logger, wandb_logger
 from scmobench.models.scmognn.predict_modality import PredictionModule, ScMoGNNPrediction
 from scmobench.models.training import TrainerSettings, seeded, train
@@ -168,9 +169,8 @@ def test_components_of_the_start_are_those_of_training_cells(data):
     whole = [fit._graph(data).cell_inputs for fit in fits]
     assert np.array_equal(*whole)
     assert len(whole[0]) == 160
-    half = replace(data, train_mod1=data.train_mod1[:60].copy(), train_mod2=data.train_mod2[:60].copy())
-    fewer = model(cell_init="svd").fit(half, 0).svd.components_
-    assert fewer.shape != fits[0].svd.components_.shape or not np.allclose(fewer, fits[0].svd.components_)
+    expected = SVD(100, 0).fit(data.train_mod1.X).components_
+    np.testing.assert_allclose(fits[0].svd.components_, expected, atol=1e-6)
 
 
 def test_features_kept_are_the_most_variable_by_their_counts(data):
@@ -231,6 +231,63 @@ def test_unknown_settings_are_refused():
         ScMoGNNPrediction(hiden=3)
     with pytest.raises(ValueError, match="cell_init"):
         ScMoGNNPrediction(cell_init="pca")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("batch_size", 0, "batch_size of at least 1, found 0"),
+        ("feature_share", 0.0, "feature_share above 0"),
+        ("feature_share", 2.0, "feature_share above 0"),
+        ("evaluate_every", 0, "evaluate_every of at least 1, found 0"),
+        ("max_epochs", 0, "max_epochs of at least 1, found 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting, value, message):
+    with pytest.raises(ValueError, match=message):
+        ScMoGNNPrediction(**{setting: value})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("precision", "64-true", "precision to be one of .*found '64-true'"),
+        ("accelerator", "tpu", "accelerator to be one of"),
+        ("accelerator", "cuda", "found none: use auto or cpu"),
+        ("max_epochs", 0, "max_epochs of at least 1, found 0"),
+        ("check_val_every_n_epoch", 0, "check_val_every_n_epoch of at least 1"),
+    ],
+)
+def test_trainer_settings_that_cannot_work_are_refused(setting, value, message, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match=message):
+        TrainerSettings(**{setting: value})
+
+
+def test_hidden_fits_the_groups_of_its_normalisation(data):
+    with pytest.raises(ValueError, match="hidden to be a multiple of 4 with norm=group, found 30"):
+        answer(data[0], hidden=30, max_epochs=1)
+
+
+def test_held_out_targets_teach_nothing(data):
+    """What validates is permuted: it may choose the epoch, and there is but one to choose."""
+    data, _ = data
+    held_out = validation_cells(data.train_mod1.obs, "random", 0.15, 0)
+    other = data.train_mod2.copy()
+    X = other.X.toarray()
+    X[held_out] = X[np.roll(held_out, 1)]
+    other.X = sp.csr_matrix(X)
+    given = {"max_epochs": 1, "evaluate_every": 1, "validation_share": 0.15}
+    answers = [answer(replace(data, train_mod2=mod2), **given) for mod2 in (data.train_mod2, other)]
+    assert np.array_equal(*answers)
+
+
+def test_no_edges_are_no_pathway(data, tmp_path):
+    sets = tmp_path / "sets.gmt"
+    sets.write_text("S\tx\tG1\tG2\tG3\n")
+    fitted = model(pathway=str(sets), pathway_threshold=0.9999, max_epochs=1).fit(data[0], 0)
+    assert fitted.pathway is None
+    assert "no two features are joined of a weight above 0.9999" in fitted.report()["notes"]
 
 
 def test_starter_kit_falls_below_the_mean(golden_dir):
@@ -358,7 +415,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
 
     with seeded(3), pytest.raises(SystemError):
         train(Killed(), ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
-    assert training.RESUME_FILE in [f.name for f in tmp_path.iterdir()]
+    assert resume.RESUME_FILE in [f.name for f in tmp_path.iterdir()]
     with seeded(99):
         resumed = Walk()
         found = train(resumed, ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
@@ -369,3 +426,31 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     assert resumed.noise.item() == straight.noise.item() != 0
     assert sorted(f.name for f in tmp_path.iterdir()) == ["metrics.before-0.csv", "metrics.csv"]
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 9
+
+
+@pytest.mark.parametrize("damage", ["other version", "half a file"])
+def test_a_resume_file_that_does_not_serve_is_put_away(tmp_path, monkeypatch, damage):
+    settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0)
+
+    class Killed(Walk):
+        def training_step(self, batch, step):
+            if self.calls == 3:
+                raise SystemError("killed")
+            return super().training_step(batch, step)
+
+    with pytest.raises(SystemError):
+        train(Killed(), ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
+    file = tmp_path / resume.RESUME_FILE
+    if damage == "half a file":
+        file.write_bytes(file.read_bytes()[:500])
+    else:
+        monkeypatch.setattr(resume, "__version__", "99")
+    anew = Walk()
+    assert not train(anew, ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings).resumed
+    assert anew.calls == 12
+
+
+def test_time_before_a_kill_counts(tmp_path):
+    clock = resume.Clock(tmp_path, 60, 100, waits=False)
+    clock.load_state_dict({"version": "", "seconds": 70.0, "waits": False})
+    assert clock.state_dict()["seconds"] == pytest.approx(70, abs=1)

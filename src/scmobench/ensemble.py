@@ -27,9 +27,9 @@ CHUNK = 1024  # cells
 def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict[str, Any]:
     """Run the members that are not finished, combine their predictions, score the result.
 
-    A member is `cfg` under the overrides that the ensemble names. Of k members with the same overrides
-    member i has seed ``s * k + i`` where the ensemble has seed s, so that ensembles of different seeds
-    share no member.
+    A member is `cfg` under the overrides that the ensemble names. Of k members with the same model
+    member i has seed ``s * k + i`` where the ensemble has seed s, so that no two start alike and
+    ensembles of different seeds share no member.
 
     Parameters
     ----------
@@ -77,16 +77,23 @@ def member_configs(
 
     Raises
     ------
-    ValueError : the command line and a member set the same key.
+    ValueError : the command line and a member set the same key, or the command line an ablation where
+        the members are of several models.
     """
     composer = composer or (lambda given: compose("config", overrides=given))
     inherited = [o for o in overrides if o.split("=")[0].lstrip("+~") not in ("ensemble", "seed", "sweep")]
     inherited = [o for o in inherited if not o.startswith(("hydra", "ensemble."))]
     named = OmegaConf.to_container(cfg.ensemble.members)
     result = []
+    models = [next((o for o in own if o.startswith("model=")), "") for own in named]
+    if len(set(models)) > 1 and (ablation := [o for o in inherited if o.startswith("ablation=")]):
+        raise ValueError(
+            f"{cfg.ensemble.name} has members of several models, {ablation[0]} is of one: leave it out, or "
+            "set ensemble.members with it where it belongs"
+        )
     for i, own in enumerate(named):
-        like = [place for place, other in enumerate(named) if other == own]
-        unlike = any(o.startswith("model=") for o in own)
+        like = [place for place, model in enumerate(models) if model == models[i]]
+        unlike = bool(models[i])
         kept = [
             o for o in inherited if not (unlike and o.lstrip("+~").split("=")[0].split(".")[0] == "model")
         ]
@@ -121,24 +128,28 @@ def member_weights(rule: str, runs: list[dict[str, Any]]) -> np.ndarray:
     """Weights of the members, summing to 1.
 
     ``validation``: proportional to 1 / RMSE² (precision weighting) for prediction, to the validation
-    accuracy for matching and to 1 for embeddings, whose members have losses that do not compare.
+    accuracy for matching.
 
     Raises
     ------
-    ValueError : an unknown rule, or a member without a validation score.
+    ValueError : an unknown rule, a member without a validation score, or ``validation`` for embeddings,
+        whose members have losses that do not compare.
     """
     if rule == "equal":
         return np.full(len(runs), 1 / len(runs))
     if rule != "validation":
         raise ValueError(f"expected ensemble weights equal, validation or held_out, found {rule!r}")
+    if runs[0]["task"] == "joint_embedding":
+        raise ValueError(
+            "the validation losses of embeddings do not compare: weight the members equally (seeds)"
+        )
     missing = [r["method"] for r in runs if r["validation"] is None]
     if missing:
         raise ValueError(
             f"no validation score from {', '.join(sorted(set(missing)))}: weight the members equally"
         )
     score = np.array([r["validation"] for r in runs])
-    power = {"predict_modality": -2, "match_modality": 1, "joint_embedding": 0}[runs[0]["task"]]
-    return _shares(score**power)
+    return _shares(score**-2 if runs[0]["task"] == "predict_modality" else score)
 
 
 def held_out_runs(cfg: DictConfig, members: list[tuple[DictConfig, str]]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ def read_gmt(path: str | Path) -> dict[str, tuple[str, ...]]:
     Raises
     ------
     FileNotFoundError : no such file.
-    ValueError : a line without genes, or a name that comes twice.
+    ValueError : no sets, a line without genes, or a name that comes twice.
     """
     path = Path(path)
     if not path.is_file():
@@ -35,18 +35,31 @@ def read_gmt(path: str | Path) -> dict[str, tuple[str, ...]]:
         if name in sets:
             raise ValueError(f"expected each set once in {path}, found {name!r} again in line {number}")
         sets[name] = genes
+    if not sets:
+        raise ValueError(f"expected gene sets in {path}, found an empty file")
     return sets
 
 
 def gene_set_file(source: str | Path) -> Path:
     """The file of a path, or for ``hallmark`` the 50 MSigDB hallmark sets (Liberzon et al. 2015,
-    Cell Systems 1:417; version 7.4), downloaded once and checked."""
+    Cell Systems 1:417; version 7.4), downloaded once and checked.
+
+    Raises
+    ------
+    OSError : no download; says how to name a file.
+    """
     if str(source) != "hallmark":
         return Path(source)
     import pooch
 
-    return Path(
-        pooch.retrieve(
-            HALLMARK_URL, f"sha256:{HALLMARK_SHA256}", fname=HALLMARK, path=cache_dir() / "genesets"
+    try:
+        return Path(
+            pooch.retrieve(
+                HALLMARK_URL, f"sha256:{HALLMARK_SHA256}", fname=HALLMARK, path=cache_dir() / "genesets"
+            )
         )
-    )
+    except OSError as error:
+        raise OSError(
+            f"the hallmark sets could not be downloaded from {HALLMARK_URL} ({error}): "
+            "name a file in place of hallmark, model.predict_modality.pathway=FILE.gmt"
+        ) from error

@@ -33,9 +33,7 @@ def compressed_pair(matrix: sp.csr_matrix) -> CompressedPair:
     """
     matrix = sp.csr_matrix(matrix)
     if matrix.nnz >= 2**31:
-        raise ValueError(
-            f"expected fewer than 2^31 edges, found {matrix.nnz}: train on sampled cells (batch_size)"
-        )
+        raise ValueError(f"expected fewer than 2^31 edges, found {matrix.nnz}: use fewer features or cells")
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()

@@ -60,11 +60,14 @@ def gene_set_edges(
 def table_edges(path: str | Path, names: Sequence[str], *, threshold: float | None = None) -> sp.csr_matrix:
     """Edges of a tab-separated table with columns feature_a, feature_b, weight; both directions.
 
-    Pairs with a feature that the data lack are left out.
+    A pair of ``names`` is an edge. Pairs of one of them with something else (peak-gene links, where the
+    names are peaks) join the names that share a partner: an edge for each two of them, of the product of
+    their weights. Pairs of unknown names are left out.
 
     Raises
     ------
-    FileNotFoundError, ValueError : no such file; other columns; a weight that is not a number.
+    FileNotFoundError, ValueError : no such file; other columns; a weight that is not a number; a table
+        that joins no two features.
     """
     path = Path(path)
     if not path.is_file():
@@ -81,9 +84,31 @@ def table_edges(path: str | Path, names: Sequence[str], *, threshold: float | No
     weights = pd.to_numeric(table["weight"], errors="coerce").to_numpy(dtype=float)
     if np.isnan(weights).any():
         raise ValueError(f"expected a number as weight in every row of {path}, found others")
-    known = ~(np.isnan(first) | np.isnan(second)) & (first != second)
+    known = ~np.isnan(first) & ~np.isnan(second) & (first != second)
     a, b, w = first[known].astype(int), second[known].astype(int), weights[known]
-    return _matrix([a, b], [b, a], [w, w], len(names), threshold)
+    shared = _shared_partners(table, first, second, weights, len(names))
+    if not len(a) and not shared.nnz:
+        few = ", ".join(map(str, names[:3]))
+        raise ValueError(
+            f"expected pairs of the input's features ({few}, …) in {path}, or several of them with one "
+            f"partner; found neither in its {len(table)} rows"
+        )
+    rows, columns = [a, b, shared.row], [b, a, shared.col]
+    return _matrix(rows, columns, [w, w, shared.data], len(names), threshold)
+
+
+def _shared_partners(
+    table: pd.DataFrame, first: np.ndarray, second: np.ndarray, weights: np.ndarray, size: int
+) -> sp.coo_matrix:
+    """Features that go with the same name outside of them; ``first``, ``second``: places, NaN outside."""
+    one = np.isnan(first) != np.isnan(second)
+    feature = np.where(np.isnan(first), second, first)[one].astype(int)
+    outside = np.where(np.isnan(first), table["feature_a"], table["feature_b"])[one].astype(str)
+    codes, partners = pd.factorize(outside)
+    links = sp.csr_matrix((weights[one], (feature, codes)), shape=(size, len(partners)))
+    shared = (links @ links.T).tocoo()
+    apart = shared.row != shared.col
+    return sp.coo_matrix((shared.data[apart], (shared.row[apart], shared.col[apart])), shape=(size, size))
 
 
 def coexpression_edges(

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from scmobench.models.training import RESUME_FILE
+from scmobench.models.resume import RESUME_FILE
 
 
 def csv_logger(folder: Path) -> Logger:

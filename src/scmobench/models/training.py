@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-import os
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +20,18 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
-RESUME_FILE = "resume.ckpt"
+from scmobench.models.resume import RESUME_FILE, Clock, resumable
+
+RESUMED = "training was interrupted and resumed: seconds are those since"
+ACCELERATORS = ("auto", "cpu", "cuda")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+def at_least(least: int, **settings: float | None) -> None:
+    """Refuse settings below ``least``; None is no setting."""
+    for name, value in settings.items():
+        if value is not None and value < least:
+            raise ValueError(f"expected {name} of at least {least}, found {value}")
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class TrainerSettings:
     Attributes
     ----------
     accelerator : ``auto`` (CUDA where there is one, else CPU), ``cpu`` or ``cuda``.
-    precision : Lightning's flag, e.g. ``32-true`` or ``bf16-mixed``.
+    precision : Lightning's flag: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
     progress : show a progress bar.
     logger : folder -> Lightning logger or None; called only where there is a folder.
     folder : where logs and the resume file go. None: nothing is written.
@@ -41,6 +50,10 @@ class TrainerSettings:
         epoch so far is kept.
     check_val_every_n_epoch : epochs between evaluations. None leaves the choice to the head.
     resume_every_seconds : time between two writes of the resume file.
+
+    Raises
+    ------
+    ValueError : another accelerator or precision, CUDA where there is none, or a length below 1.
     """
 
     accelerator: str = "auto"
@@ -53,8 +66,13 @@ class TrainerSettings:
     check_val_every_n_epoch: int | None = None
     resume_every_seconds: float = 60.0
 
-
-RESUMED = "training was interrupted and resumed"
+    def __post_init__(self) -> None:
+        for name, known in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
+            if (found := getattr(self, name)) not in known:
+                raise ValueError(f"expected {name} to be one of {known}, found {found!r}")
+        if self.accelerator == "cuda" and not torch.cuda.is_available():
+            raise ValueError("expected a CUDA device for accelerator=cuda, found none: use auto or cpu")
+        at_least(1, max_epochs=self.max_epochs, check_val_every_n_epoch=self.check_val_every_n_epoch)
 
 
 @dataclass(frozen=True)
@@ -156,30 +174,6 @@ class BestEpoch(Callback):
             torch.cuda.set_rng_state_all(state["cuda_rng"])
 
 
-class Clock(Callback):
-    """Stops at a time limit and writes the resume file now and then, whole or not at all.
-
-    ``best``: the limit waits for its first evaluation; None where nothing is evaluated.
-    """
-
-    def __init__(
-        self, folder: Path | None, every_seconds: float, max_seconds: float | None, best: BestEpoch | None
-    ):
-        self.folder, self.every, self.limit, self.best = folder, every_seconds, max_seconds, best
-        self.started = self.saved = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        now = time.monotonic()
-        evaluated = self.best is None or bool(self.best.history)
-        if self.limit is not None and now - self.started > self.limit and evaluated:
-            trainer.should_stop = True
-        if self.folder is not None and now - self.saved >= self.every:
-            part = self.folder / (RESUME_FILE + ".part")
-            trainer.save_checkpoint(part)
-            os.replace(part, self.folder / RESUME_FILE)
-            self.saved = time.monotonic()
-
-
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Without Lightning's remarks on devices, workers and tips; levels and filters are put back."""
@@ -231,18 +225,19 @@ def train(
 
     Raises
     ------
-    ValueError : unknown ``mode``; the score is not logged; the score was never a number.
+    ValueError : unknown ``mode``; a length below 1; the score is not logged, or was never a number.
     """
     if mode not in ("min", "max"):
         raise ValueError(f"expected mode 'min' or 'max', found {mode!r}")
+    at_least(1, max_epochs=max_epochs, evaluate_every=check_val_every_n_epoch)
     settings = settings or TrainerSettings()
     place = folder if folder is not None else settings.folder
     place = Path(place) if place is not None else None
     if place is not None:
         place.mkdir(parents=True, exist_ok=True)
     best = BestEpoch(monitor, mode, patience, min_epochs)
-    clock = Clock(place, settings.resume_every_seconds, settings.max_seconds, best if val_loader else None)
-    resume = place / RESUME_FILE if place is not None and (place / RESUME_FILE).is_file() else None
+    clock = Clock(place, settings.resume_every_seconds, settings.max_seconds, val_loader is not None)
+    resume = resumable(place)
     length = max_epochs if settings.max_epochs is None else min(max_epochs, settings.max_epochs)
     with quiet():
         trainer = Trainer(

@@ -12,6 +12,7 @@ from scmobench.nn.noise import Dropout
 from scmobench.nn.sparse import Operator
 
 AGGREGATIONS = ("mean", "gcn")
+GROUPS = 4  # of channels, for norm=group
 NORMS = ("group", "layer", "batch", "none")
 ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "prelu": nn.PReLU}
 
@@ -31,7 +32,9 @@ class StateNorm(nn.GroupNorm):
 def normalisation(kind: str, size: int) -> nn.Module:
     """Normalisation of node states: in 4 groups of channels, over the layer, over the nodes, or none."""
     if kind == "group":
-        return StateNorm(4, size)
+        if size % GROUPS:
+            raise ValueError(f"expected hidden to be a multiple of {GROUPS} with norm=group, found {size}")
+        return StateNorm(GROUPS, size)
     if kind == "layer":
         return nn.LayerNorm(size)
     if kind == "batch":

@@ -34,7 +34,7 @@ class FeatureEdges:
             return None, []
         if Path(self.source).suffix == ".tsv":
             edges = table_edges(self.source, cells.var_names, threshold=self.threshold)
-            return edges, [f"feature-feature edges of {Path(self.source).name}: {edges.nnz}"]
+            return self._with_note(edges, f"feature-feature edges of {Path(self.source).name}")
         modality = feature_type(cells)
         if modality != "GEX":
             return None, [f"no pathway edges: they join genes, and the input is {modality}"]
@@ -42,11 +42,15 @@ class FeatureEdges:
         if self.source == "learned":
             edges = coexpression_edges(cells.X, neighbours=self.neighbours, seed=seed, **shared)
             said = (
-                f"feature graph learned from the training cells: {self.neighbours} nearest by {self.weight}"
+                f"feature graph learned from the training cells, {self.neighbours} nearest by {self.weight}"
             )
-            return edges, [f"{said}, {edges.nnz} edges"]
+            return self._with_note(edges, said)
         path = gene_set_file(self.source)
         edges = gene_set_edges(cells.X, cells.var_names, read_gmt(path), **shared)
-        if edges.nnz == 0:
-            return None, [f"no pathway edges: no two genes of a set in {path.name} are among the features"]
-        return edges, [f"pathway edges of {path.name} ({self.weight}): {edges.nnz}"]
+        return self._with_note(edges, f"pathway edges of {path.name} ({self.weight})")
+
+    def _with_note(self, edges: sp.csr_matrix, said: str) -> tuple[sp.csr_matrix | None, list[str]]:
+        if edges.nnz:
+            return edges, [f"{said}: {edges.nnz}"]
+        bound = "" if self.threshold is None else f" of a weight above {self.threshold}"
+        return None, [f"{said}: no two features are joined{bound}, so there are none"]

@@ -14,7 +14,7 @@ from scmobench.graph.propagation import standardised
 from scmobench.models.base import Model
 from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule
 from scmobench.models.scmognn.reduction import Reduction, layer_states
-from scmobench.models.training import TrainerSettings, seeded, train
+from scmobench.models.training import TrainerSettings, at_least, seeded, train
 from scmobench.models.validation import validation_cells
 from scmobench.types import EmbeddingData
 
@@ -94,6 +94,7 @@ class ScMoGNNEmbedding(Model):
     ) -> None:
         if graph not in ("joint", "separate"):
             raise ValueError(f"expected graph 'joint' or 'separate', found {graph!r}")
+        at_least(2, batch_size=batch_size)  # the networks normalise over a step's cells
         self.components = {"GEX": 256, "ATAC": 512} if components is None else components
         self.scaling = {"zscore": zscore, "center_batches": center_batches, "log_svd": log_svd}
         self.layers, self.first_layer = layers, first_layer

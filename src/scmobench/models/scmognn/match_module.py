@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
-from scmobench.models.training import FitReport, TrainerSettings, seeded, train
+from scmobench.models.training import FitReport, TrainerSettings, at_least, seeded, train
 from scmobench.nn.layer_weights import LayerWeights
 from scmobench.nn.mlp import MLP
 
@@ -152,6 +152,7 @@ def fit_pairs(
     seed : of parameters, order of cells and dropout.
     part : name of this module's subfolder where a method trains several.
     """
+    at_least(2, batch_size=batch_size)  # a cell is told from others of its step
     cells, checks = torch.from_numpy(fitted), torch.from_numpy(held_out)
     folder = Path(trainer.folder) / part if part and trainer and trainer.folder else None
     with seeded(seed):

@@ -20,7 +20,7 @@ from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models.base import Model
 from scmobench.models.memory import check_memory
 from scmobench.models.scmognn.feature_edges import FeatureEdges
-from scmobench.models.training import TrainerSettings, seeded, threads_kept, train
+from scmobench.models.training import TrainerSettings, at_least, seeded, threads_kept, train
 from scmobench.models.validation import validation_cells
 from scmobench.nn.scmognn import ScMoGNN
 from scmobench.types import PredictionData
@@ -98,6 +98,9 @@ class ScMoGNNPrediction(Model):
             raise ValueError(f"expected settings of scMoGNN {sorted(NETWORK)}, found {sorted(unknown)}")
         if cell_init not in ("shared", "svd"):
             raise ValueError(f"expected a cell_init of 'shared' or 'svd', found {cell_init!r}")
+        at_least(1, batch_size=batch_size, evaluate_every=evaluate_every, max_epochs=max_epochs)
+        if not 0 < feature_share <= 1:
+            raise ValueError(f"expected a feature_share above 0 and up to 1, found {feature_share}")
         self.transductive = transductive
         self.edges = FeatureEdges(pathway, pathway_weight, pathway_threshold, pathway_neighbours)
         self.batch_features, self.cell_init, self.n_top_features = batch_features, cell_init, n_top_features

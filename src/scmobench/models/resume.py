@@ -1,0 +1,69 @@
+"""Training that goes on where it was killed: the file it goes on from, written whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from scmobench import __version__
+
+RESUME_FILE = "resume.ckpt"
+
+
+class Clock(Callback):
+    """Stops at a time limit and writes the resume file now and then.
+
+    Parameters
+    ----------
+    folder : of the resume file; None writes none.
+    every_seconds : time between two writes.
+    max_seconds : the limit; time before a kill counts.
+    waits : the limit waits for a first evaluation.
+    """
+
+    def __init__(self, folder: Path | None, every_seconds: float, max_seconds: float | None, waits: bool):
+        self.folder, self.every, self.limit, self.waits = folder, every_seconds, max_seconds, waits
+        self.started = self.saved = time.monotonic()
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.waits = False
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        now = time.monotonic()
+        if self.limit is not None and now - self.started > self.limit and not self.waits:
+            trainer.should_stop = True
+        if self.folder is not None and now - self.saved >= self.every:
+            part = self.folder / (RESUME_FILE + ".part")
+            trainer.save_checkpoint(part)
+            os.replace(part, self.folder / RESUME_FILE)
+            self.saved = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"version": __version__, "seconds": time.monotonic() - self.started, "waits": self.waits}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.started, self.waits = time.monotonic() - state["seconds"], state["waits"]
+
+
+def resumable(folder: Path | None) -> Path | None:
+    """The resume file in ``folder``; None, and no such file any more, where there is none that serves.
+
+    A file that cannot be read, or that another version of the package wrote, does not serve.
+    """
+    if folder is None or not (path := folder / RESUME_FILE).is_file():
+        return None
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=False)["callbacks"]["Clock"]["version"]
+    except Exception as error:  # whatever a damaged file makes of it
+        found = f"no checkpoint ({type(error).__name__})"
+    if found == __version__:
+        return path
+    logging.getLogger(__name__).warning("%s: found %s, training starts anew", path, found)
+    path.unlink()
+    return None
