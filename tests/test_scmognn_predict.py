@@ -444,7 +444,7 @@ def test_a_resume_file_that_does_not_serve_is_put_away(tmp_path, monkeypatch, da
     if damage == "half a file":
         file.write_bytes(file.read_bytes()[:500])
     else:
-        monkeypatch.setattr(resume, "__version__", "99")
+        monkeypatch.setattr(resume, "VERSION", "99")
     anew = Walk()
     assert not train(anew, ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings).resumed
     assert anew.calls == 12

@@ -60,12 +60,14 @@ def replaced(text: str, section: str, path: str | Path = "README.md") -> str:
 
 
 def _summary(task: str, standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Rows dataset and subtask, columns methods; ablations (``+``) and variants (``[``) left out."""
+    """Rows dataset and subtask, columns methods; ablations (``+``) and variants (``[``) left out, of
+    datasets as well."""
     first = primary(metrics)
     variant = standings["method"].str.contains(r"[+\[]", regex=True) & (standings["kind"] != "ensemble")
     other = (
         (standings["metric"] != first) | (standings["subtask"] == "Overall") | (standings["source"] != "ours")
     )
+    other |= standings["dataset"].str.contains("+", regex=False)
     kept = standings[~variant & ~other].assign(role=lambda f: f["label_supervised"].map(int))
     kept.loc[kept["kind"] == "control", "role"] = 2
     kept["best"] = kept["rank"] == kept.groupby([*COMPARABLE, "role"])["rank"].transform("min")

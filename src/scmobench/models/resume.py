@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from scmobench import __version__
-
 RESUME_FILE = "resume.ckpt"
+VERSION = version("scmobench")
 
 
 class Clock(Callback):
@@ -45,7 +45,7 @@ class Clock(Callback):
             self.saved = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"version": __version__, "seconds": time.monotonic() - self.started, "waits": self.waits}
+        return {"version": VERSION, "seconds": time.monotonic() - self.started, "waits": self.waits}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.started, self.waits = time.monotonic() - state["seconds"], state["waits"]
@@ -62,7 +62,7 @@ def resumable(folder: Path | None) -> Path | None:
         found = torch.load(path, map_location="cpu", weights_only=False)["callbacks"]["Clock"]["version"]
     except Exception as error:  # whatever a damaged file makes of it
         found = f"no checkpoint ({type(error).__name__})"
-    if found == __version__:
+    if found == VERSION:
         return path
     logging.getLogger(__name__).warning("%s: found %s, training starts anew", path, found)
     path.unlink()

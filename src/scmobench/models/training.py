@@ -198,6 +198,27 @@ def _accelerator(name: str) -> str:
     return name
 
 
+def _trainer(
+    settings: TrainerSettings, place: Path | None, length: int, evaluate_every: int, callbacks: list[Callback]
+) -> Trainer:
+    return Trainer(
+        accelerator=_accelerator(settings.accelerator),
+        devices=1,
+        precision=settings.precision,
+        max_epochs=length,
+        # a run shorter than the interval is evaluated once, at its end
+        check_val_every_n_epoch=min(settings.check_val_every_n_epoch or evaluate_every, length),
+        callbacks=callbacks,
+        logger=(settings.logger(place) if settings.logger and place else None) or False,
+        default_root_dir=place,
+        enable_progress_bar=settings.progress,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+
+
 def train(
     module: LightningModule,
     train_loader: Any,
@@ -240,22 +261,7 @@ def train(
     resume = resumable(place)
     length = max_epochs if settings.max_epochs is None else min(max_epochs, settings.max_epochs)
     with quiet():
-        trainer = Trainer(
-            accelerator=_accelerator(settings.accelerator),
-            devices=1,
-            precision=settings.precision,
-            max_epochs=length,
-            # a run shorter than the interval is evaluated once, at its end
-            check_val_every_n_epoch=min(settings.check_val_every_n_epoch or check_val_every_n_epoch, length),
-            callbacks=[best, clock],
-            logger=(settings.logger(place) if settings.logger and place else None) or False,
-            default_root_dir=place,
-            enable_progress_bar=settings.progress,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-        )
+        trainer = _trainer(settings, place, length, check_val_every_n_epoch, [best, clock])
         try:
             trainer.fit(module, train_loader, val_loader, ckpt_path=resume)
         finally:  # else wandb would log the next run of this process into this one
