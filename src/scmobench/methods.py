@@ -123,8 +123,9 @@ def _flags(runs: list[Record]) -> str:
 def _cost(runs: list[Record]) -> str:
     """Median seconds and gigabytes on the two datasets with the most cells, of the longest subtask."""
     groups: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    several = len({run["task"] for run in runs}) > 1
     for run in runs:
-        groups[run["dataset"]][run["subtask"]].append(run)
+        groups[run["dataset"]][f"{run['task']} {run['subtask']}" if several else run["subtask"]].append(run)
 
     def cells(dataset: str) -> tuple[int, str]:
         known = (r for runs in groups[dataset].values() for r in runs)
@@ -138,7 +139,8 @@ def _cost(runs: list[Record]) -> str:
         }
         subtask = max(sorted(medians), key=lambda s: medians[s][0])
         (seconds, memory), n = medians[subtask], len(groups[dataset][subtask])
-        told.append(f"{seconds:.3g} s and {memory:.2g} GB on {dataset} ({subtask}, n = {n})")
+        shown = f"{seconds:,.0f}" if seconds >= 1000 else f"{seconds:.3g}"
+        told.append(f"{shown} s and {memory:.2g} GB on {dataset} ({subtask}, n = {n})")
     return "; ".join(told) or "—"
 
 
