@@ -45,12 +45,13 @@ class Folder(Source):
     scored: Mapping[str, Any] = field(default_factory=dict)
 
     def fetch(self) -> Path:
-        """The folder, found by `path`, ``$SCMOBENCH_DATA/<folder>`` or ``data/<folder>``, in this order."""
+        """The folder: `path` where it is named, else ``$SCMOBENCH_DATA/<folder>`` or ``data/<folder>``."""
         name = self.folder or self.name
-        places = [Path(self.path).expanduser()] if self.path else []
+        places = [Path("data") / name]
         if os.environ.get(self.env):
-            places.append(Path(os.environ[self.env]).expanduser() / name)
-        places.append(Path("data") / name)
+            places.insert(0, Path(os.environ[self.env]).expanduser() / name)
+        if self.path:
+            places = [Path(self.path).expanduser()]
         for place in places:
             if (place / "gex.h5ad").is_file() and (place / f"{self.mod2}.h5ad").is_file():
                 return place
