@@ -244,25 +244,30 @@ def test_messages_for_what_is_not_there(arguments: tuple[str, ...], message: str
         assert not list(tmp_path.rglob("record.json")), "what is no run leaves no record"
 
 
+def own_model(folder: Path, body: str) -> None:
+    """A method of the user's own in ``folder``: its YAML, and its class with this body of `fit` and more."""
+    (folder / "mine" / "model").mkdir(parents=True)
+    yaml = "name: own\nkind: method\npredict_modality: {_target_: my_method.Own}\n"
+    (folder / "mine" / "model" / "own.yaml").write_text(yaml)
+    head = "import numpy as np\nfrom scmobench.models.base import Model\n\n\nclass Own(Model):\n"
+    (folder / "my_method.py").write_text(f"{head}    def fit(self, data, seed):\n{body}")
+
+
 def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
-    (tmp_path / "mine" / "model").mkdir(parents=True)
-    (tmp_path / "mine" / "model" / "ones.yaml").write_text(
-        "name: ones\nkind: method\npredict_modality: {_target_: my_method.Ones}\n"
+    own_model(
+        tmp_path,
+        "        self.n = data.train_mod2.n_vars\n        return self\n\n"
+        "    def predict(self, data):\n        return np.ones((data.test_mod1.n_obs, self.n))\n",
     )
-    (tmp_path / "my_method.py").write_text(
-        "import numpy as np\nfrom scmobench.models.base import Model\n\n\nclass Ones(Model):\n"
-        "    def fit(self, data, seed):\n        self.n = data.train_mod2.n_vars\n        return self\n\n"
-        "    def predict(self, data):\n        return np.ones((data.test_mod1.n_obs, self.n))\n"
-    )
-    line = ("run", "--config-dir", "mine", "dataset=tiny_cite", "model=ones")
+    line = ("run", "--config-dir", "mine", "dataset=tiny_cite", "model=own")
     refused = scmobench(*line, cwd=tmp_path)
     assert refused.returncode == 1
     assert "modules=[my_method]" in refused.stderr
     valid = scmobench("validate", *line[1:], "modules=[my_method]", cwd=tmp_path)
-    assert "test cells) with Ones" in valid.stdout, valid.stderr
+    assert "test cells) with Own" in valid.stdout, valid.stderr
     done = scmobench(*line, "modules=[my_method]", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "predict_modality tiny_cite GEX2ADT ones seed 0" in done.stdout
+    assert "predict_modality tiny_cite GEX2ADT own seed 0" in done.stdout
     assert "finished before" in scmobench(*line, "modules=[my_method]", cwd=tmp_path).stdout
     for modules in ("[]", "[my_methd]", "[my_method,my_methd]"):
         mistyped = scmobench(*line, f"modules={modules}", cwd=tmp_path)
@@ -299,20 +304,13 @@ def test_slips_in_a_model_are_named(base: type, fit: str | None, predict: object
 
 
 def test_errors_of_a_model_from_outside_say_where_and_do_not_stop_a_sweep(tmp_path: Path) -> None:
-    (tmp_path / "mine" / "model").mkdir(parents=True)
-    (tmp_path / "mine" / "model" / "own.yaml").write_text(
-        "name: own\nkind: method\npredict_modality: {_target_: my_method.Own}\n"
-    )
-    (tmp_path / "my_method.py").write_text(
-        "from scmobench.models.base import Model\n\n\nclass Own(Model):\n    def fit(self, data, seed):\n"
-        "        data.labels['cell_type']\n\n    def predict(self, data): ...\n"
-    )
+    own_model(tmp_path, "        data.labels['cell_type']\n\n    def predict(self, data): ...\n")
     line = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own")
     done = scmobench("run", "-m", *line, "seed=0,1", cwd=tmp_path)
     assert done.returncode == 1
     assert "2 failed in" in done.stdout
     assert "Traceback" not in done.stderr
-    assert "(my_method.py, line 6; fit is given data.test_mod1 where" in done.stderr
+    assert "(my_method.py, line 7; fit is given data.test_mod1 where" in done.stderr
     assert len(list((tmp_path / "runs" / "failed").rglob("record.json"))) == 2
 
 

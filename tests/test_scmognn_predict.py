@@ -401,17 +401,20 @@ def test_each_run_has_a_wandb_run_of_its_own(tmp_path, monkeypatch):
         assert len(list((tmp_path / name / "wandb").glob("offline-run-*"))) == 1
 
 
+class Killed(Walk):
+    """Dies before its best epoch, so that what comes back was drawn after."""
+
+    def training_step(self, batch, step):
+        if self.calls == 3:
+            raise SystemError("killed")
+        return super().training_step(batch, step)
+
+
 def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0, logger=csv_logger)
     with seeded(3):
         straight = Walk()
         expected = train(straight, ONE_BATCH, ONE_BATCH, max_epochs=12)
-
-    class Killed(Walk):
-        def training_step(self, batch, step):
-            if self.calls == 3:  # before the best epoch, so that what comes back was drawn after
-                raise SystemError("killed")
-            return super().training_step(batch, step)
 
     with seeded(3), pytest.raises(SystemError):
         train(Killed(), ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
@@ -431,12 +434,6 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
 @pytest.mark.parametrize("damage", ["other version", "half a file"])
 def test_a_resume_file_that_does_not_serve_is_put_away(tmp_path, monkeypatch, damage):
     settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0)
-
-    class Killed(Walk):
-        def training_step(self, batch, step):
-            if self.calls == 3:
-                raise SystemError("killed")
-            return super().training_step(batch, step)
 
     with pytest.raises(SystemError):
         train(Killed(), ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)

@@ -66,7 +66,8 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
             records.write_failure(cfg.runs, _attempt(cfg, method), error)
         place = place_in_modules(error, cfg.modules)
         if not isinstance(error, USER_ERRORS):
-            error.add_note(place)
+            if place:
+                error.add_note(place)
             raise
         told = f"{error} {place}".strip()
         if HydraConfig.get().mode == RunMode.RUN:
