@@ -56,7 +56,7 @@ test: data  ## every test
 
 smoke: data  ## the main sweeps on tiny data, to see whether things run
 	@printf '%s\n' $(TASKS:%=all_%) $(filter-out $(TASKS),$(TABLES)) | xargs -P $(JOBS) -I % \
-	  $(SCMOBENCH) run sweep=% dataset=tiny_cite,tiny_multiome direction=from_gex seed=0 smoke=true runs=runs/smoke
+	  $(SCMOBENCH) run sweep=% dataset=tiny_cite,tiny_multiome direction=from_gex seed=0 smoke=true runs=smoke-runs
 
 lint: $(READY)  ## style
 	@$(PY) -m ruff check src tests benchmarks && $(PY) -m ruff format --check src tests benchmarks
@@ -68,4 +68,4 @@ results: $(READY)  ## for maintainers: keep what is in runs/ as the committed re
 	@$(SCMOBENCH) leaderboard --records runs --keep results/records --out results/leaderboard --readme README.md --methods results/methods.md
 
 clean:  ## remove runs and caches (the environment stays)
-	rm -rf runs .pytest_cache .ruff_cache
+	rm -rf runs smoke-runs .pytest_cache .ruff_cache

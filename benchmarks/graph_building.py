@@ -1,8 +1,9 @@
 """Building the cell-feature graph: batch features against a loop over cells, and cost against cells.
 
-Simulated matrices, 10 % filled. Each size is built in a process of its own. Prints JSON.
+Simulated matrices, 10 % filled, and the RNA of data sets. Each is built in a process of its own. Prints JSON.
 
     python benchmarks/graph_building.py [--cells 1000 4000 16000 66175] [--features 13953] [--loop-cells 1000]
+                                        [--datasets pbmc10x_cite snareseq_mop]
 """
 
 from __future__ import annotations
@@ -58,14 +59,13 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def one(cells: int, features: int, loop_cells: int) -> dict[str, float | int]:
+def one(name: str, X: sp.csr_matrix, loop_cells: int) -> dict[str, str | float | int]:
     """Seconds and peak memory of graph, batch features and operators; of the loop on some cells."""
     from scmobench.graph.batch_features import cell_statistics
     from scmobench.graph.cell_feature import CellFeatureGraph
 
-    X = simulated(cells, features)
     held = peak_gb()
-    batches = (np.arange(cells) * 9 // cells).astype(str)
+    batches = (np.arange(X.shape[0]) * 9 // X.shape[0]).astype(str)
     start = time.perf_counter()
     graph = CellFeatureGraph.build(X, batches=batches)
     built = time.perf_counter()
@@ -75,8 +75,9 @@ def one(cells: int, features: int, loop_cells: int) -> dict[str, float | int]:
     fast, quick = seconds_of(lambda: cell_statistics(some), 5)
     slow, slowly = seconds_of(lambda: loop_over_cells(some), 1)
     return {
-        "cells": cells,
-        "features": features,
+        "data": name,
+        "cells": X.shape[0],
+        "features": X.shape[1],
         "edges": int(X.nnz),
         "seconds_graph_and_batch_features": built - start,
         "seconds_operators": finished - built,
@@ -89,19 +90,29 @@ def one(cells: int, features: int, loop_cells: int) -> dict[str, float | int]:
     }
 
 
+def rna(dataset: str) -> sp.csr_matrix:
+    """Normalised RNA of a data set, cells x features."""
+    from scmobench.config import build, compose
+
+    return sp.csr_matrix(build(compose([f"dataset={dataset}"]).dataset).load().mod1.X)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cells", type=int, nargs="+", default=[1000, 4000, 16000, 66175])
+    parser.add_argument("--cells", type=int, nargs="*", default=[1000, 4000, 16000, 66175])
     parser.add_argument("--features", type=int, default=13953)
+    parser.add_argument("--datasets", nargs="*", default=[])
     parser.add_argument("--loop-cells", type=int, default=1000)
-    parser.add_argument("--one", type=int, help="one size, in this process")
+    parser.add_argument("--one", help="one size or data set, in this process")
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(one(arguments.one, arguments.features, arguments.loop_cells)))
+        simulate = arguments.one.isdigit()
+        X = simulated(int(arguments.one), arguments.features) if simulate else rna(arguments.one)
+        print(json.dumps(one("simulated" if simulate else arguments.one, X, arguments.loop_cells)))
         return
     table = []
-    for cells in arguments.cells:
-        command = [sys.executable, __file__, "--one", str(cells), "--features", str(arguments.features)]
+    for data in [*map(str, arguments.cells), *arguments.datasets]:
+        command = [sys.executable, __file__, "--one", data, "--features", str(arguments.features)]
         command += ["--loop-cells", str(arguments.loop_cells)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         table.append(json.loads(done.stdout.splitlines()[-1]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from scmobench.models import assignment
+from scmobench.models import assignment, pruned
 from scmobench.models.assignment import assign, assign_softmax
 
 
@@ -30,7 +30,7 @@ def optimum(S):
 
 @pytest.mark.parametrize("noise", [0.5, 3.0])
 def test_pruned_solver_reaches_the_dense_optimum(monkeypatch, noise):
-    monkeypatch.setattr(assignment, "DENSE_CELLS", 50)
+    monkeypatch.setattr(pruned, "DENSE_CELLS", 50)
     left, right = unit_factors(600, noise)
     S = left.astype(np.float64) @ right.T
     found = total(assign((left, right), ["a"] * 600, ["a"] * 600, top_k=10), S)
@@ -38,7 +38,7 @@ def test_pruned_solver_reaches_the_dense_optimum(monkeypatch, noise):
 
 
 def test_hubs_without_a_full_matching_among_the_best_pairs(monkeypatch):
-    monkeypatch.setattr(assignment, "DENSE_CELLS", 50)
+    monkeypatch.setattr(pruned, "DENSE_CELLS", 50)
     left, right = unit_factors(400, 1.0)
     S = left.astype(np.float64) @ right.T
     S[:, :40] += 2
@@ -48,7 +48,7 @@ def test_hubs_without_a_full_matching_among_the_best_pairs(monkeypatch):
 
 
 def test_all_similarities_equal_still_gives_a_matching(monkeypatch):
-    monkeypatch.setattr(assignment, "DENSE_CELLS", 50)
+    monkeypatch.setattr(pruned, "DENSE_CELLS", 50)
     total(assign(np.zeros((120, 120)), ["a"] * 120, ["a"] * 120, top_k=5), np.zeros((120, 120)))
 
 
@@ -87,6 +87,24 @@ def test_softmax_falls_back_to_all_pairs():
     S = np.zeros((60, 60))
     S[:, :3] = 5 + np.random.default_rng(0).random((60, 3))
     total(assign_softmax(S, ["a"] * 60, ["a"] * 60, 0.95), S)
+
+
+def test_softmax_above_what_is_held_reaches_the_optimum_of_all_pairs(monkeypatch):
+    """Cells whose two views are of different types: the kept pairs hold no full matching."""
+    monkeypatch.setattr(pruned, "DENSE_CELLS", 50)
+    left, right = unit_factors(400, 0.5)
+    left[:60] = left[60:120] + 0.05 * left[:60]
+    logits = 15 * left @ right.T
+    every = np.arange(400)
+    weights = assignment.softmax_sum(lambda rows, columns: logits[np.ix_(rows, columns)], 400)(every, every)
+    with pytest.raises(ValueError, match="no full matching"):
+        pruned.solve_sparse(*pruned.candidates(lambda r, c: weights[np.ix_(r, c)], 400, 2), 400)
+    batch = ["a"] * 400
+    dense = total(assign_softmax(logits, batch, batch), weights.astype(np.float64))
+    monkeypatch.setattr(assignment, "HELD_CELLS", 50)
+    monkeypatch.setattr(assignment, "solve_dense", lambda _: pytest.fail("all pairs were held"))
+    found = total(assign_softmax(logits, batch, batch), weights.astype(np.float64))
+    assert found == pytest.approx(dense, rel=1e-6) == optimum(weights.astype(np.float64))
 
 
 def test_unequal_batches_and_bad_similarities_are_refused():

@@ -66,6 +66,9 @@ def test_method_name_says_what_was_changed() -> None:
     assert method_name(cfg, ["model=knn", "seed=3"]) == "knn"
     assert method_name(cfg, ["model.predict_modality.k=5", "seed=3"]) == "knn[k=5]"
     assert method_name(cfg, ["+model.predict_modality.k=5"]) == "knn[k=5]"
+    cfg.smoke = True
+    assert method_name(cfg, ["model.predict_modality.k=5"]) == "knn[k=5,smoke]"
+    cfg.smoke = False
     cfg.variant = "short"
     assert method_name(cfg, []) == "knn+short"
 

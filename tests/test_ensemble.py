@@ -157,8 +157,9 @@ def test_convex_weights_are_those_of_the_least_error() -> None:
 def test_unlike_members_are_weighted_on_training_cells(tmp_path: Path) -> None:
     """The mean of the training cells, which says little, weighs less than a regression."""
     own = "ensemble.members=[['model=svd_linear'],['model=zeros'],['model=zeros']]"
-    given = ["dataset=tiny_cite", "seed=1", "model=knn", "model.predict_modality.k=5"]
-    given += ["ensemble=unlike", own, f"runs={tmp_path}"]
+    given = ["dataset=tiny_cite", "seed=1", "ensemble=unlike", own, f"runs={tmp_path}"]
+    with pytest.raises(ValueError, match=r"found model=knn, model\.predict_modality\.k=5"):
+        ensemble_of([*given, "model=knn", "model.predict_modality.k=5"])
     record = ensemble_of(given)
     assert record["method"] == "ensemble_unlike"
     assert record["report"]["members"] == ["svd_linear seed 1", "zeros seed 2", "zeros seed 3"]

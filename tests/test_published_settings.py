@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from scmobench import config
+from scmobench.ensemble import member_configs
 from scmobench.run import model_block
 
 Settings = dict[str, Any]
@@ -136,6 +137,27 @@ MATCHING: dict[tuple[str, str], Settings] = {
     | {"gex_hidden": [1024, 1024], "other_hidden": [2048], "batch_size": 16384},
     ("clue_like", "GEX2ADT"): {"neighbours": 1, "assignment": "shared_neighbours", "center_batches": False},
 }
+
+
+ENTRY = {"hidden": 48, "embedding_blocks": 2, "pathway_threshold": None, "alpha": 0.5, "edge_dropout": 0.4}
+ENTRY |= {"dropout": 0.2, "weight_decay": 1e-5, "readout": "cat", "residual": "cat", "initial_residual": True}
+
+
+@pytest.mark.parametrize(
+    ("data", "subtask", "ensemble"),
+    [
+        ("neurips2021_cite_phase2", "GEX2ADT", ["ensemble=competition_entry"]),
+        ("neurips2021_multiome_phase2", "GEX2ATAC", ["ensemble=seeds", "ablation=competition_settings"]),
+    ],
+)
+def test_members_of_the_competitions_entry(data: str, subtask: str, ensemble: list[str]) -> None:
+    given = [f"dataset={data}", "model=scmognn", *ensemble]
+    members = member_configs(config.compose(given), given, config.compose)
+    settings = [config.for_subtask(model_block(cfg, "predict_modality"), subtask) for cfg, _ in members]
+    assert [{name: found[name] for name in ENTRY} for found in settings] == [ENTRY] * 4
+    held_out = ["random", "random", "batch_separated", "batch_separated"]
+    assert [found["validation"] for found in settings] == (held_out if "ADT" in subtask else ["random"] * 4)
+    assert [cfg.seed for cfg, _ in members] == [0, 1, 2, 3]
 
 
 def found(task: str, model: str, subtask: str, names: Settings) -> Settings:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,17 +11,11 @@ import anndata
 import numpy as np
 import pytest
 
+from command_line import scmobench
 from scmobench import records
 from scmobench.cli import main
 from scmobench.config import build, compose
-from scmobench.models.base import Model
-from scmobench.run import cells, method_name, respond, run
-
-
-def scmobench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "scmobench", *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
+from scmobench.run import method_name, run
 
 
 def experiment(runs: Path, *overrides: str) -> dict:
@@ -218,6 +210,12 @@ def test_score_prints_json(tmp_path: Path) -> None:
         (("run", "dataset=tiny_cite", "direction=both"), "expected direction to be one of"),
         (("run", "dataset=tiny_cite", "runs=file/runs"), "name another by runs=FOLDER"),
         (("run", "-m", "dataset=tiny_cite", "runs=file/runs"), "name another by runs=FOLDER"),
+        (("run", "dataset=tiny_cite", "+sed=5"), "expected one of the options task dataset model"),
+        (("run", "dataset=tiny_cite", "smoke=flase"), "expected smoke to be true or false, found 'flase'"),
+        (
+            ("leaderboard", "--records", "."),
+            "expected records of runs (record.json, *.jsonl) below ., found none",
+        ),
         (("validate", "model=nosuch"), "Could not find 'model/nosuch'"),
         (("validate", "model=knn", "ablation=no_pathway"), "pathway"),
         (
@@ -242,76 +240,6 @@ def test_messages_for_what_is_not_there(arguments: tuple[str, ...], message: str
     assert "Traceback" not in done.stderr
     if message.startswith(("expected seed", "found 'oops'", "expected direction")):
         assert not list(tmp_path.rglob("record.json")), "what is no run leaves no record"
-
-
-def own_model(folder: Path, body: str) -> None:
-    """A method of the user's own in ``folder``: its YAML, and its class with this body of `fit` and more."""
-    (folder / "mine" / "model").mkdir(parents=True)
-    yaml = "name: own\nkind: method\npredict_modality: {_target_: my_method.Own}\n"
-    (folder / "mine" / "model" / "own.yaml").write_text(yaml)
-    head = "import numpy as np\nfrom scmobench.models.base import Model\n\n\nclass Own(Model):\n"
-    (folder / "my_method.py").write_text(f"{head}    def fit(self, data, seed):\n{body}")
-
-
-def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
-    own_model(
-        tmp_path,
-        "        self.n = data.train_mod2.n_vars\n        return self\n\n"
-        "    def predict(self, data):\n        return np.ones((data.test_mod1.n_obs, self.n))\n",
-    )
-    line = ("run", "--config-dir", "mine", "dataset=tiny_cite", "model=own")
-    refused = scmobench(*line, cwd=tmp_path)
-    assert refused.returncode == 1
-    assert "modules=[my_method]" in refused.stderr
-    valid = scmobench("validate", *line[1:], "modules=[my_method]", cwd=tmp_path)
-    assert "test cells) with Own" in valid.stdout, valid.stderr
-    done = scmobench(*line, "modules=[my_method]", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "predict_modality tiny_cite GEX2ADT own seed 0" in done.stdout
-    assert "finished before" in scmobench(*line, "modules=[my_method]", cwd=tmp_path).stdout
-    for modules in ("[]", "[my_methd]", "[my_method,my_methd]"):
-        mistyped = scmobench(*line, f"modules={modules}", cwd=tmp_path)
-        assert mistyped.returncode == 1, "also where the run is finished"
-        assert "modules" in mistyped.stderr
-    code = (tmp_path / "my_method.py").read_text()
-    (tmp_path / "my_method.py").write_text(code.replace("np.ones(", "2 * np.ones("))
-    changed = scmobench(*line, "modules=[my_method]", cwd=tmp_path)
-    assert "finished before" not in changed.stdout, "other code is another run"
-    one, two = (r for r in records.read([tmp_path / "runs"]) if r["status"] == "ok")
-    assert one["prediction_hash"] != two["prediction_hash"]
-    assert one["config"]["model"] == two["config"]["model"]
-
-
-@pytest.mark.parametrize(
-    ("base", "fit", "predict", "message"),
-    [
-        (
-            object,
-            "self",
-            np.ones((1, 1)),
-            "expected a scmobench.models.base.Model, found Slip: inherit from it",
-        ),
-        (Model, None, np.ones((1, 1)), "expected fit to end in `return self`, found that it returns None"),
-        (Model, "self", [[1.0]], "numpy array or a scipy.sparse matrix, found list"),
-    ],
-)
-def test_slips_in_a_model_are_named(base: type, fit: str | None, predict: object, message: str) -> None:
-    methods = {"fit": lambda self, data, seed: self if fit else None, "predict": lambda self, data: predict}
-    cfg = compose(["dataset=tiny_cite"])
-    problem = build(cfg.task).split(cells(cfg), "from_gex")
-    with pytest.raises(TypeError, match=re.escape(message)):
-        respond(type("Slip", (base,), methods)(), problem, 0)
-
-
-def test_errors_of_a_model_from_outside_say_where_and_do_not_stop_a_sweep(tmp_path: Path) -> None:
-    own_model(tmp_path, "        data.labels['cell_type']\n\n    def predict(self, data): ...\n")
-    line = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own")
-    done = scmobench("run", "-m", *line, "seed=0,1", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "2 failed in" in done.stdout
-    assert "Traceback" not in done.stderr
-    assert "(my_method.py, line 7; fit is given data.test_mod1 where" in done.stderr
-    assert len(list((tmp_path / "runs" / "failed").rglob("record.json"))) == 2
 
 
 def test_help_comes_at_once(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
@@ -283,3 +284,11 @@ def test_layer_weights_mix():
     torch.testing.assert_close(mixer(states), (states[0] + 2 * states[1] + 5 * states[2]) / 8)
     with pytest.raises(ValueError, match="at least one layer"):
         LayerWeights(0)
+
+
+def test_one_held_out_cell_is_refused():
+    """Its top-1 accuracy would always be 1: the first epoch would be the best."""
+    obs = pd.DataFrame({"batch": ["large"] * 99 + ["one"]})
+    model = ScMoGNNMatching(**SMALL | {"validation": "batch_separated"})
+    with pytest.raises(ValueError, match="at least 2 cells, found 1"):
+        model._validation_split(obs, 0)

@@ -131,6 +131,20 @@ def test_partial_mean_is_not_ranked_beside_a_full_one():
     assert "1. mean: without cc_cons" in page(records, "joint_embedding")
 
 
+def test_one_full_mean_before_partial_ones_has_no_rank():
+    """It would be first of one, however low it is."""
+    lacking = ("ti_cons_batch_mean",)
+    table = board.standings([embedding("full", 0.2), embedding("a", 0.9, lacking=lacking)], METRICS)
+    assert table[table["metric"] == "mean"]["rank"].isna().all()
+    alone = board.standings([embedding("full", 0.2)], METRICS)
+    assert pick(alone, "full", "mean")["rank"] == 1
+
+
+def test_means_that_read_the_same_are_ties():
+    table = board.standings([run("a", 0.06551), run("b", 0.06549), run("c", 0.0656)], METRICS)
+    assert [pick(table, m)["rank"] for m in "abc"] == [1, 1, 3]
+
+
 def test_other_task_settings_are_another_table():
     """The same metric on fewer cells or features is another number."""
     few = run("b", 0.3) | {"config": {"task": {"name": "predict_modality", "n_test_cells": 10}}}

@@ -176,6 +176,12 @@ def test_a_matching_in_another_order_is_refused_and_one_without_names_is_not(tin
     with pytest.raises(ValueError, match=r"columns .* another order.*prediction\[:, solution.var_names\]"):
         task.check(prediction[:, ::-1].copy(), problem.solution)
     task.check(AnnData(prediction.X), problem.solution)
+    names = prediction.obs_names.tolist()
+    prediction.obs_names = ["another", *names[1:]]
+    with pytest.raises(
+        ValueError, match=r"1 of .* names of the rows .* are not the solution's, the first is 'another'"
+    ):
+        task.check(prediction, problem.solution)
 
 
 def test_a_pairing_that_is_no_permutation_is_refused(tiny_paired: Paired) -> None:
@@ -191,6 +197,21 @@ def test_too_many_dimensions_are_refused(tiny_paired: Paired) -> None:
     wide = task.pack(np.ones((problem.solution.n_obs, 101)), problem.data, "wide")
     with pytest.raises(ValueError, match="1 to 100"):
         task.check(wide, problem.solution)
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"), [(1e30, "expected values up to"), (None, "of real numbers, found bool")]
+)
+def test_embeddings_without_distances_are_refused(
+    factor: float | None, message: str, tiny_paired: Paired
+) -> None:
+    task, problem = cut("joint_embedding", tiny_paired)
+    values = np.random.default_rng(0).standard_normal((problem.solution.n_obs, 4)).astype(np.float32)
+    prediction = task.pack(values * np.float32(factor or 1), problem.data, "huge")
+    if factor is None:
+        prediction.X = values > 0
+    with pytest.raises(ValueError, match=message):
+        task.check(prediction, problem.solution)
 
 
 def test_wrong_shapes_are_refused_when_packed(tiny_paired: Paired) -> None:

@@ -23,6 +23,10 @@ from scmobench.progress import PRIMARY
 from scmobench.run import cells, method_name, model_block, run
 from scmobench.tasks.base import DIRECTIONS
 
+OPTIONS = (
+    "task dataset model trainer logger tuned ablation ensemble sweep "
+    "seed direction official_files score_on variant runs force smoke modules"
+)
 SEEDS = 2**32  # what numpy takes
 
 
@@ -105,8 +109,14 @@ def check_choices(cfg: DictConfig) -> None:
 
     Raises
     ------
-    ValueError : a seed that is no whole number from 0 on, or an unknown direction.
+    ValueError : a seed that is no whole number from 0 on, an unknown direction, a switch that is neither on
+        nor off, or an option that there is not.
     """
+    if unknown := sorted(set(cfg) - set(OPTIONS.split())):
+        raise ValueError(f"expected one of the options {OPTIONS}, found {', '.join(unknown)}")
+    for switch in ("force", "smoke"):
+        if not isinstance(cfg[switch], bool):
+            raise ValueError(f"expected {switch} to be true or false, found {cfg[switch]!r}")
     if not isinstance(cfg.seed, int) or isinstance(cfg.seed, bool) or not 0 <= cfg.seed < SEEDS:
         raise ValueError(
             f"expected seed to be a whole number from 0 to {SEEDS - 1}, found {cfg.seed!r}; "

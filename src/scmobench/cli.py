@@ -29,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments[:1] == ["run"]:
         from scmobench.application import launch
 
-        launch(arguments[1:])
+        try:
+            launch(arguments[1:])
+        except KeyboardInterrupt:
+            raise SystemExit("scmobench: interrupted; finished runs stay, the same command goes on") from None
         return
     options = _parsed(arguments)
     warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about themselves
@@ -161,6 +164,11 @@ def _leaderboard(options: argparse.Namespace) -> None:
     from scmobench import leaderboard, records
 
     found = records.read(options.records)
+    if not found:
+        raise ValueError(
+            f"expected records of runs (record.json, *.jsonl) below {', '.join(map(str, options.records))}, "
+            "found none: name the folder that `scmobench run` wrote to (runs=)"
+        )
     committed = options.records == COMMITTED
     out = options.out or (options.records[0].parent if committed else options.records[0]) / "leaderboard"
     if options.keep and options.check:
@@ -170,6 +178,10 @@ def _leaderboard(options: argparse.Namespace) -> None:
         found = records.read([options.keep])
     if options.compare:
         print(leaderboard.verdict(leaderboard.compare(found, records.read([options.compare]))))
+    if options.readme and not options.readme.is_file():
+        raise FileNotFoundError(f"expected a file with the tables' markers at {options.readme}, found none")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"expected a folder for the tables at {out}, found a file: name another by --out")
     paths = leaderboard.leaderboard(
         found, out, readme=options.readme, check=options.check, methods=options.methods
     )

@@ -49,25 +49,22 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
     problem = task.split(cells(cfg), cfg.direction)
     identity = ensemble_identity(cfg, runs, method)
     where = records.folder(cfg.runs, identity)
-    if not cfg.force and (done := records.finished(where, identity)):
-        return done | {"skipped": True}
-    stored = [anndata.read_h5ad(records.folder(cfg.runs, r) / records.PREDICTION) for r in runs]
-    trials: list[dict[str, Any]] = []
-    if cfg.ensemble.weights == "held_out":
-        trials = held_out_runs(cfg, members)
-        weights = held_out_weights(cfg, trials)
-    else:
-        weights = member_weights(cfg.ensemble.weights, runs)
-    with records.Meter() as meter:
-        answer = combine(problem.data, stored, weights, runs[0]["config"]["model"])
-    spent = {
-        "seconds": round(meter.seconds + sum(r["seconds"] for r in runs + trials), 3),
-        "peak_memory_gb": max(meter.peak_memory_gb, *(r["peak_memory_gb"] for r in runs + trials)),
-    }
-    known = identity | pooled(runs, weights, problem) | spent
-    if trials and cfg.task.name == "joint_embedding":
-        known["label_supervised"] = True  # the weights are scores that labels of training cells gave
-    return scored(cfg, task, problem, answer, known)
+    with records.claimed(where):
+        if not cfg.force and (done := records.finished(where, identity)):
+            return done | {"skipped": True}
+        trials = held_out_runs(cfg, members) if cfg.ensemble.weights == "held_out" else []
+        weights = held_out_weights(cfg, trials) if trials else member_weights(cfg.ensemble.weights, runs)
+        stored = [anndata.read_h5ad(records.folder(cfg.runs, r) / records.PREDICTION) for r in runs]
+        with records.Meter() as meter:
+            answer = combine(problem.data, stored, weights, runs[0]["config"]["model"])
+        spent = {
+            "seconds": round(meter.seconds + sum(r["seconds"] for r in runs + trials), 3),
+            "peak_memory_gb": max(meter.peak_memory_gb, *(r["peak_memory_gb"] for r in runs + trials)),
+        }
+        known = identity | pooled(runs, weights, problem) | spent
+        if trials and cfg.task.name == "joint_embedding":
+            known["label_supervised"] = True  # the weights are scores that labels of training cells gave
+        return scored(cfg, task, problem, answer, known)
 
 
 def member_configs(
@@ -78,7 +75,7 @@ def member_configs(
     Raises
     ------
     ValueError : the command line and a member set the same key, or the command line an ablation where
-        the members are of several models.
+        the members are of several models, or a model where they name theirs.
     """
     composer = composer or (lambda given: compose("config", overrides=given))
     inherited = [o for o in overrides if o.split("=")[0].lstrip("+~") not in ("ensemble", "seed", "sweep")]
@@ -90,6 +87,12 @@ def member_configs(
         raise ValueError(
             f"{cfg.ensemble.name} has members of several models, {ablation[0]} is of one: leave it out, or "
             "set ensemble.members with it where it belongs"
+        )
+    lost = [o for o in inherited if o.lstrip("+~").split("=")[0].split(".")[0] == "model"]
+    if all(models) and lost:
+        raise ValueError(
+            f"the members of {cfg.ensemble.name} name their models themselves, found {', '.join(lost)}: "
+            "leave it out, or set ensemble.members with it where it belongs"
         )
     for i, own in enumerate(named):
         like = [place for place, model in enumerate(models) if model == models[i]]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 PACKAGES = (
     "scmobench numpy scipy pandas scikit-learn anndata scanpy scib louvain igraph "
@@ -47,6 +48,23 @@ def folder(runs: str | Path, identity: dict[str, Any]) -> Path:
     parts = [identity[k] for k in ("task", "dataset", "subtask", "method")]
     same = f"{identity['config_hash']}-{identity['data_hash'][:8]}"
     return Path(runs).joinpath(*parts, same, f"seed-{identity['seed']}")
+
+
+@contextlib.contextmanager
+def claimed(where: Path) -> Iterator[None]:
+    """Hold a run's folder: a process that comes to make the same run waits, and finds it finished.
+
+    The hold ends with its process, be it killed.
+    """
+    where.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(where / "lock")
+    try:
+        held = lock.acquire(blocking=False)
+    except Timeout:
+        print(f"another process makes this run, waiting for it: {where}", flush=True)
+        held = lock.acquire()
+    with held:
+        yield
 
 
 def finished(where: Path, identity: dict[str, Any]) -> dict[str, Any] | None:

@@ -35,8 +35,8 @@ def run(cfg: DictConfig, method: str) -> dict[str, Any]:
 
     Returns
     -------
-    The record. A run that is finished already is not repeated: its record comes back with
-    ``skipped`` set.
+    The record. A run that is finished already, or by another process meanwhile, is not repeated: its
+    record comes back with ``skipped`` set.
     """
     paired = cells(cfg)
     task = build(cfg.task, modules=cfg.modules)
@@ -44,18 +44,18 @@ def run(cfg: DictConfig, method: str) -> dict[str, Any]:
     settings = for_subtask(model_block(cfg, task.name, problem.data.subtask), problem.data.subtask)
     identity = identify(cfg, method, problem, settings, paired.hash)
     where = records.folder(cfg.runs, identity)
-    if not cfg.force and (done := records.finished(where, identity)):
-        return done | {"skipped": True}
-
-    if "trainer" in settings:
-        settings["trainer"]["folder"] = str(records.training_folder(where, fresh=cfg.force))
-    model = build(settings, modules=cfg.modules)
-    with records.Meter() as meter:
-        answer = respond(model, problem, cfg.seed)
-    spent = {"seconds": meter.seconds, "peak_memory_gb": meter.peak_memory_gb}
-    with threadpool_limits(threads(), user_api="openmp"):
-        factors = model.similarity(problem.data) if isinstance(model, Model) else None
-    return scored(cfg, task, problem, answer, identity | describe(model, problem) | spent, factors)
+    with records.claimed(where):
+        if not cfg.force and (done := records.finished(where, identity)):
+            return done | {"skipped": True}
+        if "trainer" in settings:
+            settings["trainer"]["folder"] = str(records.training_folder(where, fresh=cfg.force))
+        model = build(settings, modules=cfg.modules)
+        with records.Meter() as meter:
+            answer = respond(model, problem, cfg.seed)
+        spent = {"seconds": meter.seconds, "peak_memory_gb": meter.peak_memory_gb}
+        with threadpool_limits(threads(), user_api="openmp"):
+            factors = model.similarity(problem.data) if isinstance(model, Model) else None
+        return scored(cfg, task, problem, answer, identity | describe(model, problem) | spent, factors)
 
 
 def cells(cfg: DictConfig) -> Paired:
@@ -199,10 +199,11 @@ def describe(model: Model | SolutionControl, problem: Problem) -> dict[str, Any]
 
 
 def method_name(cfg: DictConfig, overrides: list[str]) -> str:
-    """The name in the tables: model, ``+`` the ablation, ``[...]`` settings changed by hand."""
+    """The name in the tables: model, ``+`` the ablation, ``[...]`` settings changed by hand, or smoke."""
+    smoke = ["smoke"] if cfg.smoke else []
     if cfg.ensemble.get("unlike", False):  # its members name their models and settings themselves
-        return "+".join(filter(None, (cfg.variant, cfg.ensemble.name)))
+        return "+".join(filter(None, (cfg.variant, cfg.ensemble.name))) + "[smoke]" * len(smoke)
     name = "+".join(filter(None, (cfg.model.name, cfg.variant, cfg.ensemble.name)))
     given = (o.lstrip("+~") for o in overrides)
-    changed = [o.split(".", 2)[2] for o in given if o.startswith("model.") and o.count(".") >= 2]
+    changed = [o.split(".", 2)[2] for o in given if o.startswith("model.") and o.count(".") >= 2] + smoke
     return name + (f"[{','.join(sorted(changed))}]" if changed else "")

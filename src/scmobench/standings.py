@@ -20,6 +20,7 @@ from scmobench.roster import (
     number,
     overall,
 )
+from scmobench.tables import score
 
 Metadata = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
@@ -170,14 +171,18 @@ def fullest(rows: Sequence[dict]) -> list[dict]:
 
 
 def _rank(rows: Sequence[dict], direction: str) -> None:
-    """Competition ranks (1, 1, 3) of methods, label-supervised ones in a track of their own."""
+    """Competition ranks (1, 1, 3) of methods, label-supervised ones in a track of their own; means that
+    read the same in the tables are ties."""
     if direction not in ("min", "max"):
         return
     for track in (False, True):
         able = [r for r in fullest(rows) if r["kind"] != "control" and r["label_supervised"] is track]
+        scored = [r for r in rows if r["mean"] is not None and r["kind"] != "control"]
+        if len(able) < 2 <= sum(r["label_supervised"] is track for r in scored):
+            continue  # it would be first of one, before rows that lack a metric
         able.sort(key=lambda r: r["mean"] if direction == "min" else -r["mean"])
         for place, row in enumerate(able):
-            tied = place and abs(row["mean"] - able[place - 1]["mean"]) <= TIE
+            tied = place and score(row["mean"]) == score(able[place - 1]["mean"])
             row["rank"] = able[place - 1]["rank"] if tied else place + 1
 
 

@@ -21,16 +21,19 @@ GENERATED = (
 )
 LEGEND = """\
 - Mean ± unbiased sd over seeds (number of seeds); one seed has no sd.
-- Rank: methods only, ties share a rank; *controls* and published figures have none.
-- Scaled: 0 is the worst negative control, 1 the control that is handed the solution (embeddings: the cell
-  type, which a method can exceed; then it is cut at 1).
+- Rank: methods only, means that read the same share a rank; *controls* and published figures have none.
+- First against second: a paired test over seeds where there are enough; `scmobench compare` tests two
+  predictions over the same cells.
+- Scaled: 0 is the worst negative control, 1 the control that is handed the solution (embeddings: the
+  better of `solution` and `cell_type`, which a method can exceed; then it is cut at 1).
 - 95 % CI: bootstrap over test cells, mean of the seeds' bounds.
 - Seconds: fit and predict, mean over seeds. GB: peak memory, largest.
 - Flags: T transductive (fit sees the test cells' inputs), L label-supervised (fit sees training labels;
   ranked in a track of its own), ? not known. Without T, a cell's answer may still depend on the other test
   cells of its batch (depth, centring, the graph at prediction).
 - —: no such run or number. n/a: the metric cannot be computed for the data, or for the embedding (scib finds
-  no trajectory in some); the reason is below the table. A mean rests on the metrics that all seeds have."""
+  no trajectory in some); the reason is below the table. A mean rests on the metrics that all seeds have, and
+  the one row of a track that has most of them has no rank: there is nothing to compare it with."""
 ABSENT = "—"
 ARROWS = {"min": " ↓", "max": " ↑"}
 

@@ -63,8 +63,11 @@ def propagate(
     cells, message = np.zeros_like(weights), np.empty_like(weights)
     for layer in range(1, layers + 1):
         np.matmul(weights, features, out=message)  # needs the features of the layer before
-        feature_message = _transposed_product(weights, cells, chunk)
-        features = _mixed(features, feature_message, chunk)
+        if layer < layers:  # the features of the last layer are not read
+            feature_message = (
+                _transposed_product(weights, cells, chunk) if layer > 1 else np.zeros_like(features)
+            )
+            features = _mixed(features, feature_message, chunk)
         cells = _mixed(cells, message, chunk)
         if layer >= first:
             kept[layer - first] = cells

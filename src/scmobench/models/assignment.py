@@ -1,33 +1,32 @@
 """One-to-one matching of cells within each batch: maximum-weight bipartite assignment, pruned.
 
-The full assignment of n cells costs n² float64 values and up to n³ time. Nearly all of the optimum lies
-among each cell's best few partners: a sparse problem on those is solved first, then the prices of its
-solution tell which of all pairs would still improve it, and these are added until none is left.
 Similarities are made in chunks of float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from scmobench.models.memory import check_memory
+from scmobench.models.pruned import (
+    TOP_K,
+    Block,
+    candidates,
+    chunks,
+    solve_batch,
+    solve_dense,
+    solve_sparse,
+)
 
-CHUNK = 1024
-DENSE_CELLS = 1000  # up to here the dense solver takes milliseconds and 8 MB
 HELD_CELLS = 5000  # up to here similarities of a batch are made once and held: 100 MB
-ADDED = 20  # improving pairs added for a row and round
-TOLERANCE = 2e-7  # mean loss of a pair against the optimum, in units of the range of similarities
 
 Similarity = np.ndarray | tuple[np.ndarray, np.ndarray]
 
 
 def assign(
-    similarity: Similarity, batch1: Sequence[str], batch2: Sequence[str], top_k: int = 50
+    similarity: Similarity, batch1: Sequence[str], batch2: Sequence[str], top_k: int = TOP_K
 ) -> sp.csr_matrix:
     """The one-to-one matching within batches that has the largest total similarity.
 
@@ -59,7 +58,7 @@ def assign(
     partner = np.empty(len(batch1), dtype=np.int64)
     for rows, columns in shared_batches(batch1, batch2):
         inside = _inside(block, rows, columns)
-        partner[rows] = columns[_solve_batch(inside, len(rows), top_k)]
+        partner[rows] = columns[solve_batch(inside, len(rows), top_k)]
     return permutation(partner)
 
 
@@ -70,9 +69,8 @@ def assign_softmax(
 
     Within each batch, pairs are kept that reach the ``quantile`` of their row or of their column of
     S'; the matching of the largest total S' is taken among them, or among all pairs where they hold no
-    full matching. The inference of scMoGNN (Wen et al. 2022, KDD, modality matching), after the
-    competition's winning contrastive entry. Works in float32, in chunks: S' is held whole
-    only where the pairs that were kept hold no full matching.
+    full matching (above 5,000 cells as `assign` does it). The inference of scMoGNN (Wen et al. 2022, KDD,
+    modality matching), after the competition's winning contrastive entry. Works in float32, in chunks.
 
     Parameters
     ----------
@@ -86,7 +84,7 @@ def assign_softmax(
 
     Raises
     ------
-    ValueError : as in `assign`, a quantile outside [0, 1), or too little memory for all pairs.
+    ValueError : as in `assign`, or a quantile outside [0, 1).
     """
     if not 0 <= quantile < 1:
         raise ValueError(f"expected a quantile in [0, 1), found {quantile}")
@@ -99,10 +97,12 @@ def assign_softmax(
         weights = softmax_sum(logits, n)
         kept = max(n - int(np.ceil(quantile * n)), 1)
         try:
-            match = _solve_sparse(*_candidates(weights, n, kept), n)
+            match = solve_sparse(*candidates(weights, n, kept), n)
         except ValueError:  # SciPy's way to say that there is no full matching
-            check_memory(12e-9 * n**2, f"all pairs of {n} cells", "lower `quantile`, to keep more pairs")
-            match = _solve_dense(weights(np.arange(n), np.arange(n)))
+            if n > HELD_CELLS:
+                match = solve_batch(weights, n, TOP_K, warm=True)
+            else:
+                match = solve_dense(weights(np.arange(n), np.arange(n)))
         partner[rows] = columns[match]
     return permutation(partner)
 
@@ -132,9 +132,6 @@ def permutation(partner: np.ndarray) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(n, dtype=np.float32), partner, np.arange(n + 1)), shape=(n, n))
 
 
-Block = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
 def _blocks(similarity: Similarity, n1: int, n2: int) -> Block:
     """Rows x columns -> float32 similarities, whichever way they were given."""
     if isinstance(similarity, tuple):
@@ -157,107 +154,6 @@ def _blocks(similarity: Similarity, n1: int, n2: int) -> Block:
 def _inside(block: Block, rows: np.ndarray, columns: np.ndarray) -> Block:
     """``block`` for one batch, by positions within the batch."""
     return lambda r, c: block(rows[r], columns[c])
-
-
-def _solve_batch(block: Block, n: int, k: int) -> np.ndarray:
-    """Partner of each row of one batch; ``block`` takes positions within the batch."""
-    if n <= DENSE_CELLS:
-        return _solve_dense(block(np.arange(n), np.arange(n)))
-    pairs, values = _merge(_candidates(block, n, min(k, n)), _diagonal(block, n))
-    profit, price = np.zeros(n), np.zeros(n)
-    while True:
-        # net of profit and price: the same problem, and soon solved where most of the prices are right
-        match = _solve_sparse(pairs, values - profit[pairs // n] - price[pairs % n], n)
-        profit, price = _duals(pairs, values, match, price)
-        better, loss = _improving(block, profit, price)
-        known = len(pairs)
-        pairs, values = _merge((pairs, values), better)
-        if loss <= TOLERANCE * np.ptp(values) or len(pairs) == known:
-            return match
-
-
-Duals = tuple[np.ndarray, np.ndarray]  # profit of each row, price of each column
-Pairs = tuple[np.ndarray, np.ndarray]  # row · n + column, ascending; similarity
-
-
-def _merge(first: Pairs, second: Pairs) -> Pairs:
-    """Both sets of pairs, each pair once."""
-    pairs, index = np.unique(np.concatenate([first[0], second[0]]), return_index=True)
-    return pairs, np.concatenate([first[1], second[1]])[index]
-
-
-def chunks(n: int) -> Iterator[np.ndarray]:
-    """0 … n - 1, a thousand at a time."""
-    for start in range(0, n, CHUNK):
-        yield np.arange(start, min(start + CHUNK, n))
-
-
-def _candidates(block: Block, n: int, k: int) -> Pairs:
-    """Pairs among the k best of their row or of their column."""
-    everything, pairs, values = np.arange(n), [], []
-    for part in chunks(n):
-        for chunk, by_row in ((block(part, everything), True), (block(everything, part).T, False)):
-            best = np.argpartition(chunk, n - k, axis=1)[:, n - k :]
-            pairs.append((part[:, None] * n + best if by_row else best * n + part[:, None]).ravel())
-            values.append(np.take_along_axis(chunk, best, axis=1).ravel())
-    pairs, first = np.unique(np.concatenate(pairs), return_index=True)
-    return pairs, np.concatenate(values)[first]
-
-
-def _diagonal(block: Block, n: int) -> Pairs:
-    """Row i with column i: a full matching, so that the sparse problem always has one."""
-    return np.arange(n) * (n + 1), np.concatenate([np.diagonal(block(part, part)) for part in chunks(n)])
-
-
-def _solve_sparse(pairs: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
-    """Partner of each row; ValueError where the pairs hold no full matching."""
-    rows, columns = np.divmod(pairs, n)
-    # a stored zero would read as "no pair": the best pair costs 1, every other one more
-    cost = 1 + (values.max() - values.astype(np.float64))
-    return min_weight_full_bipartite_matching(sp.csr_matrix((cost, (rows, columns)), shape=(n, n)))[1]
-
-
-def _solve_dense(weights: np.ndarray) -> np.ndarray:
-    return linear_sum_assignment(weights, maximize=True)[1]
-
-
-def _duals(pairs: np.ndarray, values: np.ndarray, match: np.ndarray, price: np.ndarray) -> Duals:
-    """Profit of each row and price of each column that prove ``match`` optimal among ``pairs``.
-
-    A column's price rises until no row would rather have it than its partner (longest paths by
-    Bellman-Ford, all pairs at once), from the ``price`` of the round before.
-    """
-    n = len(match)
-    rows, columns = np.divmod(pairs, n)
-    values = values.astype(np.float64)
-    matched = values[np.searchsorted(pairs, np.arange(n) * n + match)]
-    order = np.argsort(columns, kind="stable")
-    starts = np.searchsorted(columns[order], np.arange(n))
-    surplus, held = (values - matched[rows])[order], match[rows][order]
-    for _ in range(n):
-        raised = np.maximum(price, np.maximum.reduceat(price[held] + surplus, starts))
-        if (raised <= price + 1e-12).all():
-            break
-        price = raised
-    return matched - price[match], price
-
-
-def _improving(block: Block, profit: np.ndarray, price: np.ndarray) -> tuple[Pairs, float]:
-    """Pairs worth more than profit + price, the first few of each row; bound of the mean loss of a pair."""
-    n = len(price)
-    everything, pairs, values, loss = np.arange(n), [np.empty(0, np.int64)], [np.empty(0, np.float32)], 0.0
-    profit, price = profit.astype(np.float32), price.astype(np.float32)
-    for part in chunks(n):
-        chunk = block(part, everything)
-        excess = chunk - price - profit[part, None]
-        loss += float(np.maximum(excess.max(axis=1), 0).sum(dtype=np.float64))
-        some = np.flatnonzero((excess > 0).any(axis=1))
-        best = np.argpartition(excess[some], n - ADDED, axis=1)[:, n - ADDED :]
-        row, place = np.nonzero(np.take_along_axis(excess[some], best, axis=1) > 0)
-        column = best[row, place]
-        pairs.append(part[some[row]] * n + column)
-        values.append(chunk[some[row], column])
-    return (np.concatenate(pairs), np.concatenate(values)), loss / n
 
 
 def softmax_sum(block: Block, n: int) -> Block:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from scmobench.data.reduce import SVD
 from scmobench.models.base import Model
+from scmobench.models.forecast import announce
 from scmobench.models.guanlab_krr import bounds, projected_rmse
 from scmobench.models.regression import apply_network, fit_network
 from scmobench.models.svd_linear import input_cells
@@ -132,12 +134,14 @@ class LSLab(Model):
         svd = SVD(self.n2, seed)
         svd.fit(X2[learned])
         targets = svd.transform(X2)
-        trees = [
-            HistGradientBoostingRegressor(random_state=seed, **self.boosting).fit(
-                scores[learned], targets[learned, component]
-            )
-            for component in range(targets.shape[1])
-        ]
+        trees, begun = [], time.monotonic()
+        for component in range(targets.shape[1]):
+            boosting = HistGradientBoostingRegressor(random_state=seed, **self.boosting)
+            trees.append(boosting.fit(scores[learned], targets[learned, component]))
+            if number == component == 0:
+                what = f"boosting of {targets.shape[1]} components in {self.folds} folds"
+                whole = (time.monotonic() - begun) * targets.shape[1] * self.folds
+                announce(whole, what, "fewer `rounds` or `folds` take less")
         networks, fits = [], []
         for place, hidden in enumerate(self.hidden):
             own_seed = seed * 1000 + number * len(self.hidden) + place

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ class Clock(Callback):
     def __init__(self, folder: Path | None, every_seconds: float, max_seconds: float | None, waits: bool):
         self.folder, self.every, self.limit, self.waits = folder, every_seconds, max_seconds, waits
         self.started = self.saved = time.monotonic()
+        self.epoch = 0  # after which the state was kept
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.waits = False
@@ -39,16 +42,30 @@ class Clock(Callback):
         if self.limit is not None and now - self.started > self.limit and not self.waits:
             trainer.should_stop = True
         if self.folder is not None and now - self.saved >= self.every:
-            part = self.folder / (RESUME_FILE + ".part")
-            trainer.save_checkpoint(part)
-            os.replace(part, self.folder / RESUME_FILE)
+            self.epoch = trainer.current_epoch + 1
+            written_whole(self.folder / RESUME_FILE, trainer.save_checkpoint)
             self.saved = time.monotonic()
 
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt):
+            start = f"goes on after epoch {self.epoch}" if self.epoch else "starts anew"
+            told = f"interrupted in epoch {trainer.current_epoch + 1}; the same command {start}"
+            print(f"{told} (state is kept every {self.every:g} s)", file=sys.stderr, flush=True)
+
     def state_dict(self) -> dict[str, Any]:
-        return {"version": VERSION, "seconds": time.monotonic() - self.started, "waits": self.waits}
+        seconds = time.monotonic() - self.started
+        return {"version": VERSION, "seconds": seconds, "waits": self.waits, "epoch": self.epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.started, self.waits = time.monotonic() - state["seconds"], state["waits"]
+        self.epoch = state.get("epoch", 0)
+
+
+def written_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write by rename, so that a reader never meets half a file."""
+    part = path.with_name(path.name + ".part")
+    write(part)
+    os.replace(part, path)
 
 
 def resumable(folder: Path | None) -> Path | None:

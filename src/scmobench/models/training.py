@@ -20,8 +20,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
-from scmobench.models.resume import RESUME_FILE, Clock, resumable
+from scmobench.models.forecast import Forecast
+from scmobench.models.resume import RESUME_FILE, Clock, resumable, written_whole
 
+BEST_FILE = "best.ckpt"
 RESUMED = "training was interrupted and resumed: seconds are those since"
 ACCELERATORS = ("auto", "cpu", "cuda")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -50,6 +52,8 @@ class TrainerSettings:
         epoch so far is kept.
     check_val_every_n_epoch : epochs between evaluations. None leaves the choice to the head.
     resume_every_seconds : time between two writes of the resume file.
+    checkpoint : keep the parameters of the best epoch in ``folder``: ``best.ckpt``, for `torch.load`, with
+        ``state_dict``, ``epoch`` and ``validation``.
 
     Raises
     ------
@@ -65,6 +69,7 @@ class TrainerSettings:
     max_seconds: float | None = None
     check_val_every_n_epoch: int | None = None
     resume_every_seconds: float = 60.0
+    checkpoint: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
@@ -250,7 +255,7 @@ def train(
     """
     if mode not in ("min", "max"):
         raise ValueError(f"expected mode 'min' or 'max', found {mode!r}")
-    at_least(1, max_epochs=max_epochs, evaluate_every=check_val_every_n_epoch)
+    at_least(1, max_epochs=max_epochs, evaluate_every=check_val_every_n_epoch, patience=patience)
     settings = settings or TrainerSettings()
     place = folder if folder is not None else settings.folder
     place = Path(place) if place is not None else None
@@ -260,8 +265,9 @@ def train(
     clock = Clock(place, settings.resume_every_seconds, settings.max_seconds, val_loader is not None)
     resume = resumable(place)
     length = max_epochs if settings.max_epochs is None else min(max_epochs, settings.max_epochs)
+    callbacks = [best, clock, Forecast(settings.max_seconds)]
     with quiet():
-        trainer = _trainer(settings, place, length, check_val_every_n_epoch, [best, clock])
+        trainer = _trainer(settings, place, length, check_val_every_n_epoch, callbacks)
         try:
             trainer.fit(module, train_loader, val_loader, ckpt_path=resume)
         finally:  # else wandb would log the next run of this process into this one
@@ -279,4 +285,7 @@ def train(
                 "found none; lower the learning rate or train for longer"
             )
         module.load_state_dict(best.best_state)
+    if place is not None and settings.checkpoint:
+        kept = {"state_dict": module.state_dict(), "epoch": best.best_epoch, "validation": best.best}
+        written_whole(place / BEST_FILE, lambda part: torch.save(kept, part))
     return FitReport(best.best, best.best_epoch, epochs, best.history, device, resume is not None)

@@ -9,7 +9,7 @@ KINDS = ("random", "batch_separated")
 LEAST_LEFT = 0.25  # share of the training cells that whole batches held out must leave
 
 
-def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int) -> np.ndarray:
+def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int, least: int = 1) -> np.ndarray:
     """Indices of the held-out training cells, ascending.
 
     Parameters
@@ -19,6 +19,7 @@ def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int) -> n
         order, until they hold that share, without those that would leave less than a quarter of the cells
         to train on. Test cells come from other batches, so that the second is the more honest.
     share : of the training cells.
+    least : fewer held-out cells than this are an error.
 
     Raises
     ------
@@ -45,7 +46,13 @@ def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int) -> n
         held.append(name)
         if np.isin(batch, held).sum() >= share * len(batch):
             break
-    return np.flatnonzero(np.isin(batch, held))
+    cells = np.flatnonzero(np.isin(batch, held))
+    if len(cells) < least:
+        raise ValueError(
+            f"expected training batches to hold out with at least {least} cells, found {len(cells)} in "
+            f"{held or 'none small enough'}: use `random`"
+        )
+    return cells
 
 
 def held_out_cells(obs: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, str]:

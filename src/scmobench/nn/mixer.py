@@ -32,6 +32,8 @@ class Mixer(nn.Module):
         super().__init__()
         if kind not in MIXERS:
             raise ValueError(f"expected a mixer of {MIXERS}, found {kind!r}")
+        if alpha is not None and not 0 <= alpha <= 1:
+            raise ValueError(f"expected alpha in [0, 1], or null to learn it, found {alpha}")
         self.kind, self.alpha = kind, alpha
         inputs = {"cat": (2,), "attention": (1,), "gate": (3,), "two_gate": (2, 2)}.get(kind, ())
         self.maps = nn.ModuleList([nn.Linear(n * size, size) for n in inputs])

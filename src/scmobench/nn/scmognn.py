@@ -169,7 +169,7 @@ class ScMoGNN(nn.Module):
             read = sum(w * h for w, h in zip(weights, states, strict=True))
         else:
             read = torch.cat(states, 1) if self.readout == "cat" else states[-1]
-        return self.head(read[cells])
+        return self.head(read[cells] if isinstance(cells, slice) else read.index_select(0, cells))
 
 
 _activation = activation  # the argument of the same name hides it

@@ -14,6 +14,7 @@ from scmobench.tasks.base import Task, finite, normalized, same_cells
 from scmobench.types import EmbeddingData, Paired, Problem
 
 MAX_DIMENSIONS = 100
+LARGEST = 1e15
 LABELS = ("cell_type", "S_score", "G2M_score")
 REFERENCES = ("batch", *LABELS, "phase", "is_scored")
 
@@ -68,7 +69,7 @@ class JointEmbedding(Task):
         return prediction
 
     def check(self, prediction: AnnData, solution: AnnData) -> None:
-        """The solution's cells in its order, 1 to 100 dimensions, finite."""
+        """The solution's cells in its order, 1 to 100 dimensions, real numbers whose squares are finite."""
         if prediction.n_obs != solution.n_obs and prediction.n_vars == solution.n_obs:
             raise ValueError(
                 f"the embedding is transposed: expected {solution.n_obs} rows (cells), "
@@ -78,3 +79,13 @@ class JointEmbedding(Task):
         if not 1 <= prediction.n_vars <= MAX_DIMENSIONS:
             raise ValueError(f"expected 1 to {MAX_DIMENSIONS} dimensions, found {prediction.n_vars}")
         finite(prediction)
+        values = prediction.X.dtype
+        if values.kind not in "fiu":
+            raise ValueError(
+                f"expected an embedding of real numbers, found {values}: save X.astype(np.float32)"
+            )
+        if (largest := abs(prediction.X).max()) > LARGEST:
+            raise ValueError(
+                f"expected values up to {LARGEST:g} (distances are of their squares), found {largest:g}: "
+                "scale the embedding"
+            )

@@ -82,7 +82,7 @@ class MatchModality(Task):
     def check(self, prediction: AnnData, solution: AnnData) -> None:
         """n x n, non-negative, at most 1000 n stored values, rows sum to 1; not transposed nor reordered.
 
-        Names are compared only where both files have the same ones: the competition's may have none.
+        Names are compared only where both files share some: the competition's may have none.
         """
         if "pairing_ix" in solution.uns:
             pairing(solution)
@@ -116,11 +116,18 @@ class MatchModality(Task):
 
 
 def _same_order(what: str, found: pd.Index, expected: pd.Index, reorder: str) -> None:
-    if not found.equals(expected) and set(found) == set(expected):
+    if found.equals(expected) or not len(known := found.intersection(expected)):
+        return
+    if len(known) == len(expected):
         raise ValueError(
             f"the {what} are the right ones in another order: reorder them, e.g. "
             f"prediction = prediction[{reorder}].copy()"
         )
+    others = [name for name in found if name not in known]
+    raise ValueError(
+        f"{len(others)} of {len(found)} names of the {what} are not the solution's, the first is "
+        f"{others[0]!r}, the others are: name all as the solution does, or none"
+    )
 
 
 def _shuffled(cells: AnnData, pairing: np.ndarray, prefix: str) -> AnnData:

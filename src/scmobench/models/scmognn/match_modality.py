@@ -123,7 +123,7 @@ class ScMoGNNMatching(Model):
         if n < 4:
             raise ValueError(f"matching needs at least 4 training cells, found {n}")
         share = max(min(self.validation_share, self.validation_cells / n), 2 / n)
-        held_out = validation_cells(obs, self.validation, share, seed)
+        held_out = validation_cells(obs, self.validation, share, seed, least=2)
         return np.setdiff1d(np.arange(n), held_out), held_out
 
     def embed(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray, float]:

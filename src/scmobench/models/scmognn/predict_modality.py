@@ -98,7 +98,9 @@ class ScMoGNNPrediction(Model):
             raise ValueError(f"expected settings of scMoGNN {sorted(NETWORK)}, found {sorted(unknown)}")
         if cell_init not in ("shared", "svd"):
             raise ValueError(f"expected a cell_init of 'shared' or 'svd', found {cell_init!r}")
-        at_least(1, batch_size=batch_size, evaluate_every=evaluate_every, max_epochs=max_epochs)
+        least = 2 if network.get("norm") == "batch" else 1  # statistics of a step's cells
+        at_least(least, batch_size=batch_size)
+        at_least(1, evaluate_every=evaluate_every, max_epochs=max_epochs)
         if not 0 < feature_share <= 1:
             raise ValueError(f"expected a feature_share above 0 and up to 1, found {feature_share}")
         self.transductive = transductive
@@ -138,6 +140,7 @@ class ScMoGNNPrediction(Model):
             self.module = PredictionModule(
                 network, graph, target, held_out, self.feature_share, whole, self.optimiser
             )
+            del target  # the module has what it needs of it
             cells_of_steps = range(1 if whole else graph.matrix.shape[0])
             # one cell alone has no batch statistics
             alone = self.network.get("norm") == "batch" and len(cells_of_steps) % size == 1
@@ -219,13 +222,15 @@ class PredictionModule(LightningModule):
         learns[np.setdiff1d(np.arange(len(target)), held_out)] = True
         self.learns = learns
         self.lowest = min(0.0, float(target.min()))
-        self.register_buffer("target", target, persistent=False)
+        learned = target[torch.from_numpy(learns[: len(target)])] if whole else target
+        self.register_buffer("target", learned, persistent=False)
+        self.register_buffer("held_target", target[torch.from_numpy(held_out)], persistent=False)
         self.register_buffer("fitted", torch.from_numpy(np.flatnonzero(learns)), persistent=False)
         self.register_buffer("held_out", torch.from_numpy(held_out), persistent=False)
 
     def training_step(self, batch: Tensor, _: int) -> Tensor | None:
         if self.whole:
-            loss = rmse(self.network(self.graph, self.fitted), self.target[self.fitted])
+            loss = rmse(self.network(self.graph, self.fitted), self.target)
             return self._logged(loss, len(self.fitted))
         cells = batch.cpu().numpy()
         rows = torch.from_numpy(np.flatnonzero(self.learns[cells])).to(self.device)
@@ -249,7 +254,7 @@ class PredictionModule(LightningModule):
 
     def validation_step(self, _: Tensor, __: int) -> None:
         predicted = self.network(self.graph, self.held_out).clamp(min=self.lowest)
-        self.log("validation", rmse(predicted, self.target[self.held_out]), batch_size=1)
+        self.log("validation", rmse(predicted, self.held_target), batch_size=1)
 
     def configure_optimizers(self) -> dict[str, Any]:
         start, rate = self.optimiser["decay_start"], self.optimiser["lr"]
@@ -263,7 +268,7 @@ class PredictionModule(LightningModule):
 
     def release(self) -> None:
         """Forget graph and targets: they are as large as the data and prediction brings its own."""
-        self.cells = self.graph = self.target = None
+        self.cells = self.graph = self.target = self.held_target = None
 
 
 def rmse(predicted: Tensor, target: Tensor) -> Tensor:

@@ -1,0 +1,48 @@
+"""How long a fit may take, said once its first steps are measured, where that is long."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+LONG = 900.0  # seconds that a fit may take without a word
+MEASURED = 3.0  # seconds of training that the forecast rests on
+
+
+def announce(seconds: float, what: str, advice: str) -> None:
+    """Say on stderr that ``what`` may take so long, where it is more than a quarter of an hour."""
+    if seconds > LONG:
+        told = f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.0f} min"
+        print(f"this may take {told}: {what}; {advice}", file=sys.stderr, flush=True)
+
+
+class Forecast(Callback):
+    """Measures the first steps of a training and announces how long all of its epochs would take.
+
+    Parameters
+    ----------
+    limit : seconds that training is cut at; None for none.
+    """
+
+    def __init__(self, limit: float | None = None) -> None:
+        self.limit = float("inf") if limit is None else limit
+        self.begun, self.steps, self.said = None, 0, False
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if self.said:
+            return
+        if self.begun is None:  # the first step also warms up
+            self.begun = time.monotonic()
+            return
+        self.steps += 1
+        if (spent := time.monotonic() - self.begun) >= MEASURED:
+            step, batches = spent / self.steps, trainer.num_training_batches
+            left = step * (trainer.max_epochs - trainer.current_epoch) * batches
+            what = f"up to {trainer.max_epochs} epochs of {batches} steps, {step:.2g} s each"
+            announce(
+                min(left, self.limit), what, "validation may end it sooner, trainer.max_seconds=900 would"
+            )
+            self.said = True

@@ -1,0 +1,28 @@
+"""The command line in a process of its own, and a method that its user brings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def scmobench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scmobench", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def begin(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """The command in a process that goes on by itself; its errors come with its output."""
+    line = [sys.executable, "-m", "scmobench", *arguments]
+    return subprocess.Popen(line, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def own_model(folder: Path, body: str) -> None:
+    """A method of the user's own in ``folder``: its YAML, and its class with this body of `fit` and more."""
+    (folder / "mine" / "model").mkdir(parents=True)
+    yaml = "name: own\nkind: method\npredict_modality: {_target_: my_method.Own}\n"
+    (folder / "mine" / "model" / "own.yaml").write_text(yaml)
+    head = "import numpy as np\nfrom scmobench.models.base import Model\n\n\nclass Own(Model):\n"
+    (folder / "my_method.py").write_text(f"{head}    def fit(self, data, seed):\n{body}")
