@@ -45,11 +45,16 @@ def test_nmi_is_the_competitions_to_the_last_digits(embedding_scores, golden_dir
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("asw_label", 0.519801), ("asw_batch", 0.817626), ("graph_conn", 0.857982), ("cc_cons", 0.424268)],
+    ("name", "value", "within"),
+    [
+        ("asw_label", 0.519801, 1e-6),
+        ("asw_batch", 0.817626, 1e-6),
+        ("graph_conn", 0.857982, 1e-6),
+        ("cc_cons", 0.424268, 5e-6),  # in float32: 0.424269 on another processor
+    ],
 )
-def test_other_embedding_scores_are_scibs(embedding_scores, name, value):
-    assert embedding_scores[name].value == pytest.approx(value, abs=1e-6)
+def test_other_embedding_scores_are_scibs(embedding_scores, name, value, within):
+    assert embedding_scores[name].value == pytest.approx(value, abs=within)
 
 
 def test_recomputed_cell_cycle_says_so(embedding_scores):

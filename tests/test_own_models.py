@@ -132,7 +132,7 @@ def test_an_interrupted_run_says_where_it_goes_on(tmp_path: Path) -> None:
     assert re.search(r"interrupted in epoch \d+; the same command goes on after epoch \d+", told), told
     arguments = (*arguments[:-1], "trainer.resume_every_seconds=1000", "trainer.progress=true")
     with begin(*arguments, cwd=tmp_path) as second:  # writes no state of its own before it is interrupted
-        while "Epoch" not in (piece := second.stdout.read(40)):
+        while "Epoch" not in (piece := second.stdout.read(400)):
             assert piece, "it ended"
         second.send_signal(signal.SIGINT)
         again = re.search(r"the same command goes on after epoch \d+", second.stdout.read())

@@ -32,7 +32,6 @@ class Clock(Callback):
     def __init__(self, folder: Path | None, every_seconds: float, max_seconds: float | None, waits: bool):
         self.folder, self.every, self.limit, self.waits = folder, every_seconds, max_seconds, waits
         self.started = self.saved = time.monotonic()
-        self.epoch = 0  # after which the state was kept
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.waits = False
@@ -42,23 +41,22 @@ class Clock(Callback):
         if self.limit is not None and now - self.started > self.limit and not self.waits:
             trainer.should_stop = True
         if self.folder is not None and now - self.saved >= self.every:
-            self.epoch = trainer.current_epoch + 1
             written_whole(self.folder / RESUME_FILE, trainer.save_checkpoint)
             self.saved = time.monotonic()
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt):
-            start = f"goes on after epoch {self.epoch}" if self.epoch else "starts anew"
+            kept = resumable(self.folder)
+            start = f"goes on after epoch {_read(kept)['epoch'] + 1}" if kept else "starts anew"
             told = f"interrupted in epoch {trainer.current_epoch + 1}; the same command {start}"
             print(f"{told} (state is kept every {self.every:g} s)", file=sys.stderr, flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         seconds = time.monotonic() - self.started
-        return {"version": VERSION, "seconds": seconds, "waits": self.waits, "epoch": self.epoch}
+        return {"version": VERSION, "seconds": seconds, "waits": self.waits}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.started, self.waits = time.monotonic() - state["seconds"], state["waits"]
-        self.epoch = state.get("epoch", 0)
 
 
 def written_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -66,6 +64,10 @@ def written_whole(path: Path, write: Callable[[Path], Any]) -> None:
     part = path.with_name(path.name + ".part")
     write(part)
     os.replace(part, path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return torch.load(path, map_location="cpu", weights_only=False)
 
 
 def resumable(folder: Path | None) -> Path | None:
@@ -76,7 +78,7 @@ def resumable(folder: Path | None) -> Path | None:
     if folder is None or not (path := folder / RESUME_FILE).is_file():
         return None
     try:
-        found = torch.load(path, map_location="cpu", weights_only=False)["callbacks"]["Clock"]["version"]
+        found = _read(path)["callbacks"]["Clock"]["version"]
     except Exception as error:  # whatever a damaged file makes of it
         found = f"no checkpoint ({type(error).__name__})"
     if found == VERSION:

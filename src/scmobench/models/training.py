@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
@@ -213,7 +214,8 @@ def _trainer(
         max_epochs=length,
         # a run shorter than the interval is evaluated once, at its end
         check_val_every_n_epoch=min(settings.check_val_every_n_epoch or evaluate_every, length),
-        callbacks=callbacks,
+        # one bar everywhere: with rich installed Lightning takes rich's, which is silent outside a terminal
+        callbacks=[*callbacks, TQDMProgressBar()] if settings.progress else callbacks,
         logger=(settings.logger(place) if settings.logger and place else None) or False,
         default_root_dir=place,
         enable_progress_bar=settings.progress,
