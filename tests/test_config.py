@@ -107,3 +107,25 @@ def test_deltas_change_only_keys_that_exist(group: str) -> None:
                 given = [model_settings(f"model={model}", f"dataset={name}", other) for name in names]
                 changes = given[0] != usual[0] or given[1] != usual[1]
             assert changes, f"{path} changes nothing: is `# @package _global_` its first line?"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model=knn model.predict_modality.k=abc", "KNN: expected k to be int, found 'abc'"),
+        ("model=scmognn model.predict_modality.hidden=wide", "expected hidden to be int, found 'wide'"),
+        ("model=scmognn model.predict_modality.pathway_threshold=low", "to be float \\| None, found 'low'"),
+        ("model=scmognn model.predict_modality.max_epochs=2.5", "expected max_epochs to be int, found 2.5"),
+        (
+            "model=babel_like model.predict_modality.batch_size=[8]",
+            r"expected batch_size to be int, found \[8\]",
+        ),
+        ("dataset.n_cells=many", "Synthetic: expected n_cells to be int, found 'many'"),
+        ("trainer.progress=3 model=scmognn", "TrainerSettings: expected progress to be bool, found 3"),
+    ],
+)
+def test_a_setting_of_another_type_is_named(setting: str, message: str) -> None:
+    cfg = config.compose(["dataset=tiny_cite", *setting.split(" ")])
+    model = config.for_subtask(model_block(cfg, "predict_modality"), "GEX2ADT")
+    with pytest.raises(ValueError, match=message):
+        config.build(OmegaConf.to_container(cfg.dataset) if "dataset." in setting else model)

@@ -13,10 +13,11 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from scmobench.settings import check_types
 from scmobench.types import SUBTASKS
 
 # what a user can put right: said in a line, without a traceback
@@ -68,10 +69,12 @@ def build(node: DictConfig | dict[str, Any], *, modules: Sequence[str] = (), **a
 
     Raises
     ------
-    ValueError : no ``_target_``, or one outside the allowed modules, or no such module.
+    ValueError : no ``_target_``, or one outside the allowed modules, or no such module; a setting of
+        another type than its target asks for.
     """
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
     _check_targets(plain, _allowed(modules), top=True)
+    check_types(plain, get_object)
     return instantiate(plain, _convert_="all", **arguments)
 
 

@@ -69,6 +69,8 @@ class ScMoGNNPrediction(Model):
         memory than the machine has.
     """
 
+    passes_to = ScMoGNN  # whose settings are ours as well
+
     def __init__(
         self,
         *,
