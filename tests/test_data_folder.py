@@ -172,10 +172,11 @@ def test_cell_types_may_be_categories_of_any_kind(files):
         Own(name="mine", **own_with(files, holes), cell_type="mine").load()
 
 
-def test_own_h5mu(files, tiny_paired):
+@pytest.mark.parametrize("names", [("rna", "prot"), ("RNA", "Protein")])
+def test_own_h5mu(files, tiny_paired, names):
     gex, adt = ad.read_h5ad(files / "gex.h5ad"), ad.read_h5ad(files / "adt.h5ad")
     gex.obs = gex.obs[[]]
-    both = mudata.MuData({"rna": gex, "prot": adt})
+    both = mudata.MuData(dict(zip(names, (gex, adt), strict=True)))
     both.obs["donor"] = tiny_paired.obs["batch"].astype(str)
     both.write(files / "both.h5mu")
     paired = Own(name="mine", h5mu=str(files / "both.h5mu"), batch="donor").load()
@@ -224,6 +225,9 @@ def test_own_10x_folder(tiny_multiome, tmp_path):
     assert (paired.mod2.X != tiny_multiome.mod2.X).nnz == 0
     with pytest.raises(ValueError, match="expected gene expression and one of ADT or ATAC"):
         Own(name="mine", tenx=str(tmp_path), kind="ADT").load()
+    (tmp_path / "barcodes.tsv.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"expected matrix\.mtx.* found no barcodes\.tsv"):
+        Own(name="mine", tenx=str(tmp_path)).load()
 
 
 def test_own_must_be_given_in_one_way(files):

@@ -13,7 +13,9 @@ from scmobench.data.folder import named_columns, use_layer
 from scmobench.data.source import TENX_TYPES, Source, read_file, with_feature_type
 from scmobench.types import Paired, feature_type
 
-H5MU_NAMES = {"GEX": ("gex", "rna", "GEX"), "ADT": ("adt", "prot", "ADT"), "ATAC": ("atac", "ATAC")}
+H5MU_NAMES = {"GEX": ("gex", "rna"), "ADT": ("adt", "prot", "protein"), "ATAC": ("atac", "peaks")}
+TENX_FILES = ("matrix.mtx.gz", "barcodes.tsv.gz", "features.tsv.gz")
+TENX_OLD = ("features", "genes")  # before version 3 of Cell Ranger, and nothing zipped
 
 
 @dataclass(kw_only=True)
@@ -23,7 +25,8 @@ class Own(Source):
     Attributes
     ----------
     gex, mod2 : two h5ad files with the same cells.
-    h5mu : one MuData file with the modalities ``rna`` (or ``gex``) and ``prot``/``adt`` or ``atac``.
+    h5mu : one MuData file with the modalities ``rna`` (or ``gex``) and ``prot``, ``adt`` or ``protein``,
+        or ``atac`` or ``peaks``, in small or capital letters.
     tenx : Cell Ranger's ``filtered_feature_bc_matrix.h5``, or its folder with matrix.mtx.gz.
     kind : ``ADT`` or ``ATAC``. Needed only where the file of mod2 does not say its feature type, or
         where there are more than two modalities.
@@ -111,9 +114,8 @@ class Own(Source):
         import mudata
 
         both = read_file(first, "an h5mu", mudata.read_h5mu)
-        present = {
-            kind: name for kind, names in H5MU_NAMES.items() for name in names[::-1] if name in both.mod
-        }
+        named = {name.lower(): name for name in both.mod}
+        present = {k: named[n] for k, names in H5MU_NAMES.items() for n in names[::-1] if n in named}
         gex_name, mod2_name, kind = self._chosen(present, list(both.mod))
         gex, mod2 = both.mod[gex_name].copy(), both.mod[mod2_name].copy()
         wider = both.obs.reindex(gex.obs_names)
@@ -124,6 +126,7 @@ class Own(Source):
         import scanpy as sc
 
         if first.is_dir():
+            self._check_tenx(first)
             both = read_file(first, "Cell Ranger's matrix folder", sc.read_10x_mtx, gex_only=False)
         else:
             both = read_file(first, "Cell Ranger's feature-barcode h5", sc.read_10x_h5, gex_only=False)
@@ -133,6 +136,13 @@ class Own(Source):
         gex_type, mod2_type, kind = self._chosen(present, sorted(types.unique()))
         gex, mod2 = both[:, types == gex_type].copy(), both[:, types == mod2_type].copy()
         return with_feature_type(gex, "GEX", str(first)), with_feature_type(mod2, kind, str(first))
+
+    def _check_tenx(self, folder: Path) -> None:
+        for name in TENX_FILES:
+            names = name, name.removesuffix(".gz").replace(*TENX_OLD)
+            if not any((folder / n).is_file() for n in names):
+                expected = ", ".join(TENX_FILES)
+                raise FileNotFoundError(f"{self.name}: expected {expected} in {folder}, found no {name}")
 
     def _chosen(self, present: Mapping[str, str], found: list[str]) -> tuple[str, str, str]:
         others = [k for k in present if k != "GEX" and self.kind in (None, k)]
