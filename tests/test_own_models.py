@@ -146,3 +146,9 @@ def test_an_interrupted_run_says_where_it_goes_on(tmp_path: Path) -> None:
     kept = torch.load(path)
     assert kept["epoch"] == record["report"]["best_epoch"]
     assert sum(p.numel() for p in kept["state_dict"].values()) >= record["parameters"] > 0
+
+
+def test_a_reader_that_closes_the_pipe_gets_no_error(tmp_path: Path) -> None:
+    with begin("data", "describe", "tiny_cite", cwd=tmp_path) as described:
+        described.stdout.close()
+    assert described.returncode == 0
