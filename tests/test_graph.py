@@ -171,17 +171,25 @@ def test_gmt_is_read_and_refused(tmp_path):
         read_gmt(path)
 
 
-def test_hallmark_sets_without_a_network_say_what_to_do(monkeypatch):
+def test_hallmark_sets_without_a_network_say_what_to_do(monkeypatch, tmp_path):
     def offline(*_, **__):
         raise ConnectionError("no route")
 
     monkeypatch.setattr("pooch.retrieve", offline)
-    with pytest.raises(OSError, match=r"no route\): name a file in place of hallmark"):
+    monkeypatch.setenv("SCMOBENCH_DATA", str(tmp_path))
+    with pytest.raises(OSError, match=r"no route\): put h\.all.* or name a file in place of hallmark"):
+        gene_set_file("hallmark")
+    (tmp_path / "pathways").mkdir()
+    (tmp_path / "pathways" / "h.all.v7.4.symbols.gmt").write_text("MINE\tof mine\tCD3E\tCD4\n")
+    with pytest.raises(ValueError, match=r"hallmark sets of version 7\.4 .* found another file"):
         gene_set_file("hallmark")
 
 
-def test_hallmark_sets_of_the_published_runs(data_dir):
-    sets = read_gmt(data_dir / "pathways" / "h.all.v7.4.symbols.gmt")
+def test_hallmark_sets_of_the_published_runs(data_dir, monkeypatch):
+    monkeypatch.setenv("SCMOBENCH_DATA", str(data_dir))
+    file = gene_set_file("hallmark")
+    assert file == data_dir / "pathways" / "h.all.v7.4.symbols.gmt"
+    sets = read_gmt(file)
     assert len(sets) == 50
     assert {"JUNB", "CXCL2"} <= set(sets["HALLMARK_TNFA_SIGNALING_VIA_NFKB"])
 

@@ -1,7 +1,9 @@
-"""Gene sets in GMT files, and the hallmark sets by download."""
+"""Gene sets in GMT files, and where the hallmark sets are."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 
 from scmobench.data.source import cache_dir
@@ -42,14 +44,20 @@ def read_gmt(path: str | Path) -> dict[str, tuple[str, ...]]:
 
 def gene_set_file(source: str | Path) -> Path:
     """The file of a path, or for ``hallmark`` the 50 MSigDB hallmark sets (Liberzon et al. 2015,
-    Cell Systems 1:417; version 7.4), downloaded once and checked.
+    Cell Systems 1:417; version 7.4): that of ``$SCMOBENCH_DATA/pathways``, or downloaded once; checked.
 
     Raises
     ------
     OSError : no download; says how to name a file.
+    ValueError : another file under that name in ``$SCMOBENCH_DATA/pathways``.
     """
     if str(source) != "hallmark":
         return Path(source)
+    at_hand = Path(os.environ.get("SCMOBENCH_DATA", "data")) / "pathways" / HALLMARK
+    if at_hand.is_file():
+        if hashlib.sha256(at_hand.read_bytes()).hexdigest() != HALLMARK_SHA256:
+            raise ValueError(f"expected the hallmark sets of version 7.4 in {at_hand}, found another file")
+        return at_hand
     import pooch
 
     try:
@@ -61,5 +69,6 @@ def gene_set_file(source: str | Path) -> Path:
     except OSError as error:
         raise OSError(
             f"the hallmark sets could not be downloaded from {HALLMARK_URL} ({error}): "
-            "name a file in place of hallmark, model.predict_modality.pathway=FILE.gmt"
+            f"put {HALLMARK} into $SCMOBENCH_DATA/pathways, or name a file in place of hallmark, "
+            "model.predict_modality.pathway=FILE.gmt"
         ) from error
