@@ -112,6 +112,7 @@ def test_readme_section(study):
         run("a+no_graph", 0.01),
         run("a[k=2]", 0.01),
         run("c", 0.7, subtask="ADT2GEX", direction="to_gex"),
+        run("bad", 0.8, subtask="ADT2GEX", direction="to_gex"),
     ]
     study[5] = run("c", 0.9)
     section = board.readme_section(board.standings(study, METRICS), METRICS)
@@ -125,6 +126,7 @@ def test_readme_section(study):
     assert shown["c"] == ["0.9000 (1)", "**0.7000 (1)**"]
     assert shown["*zeros*"] == ["1.2000 (1)", "—"]
     assert not {"a+no_graph", "a[k=2]"} & set(shown)
+    assert header[1:5] == ["c", "a", "b", "bad"], "c beats all others of one row, a and b half of them"
 
 
 def test_readme_is_replaced_between_its_markers_only(study, tmp_path):

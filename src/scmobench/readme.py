@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,8 @@ def replaced(text: str, section: str, path: str | Path = "README.md") -> str:
 
 
 def _summary(task: str, standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Rows dataset and subtask, columns methods; ablations (``+``) and variants (``[``) left out, of
-    datasets as well."""
+    """Rows dataset and subtask, columns methods, those first that beat the most others over all rows;
+    ablations (``+``) and variants (``[``) left out, of datasets as well."""
     first = primary(metrics)
     variant = standings["method"].str.contains(r"[+\[]", regex=True) & (standings["kind"] != "ensemble")
     other = (
@@ -73,15 +74,18 @@ def _summary(task: str, standings: pd.DataFrame, metrics: Mapping[str, Mapping[s
     kept["best"] = kept["rank"] == kept.groupby([*COMPARABLE, "role"])["rank"].transform("min")
     columns = groups(kept)
     cells: dict[tuple[int, str], list[str]] = {}
-    ranks: dict[tuple[int, str], list[float]] = {}
+    beaten: Counter[tuple[int, str]] = (
+        Counter()
+    )  # share of the others, summed over the rows; no run beats none
+    sign = -1 if metrics[first]["direction"] == "min" else 1
     for place, (_, rows) in enumerate(columns):
-        for row in rows.to_dict("records"):
+        of_role = (sign * rows["mean"]).groupby(rows["role"])
+        shares = (of_role.rank(method="min") - 1) / (of_role.transform("size") - 1).clip(lower=1)
+        for row, share in zip(rows.to_dict("records"), shares.fillna(0), strict=True):
             method = (row["role"], row["method"])
             cells.setdefault(method, [ABSENT] * len(columns))[place] = _cell(row)
-            ranks.setdefault(method, []).append(
-                float(row["rank"]) if pd.notna(row["rank"]) else float(len(kept))
-            )
-    order = sorted(cells, key=lambda m: (m[0], sum(ranks[m]) / len(ranks[m]), m[1]))
+            beaten[method] += share
+    order = sorted(cells, key=lambda m: (m[0], -beaten[m], m[1]))
     names = [("{}", "{} (L)", "*{}*")[role].format(name.replace("+", "<br>+")) for role, name in order]
     data = _headers([key for key, _ in columns])
     body = [[data[i], *(cells[method][i] for method in order)] for i in range(len(data))]
