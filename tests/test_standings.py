@@ -204,11 +204,27 @@ def test_compare_finds_what_was_not_reproduced():
     assert len(compared) == 3
     words = board.verdict(compared)
     assert words.startswith("reproduced: 2 of 3 scores within 1e-06 (largest difference 0.0001)")
-    assert "b seed 0 rmse: 0.2501 here, 0.25 kept" in words
+    assert "b: 1 of 1 scores differ, most seed 0 rmse: 0.2501 here, 0.25 kept" in words
+    assert "means over seeds" not in words, "one seed has none"
     assert board.largest(compared).set_index("metric").loc["rmse", "largest"] == pytest.approx(1e-4)
     lost = board.compare([run("b", {"rmse": "lost"})], kept)
     assert board.verdict(lost).startswith("reproduced: 0 of 1")
     assert "nothing to compare" in board.verdict(board.compare([], kept))
+
+
+def test_compare_sets_means_beside_the_spread_of_the_kept_seeds():
+    kept = [run(m, v, seed) for m, vs in (("a", (0.5, 0.6)), ("b", (0.5, 0.5))) for seed, v in enumerate(vs)]
+    for values, good in (
+        ((0.55, 0.65, 0.5, 0.5), 2),  # a by 0.05, its sd 0.07
+        ((0.65, 0.7, 0.5, 0.5), 1),
+        ((0.5, 0.6, 0.5, 0.5 + 1e-5), 1),  # b by 5e-6, its sd 0
+    ):
+        fresh = [run(r["method"], v, r["seed"]) for r, v in zip(kept, values, strict=True)]
+        told = board.verdict(board.compare(fresh, kept))
+        assert f"means over seeds {good} of 2 are within one sd" in told
+    assert "outside: predict_modality cells GEX2ADT b rmse: 0.5 here, 0.5 ± 0 kept" in told
+    same = board.verdict(board.compare(kept, kept))
+    assert same == "reproduced: 4 of 4 scores within 1e-06 (largest difference 0)"
 
 
 def test_paired_test_agrees_with_scipy():
