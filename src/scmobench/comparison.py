@@ -60,10 +60,8 @@ def verdict(compared: pd.DataFrame, tolerance: float = 1e-6) -> str:
     means = _means(compared)
     far = means[~(means["gap"] <= means["sd"].clip(lower=tolerance))]
     if len(means):
-        lines.append(
-            f"on another processor trained networks differ; of the means over seeds {len(means) - len(far)} of "
-            f"{len(means)} are within one sd of the kept seeds"
-        )
+        share = f"{len(means) - len(far)} of {len(means)} are within one sd of the kept seeds"
+        lines.append(f"on another processor trained networks differ; of the means over seeds {share}")
     for row in far.itertuples():
         lines.append(
             f"  outside: {' '.join(row.Index)}: {row.ours:.4g} here, {row.reference:.4g} ± {row.sd:.2g} kept"
