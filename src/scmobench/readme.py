@@ -74,9 +74,7 @@ def _summary(task: str, standings: pd.DataFrame, metrics: Mapping[str, Mapping[s
     kept["best"] = kept["rank"] == kept.groupby([*COMPARABLE, "role"])["rank"].transform("min")
     columns = groups(kept)
     cells: dict[tuple[int, str], list[str]] = {}
-    beaten: Counter[tuple[int, str]] = (
-        Counter()
-    )  # share of the others, summed over the rows; no run beats none
+    beaten: Counter[tuple[int, str]] = Counter()  # share of the others, summed over rows
     sign = -1 if metrics[first]["direction"] == "min" else 1
     for place, (_, rows) in enumerate(columns):
         of_role = (sign * rows["mean"]).groupby(rows["role"])
