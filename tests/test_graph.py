@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -23,14 +25,54 @@ def random_matrix(cells=40, features=30, density=0.2, seed=0):
     return sp.random(cells, features, density, "csr", np.float32, rng, rng.standard_normal)
 
 
-def test_transpose_kept_beside_the_matrix_is_its_transpose():
+def untiled(starts, indices, data, shape, tile):
+    """The matrix whose tiles these are."""
+    starts, indices, data = (tensor.numpy() for tensor in (starts, indices, data))
+    ends = np.r_[0, starts[:, -1].cumsum(0)]
+    widths = [min(tile, shape[1] - tile * k) for k in range(len(starts))]
+    parts = [slice(a, b) for a, b in pairwise(ends)]
+    blocks = [
+        sp.csr_matrix((data[part], indices[part], start), (shape[0], width))
+        for part, start, width in zip(parts, starts, widths, strict=True)
+    ]
+    return sp.hstack(blocks, format="csr")
+
+
+@pytest.mark.parametrize("tile", [7, 10, 15, 20])  # a narrow last tile, none, A whole, both whole
+def test_tiles_are_the_matrix_and_its_transpose(tile):
     matrix = random_matrix()
-    pair = compressed_pair(matrix)
-    flipped = sp.csr_matrix(
-        (pair.values[pair.t_order.long()], pair.t_indices, pair.t_indptr), matrix.shape[::-1]
-    )
-    assert (flipped != matrix.T).nnz == 0
-    assert pair.indices.dtype == pair.t_indices.dtype == pair.t_order.dtype == torch.int32
+    matrix.data[matrix.indices // 7 == 1] = 0  # nothing in the second tile
+    matrix.eliminate_zeros()
+    pair = compressed_pair(matrix, tile, reads=0)
+    assert (len(pair.indptr), len(pair.t_indptr)) == {7: (5, 6), 10: (3, 4), 15: (1, 3), 20: (1, 1)}[tile]
+    t_values = pair.values[pair.t_order.long()]
+    forth = untiled(pair.indptr, pair.indices, pair.values, matrix.shape, pair.tile)
+    back = untiled(pair.t_indptr, pair.t_indices, t_values, matrix.shape[::-1], pair.t_tile)
+    assert (forth != matrix).nnz == (back != matrix.T).nnz == 0
+    assert {getattr(pair, name).dtype for name in pair._fields[:6] if name != "values"} == {torch.int32}
+
+
+@pytest.mark.parametrize("tile", [7, 15])
+def test_product_by_tiles_is_the_product(tile):
+    matrix = random_matrix()
+    whole, tiled = (SparseOperator(*compressed_pair(matrix, t, reads=0)).double() for t in (2048, tile))
+    rows, columns, values = tiled.edges()
+    assert (sp.csr_matrix((values, (rows, columns)), matrix.shape) != matrix).nnz == 0
+    kept = tiled.draw(0.4)
+    masked = np.zeros(matrix.shape)
+    masked[rows[kept], columns[kept]] = values[kept]
+    for transpose, n in ((False, 30), (True, 40)):
+        x = torch.randn(n, 3, dtype=torch.float64)
+        torch.testing.assert_close(tiled(x, transpose), whole(x, transpose))
+        expected = (masked.T if transpose else masked) @ x.numpy()
+        np.testing.assert_allclose(tiled(x, transpose, kept), expected, atol=1e-12)
+    for name in ("row_counts", "column_counts"):
+        assert torch.equal(getattr(tiled, name), getattr(whole, name))
+
+
+def test_few_entries_a_column_are_not_worth_tiles():
+    assert len(compressed_pair(random_matrix(), 7, reads=40 * 0.2 + 1).indptr) == 1
+    assert len(compressed_pair(random_matrix(), 7, reads=40 * 0.2 - 1).indptr) == 5
 
 
 def test_duplicate_entries_are_one_edge():

@@ -1,13 +1,14 @@
 """Products with a constant sparse matrix, fast in both directions.
 
 PyTorch transposes a CSR matrix anew at every backward. Here the transpose is kept, so that forward
-and backward are each one CSR x dense product with 32-bit indices.
+and backward are each CSR x dense products with 32-bit indices, one a tile of columns.
 """
 
 from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -66,13 +67,14 @@ class _Product(torch.autograd.Function):
 
 
 class SparseOperator(Operator):
-    """A in compressed rows, with its transpose beside it.
+    """A in compressed rows, in tiles of columns, with its transpose beside it.
 
     Parameters
     ----------
-    indptr, indices, values : A in CSR, 32-bit indices.
-    t_indptr, t_indices, t_order : structure of A^T in CSR; ``t_order`` says which entry of A each
+    indptr, indices, values : tiles of A, 32-bit indices (`graph.operator.CompressedPair`).
+    t_indptr, t_indices, t_order : structure of A^T likewise; ``t_order`` says which entry of A each
         entry of A^T is, so that masks drawn for A serve both.
+    tile, t_tile : columns of a tile of A, of A^T.
     """
 
     def __init__(
@@ -84,13 +86,17 @@ class SparseOperator(Operator):
         t_indices: Tensor,
         t_order: Tensor,
         shape: tuple[int, int],
+        tile: int,
+        t_tile: int,
     ):
         super().__init__()
-        self.shape = tuple(shape)
+        self.shape, self.tile, self.t_tile = tuple(shape), tile, t_tile
+        self.ends, self.t_ends = (list(accumulate(s[:, -1].tolist())) for s in (indptr, t_indptr))
         tensors = dict(indptr=indptr, indices=indices, values=values)
         tensors |= dict(t_indptr=t_indptr, t_indices=t_indices, t_order=t_order)
         tensors |= dict(t_values=values.index_select(0, t_order))
-        tensors |= dict(row_counts=indptr.diff().to(values), column_counts=t_indptr.diff().to(values))
+        counts = {"row_counts": indptr, "column_counts": t_indptr}
+        tensors |= {name: starts.diff().sum(0).to(values) for name, starts in counts.items()}
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor, persistent=False)
         self._space: Tensor | None = None
@@ -104,9 +110,16 @@ class SparseOperator(Operator):
             mask = kept.index_select(0, self.t_order) if transpose else kept
             values = self._masked(values, mask)
         indptr, indices = (self.t_indptr, self.t_indices) if transpose else (self.indptr, self.indices)
+        ends, tile = (self.t_ends, self.t_tile) if transpose else (self.ends, self.tile)
         shape = self.shape[::-1] if transpose else self.shape
-        matrix = torch.sparse_csr_tensor(indptr, indices, values, shape, check_invariants=False)
-        return matrix @ x
+        if len(ends) == 1:
+            return _csr(indptr[0], indices, values, shape) @ x
+        total, first = x.new_zeros(shape[0], x.shape[1]), 0
+        for starts, last, part in zip(indptr, ends, x.split(tile), strict=True):
+            entries = starts, indices[first:last], values[first:last]
+            total.addmm_(_csr(*entries, (shape[0], len(part))), part)
+            first = last
+        return total
 
     def _masked(self, values: Tensor, mask: Tensor) -> Tensor:
         """values * mask in a space that is reused: it is read at once and never kept."""
@@ -122,8 +135,14 @@ class SparseOperator(Operator):
         return keep(len(self.values), p, self.values.device)
 
     def edges(self) -> tuple[Tensor, Tensor, Tensor]:
-        rows = torch.arange(self.shape[0], device=self.indptr.device)
-        return rows.repeat_interleave(self.indptr.diff().long()), self.indices.long(), self.values
+        tiles, rows = (torch.arange(n, device=self.indptr.device) for n in (len(self.indptr), self.shape[0]))
+        counts = self.indptr.diff().long()
+        columns = tiles.repeat_interleave(counts.sum(1)) * self.tile + self.indices
+        return rows.repeat(len(tiles)).repeat_interleave(counts.flatten()), columns, self.values
+
+
+def _csr(indptr: Tensor, indices: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    return torch.sparse_csr_tensor(indptr, indices, values, shape, check_invariants=False)
 
 
 class DenseOperator(Operator):
