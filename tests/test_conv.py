@@ -10,7 +10,7 @@ from torch import nn
 
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.graph.operator import compressed_pair
-from scmobench.nn.conv import ACTIVATIONS, NORMS, CellFeatureConv, RelationConv
+from scmobench.nn.conv import ACTIVATIONS, NORMS, CellFeatureConv, RelationConv, normalisation
 from scmobench.nn.mixer import MIXERS, Mixer
 from scmobench.nn.scmognn import READOUTS, RESIDUALS, GraphTensors, ScMoGNN
 from scmobench.nn.sparse import DenseOperator, SparseOperator
@@ -185,6 +185,29 @@ def test_layer_normalises_each_message_before_it_mixes():
         layer(cells, features, None, graph.matrix)
 
 
+def test_group_normalisation_has_four_groups():
+    torch.manual_seed(0)
+    norm = normalisation("group", 12).double()
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    x = torch.randn(5, 12).double()
+    groups = x.numpy().reshape(5, 4, 3)
+    scaled = (groups - groups.mean(2, keepdims=True)) / np.sqrt(groups.var(2, keepdims=True) + 1e-5)
+    weight, bias = norm.weight.detach().numpy(), norm.bias.detach().numpy()
+    np.testing.assert_allclose(norm(x).detach(), scaled.reshape(5, 12) * weight + bias)
+
+
+def test_dropout_of_a_layer_hides_states_of_cells_and_of_features():
+    torch.manual_seed(0)
+    graph = random_graph(cells=200, features=150).tensors()
+    layer = CellFeatureConv(4, 8, pathway=True, norm="layer", dropout=0.25)
+    inputs = (torch.randn(200, 4), torch.randn(150, 4), None, graph.matrix, graph.pathway)
+    for still, noisy in zip(layer.eval()(*inputs), layer.train()(*inputs), strict=True):
+        kept = noisy != 0
+        assert abs(kept.double().mean() - 0.75) < 0.04  # 1,200 draws or more
+        torch.testing.assert_close(noisy[kept], still[kept] / 0.75)
+
+
 OPTIONS = [("residual", v) for v in RESIDUALS] + [("readout", v) for v in READOUTS]
 OPTIONS += [("mixer", v) for v in MIXERS] + [("norm", v) for v in NORMS]
 OPTIONS += [("activation", v) for v in ACTIVATIONS] + [("aggregation", "gcn"), ("aggregation", "mean")]
@@ -244,6 +267,16 @@ def test_first_states_written_out(svd):
     torch.testing.assert_close(still, leaky(plain.feature_embedding))
 
 
+def test_a_fifth_of_the_encoded_batch_features_is_hidden():
+    net = small_net(dropout=0, layers=1).double()
+    graph = random_graph(cells=200).tensors().double()
+    encoded = nn.functional.leaky_relu(net.batch_encoder(graph.batch_features))
+    found = net.embed(graph)[0] - nn.functional.leaky_relu(net.cell_embedding)
+    kept = found != 0
+    assert abs(kept.double().mean() - 0.8) < 0.04  # 1,600 draws
+    torch.testing.assert_close(found[kept], encoded[kept] / 0.8)
+
+
 @pytest.mark.parametrize("residual", RESIDUALS)
 @pytest.mark.parametrize("initial", [False, True])
 def test_residuals_written_out(residual, initial):
@@ -271,6 +304,15 @@ def test_readout_weighs_the_layers():
     w = net.layer_logits.softmax(0)
     H = sum(w[i] * net.states(graph)[i] for i in range(3))
     torch.testing.assert_close(net(graph), H @ net.head[0].weight.T + net.head[0].bias)
+
+
+def test_readout_of_two_layers_written_out():
+    net = small_net(readout="last", readout_layers=2, activation="relu").eval()
+    graph = random_graph().tensors()
+    first, last = [(net.head[k].weight.detach().numpy(), net.head[k].bias.detach().numpy()) for k in (0, -1)]
+    H = net.states(graph)[-1].detach().numpy()
+    expected = np.maximum(H @ first[0].T + first[1], 0) @ last[0].T + last[1]
+    np.testing.assert_allclose(net(graph).detach(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_gradients_of_the_network():

@@ -230,6 +230,53 @@ def test_own_10x_folder(tiny_multiome, tmp_path):
         Own(name="mine", tenx=str(tmp_path)).load()
 
 
+def test_own_joint_h5ad(tiny_multiome, tmp_path):
+    both = ad.concat([tiny_multiome.mod1, tiny_multiome.mod2], axis=1, merge="same")
+    both.obs = tiny_multiome.obs[["batch", "cell_type"]].copy()
+    both.write_h5ad(tmp_path / "both.h5ad")
+    paired = Own(name="mine", h5ad=str(tmp_path / "both.h5ad"), batch="batch", cell_type=None).load()
+    assert paired.pair == ("GEX", "ATAC")
+    assert (paired.mod2.X != tiny_multiome.mod2.X).nnz == 0
+    assert "cell_type" not in paired.obs
+    del both.var["feature_types"]
+    both.write_h5ad(tmp_path / "both.h5ad")
+    with pytest.raises(ValueError, match="does not say which features are genes"):
+        Own(name="mine", h5ad=str(tmp_path / "both.h5ad")).load()
+
+
+def test_organism_of_own_cells_makes_other_data(files):
+    """It decides which genes the cell cycle is scored by: runs without it are other runs."""
+    given = dict(name="mine", gex=str(files / "gex.h5ad"), mod2=str(files / "adt.h5ad"), batch="batch")
+    hashes = [Own(**given, organism=organism).load().hash for organism in ("", "human", "mouse", "")]
+    assert len(set(hashes[:3])) == 3
+    assert hashes[0] == hashes[3]
+
+
+@pytest.mark.parametrize("words", [(0, 1), ("False", "True"), (0.0, 1.0)])
+@pytest.mark.parametrize("kind", ["plain", "category"])
+def test_a_split_in_other_words_is_the_split(files, tiny_paired, words, kind):
+    said = pd.Series([words[int(train)] for train in tiny_paired.obs["is_train"]])
+    given = {
+        "name": "mine",
+        "gex": str(files / "gex.h5ad"),
+        "mod2": str(files / "adt.h5ad"),
+        "batch": "batch",
+    }
+    gex = ad.read_h5ad(files / "gex.h5ad")
+    for column in ("is_train", "is_scored"):
+        gex.obs[column] = (said.astype(kind) if kind == "category" else said).array
+    gex.write_h5ad(files / "gex.h5ad")
+    obs = Own(**given).load().obs
+    assert obs["is_train"].equals(tiny_paired.obs["is_train"])
+    assert obs["is_scored"].dtype == bool
+    gex.obs["is_train"] = ["train", *["test"] * 149]
+    gex.write_h5ad(files / "gex.h5ad")
+    with pytest.raises(
+        ValueError, match=r"expected is_train to be true or false for every cell, found.*train"
+    ):
+        Own(**given).load()
+
+
 def test_own_must_be_given_in_one_way(files):
     gex = str(files / "gex.h5ad")
     for given in ({}, {"gex": gex}, {"gex": gex, "mod2": gex, "tenx": gex}):

@@ -15,9 +15,11 @@ from scmobench.models.harmony import Harmony
 from scmobench.models.jae import JAE
 from scmobench.models.lsl_ae import LSLAutoencoder, TwinAutoencoder, feature_scale
 from scmobench.models.mofa import MOFA
+from scmobench.models.regression import apply_network
 from scmobench.models.scmognn.joint_embedding import ScMoGNNEmbedding
 from scmobench.models.scvi_embedding import MultiVI, TotalVI
 from scmobench.models.svd_embedding import SVDEmbedding
+from scmobench.models.validation import validation_cells
 from scmobench.run import model_block
 from scmobench.tasks.joint_embedding import JointEmbedding
 
@@ -108,6 +110,20 @@ def test_twin_autoencoder_weighs_modalities_alike():
     plain = network(x) / scale
     parts = [((a - b) ** 2).mean() for a, b in zip(plain.split(sizes, 1), x.split(sizes, 1), strict=True)]
     assert joint.item() == pytest.approx(sum(parts).item(), rel=1e-5)
+
+
+def test_lsl_ae_validates_on_the_sum_of_both_modalities_errors(problem):
+    data = problem.data.for_fit(True, False)
+    model = LSLAutoencoder(max_epochs=1, min_genes=50).fit(data, 0)
+    held_out = validation_cells(data.mod1.obs, "random", 0.2, 0)
+    sides = (data.mod1, data.mod2)
+    x = [side.X.toarray()[held_out][:, f] for side, f in zip(sides, model.features, strict=True)]
+    genes, proteins = (part.shape[1] for part in x)
+    assert genes != proteins
+    scale = np.sqrt((genes + proteins) / np.repeat([genes, proteins], [genes, proteins]))
+    squares = np.square(apply_network(model.module, np.hstack(x)) / scale - np.hstack(x))
+    expected = np.sqrt(squares[:, :genes].mean() + squares[:, genes:].mean())
+    assert model.fitted.best == pytest.approx(expected, rel=1e-5)
 
 
 def test_lsl_ae_learns_and_separates_types(problem):

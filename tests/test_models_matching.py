@@ -246,6 +246,19 @@ def test_clue_loss_written_out() -> None:
     assert all(p.grad is not None for p in module.parameters())
 
 
+def test_clue_sides_are_unit_vectors_and_the_first_is_scaled(problems: dict[str, Problem]) -> None:
+    for direction, places in (("from_gex", (0, 1)), ("to_gex", (1, 0))):
+        data = problems[direction].data
+        model = fitted(ClueLike(**{**SHARED, **CLUE, "max_epochs": 1}, scale=7.0), data)
+        found = model.sides(data)
+        module, states = model.module.eval(), model.states.of_test(data)
+        for side, place, scale in zip(found, places, (7.0, 1.0), strict=True):
+            with torch.no_grad():
+                u = torch.cat([encode(states[place][0]) for encode in module.encoders[place]], dim=1).numpy()
+            u = u / np.sqrt((u**2).sum(axis=1, keepdims=True))
+            np.testing.assert_allclose(side, scale * u, rtol=1e-4, atol=1e-5)
+
+
 def test_assignments_of_the_rivals(data: MatchingData) -> None:
     few = {**SHARED, "max_epochs": 2}
     for kind, soft, hard in (

@@ -15,7 +15,7 @@ from command_line import begin, own_model, scmobench
 from scmobench import records
 from scmobench.config import build, compose
 from scmobench.models.base import Model
-from scmobench.run import cells, respond
+from scmobench.run import at_prediction, cells, respond
 
 
 def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
@@ -58,6 +58,13 @@ def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
         ),
         (Model, None, np.ones((1, 1)), "expected fit to end in `return self`, found that it returns None"),
         (Model, "self", [[1.0]], "numpy array or a scipy.sparse matrix, found list"),
+        (
+            Model,
+            "self",
+            np.ones((1, 1), complex),
+            "expected predict to return real numbers, found complex128",
+        ),
+        (Model, "self", np.ma.ones((1, 1)), "to return real numbers, found a masked array"),
     ],
 )
 def test_slips_in_a_model_are_named(base: type, fit: str | None, predict: object, message: str) -> None:
@@ -66,6 +73,38 @@ def test_slips_in_a_model_are_named(base: type, fit: str | None, predict: object
     problem = build(cfg.task).split(cells(cfg), "from_gex")
     with pytest.raises(TypeError, match=re.escape(message)):
         respond(type("Slip", (base,), methods)(), problem, 0)
+
+
+@pytest.mark.parametrize("task", ["predict_modality", "match_modality", "joint_embedding"])
+def test_training_labels_reach_no_model_that_does_not_declare_them(task: str) -> None:
+    class Curious(Model):
+        def fit(self, data, seed):
+            self.seen = [data.labels]
+            return self
+
+        def predict(self, data):
+            self.seen.append(data.labels)
+            return np.ones((1, 1))
+
+        similarity = predict
+
+    class Declared(Curious):
+        label_supervised = True
+
+    problem = build(compose([f"task={task}"]).task).split(cells(compose(["dataset=tiny_cite"])), "from_gex")
+    for kind, known in ((Curious, False), (Declared, True)):
+        model = kind()
+        respond(model, problem, 0)
+        model.similarity(at_prediction(model, problem))
+        assert [labels is not None for labels in model.seen] == [known] * 3
+
+
+def test_a_model_that_exits_does_not_stop_a_sweep(tmp_path: Path) -> None:
+    own_model(tmp_path, "        raise SystemExit(3)\n\n    def predict(self, data): ...\n")
+    line = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own,mean")
+    done = scmobench("run", "-m", *line, cwd=tmp_path)
+    assert "1 ran, 1 failed" in done.stdout
+    assert "the run called sys.exit(3)" in done.stdout + done.stderr
 
 
 def test_errors_of_a_model_from_outside_say_where_and_do_not_stop_a_sweep(tmp_path: Path) -> None:

@@ -94,6 +94,9 @@ def test_a_damaged_record_blocks_no_other_and_is_named_in_tables(tmp_path: Path,
     (tmp_path / "seed-0" / records.PREDICTION).write_text("")
     assert records.finished(tmp_path / "seed-0", known) is None
     assert records.scores_of_same(tmp_path, known) == {"scores": {"rmse": 1}, "interval": {}}
+    elsewhere = known | {"versions": known["versions"] | {"processor": "another"}}
+    assert known["versions"]["processor"]
+    assert records.scores_of_same(tmp_path, elsewhere) is None
     with pytest.raises(ValueError, match=f"{broken}.*expected a record of a run"):
         records.read([tmp_path])
 

@@ -182,6 +182,12 @@ def test_a_time_limit_waits_for_the_first_evaluation(cells):
     assert fitted(cells, settings=limit)[1].epochs == 3
 
 
+@pytest.mark.parametrize(("ceiling", "epochs"), [(None, 3), (2, 2), (9, 3)])
+def test_a_ceiling_on_epochs_never_raises_them(cells, ceiling, epochs):
+    settings = TrainerSettings(max_epochs=ceiling)
+    assert fitted(cells, max_epochs=3, settings=settings)[1].epochs == epochs
+
+
 def test_a_loss_that_is_no_number_stops_early(cells):
     inputs = cells[0].copy()
     inputs[HELD_OUT] = np.nan

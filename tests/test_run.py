@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import anndata
@@ -15,7 +16,7 @@ from command_line import scmobench
 from scmobench import records
 from scmobench.cli import main
 from scmobench.config import build, compose
-from scmobench.run import method_name, run
+from scmobench.run import method_name, run, sizes
 
 
 def experiment(runs: Path, *overrides: str) -> dict:
@@ -216,6 +217,16 @@ def test_score_prints_json(tmp_path: Path) -> None:
             ("leaderboard", "--records", "."),
             "expected records of runs (record.json, *.jsonl) below ., found none",
         ),
+        (
+            ("run", "dataset=tiny_cite", "model=mean", "model.name=12"),
+            "expected the model's YAML to say `name:`",
+        ),
+        (("run", "dataset=tiny_cite", "model=mean", "model.kind=metod"), "'kind': 'metod'"),
+        (
+            ("run", "dataset=tiny_cite", "model=mean", "model.predict_modality._target_=scmobench.models.No"),
+            "a class that can be imported, found scmobench.models.No",
+        ),
+        (("data", "check", "tiny_cite", "--out", "x"), "of `data export`"),
         (("validate", "model=nosuch"), "Could not find 'model/nosuch'"),
         (("validate", "model=knn", "ablation=no_pathway"), "pathway"),
         (
@@ -240,6 +251,62 @@ def test_messages_for_what_is_not_there(arguments: tuple[str, ...], message: str
     assert "Traceback" not in done.stderr
     if message.startswith(("expected seed", "found 'oops'", "expected direction")):
         assert not list(tmp_path.rglob("record.json")), "what is no run leaves no record"
+
+
+def test_yaml_of_the_users_own_that_would_not_be_read_is_refused(tmp_path: Path) -> None:
+    for group in ("model", "ablation"):
+        (tmp_path / "mi'ne" / group).mkdir(parents=True)
+    (tmp_path / "mi'ne" / "ablation" / "narrow.yaml").write_text(
+        "# @package _global_\nmodel: {predict_modality: {hidden: 8}}\n"
+    )
+    line = ("--config-dir", "mi'ne", "model=scmognn", "dataset=tiny_cite", "ablation=narrow")
+    done = scmobench("run", *line, cwd=tmp_path)
+    assert "expected ablation/narrow.yaml to say `variant: narrow`" in done.stderr
+    assert scmobench("validate", *line, cwd=tmp_path).stdout.startswith("ok: ")
+    (tmp_path / "mi'ne" / "model" / "knn.yaml").write_text("name: mine\n")
+    for command in ("run", "validate"):
+        done = scmobench(command, *line, cwd=tmp_path)
+        assert done.returncode == 1
+        assert "has the name of a shipped one" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_options_and_overrides_come_in_any_order(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    done = scmobench(
+        "run", "dataset=tiny_cite", "--config-dir", "mine", "model=mean", "-m", "seed=0,1", cwd=tmp_path
+    )
+    assert "2 ran" in done.stdout, done.stderr
+
+
+def test_kept_records_are_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    experiment(tmp_path / "runs", "model=mean")
+    monkeypatch.chdir(tmp_path)
+    main(["leaderboard", "--records", "runs", "results/records", "--out", "tables"])
+    table = (tmp_path / "tables" / "predict_modality.md").read_text()
+    assert "## tiny_cite" in table
+    assert "## mini_cite" in table
+
+
+def test_a_failure_is_forgotten_once_the_run_is_there(tmp_path: Path) -> None:
+    done = experiment(tmp_path, "model=mean")
+    records.write_failure(tmp_path, done, ValueError("a typo"))
+    assert len(records.read([tmp_path])) == 2
+    assert experiment(tmp_path, "model=mean")["skipped"]
+    assert len(records.read([tmp_path])) == 1
+
+
+def test_sizes_of_an_embedding_are_of_the_scored_cells() -> None:
+    paired = build(compose(["dataset=tiny_cite"]).dataset).load()
+    train = paired.obs["is_train"]
+    scored = np.arange(len(train)) % 3 == 0
+    paired = replace(paired, obs=paired.obs.assign(is_scored=scored))
+    found = sizes(build(compose(["task=joint_embedding"]).task).split(paired))
+    assert found == {"n_train": train.sum(), "n_test": 50, "n_test_seen": (train & scored).sum()}
+    other = sizes(build(compose([]).task).split(paired))
+    assert other == {"n_train": train.sum(), "n_test": (~train).sum(), "n_test_seen": 0}
 
 
 def test_help_comes_at_once(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from scmobench.data.synthetic import Synthetic
 from scmobench.models.scmognn.match_modality import ScMoGNNMatching, soft_matching
 from scmobench.models.scmognn.match_module import MatchModule, match_loss, top1
+from scmobench.models.scmognn.reduction import Reduction
 from scmobench.nn.layer_weights import LayerWeights
 from scmobench.nn.mlp import MLP
 from scmobench.tasks.match_modality import MatchModality
@@ -284,6 +285,23 @@ def test_layer_weights_mix():
     torch.testing.assert_close(mixer(states), (states[0] + 2 * states[1] + 5 * states[2]) / 8)
     with pytest.raises(ValueError, match="at least one layer"):
         LayerWeights(0)
+
+
+@pytest.mark.parametrize(("share", "cells", "expected"), [(0.3, 12, 12), (0.3, 50, 30), (0.001, 50, 2)])
+def test_held_out_cells_are_a_share_up_to_a_number(share, cells, expected):
+    obs = pd.DataFrame({"batch": ["a"] * 60 + ["b"] * 40})
+    model = ScMoGNNMatching(**SMALL | {"validation_share": share, "validation_cells": cells})
+    fitted, held_out = model._validation_split(obs, 0)
+    assert len(held_out) == expected
+    assert sorted([*fitted, *held_out]) == list(range(100))
+
+
+def test_cells_are_scaled_by_the_standard_deviation_of_a_sample(data):
+    plain, scaled = (Reduction({"GEX": 5}, zscore=z).fit(data.train_mod1) for z in (False, True))
+    x = plain.transform(data.train_mod1).astype(float)
+    centred = x - x.mean(axis=1, keepdims=True)
+    expected = centred / np.sqrt((centred**2).sum(axis=1, keepdims=True) / 4)  # of 5 components
+    np.testing.assert_allclose(scaled.transform(data.train_mod1), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_one_held_out_cell_is_refused():

@@ -14,6 +14,7 @@ from anndata import AnnData
 from lightning.pytorch import LightningModule
 
 from scmobench.data.reduce import SVD
+from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models import resume
 from scmobench.models.loggers import csv_logger, wandb_logger
 from scmobench.models.scmognn.predict_modality import PredictionModule, ScMoGNNPrediction
@@ -150,6 +151,35 @@ def test_best_epoch_comes_back_whole(data):
         predicted = fitted.module.network(fitted._graph(data).tensors()).clamp(min=0)[held_out]
     truth = data.train_mod2.X.toarray()[held_out]
     assert error(predicted.numpy(), truth) == pytest.approx(report["validation"], rel=1e-5)
+
+
+@pytest.mark.parametrize("below", [0.0, 0.1])
+def test_validation_clips_at_zero_or_at_the_lowest_target(data, below):
+    data, _ = data
+    shifted = data.train_mod2.copy()
+    shifted.X = sp.csr_matrix(shifted.X.toarray() - np.float32(below))
+    fitted = model(max_epochs=1, learning_rate=0.0).fit(replace(data, train_mod2=shifted), 0)
+    held_out = validation_cells(data.train_mod1.obs, "random", 0.15, 0)
+    with torch.no_grad():
+        predicted = fitted.module.network(fitted._graph(data).tensors()).numpy()[held_out]
+    lowest = shifted.X.toarray().min()
+    assert lowest == pytest.approx(-below)
+    assert (predicted < lowest).any()
+    expected = error(np.maximum(predicted, lowest), shifted.X.toarray()[held_out])
+    assert fitted.fitted.best == pytest.approx(expected, rel=1e-5)
+
+
+def test_features_of_a_step_are_drawn_by_their_number_of_edges():
+    matrix = np.array([[1, 0, 2, 1], [1, 0, 0, 3], [5, 0, 0, 0]], np.float32)  # 3, 0, 1 and 2 edges
+    graph, network = CellFeatureGraph.build(sp.csr_matrix(matrix)), ScMoGNN(4, 1, hidden=8, layers=1)
+    one, three = (
+        PredictionModule(network, graph, torch.zeros(3, 1), np.array([0]), share, False, {})
+        for share in (0.25, 0.75)
+    )
+    torch.manual_seed(0)
+    drawn = np.concatenate([one._some_features() for _ in range(3000)])
+    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 3000, [3 / 6, 0, 1 / 6, 2 / 6], atol=0.03)
+    assert all(three._some_features().tolist() == [0, 2, 3] for _ in range(20))
 
 
 def test_inductive_fit_never_meets_the_test_cells(data):

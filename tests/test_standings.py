@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from sample_runs import METRICS, PUBLISHED, cells, embedding, failure, page, pick, run, study, tables
 from scmobench import leaderboard as board
@@ -227,14 +229,14 @@ def test_compare_sets_means_beside_the_spread_of_the_kept_seeds():
     assert same == "reproduced: 4 of 4 scores within 1e-06 (largest difference 0)"
 
 
-def test_paired_test_agrees_with_scipy():
-    from scipy.stats import ttest_rel
-
-    a = {s: 0.5 + 0.01 * s for s in range(6)}
-    b = {s: 0.45 + 0.013 * s**1.1 for s in range(1, 8)}
-    result = board.paired(a, b)
-    common = range(1, 6)
-    expected = ttest_rel([a[s] for s in common], [b[s] for s in common])
-    assert (result["n"], result["t_p"]) == (5, pytest.approx(expected.pvalue))
-    assert "too small" in board.paired({0: 1.0}, {0: 2.0})["statement"]
-    assert "no test" in board.paired(a, {s: v + 0.1 for s, v in a.items()})["statement"]
+def test_seeds_of_two_methods_are_told_apart_as_scipy_does():
+    rng = np.random.default_rng(0)
+    a, b = list(rng.normal(0, 1, 8)), list(rng.normal(0.5, 2, 6))
+    result = board.between_seeds(a, b)
+    assert result["n"] == (8, 6)
+    assert result["difference"] == pytest.approx(np.mean(a) - np.mean(b))
+    assert result["t_p"] == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue)
+    assert result["u_p"] == pytest.approx(stats.mannwhitneyu(a, b).pvalue)
+    assert "too few" in board.between_seeds(a, b[:4])["statement"]
+    assert "no test" in board.between_seeds([1.0] * 5, [2.0] * 6)["statement"]
+    assert board.between_seeds([1.0] * 5, b)["t_p"] is not None  # a method without chance against one with

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.config import build, compose
+from scmobench.tasks.predict_modality import PredictModality
 from scmobench.types import Paired, Problem
 
 TASKS = ("predict_modality", "match_modality", "joint_embedding")
@@ -176,6 +180,9 @@ def test_a_matching_in_another_order_is_refused_and_one_without_names_is_not(tin
     with pytest.raises(ValueError, match=r"columns .* another order.*prediction\[:, solution.var_names\]"):
         task.check(prediction[:, ::-1].copy(), problem.solution)
     task.check(AnnData(prediction.X), problem.solution)
+    others = AnnData(prediction.X, obs=pd.DataFrame(index=prediction.obs_names + "-1"))
+    with pytest.raises(ValueError, match=r"names of the rows .* are not the solution's"):
+        task.check(others, problem.solution)
     names = prediction.obs_names.tolist()
     prediction.obs_names = ["another", *names[1:]]
     with pytest.raises(
@@ -227,9 +234,18 @@ def test_unknown_direction(tiny_paired: Paired) -> None:
     assert cut("predict_modality", tiny_paired, "to_gex")[1].data.subtask == "ADT2GEX"
 
 
-def test_peaks_of_the_target_are_drawn_from_open_ones(tiny_multiome: Paired) -> None:
-    from scmobench.tasks.predict_modality import PredictModality
+def test_competition_files_keep_their_peaks(tiny_multiome: Paired) -> None:
+    """They come cut to 10,000: what no training cell has open is scored too."""
+    closed = tiny_multiome.mod2.copy()
+    X = closed.X.tolil()
+    X[np.flatnonzero(tiny_multiome.obs["is_train"]), 0] = 0
+    closed.X = X.tocsr()
+    paired = replace(tiny_multiome, mod2=closed)
+    assert PredictModality().split(paired).solution.n_vars == closed.n_vars - 1
+    assert PredictModality().split(replace(paired, protocol="p")).solution.n_vars == closed.n_vars
 
+
+def test_peaks_of_the_target_are_drawn_from_open_ones(tiny_multiome: Paired) -> None:
     problem = PredictModality(n_target_peaks=30).split(tiny_multiome)
     assert problem.solution.n_vars == 30
     assert (problem.data.train_mod2.X.sum(axis=0) > 0).all()

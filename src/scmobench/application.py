@@ -7,6 +7,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from scmobench import records
-from scmobench.config import USER_ERRORS, build, compose, conf_dir, for_subtask, names, not_installed
+from scmobench.config import (
+    USER_ERRORS,
+    build,
+    compose,
+    conf_dir,
+    for_subtask,
+    names,
+    not_installed,
+    refuse_hidden,
+)
 from scmobench.ensemble import member_configs, run_ensemble
 from scmobench.progress import PRIMARY
 from scmobench.run import cells, method_name, model_block, run
@@ -27,14 +37,48 @@ OPTIONS = (
     "task dataset model trainer logger tuned ablation ensemble sweep "
     "seed direction official_files score_on variant runs force smoke modules"
 )
+VALUED = (
+    "--config-dir",
+    "-cd",
+    "--config-name",
+    "-cn",
+    "--config-path",
+    "-cp",
+    "--package",
+    "-p",
+    "--cfg",
+    "-c",
+)
+KINDS = ("method", "control")
 SEEDS = 2**32  # what numpy takes
 
 
 def launch(arguments: Sequence[str]) -> None:
     """Run one experiment or a sweep; exits with 1 where a run failed."""
     sys.path.append(os.getcwd())  # a method of the user's own, named in `modules`
-    sys.argv = ["scmobench run", *arguments]
+    options, overrides = _sorted(arguments)
+    for name, value in pairwise(options):
+        if name in ("--config-dir", "-cd"):
+            try:
+                refuse_hidden(value)
+            except USER_ERRORS as error:
+                raise SystemExit(f"scmobench: {error}") from error
+    sys.argv = ["scmobench run", *options, *overrides]
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(experiment)()
+
+
+def _sorted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's options with their values, and overrides: it takes them in this order alone."""
+    options, overrides, rest = [], [], iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        name, given, value = argument.partition("=")
+        options += [name, value] if given else [name]
+        if name in VALUED and not given:
+            options += [value] if (value := next(rest, "")) else []
+    return options, overrides
 
 
 class Scored(dict[str, Any]):
@@ -51,10 +95,11 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     """One job: its record, or a failed record and the error."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     given = list(HydraConfig.get().overrides.task)
-    method = method_name(cfg, given)
-    begun = False
+    method, begun = "", False
     try:
         check_choices(cfg)
+        check_ablation(cfg, HydraConfig.get().runtime.choices.get("ablation"))
+        method = method_name(cfg, given)
         if cfg.variant and ablates_nothing(cfg, given):
             told = f"ablation={cfg.variant} changes nothing of {cfg.task.name} with {cfg.model.name} on "
             told += f"{cfg.dataset.name}: leave it out, or name another task, model or dataset"
@@ -65,15 +110,19 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
         if cfg.ensemble.members:
             return Scored(run_ensemble(cfg, given, method))
         return Scored(run(cfg, method))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns it into an exit
+            raise
+        if isinstance(error, SystemExit):  # a model's own: the sweep goes on
+            error = RuntimeError(f"the run called sys.exit({error.code!r})")
         if begun:
             records.write_failure(cfg.runs, _attempt(cfg, method), error)
         place = place_in_modules(error, cfg.modules)
         if not isinstance(error, USER_ERRORS):
             if place:
                 error.add_note(place)
-            raise
-        told = f"{error} {place}".strip()
+            raise error
+        told = f"{error or type(error).__name__} {place}".strip()
         if HydraConfig.get().mode == RunMode.RUN:
             raise SystemExit(f"scmobench: {told}") from error
         raise CompactHydraException(told) from error  # the sweep goes on; no traceback of what is not ours
@@ -122,10 +171,28 @@ def check_choices(cfg: DictConfig) -> None:
             f"expected seed to be a whole number from 0 to {SEEDS - 1}, found {cfg.seed!r}; "
             "several seeds: scmobench run -m seed=0,1,2"
         )
+    if not isinstance(cfg.model.get("name"), str) or cfg.model.get("kind", "method") not in KINDS:
+        found = {key: cfg.model.get(key) for key in ("name", "kind")}
+        raise ValueError(
+            f"expected the model's YAML to say `name:`, a text, and `kind:`, one of {KINDS}, found {found}"
+        )
     if cfg.direction not in DIRECTIONS:
         raise ValueError(
             f"expected direction to be one of {DIRECTIONS}, found {cfg.direction!r}; "
             "both: scmobench run -m direction=from_gex,to_gex"
+        )
+
+
+def check_ablation(cfg: DictConfig, choice: str | None) -> None:
+    """Refuse an ablation that does not name itself: its row would pass as the whole method's.
+
+    Raises
+    ------
+    ValueError : its YAML lacks ``variant``.
+    """
+    if choice not in (None, "none") and not cfg.variant:
+        raise ValueError(
+            f"expected ablation/{choice}.yaml to say `variant: {choice}`, the name in the tables"
         )
 
 

@@ -111,7 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("action", choices=("list", "fetch", "check", "describe", "export"), help="what to do")
     data.add_argument("dataset", nargs="?", help="a name of `scmobench data list`")
     data.add_argument("override", nargs="*", help="e.g. dataset.path=my/folder")
-    data.add_argument("--task", choices=TASKS, help="export: whose files are written (predict_modality)")
+    data.add_argument(
+        "--task", choices=TASKS, help="whose files (predict_modality), of competition data and of export"
+    )
     data.add_argument("--direction", help="export: from_gex (default) or to_gex")
     data.add_argument("--out", type=Path, metavar="FOLDER", help="export: where inputs and solution.h5ad go")
     data.set_defaults(command=_data)
@@ -166,13 +168,14 @@ def _h5ad(path: Path) -> AnnData:
 def _leaderboard(options: argparse.Namespace) -> None:
     from scmobench import leaderboard, records
 
+    committed = options.records == COMMITTED
+    options.records = [_ours(folder) for folder in options.records]
     found = records.read(options.records)
     if not found:
         raise ValueError(
             f"expected records of runs (record.json, *.jsonl) below {', '.join(map(str, options.records))}, "
             "found none: name the folder that `scmobench run` wrote to (runs=)"
         )
-    committed = options.records == COMMITTED
     out = options.out or (options.records[0].parent if committed else options.records[0]) / "leaderboard"
     if options.keep and options.check:
         raise ValueError("--check writes nothing and --keep keeps records: give one of them")
@@ -191,6 +194,14 @@ def _leaderboard(options: argparse.Namespace) -> None:
     print(*(f"{'current' if options.check else 'written'}: {path}" for path in paths), sep="\n")
 
 
+def _ours(folder: Path) -> Path:
+    """``results/records`` is the checkout's from wherever the command runs."""
+    from scmobench.config import conf_dir
+
+    ours = conf_dir().parent / folder
+    return ours if folder in COMMITTED and not folder.is_dir() and ours.is_dir() else folder
+
+
 def _data(options: argparse.Namespace) -> None:
     from scmobench.config import build, compose, names
 
@@ -205,7 +216,10 @@ def _data(options: argparse.Namespace) -> None:
     if options.action == "export":
         _export(options)
         return
-    source = build(compose([f"dataset={options.dataset}", *options.override]).dataset)
+    if options.out or options.direction:
+        raise ValueError("--out and --direction are of `data export`: leave them out")
+    chosen = [f"dataset={options.dataset}", *([f"task={options.task}"] if options.task else [])]
+    source = build(compose([*chosen, *options.override]).dataset)
     if options.action == "fetch":
         print(source.fetch() or f"{options.dataset}: nothing to fetch, it is made when it is asked for")
     elif options.action == "check":

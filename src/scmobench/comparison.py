@@ -1,9 +1,10 @@
-"""Comparing runs: a repetition with the records that are kept, and two methods seed by seed."""
+"""Comparing runs: a repetition with the records that are kept, and the seeds of two methods."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -41,8 +42,8 @@ def compare(records: Iterable[Record], reference: Iterable[Record]) -> pd.DataFr
 def verdict(compared: pd.DataFrame, tolerance: float = 1e-6) -> str:
     """How many scores were reproduced; where some were not, how many means over seeds, and of which methods.
 
-    Another processor rounds otherwise, and training amplifies that: then a mean is reproduced that
-    lies within one standard deviation of the kept seeds (two or more) from theirs.
+    Another processor (a record's versions name it) rounds otherwise, and training amplifies that: then a
+    mean is reproduced that lies within one standard deviation of the kept seeds (two or more) from theirs.
 
     Examples
     --------
@@ -61,7 +62,7 @@ def verdict(compared: pd.DataFrame, tolerance: float = 1e-6) -> str:
     far = means[~(means["gap"] <= means["sd"].clip(lower=tolerance))]
     if len(means):
         share = f"{len(means) - len(far)} of {len(means)} are within one sd of the kept seeds"
-        lines.append(f"on another processor trained networks differ; of the means over seeds {share}")
+        lines.append(f"another processor trains other networks; of the means over seeds {share}")
     for row in far.itertuples():
         lines.append(
             f"  outside: {' '.join(row.Index)}: {row.ours:.4g} here, {row.reference:.4g} ± {row.sd:.2g} kept"
@@ -92,33 +93,39 @@ def largest(compared: pd.DataFrame) -> pd.DataFrame:
     return grouped.agg(largest="max", scores="size").reset_index()
 
 
-def paired(first: Mapping[Any, float], second: Mapping[Any, float]) -> dict[str, Any]:
-    """Paired test of two methods over the seeds that both have.
+def between_seeds(first: Iterable[float], second: Iterable[float]) -> dict[str, Any]:
+    """Welch's t-test and the Mann-Whitney test of two methods' seeds, both two-sided and not corrected.
 
-    A seed fixes the split where it is random, so scores of one seed are scores of the same cells.
-    Both the t-test and Wilcoxon's signed-rank test are two-sided and not corrected for the number
-    of comparisons.
+    Seeds of two methods are independent draws, and all are scored on the same test cells: the test says
+    whether a gap is more than what seeds make on these cells, nothing of other cells
+    (`scmobench.evaluate.paired_test` compares two predictions cell by cell).
 
     Returns
     -------
-    ``n``, ``difference`` (mean of first - second), ``t_p``, ``wilcoxon_p`` (None below five seeds
-    or where all differences are equal) and ``statement``, the same in words.
+    ``n`` (of each), ``difference`` (of the means), ``t_p``, ``u_p`` (None below five seeds of either or
+    where no seed makes a difference) and ``statement``, the same in words.
     """
-    seeds = sorted(set(first) & set(second), key=lambda seed: sortable([seed]))
-    gaps = [first[s] - second[s] for s in seeds]
-    mean = math.fsum(gaps) / len(gaps) if gaps else math.nan
-    result = {"n": len(seeds), "difference": mean, "t_p": None, "wilcoxon_p": None}
-    if len(seeds) < FEWEST_SEEDS:
-        return {**result, "statement": f"n too small for a paired test (common seeds: {len(seeds)})"}
-    if max(gaps) - min(gaps) <= 1e-12:
-        return {**result, "statement": f"difference {mean:.4g} with each of {len(seeds)} seeds, no test"}
-    from scipy.stats import ttest_1samp, wilcoxon
+    groups = [list(first), list(second)]
+    n = tuple(map(len, groups))
+    means = [math.fsum(group) / len(group) if group else math.nan for group in groups]
+    gap = means[0] - means[1]
+    result = {"n": n, "difference": gap, "t_p": None, "u_p": None}
+    if min(n) < FEWEST_SEEDS:
+        return {**result, "statement": f"too few seeds for a test ({n[0]} and {n[1]})"}
+    if all(max(group) - min(group) <= 1e-12 for group in groups):
+        return {
+            **result,
+            "statement": f"difference {gap:.4g} whatever the seeds ({n[0]} and {n[1]}), no test",
+        }
+    from scipy.stats import mannwhitneyu, ttest_ind
 
-    result["t_p"] = float(ttest_1samp(gaps, 0.0).pvalue)
-    result["wilcoxon_p"] = float(wilcoxon(gaps).pvalue)
+    with warnings.catch_warnings():  # one of both may have no spread
+        warnings.simplefilter("ignore", RuntimeWarning)
+        result["t_p"] = float(ttest_ind(*groups, equal_var=False).pvalue)
+    result["u_p"] = float(mannwhitneyu(*groups).pvalue)
     words = (
-        f"difference {mean:.4g} over {len(seeds)} seeds, paired t-test p = {result['t_p']:.2g}, "
-        f"Wilcoxon p = {result['wilcoxon_p']:.2g}"
+        f"difference {gap:.4g}, of {n[0]} and {n[1]} seeds on the same test cells, Welch's t-test "
+        f"p = {result['t_p']:.2g}, Mann-Whitney p = {result['u_p']:.2g}"
     )
     return {**result, "statement": words}
 

@@ -37,12 +37,30 @@ def conf_dir() -> Path:
 def compose(overrides: Sequence[str] = (), folder: str | Path | None = None) -> DictConfig:
     """The configuration that `scmobench run` would see with these overrides, and ``--config-dir folder``."""
     if folder:
-        if not Path(folder).is_dir():
-            raise FileNotFoundError(f"expected a folder of configurations at {folder}, found none")
-        overrides = [*overrides, f"hydra.searchpath=['file://{Path(folder).resolve()}']"]
+        refuse_hidden(folder)
+        quoted = str(Path(folder).resolve()).replace("\\", "\\\\").replace("'", "\\'")
+        overrides = [*overrides, f"hydra.searchpath=['file://{quoted}']"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return hydra_compose("config", overrides=list(overrides))
+
+
+def refuse_hidden(folder: str | Path) -> None:
+    """Check a folder of the user's own YAML: of two files of a name Hydra would read the shipped one.
+
+    Raises
+    ------
+    FileNotFoundError : there is no such folder.
+    ValueError : a file has the name of a shipped one.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"expected a folder of configurations at {folder}, found none")
+    for file in sorted(Path(folder).rglob("*.yaml")):
+        if (conf_dir() / file.relative_to(folder)).is_file():
+            raise ValueError(
+                f"{file} has the name of a shipped one, which would be read in its place: rename it, e.g. "
+                f"my_{file.name}"
+            )
 
 
 def names(group: str) -> list[str]:
@@ -74,8 +92,17 @@ def build(node: DictConfig | dict[str, Any], *, modules: Sequence[str] = (), **a
     """
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
     _check_targets(plain, _allowed(modules), top=True)
-    check_types(plain, get_object)
+    check_types(plain, _located)
     return instantiate(plain, _convert_="all", **arguments)
+
+
+def _located(target: str) -> Any:
+    try:
+        return get_object(target)
+    except ImportError as error:
+        raise ValueError(
+            f"expected `_target_` to name a class that can be imported, found {target}: {error}"
+        ) from error
 
 
 def own_code(node: Any, modules: Sequence[str] = ()) -> dict[str, str]:

@@ -18,7 +18,7 @@ from scmobench.data.reduce import SVD
 from scmobench.models.assignment import assign_softmax
 from scmobench.models.base import Answer
 from scmobench.progress import PRIMARY
-from scmobench.run import SIMILARITY, cells, method_name, run, scored
+from scmobench.run import SIMILARITY, cells, method_name, run, scored, sizes
 from scmobench.types import EmbeddingData, MatchingData, PredictionData, Problem, TaskData
 
 CHUNK = 1024  # cells
@@ -51,6 +51,7 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
     where = records.folder(cfg.runs, identity)
     with records.claimed(where):
         if not cfg.force and (done := records.finished(where, identity)):
+            records.clear_failure(cfg.runs, done)
             return done | {"skipped": True}
         trials = held_out_runs(cfg, members) if cfg.ensemble.weights == "held_out" else []
         weights = held_out_weights(cfg, trials) if trials else member_weights(cfg.ensemble.weights, runs)
@@ -231,9 +232,7 @@ def pooled(runs: list[dict[str, Any]], weights: np.ndarray, problem: Problem) ->
             "members": [f"{r['method']} seed {r['seed']}" for r in runs],
             "weights": [round(float(w), 4) for w in weights],
         },
-        "n_train": runs[0]["n_train"],
-        "n_test": problem.solution.n_obs,
-    }
+    } | sizes(problem)
 
 
 @singledispatch

@@ -1,8 +1,9 @@
-"""The leaderboard: from records and published figures to CSV, Markdown and the README's tables."""
+"""The leaderboard: from records and published figures to CSV, Markdown, a page and the README's tables."""
 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,23 +11,24 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from scmobench import records as record_files
-from scmobench.comparison import compare, largest, paired, verdict
+from scmobench.comparison import between_seeds, compare, largest, verdict
 from scmobench.config import conf_dir
 from scmobench.methods import methods_page
 from scmobench.published import join_published, published_page, published_table, read_published
 from scmobench.readme import readme_section, replaced, update_readme
+from scmobench.report import PAGE, report_page
 from scmobench.roster import Record, latest
 from scmobench.standings import COLUMNS, Metadata, standings
 from scmobench.tables import TITLES, heading, primary, task_page
 
 __all__ = [
+    "between_seeds",
     "compare",
     "is_current",
     "join_published",
     "largest",
     "leaderboard",
     "metric_metadata",
-    "paired",
     "readme_section",
     "render",
     "standings",
@@ -52,7 +54,7 @@ def leaderboard(
     published: str | Path | None = None,
     methods: str | Path | None = None,
 ) -> list[Path]:
-    """Make all tables, or check that those on disk are current.
+    """Make all tables and the page of figures, or check that those on disk are current.
 
     Parameters
     ----------
@@ -78,7 +80,7 @@ def leaderboard(
     figures = read_published(found) if found else None
     if check:
         expected = render(runs, figures)
-        contents = {out / name: text for name, text in expected.items()}
+        contents = {out / name: text for name, text in expected.items()} | {out / PAGE: _page(runs, figures)}
         if readme:
             contents[Path(readme)] = _readme(runs, Path(readme))
         if methods:
@@ -86,14 +88,13 @@ def leaderboard(
         if stale := [_difference(path, text) for path, text in contents.items() if _read(path) != text]:
             raise SystemExit("not current; this makes them anew: make leaderboard\n" + "\n".join(stale))
         return list(contents)
-    written = write(runs, figures, out)
+    written = [*write(runs, figures, out), _put(out / PAGE, _page(runs, figures))]
     if readme:
         metrics = metric_metadata()
         update_readme(readme, readme_section(standings(runs, metrics), metrics))
         written.append(Path(readme))
     if methods:
-        Path(methods).write_text(methods_page(runs), encoding="utf-8")
-        written.append(Path(methods))
+        written.append(_put(Path(methods), methods_page(runs)))
     return written
 
 
@@ -131,11 +132,7 @@ def write(
     """Write every table into a folder; see `render`."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, text in render(records, published, metrics).items():
-        (out / name).write_text(text, encoding="utf-8")
-        paths.append(out / name)
-    return paths
+    return [_put(out / name, text) for name, text in render(records, published, metrics).items()]
 
 
 def is_current(readme: str | Path, records: str | Path | None = None) -> bool:
@@ -195,6 +192,21 @@ def _published(out: Path, given: str | Path | None) -> Path | None:
 def _readme(runs: list[Record], path: Path) -> str:
     metrics = metric_metadata()
     return replaced(path.read_text(encoding="utf-8"), readme_section(standings(runs, metrics), metrics), path)
+
+
+def _page(runs: list[Record], published: pd.DataFrame | None) -> str:
+    metrics = metric_metadata()
+    failures = [r for r in latest(runs) if r["status"] != "ok"]
+    tasks = set() if published is None else set(published["task"])
+    return report_page(standings(runs, metrics), metrics, failures, tasks)
+
+
+def _put(path: Path, text: str) -> Path:
+    """Write by rename, so that a reader never meets half a file."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return path
 
 
 def _read(path: Path) -> str:

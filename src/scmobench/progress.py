@@ -70,8 +70,9 @@ class Progress(Callback):
 
 
 def _title(config: DictConfig) -> str:
-    names = (config.task.name, config.dataset.name, config.direction, config.model.name)
-    return f"{' '.join(names)} seed {config.seed}"
+    names = [config.task.name, config.dataset.name, config.direction, config.model.get("name")]
+    names += [o for o in config.hydra.overrides.task if o.startswith(("ablation=", "ensemble=", "model."))]
+    return f"{' '.join(map(str, names))} seed {config.seed}"
 
 
 def _line(record: dict[str, Any], state: str) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import sys
@@ -29,14 +30,22 @@ PREDICTION, RECORD = "prediction.h5ad", "record.json"
 
 
 def versions() -> dict[str, str]:
-    """Versions that can change a score: Python's and those of the packages that compute it."""
-    found = {"python": platform.python_version()}
+    """What can change a score: versions of Python and of the packages that compute it, the processor."""
+    found = {"python": platform.python_version(), "processor": processor()}
     for package in PACKAGES.split():
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
     return found
+
+
+def processor() -> str:
+    """The processor's model as far as the system says it: another one rounds otherwise."""
+    info = Path("/proc/cpuinfo")
+    facts = dict(re.findall(r"^(.+?)\s*: (.+)$", info.read_text(), re.M)) if info.is_file() else {}
+    known = [facts[k] for k in ("model name", "cpu family", "model") if k in facts]
+    return " / ".join(known) or platform.processor() or platform.machine()
 
 
 def folder(runs: str | Path, identity: dict[str, Any]) -> Path:

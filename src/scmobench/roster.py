@@ -132,7 +132,7 @@ def _pool(runs: Sequence[Record]) -> Record:
     seconds = [r["seconds"] for r in runs if r.get("seconds") is not None]
     return {
         **runs[0],
-        **{name: None for name in ("interval", "parameters", "n_train", "n_test")},
+        **{name: None for name in ("interval", "parameters", "n_train", "n_test", "n_test_seen")},
         "subtask": "Overall",
         "dataset": " + ".join(sorted({r["dataset"] for r in runs})),
         "data_hash": "+".join(sorted({r["data_hash"] for r in runs})),

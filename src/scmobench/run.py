@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from scmobench.data.split import training_cells_split
 from scmobench.evaluate import evaluate, intervals
 from scmobench.models.base import Answer, Model, SolutionControl
 from scmobench.tasks.base import Task
-from scmobench.types import Paired, Problem
+from scmobench.types import EmbeddingData, Paired, Problem, TaskData
 
 SIMILARITY = "similarity_factors"
 SCORE_ON = ("test", "validation")
@@ -46,6 +46,7 @@ def run(cfg: DictConfig, method: str) -> dict[str, Any]:
     where = records.folder(cfg.runs, identity)
     with records.claimed(where):
         if not cfg.force and (done := records.finished(where, identity)):
+            records.clear_failure(cfg.runs, done)
             return done | {"skipped": True}
         if "trainer" in settings:
             settings["trainer"]["folder"] = str(records.training_folder(where, fresh=cfg.force))
@@ -54,7 +55,7 @@ def run(cfg: DictConfig, method: str) -> dict[str, Any]:
             answer = respond(model, problem, cfg.seed)
         spent = {"seconds": meter.seconds, "peak_memory_gb": meter.peak_memory_gb}
         with threadpool_limits(threads(), user_api="openmp"):
-            factors = model.similarity(problem.data) if isinstance(model, Model) else None
+            factors = model.similarity(at_prediction(model, problem)) if isinstance(model, Model) else None
         return scored(cfg, task, problem, answer, identity | describe(model, problem) | spent, factors)
 
 
@@ -119,13 +120,21 @@ def respond(model: Model | SolutionControl, problem: Problem, seed: int) -> Answ
         fitted = model.fit(seen, seed)
         if not isinstance(fitted, Model):
             raise TypeError(f"expected fit to end in `return self`, found that it returns {fitted!r}")
-        answer = fitted.predict(problem.data)
+        answer = fitted.predict(at_prediction(model, problem))
         if not isinstance(answer, np.ndarray) and not sp.issparse(answer):
             found = type(answer).__name__
             raise TypeError(
                 f"expected predict to return a numpy array or a scipy.sparse matrix, found {found}"
             )
-        return answer
+        if np.ma.isMaskedArray(answer) or answer.dtype.kind not in "biufO":
+            found = "a masked array" if np.ma.isMaskedArray(answer) else answer.dtype
+            raise TypeError(f"expected predict to return real numbers, found {found}")
+        return answer.tocsr() if sp.issparse(answer) else answer
+
+
+def at_prediction(model: Model, problem: Problem) -> TaskData:
+    """All inputs; the training cells' labels only for a model that says that it uses them."""
+    return problem.data if model.label_supervised else replace(problem.data, labels=None)
 
 
 def threads() -> int | None:
@@ -182,8 +191,6 @@ def identify(
 def describe(model: Model | SolutionControl, problem: Problem) -> dict[str, Any]:
     """What the record says of the model and the sizes."""
     report = model.report() if isinstance(model, Model) else {}
-    data = problem.data
-    train = data.mod1.obs["is_train"].sum() if hasattr(data, "mod1") else data.train_mod1.n_obs
     return {
         "transductive": model.transductive,
         "label_supervised": model.label_supervised,
@@ -193,9 +200,18 @@ def describe(model: Model | SolutionControl, problem: Problem) -> dict[str, Any]
         "validation": report.pop("validation", None),
         "parameters": report.pop("parameters", None),
         "report": report,
-        "n_train": int(train),
-        "n_test": problem.solution.n_obs,
-    }
+    } | sizes(problem)
+
+
+def sizes(problem: Problem) -> dict[str, int]:
+    """Training cells, scored cells, and how many are both: in an embedding all cells are placed."""
+    data, solution = problem.data, problem.solution
+    if not isinstance(data, EmbeddingData):
+        return {"n_train": data.train_mod1.n_obs, "n_test": solution.n_obs, "n_test_seen": 0}
+    train = data.mod1.obs["is_train"].to_numpy(bool)
+    scored = solution.obs["is_scored"].to_numpy(bool) if "is_scored" in solution.obs else np.ones_like(train)
+    n = train.sum(), scored.sum(), (train & scored).sum()
+    return dict(zip(("n_train", "n_test", "n_test_seen"), map(int, n), strict=True))
 
 
 def method_name(cfg: DictConfig, overrides: list[str]) -> str:
@@ -204,6 +220,7 @@ def method_name(cfg: DictConfig, overrides: list[str]) -> str:
     if cfg.ensemble.get("unlike", False):  # its members name their models and settings themselves
         return "+".join(filter(None, (cfg.variant, cfg.ensemble.name))) + "[smoke]" * len(smoke)
     name = "+".join(filter(None, (cfg.model.name, cfg.variant, cfg.ensemble.name)))
-    given = (o.lstrip("+~") for o in overrides)
+    given = [o.lstrip("+~") for o in overrides]
     changed = [o.split(".", 2)[2] for o in given if o.startswith("model.") and o.count(".") >= 2] + smoke
+    changed += [o for o in given if o.split("=")[0] in {f"trainer.{choice}" for choice in TRAINING_CHOICES}]
     return name + (f"[{','.join(sorted(changed))}]" if changed else "")

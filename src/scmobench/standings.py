@@ -29,10 +29,11 @@ COLUMNS = [
     *LEADING,
     *("ci_low", "ci_high", "rank", "scaled", "seconds", "peak_memory_gb", "parameters", "transductive"),
     *("label_supervised", "kind", "normalization", "data_hash", "config_hash", "applicable", "failed"),
-    *("reason", "protocol", "task_settings", "device", "n_train", "n_test", "reference", "by_seed"),
+    *("reason", "protocol", "task_settings", "device", "n_train", "n_test", "reference"),
+    *("n_test_seen", "by_seed"),
 ]
 FLOATS = ["mean", "sd", "ci_low", "ci_high", "scaled", "seconds", "peak_memory_gb"]
-INTEGERS = ["n", "rank", "parameters", "failed", "n_train", "n_test"]
+INTEGERS = ["n", "rank", "parameters", "failed", "n_train", "n_test", "n_test_seen"]
 FLAGS = ["transductive", "label_supervised"]
 TIE = 1e-12
 
@@ -120,6 +121,7 @@ def _resources(runs: Sequence[Record]) -> dict[str, Any]:
         "parameters": max(column("parameters"), default=None),
         "n_train": max(column("n_train"), default=None),
         "n_test": max(column("n_test"), default=None),
+        "n_test_seen": max(column("n_test_seen"), default=None),
         "device": "+".join(sorted({str(r["device"]) for r in runs if r.get("device")})),
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from scmobench.comparison import paired
+from scmobench.comparison import between_seeds
 from scmobench.roster import COMPARABLE, COMPONENTS, Record, comparable
 from scmobench.types import SUBTASKS
 
@@ -22,11 +22,12 @@ GENERATED = (
 LEGEND = """\
 - Mean ± unbiased sd over seeds (number of seeds); one seed has no sd.
 - Rank: methods only, means that read the same share a rank; *controls* and published figures have none.
-- First against second: a paired test over seeds where there are enough; `scmobench compare` tests two
-  predictions over the same cells.
+- First against second: is the gap more than what seeds make on these test cells? Tested where there are five
+  of each; of other cells it says nothing: `scmobench compare` tests two predictions cell by cell.
 - Scaled: 0 is the worst negative control, 1 the control that is handed the solution (embeddings: the
   better of `solution` and `cell_type`, which a method can exceed; then it is cut at 1).
-- 95 % CI: bootstrap over test cells, mean of the seeds' bounds.
+- 95 % CI: bootstrap over test cells, mean of the seeds' bounds; — for embeddings, whose metrics are no means
+  over cells.
 - Seconds: fit and predict, mean over seeds. GB: peak memory, largest.
 - Flags: T transductive (fit sees the test cells' inputs), L label-supervised (fit sees training labels;
   ranked in a track of its own), ? not known. Without T, a cell's answer may still depend on the other test
@@ -137,9 +138,10 @@ def _section(
 def _provenance(key: Mapping[str, str], rows: pd.DataFrame) -> str:
     parts = [f"data `{'+'.join(h[:12] for h in key['data_hash'].split('+'))}`"] if key["data_hash"] else []
     parts += [key["normalization"]] if key["normalization"] else []
-    for column, what in (("n_train", "training cells"), ("n_test", "scored cells")):
+    told = {"n_train": "training cells", "n_test": "scored cells", "n_test_seen": "of these training cells"}
+    for column, what in told.items():
         sizes = rows[column].dropna().unique()
-        parts += [f"{int(sizes.max()):,} {what}"] if len(sizes) else []
+        parts += [f"{int(sizes.max()):,} {what}"] if len(sizes) and sizes.max() else []
     parts += [f"protocol {key['protocol']}"] if key["protocol"] else []
     parts += [f"task settings: {key['task_settings']}"] if key["task_settings"] else []
     return (" · ".join(parts) or "no run ended well") + "."
@@ -202,5 +204,5 @@ def _first_against_second(rows: Sequence[Mapping | None]) -> list[str]:
     if len(ranked) < 2:
         return []
     first, second = ranked[:2]
-    words = paired(first["by_seed"], second["by_seed"])["statement"]
+    words = between_seeds(first["by_seed"].values(), second["by_seed"].values())["statement"]
     return ["", f"{first['method']} against {second['method']}: {words}."]

@@ -38,7 +38,8 @@ def check(paired: Paired, *, empty_features: str = "error", empty_cells: str = "
     Returns
     -------
     The same cells with X (and ``layers["counts"]`` where X is not counts) as CSR float32 with sorted
-    indices and no stored zeros, ``obs["batch"]`` alone in both modalities, and `Paired.hash`.
+    indices and no stored zeros, ``obs["batch"]`` alone in both modalities, ``is_train`` and
+    ``is_scored`` as bool, and `Paired.hash`.
 
     Raises
     ------
@@ -60,6 +61,7 @@ def check(paired: Paired, *, empty_features: str = "error", empty_cells: str = "
             )
         mod1, mod2 = mod1[filled].copy(), mod2[filled].copy()
     obs = paired.obs.loc[filled].copy()
+    obs["is_train"], obs["is_scored"] = (_flags(paired.name, obs, c) for c in ("is_train", "is_scored"))
     _check_size(paired.name, mod1, mod2, obs)
     return replace(
         paired, mod1=mod1, mod2=mod2, obs=obs, hash=_digest(mod1, mod2, obs, dict(paired.normalization))
@@ -103,13 +105,32 @@ def _check_cells(paired: Paired) -> None:
         check_filled(name, obs, column)
 
 
+def _flags(name: str, obs: pd.DataFrame, column: str) -> pd.Series:
+    """A column of the table of cells as True and False, also where it says 0 and 1, or the words.
+
+    Raises
+    ------
+    ValueError : it says anything else, or a cell has no value.
+    """
+    check_filled(name, obs, column)
+    said = obs[column].astype(str).str.lower()
+    flags = said.map({"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False})
+    if flags.isna().any():
+        raise ValueError(
+            f"{name}: expected {column} to be true or false for every cell, found {_some(said.unique())}; "
+            "change the column, or drop it"
+        )
+    return flags.astype(bool)
+
+
 def check_filled(name: str, obs: pd.DataFrame, column: str) -> None:
     """Refuse a column of the table of cells in which a value is missing."""
     empty = obs[column].isna()
     if empty.any():
         raise ValueError(
             f"{name}: {int(empty.sum())} cells have no {column}, e.g. {_some(obs.index[empty])}; "
-            "fill the column or leave these cells out"
+            "fill the column, leave these cells out"
+            + (", or go without: dataset.cell_type=null" if column == "cell_type" else "")
         )
 
 

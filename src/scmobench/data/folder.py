@@ -122,8 +122,8 @@ def use_layer(
 def named_columns(name: str, obs: pd.DataFrame, batch: str | None, cell_type: str | None) -> pd.DataFrame:
     """The cell annotation with the named columns as ``batch`` and ``cell_type``.
 
-    A dataset without a batch column (``batch`` None) is one batch. ``cell_type`` may be absent only
-    where the name is the default one or None.
+    A dataset without a batch column (``batch`` None) is one batch; with ``cell_type`` None it has no cell
+    types. ``cell_type`` may be absent only where the name is the default one or None.
 
     Raises
     ------
@@ -132,6 +132,7 @@ def named_columns(name: str, obs: pd.DataFrame, batch: str | None, cell_type: st
     obs = obs.copy()
     for target, column in (("batch", batch), ("cell_type", cell_type)):
         if column is None:
+            obs = obs.drop(columns=target, errors="ignore")
             continue
         if column in obs:
             obs[target] = obs[column]

@@ -1,9 +1,10 @@
-"""Your own paired cells: two h5ad files, one h5mu file, or what Cell Ranger wrote."""
+"""Your own paired cells: two h5ad files or one, one h5mu file, or what Cell Ranger wrote."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from anndata import AnnData
 
 from scmobench.data.folder import named_columns, use_layer
 from scmobench.data.source import TENX_TYPES, Source, read_file, with_feature_type
-from scmobench.types import Paired, feature_type
+from scmobench.types import MODALITIES, Paired, feature_type
 
 H5MU_NAMES = {"GEX": ("gex", "rna"), "ADT": ("adt", "prot", "protein"), "ATAC": ("atac", "peaks")}
 TENX_FILES = ("matrix.mtx.gz", "barcodes.tsv.gz", "features.tsv.gz")
@@ -20,11 +21,13 @@ TENX_OLD = ("features", "genes")  # before version 3 of Cell Ranger, and nothing
 
 @dataclass(kw_only=True)
 class Own(Source):
-    """Paired cells of your own, given in exactly one of three ways.
+    """Paired cells of your own, given in exactly one of four ways.
 
     Attributes
     ----------
     gex, mod2 : two h5ad files with the same cells.
+    h5ad : one h5ad file with the features of both, ``var["feature_types"]`` says which is which (as the
+        competition's public deposit, GEO GSE194122).
     h5mu : one MuData file with the modalities ``rna`` (or ``gex``) and ``prot``, ``adt`` or ``protein``,
         or ``atac`` or ``peaks``, in small or capital letters.
     tenx : Cell Ranger's ``filtered_feature_bc_matrix.h5``, or its folder with matrix.mtx.gz.
@@ -38,6 +41,7 @@ class Own(Source):
 
     gex: str | None = None
     mod2: str | None = None
+    h5ad: str | None = None
     h5mu: str | None = None
     tenx: str | None = None
     kind: str | None = None
@@ -55,16 +59,23 @@ class Own(Source):
         FileNotFoundError : a file is missing.
         ValueError : not exactly one way of giving the cells.
         """
-        given = [w for w in (self.gex or self.mod2, self.h5mu, self.tenx) if w]
+        given = [w for w in (self.gex or self.mod2, self.h5ad, self.h5mu, self.tenx) if w]
         if len(given) != 1 or bool(self.gex) != bool(self.mod2):
             raise ValueError(
-                f"{self.name}: give the cells in one way: `gex` and `mod2` (two h5ad files), `h5mu`, "
-                f"or `tenx`; found {len(given)}"
+                f"{self.name}: give the cells in one way: `gex` and `mod2` (two h5ad files), `h5ad` (one), "
+                f"`h5mu` or `tenx`; found {len(given)}"
             )
-        for file in (self.gex, self.mod2, self.h5mu, self.tenx, self.labels):
+        for file in (self.gex, self.mod2, self.h5ad, self.h5mu, self.tenx, self.labels):
             if file and not Path(file).expanduser().exists():
                 raise FileNotFoundError(f"{self.name}: no file {file}; give its full path")
         return Path(given[0]).expanduser()
+
+    def load(self) -> Paired:
+        """As of any `Source`; the organism is part of the hash, as it decides what cell-cycle genes are."""
+        paired = super().load()
+        if not self.organism:
+            return paired
+        return replace(paired, hash=sha256(f"{paired.hash} {self.organism}".encode()).hexdigest())
 
     def read(self) -> Paired:
         """Read the files, name the modalities, find batch and cell type, split."""
@@ -74,7 +85,7 @@ class Own(Source):
         elif self.h5mu:
             gex, mod2 = self._mudata(first)
         else:
-            gex, mod2 = self._tenx(first)
+            gex, mod2 = self._by_feature_type(first)
         if self.layer:
             use_layer(self.name, (gex, mod2), self.layer, self.normalization)
         obs = gex.obs
@@ -122,17 +133,24 @@ class Own(Source):
         gex.obs = gex.obs.join(wider[[c for c in wider if c not in gex.obs]])
         return with_feature_type(gex, "GEX", gex_name), with_feature_type(mod2, kind, mod2_name)
 
-    def _tenx(self, first: Path) -> tuple[AnnData, AnnData]:
+    def _by_feature_type(self, first: Path) -> tuple[AnnData, AnnData]:
         import scanpy as sc
 
-        if first.is_dir():
+        if self.h5ad:
+            both = read_file(first, "an h5ad", sc.read_h5ad)
+        elif first.is_dir():
             self._check_tenx(first)
             both = read_file(first, "Cell Ranger's matrix folder", sc.read_10x_mtx, gex_only=False)
         else:
             both = read_file(first, "Cell Ranger's feature-barcode h5", sc.read_10x_h5, gex_only=False)
         both.var_names_make_unique()  # a few gene symbols stand for two genes
+        if "feature_types" not in both.var:
+            raise ValueError(
+                f'{self.name}: {first} does not say which features are genes (no var["feature_types"]; Cell '
+                "Ranger before 3 has none): give two h5ad files"
+            )
         types = both.var["feature_types"].astype(str)
-        present = {TENX_TYPES[t]: t for t in types.unique() if t in TENX_TYPES}
+        present = {TENX_TYPES.get(t, t): t for t in types.unique() if TENX_TYPES.get(t, t) in MODALITIES}
         gex_type, mod2_type, kind = self._chosen(present, sorted(types.unique()))
         gex, mod2 = both[:, types == gex_type].copy(), both[:, types == mod2_type].copy()
         return with_feature_type(gex, "GEX", str(first)), with_feature_type(mod2, kind, str(first))

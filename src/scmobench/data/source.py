@@ -48,7 +48,7 @@ class Source(ABC):
     source: str = ""
     licence: str = ""
     organism: str = ""
-    test_batches: Sequence[str] | None = None
+    test_batches: Sequence[str | int] | None = None
     test_fraction: float = 0.25
     split_seed: int = 0
     empty_features: str = "error"

@@ -46,7 +46,10 @@ class ScoredEmbedding:
         self._solution = solution
         self._keep = np.ones(solution.n_obs, bool)
         if "is_scored" in solution.obs:
-            self._keep = solution.obs["is_scored"].to_numpy(bool)
+            if solution.obs["is_scored"].dtype != bool:
+                found = solution.obs["is_scored"].dtype
+                raise ValueError(f"expected is_scored of the solution's obs to be bool, found {found}")
+            self._keep = solution.obs["is_scored"].to_numpy()
         if not self._keep.any():
             raise ValueError("expected cells with is_scored, found none; check the solution's obs")
         self._matrix = matrix[self._keep]

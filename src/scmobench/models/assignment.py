@@ -67,10 +67,11 @@ def assign_softmax(
 ) -> sp.csr_matrix:
     """Matching by S' = softmax over rows + softmax over columns, pruned by quantile.
 
-    Within each batch, pairs are kept that reach the ``quantile`` of their row or of their column of
-    S'; the matching of the largest total S' is taken among them, or among all pairs where they hold no
-    full matching (above 5,000 cells as `assign` does it). The inference of scMoGNN (Wen et al. 2022, KDD,
-    modality matching), after the competition's winning contrastive entry. Works in float32, in chunks.
+    Within each batch, pairs are kept that reach the ``quantile`` of their row or of their column of S' (the
+    n - ceil(quantile n) largest of n, at least one); the matching of the largest total S' is taken among
+    them, or among all pairs where they hold no full matching (above 5,000 cells as `assign` does it). The
+    inference of scMoGNN (Wen et al. 2022, KDD, modality matching), after the competition's winning
+    contrastive entry. Works in float32, in chunks.
 
     Parameters
     ----------

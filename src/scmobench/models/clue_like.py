@@ -169,7 +169,7 @@ class ClueLike(Model):
         self.states = MatchStates(self.components, self.scaling, seed=seed)
         states = self.states.fit_train(data)
         share = max(min(self.validation_share, self.validation_cells / n), 2 / n)
-        held_out = validation_cells(data.train_mod1.obs, self.validation, share, seed)
+        held_out = validation_cells(data.train_mod1.obs, self.validation, share, seed, least=2)
         self.module, self.fitted = fit_pairs(
             lambda: ClueModule(states, **self.network),
             np.setdiff1d(np.arange(n), held_out),

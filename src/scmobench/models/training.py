@@ -83,8 +83,8 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class FitReport:
-    """How training went: best validation score, its epoch, epochs run, score of every evaluation, device, and
-    whether it was killed and went on from its resume file."""
+    """How training went: best validation score, its epoch (from 0), epochs run, score of every evaluation,
+    device, and whether it was killed and went on from its resume file."""
 
     best: float | None
     best_epoch: int | None

@@ -116,8 +116,9 @@ class MatchModality(Task):
 
 
 def _same_order(what: str, found: pd.Index, expected: pd.Index, reorder: str) -> None:
-    if found.equals(expected) or not len(known := found.intersection(expected)):
+    if found.equals(expected) or any(names.equals(_numbers(names)) for names in (found, expected)):
         return
+    known = found.intersection(expected)
     if len(known) == len(expected):
         raise ValueError(
             f"the {what} are the right ones in another order: reorder them, e.g. "
@@ -126,8 +127,13 @@ def _same_order(what: str, found: pd.Index, expected: pd.Index, reorder: str) ->
     others = [name for name in found if name not in known]
     raise ValueError(
         f"{len(others)} of {len(found)} names of the {what} are not the solution's, the first is "
-        f"{others[0]!r}, the others are: name all as the solution does, or none"
+        f"{others[0]!r} (there {expected[0]!r}): name all as the solution does, or none"
     )
+
+
+def _numbers(names: pd.Index) -> pd.Index:
+    """What anndata calls rows that nobody named."""
+    return pd.Index([str(k) for k in range(len(names))])
 
 
 def _shuffled(cells: AnnData, pairing: np.ndarray, prefix: str) -> AnnData:

@@ -19,7 +19,8 @@ class PredictModality(Task):
     Attributes
     ----------
     n_target_peaks : an ATAC target is cut to so many peaks, drawn from those with any training
-        count (as in phase 2 of the competition); None keeps all.
+        count (as in phase 2 of the competition, whose own files come cut: they are left as they are);
+        None keeps all.
     n_test_cells : draw so many test cells with probability proportional to
         sqrt(1 / frequency of the cell's type), as in phase 2. None (default) scores all test
         cells: a deviation that costs nothing and narrows the error bars.
@@ -37,7 +38,7 @@ class PredictModality(Task):
         mod1, mod2, names = normalized(paired, swap=direction == "to_gex")
         train = np.flatnonzero(paired.obs["is_train"].to_numpy())
         test = self._test_cells(paired)
-        if feature_type(mod2) == "ATAC" and self.n_target_peaks:
+        if feature_type(mod2) == "ATAC" and self.n_target_peaks and not paired.protocol:
             mod2 = mod2[:, self._peaks(mod2.X[train])]
         data = PredictionData(
             dataset=paired.name,

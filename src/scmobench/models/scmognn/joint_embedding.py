@@ -212,5 +212,5 @@ class ScMoGNNEmbedding(Model):
         n = len(obs)
         if n < 4:
             raise ValueError(f"joint embedding needs at least 4 training cells, found {n}")
-        held_out = validation_cells(obs, self.validation, max(self.validation_share, 2 / n), seed)
+        held_out = validation_cells(obs, self.validation, max(self.validation_share, 2 / n), seed, least=2)
         return torch.from_numpy(np.setdiff1d(np.arange(n), held_out)), torch.from_numpy(held_out)
