@@ -209,7 +209,11 @@ def test_own_10x_h5(tiny_paired, tmp_path):
     assert (paired.mod1.X != tiny_paired.mod1.X).nnz == 0
     assert (paired.mod2.X != tiny_paired.mod2.X).nnz == 0
     assert paired.obs["cell_type"].nunique() == 4
-    pd.read_csv(labels, index_col=0).iloc[5:].to_csv(labels)
+    table = pd.read_csv(labels, index_col=0)
+    table.iloc[[0, *range(150)]].to_csv(labels)
+    with pytest.raises(ValueError, match=f"cells twice in .*: {table.index[0]}; keep one row"):
+        Own(name="mine", tenx=str(tmp_path / "cells.h5"), labels=labels, batch="batch").load()
+    table.iloc[5:].to_csv(labels)
     with pytest.raises(ValueError, match="5 of 150 cells are not in"):
         Own(name="mine", tenx=str(tmp_path / "cells.h5"), labels=labels, batch="batch").load()
 

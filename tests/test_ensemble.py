@@ -140,6 +140,10 @@ def test_members_and_command_line_do_not_set_the_same_key(tmp_path: Path) -> Non
         ensemble_of(["dataset=tiny_multiome", "ensemble=unlike", "ablation=layers_1", f"runs={tmp_path}"])
 
 
+def test_members_that_say_nothing_share_the_weight() -> None:
+    assert convex_weights(np.zeros((2, 2)), np.zeros(2)).tolist() == [0.5, 0.5]
+
+
 def test_convex_weights_are_those_of_the_least_error() -> None:
     """Against a fine grid over two members, one of them worthless and one of them good."""
     rng = np.random.default_rng(0)

@@ -274,6 +274,9 @@ def test_bad_embeddings_are_explained():
         ScoredEmbedding(embedding.T, solution)
     with pytest.raises(ValueError, match="NaN"):
         ScoredEmbedding(np.where(embedding > 2, np.nan, embedding), solution)
+    solution.obs["is_scored"] = ["True"] * 120 + ["False"] * 120
+    with pytest.raises(ValueError, match="is_scored of the solution's obs to be bool"):
+        ScoredEmbedding(embedding, solution)
     solution.obs["is_scored"] = False
     with pytest.raises(ValueError, match="is_scored"):
         ScoredEmbedding(embedding, solution)

@@ -212,7 +212,7 @@ def convex_weights(gram: np.ndarray, products: np.ndarray) -> np.ndarray:
     ``gram`` holds the members' inner products, ``products`` theirs with the truth; members that say
     (nearly) the same share their weight by a ridge of 10⁻⁶ of the mean diagonal.
     """
-    ridge = 1e-6 * np.trace(gram) / len(gram)
+    ridge = 1e-6 * (np.trace(gram) or 1.0) / len(gram)  # all members may say nothing but zeros
     factor = np.linalg.cholesky(gram + ridge * np.eye(len(gram)))
     weights, _ = nnls(factor.T, np.linalg.solve(factor, products))
     return _shares(weights)

@@ -98,6 +98,10 @@ class Own(Source):
                     f"{', '.join(missing[:3])}; its first column must hold the cell names"
                 )
             table.index = table.index.astype(str)
+            if twice := list(table.index[table.index.duplicated()][:3]):
+                raise ValueError(
+                    f"{self.name}: cells twice in {self.labels}: {', '.join(twice)}; keep one row"
+                )
             obs = obs.drop(columns=table.columns, errors="ignore").join(table)
         obs = named_columns(self.name, obs, self.batch, self.cell_type)
         kind = feature_type(mod2)
