@@ -210,6 +210,9 @@ def test_own_10x_h5(tiny_paired, tmp_path):
     assert (paired.mod2.X != tiny_paired.mod2.X).nnz == 0
     assert paired.obs["cell_type"].nunique() == 4
     table = pd.read_csv(labels, index_col=0)
+    stranger = table.iloc[[0, 0]].set_axis(["another", "another"])
+    pd.concat([table, stranger]).to_csv(labels)
+    assert Own(name="mine", tenx=str(tmp_path / "cells.h5"), labels=labels, batch="batch").load().hash
     table.iloc[[0, *range(150)]].to_csv(labels)
     with pytest.raises(ValueError, match=f"cells twice in .*: {table.index[0]}; keep one row"):
         Own(name="mine", tenx=str(tmp_path / "cells.h5"), labels=labels, batch="batch").load()
@@ -256,7 +259,7 @@ def test_organism_of_own_cells_makes_other_data(files):
     assert hashes[0] == hashes[3]
 
 
-@pytest.mark.parametrize("words", [(0, 1), ("False", "True"), (0.0, 1.0)])
+@pytest.mark.parametrize("words", [(0, 1), ("False", "True"), (0.0, 1.0), ("test", "iid_holdout")])
 @pytest.mark.parametrize("kind", ["plain", "category"])
 def test_a_split_in_other_words_is_the_split(files, tiny_paired, words, kind):
     said = pd.Series([words[int(train)] for train in tiny_paired.obs["is_train"]])
@@ -268,15 +271,16 @@ def test_a_split_in_other_words_is_the_split(files, tiny_paired, words, kind):
     }
     gex = ad.read_h5ad(files / "gex.h5ad")
     for column in ("is_train", "is_scored"):
+        said = said.replace({"test": "0", "iid_holdout": "1"}) if column == "is_scored" else said
         gex.obs[column] = (said.astype(kind) if kind == "category" else said).array
     gex.write_h5ad(files / "gex.h5ad")
     obs = Own(**given).load().obs
     assert obs["is_train"].equals(tiny_paired.obs["is_train"])
     assert obs["is_scored"].dtype == bool
-    gex.obs["is_train"] = ["train", *["test"] * 149]
+    gex.obs["is_train"] = ["learn", *["test"] * 149]
     gex.write_h5ad(files / "gex.h5ad")
     with pytest.raises(
-        ValueError, match=r"expected is_train to be true or false for every cell, found.*train"
+        ValueError, match=r"expected is_train to be true or false for every cell, found.*learn"
     ):
         Own(**given).load()
 

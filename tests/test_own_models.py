@@ -157,6 +157,19 @@ def test_two_processes_never_make_the_same_run_at_once(
     assert len(records.read([tmp_path / "runs"])) == 1
 
 
+def test_a_time_limit_ends_the_sweep_and_is_no_failure(tmp_path: Path) -> None:
+    arguments = ("run", "-m", "model=scmognn,mean", "dataset=tiny_cite", "trainer.resume_every_seconds=0")
+    arguments += ("++model.predict_modality.max_epochs=500", "++model.predict_modality.patience=500")
+    with begin(*arguments, cwd=tmp_path) as first:
+        while not list(tmp_path.rglob("resume.ckpt")):
+            assert first.poll() is None, first.stdout.read()
+            time.sleep(0.05)
+        first.send_signal(signal.SIGTERM)
+        first.stdout.read()
+    assert first.returncode == 128 + signal.SIGTERM
+    assert not list(tmp_path.rglob("record.json"))
+
+
 def test_an_interrupted_run_says_where_it_goes_on(tmp_path: Path) -> None:
     arguments = ("run", "model=scmognn", "dataset=tiny_cite", "model.predict_modality.patience=500")
     arguments += ("model.predict_modality.max_epochs=500", "trainer.resume_every_seconds=0")

@@ -277,6 +277,9 @@ def test_options_and_overrides_come_in_any_order(tmp_path: Path) -> None:
         "run", "dataset=tiny_cite", "--config-dir", "mine", "model=mean", "-m", "seed=0,1", cwd=tmp_path
     )
     assert "2 ran" in done.stdout, done.stderr
+    told = scmobench("run", "dataset=tiny_cite", "--info", "searchpath", "model=mean", cwd=tmp_path)
+    assert "Config search path" in told.stdout, told.stderr
+    assert scmobench("run", "--info", "model=mean", cwd=tmp_path).returncode == 0
 
 
 def test_kept_records_are_found_from_anywhere(

@@ -180,6 +180,13 @@ def test_a_matching_in_another_order_is_refused_and_one_without_names_is_not(tin
     with pytest.raises(ValueError, match=r"columns .* another order.*prediction\[:, solution.var_names\]"):
         task.check(prediction[:, ::-1].copy(), problem.solution)
     task.check(AnnData(prediction.X), problem.solution)
+    numbered = problem.solution.copy()
+    numbered.obs_names = list(map(str, range(numbered.n_obs)))
+    task.check(prediction, numbered)
+    reordered = prediction.copy()
+    reordered.obs_names = numbered.obs_names[::-1]
+    with pytest.raises(ValueError, match=r"rows .* another order"):
+        task.check(reordered, numbered)
     others = AnnData(prediction.X, obs=pd.DataFrame(index=prediction.obs_names + "-1"))
     with pytest.raises(ValueError, match=r"names of the rows .* are not the solution's"):
         task.check(others, problem.solution)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -38,18 +39,22 @@ OPTIONS = (
     "seed direction official_files score_on variant runs force smoke modules"
 )
 VALUED = (
-    "--config-dir",
-    "-cd",
-    "--config-name",
-    "-cn",
-    "--config-path",
-    "-cp",
-    "--package",
-    "-p",
-    "--cfg",
-    "-c",
+    *(
+        "--config-dir",
+        "-cd",
+        "--config-name",
+        "-cn",
+        "--config-path",
+        "-cp",
+        "--package",
+        "-p",
+        "--cfg",
+        "-c",
+    ),
+    "--experimental-rerun",
 )
 KINDS = ("method", "control")
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 SEEDS = 2**32  # what numpy takes
 
 
@@ -78,6 +83,10 @@ def _sorted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         options += [name, value] if given else [name]
         if name in VALUED and not given:
             options += [value] if (value := next(rest, "")) else []
+        elif name in ("--info", "-i") and not given:  # its value may be left out
+            value = next(rest, "")
+            options.append(value if value in INFO else "all")
+            overrides += [value] if value and value not in INFO else []
     return options, overrides
 
 
@@ -113,8 +122,11 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     except (Exception, SystemExit) as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns it into an exit
             raise
+        if type(error).__name__ == "SIGTERMException":  # and this: a time limit ends the sweep, not the run
+            raise SystemExit(128 + signal.SIGTERM) from error
         if isinstance(error, SystemExit):  # a model's own: the sweep goes on
-            error = RuntimeError(f"the run called sys.exit({error.code!r})")
+            told = f"the run called sys.exit({error.code!r})"
+            error = RuntimeError(told).with_traceback(error.__traceback__)
         if begun:
             records.write_failure(cfg.runs, _attempt(cfg, method), error)
         place = place_in_modules(error, cfg.modules)

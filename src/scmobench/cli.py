@@ -169,7 +169,9 @@ def _leaderboard(options: argparse.Namespace) -> None:
     from scmobench import leaderboard, records
 
     committed = options.records == COMMITTED
-    options.records = [_ours(folder) for folder in options.records]
+    if not committed:
+        options.records = [_ours(folder) for folder in options.records]
+        options.compare = options.compare and _ours(options.compare)
     found = records.read(options.records)
     if not found:
         raise ValueError(

@@ -55,8 +55,9 @@ def refuse_hidden(folder: str | Path) -> None:
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"expected a folder of configurations at {folder}, found none")
-    for file in sorted(Path(folder).rglob("*.yaml")):
-        if (conf_dir() / file.relative_to(folder)).is_file():
+    for shipped in sorted(conf_dir().glob("*/**/*.yaml")):
+        file = Path(folder) / shipped.relative_to(conf_dir())
+        if file.is_file():
             raise ValueError(
                 f"{file} has the name of a shipped one, which would be read in its place: rename it, e.g. "
                 f"my_{file.name}"

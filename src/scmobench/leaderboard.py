@@ -203,9 +203,10 @@ def _page(runs: list[Record], published: pd.DataFrame | None) -> str:
 
 def _put(path: Path, text: str) -> Path:
     """Write by rename, so that a reader never meets half a file."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    place = path.resolve()  # a link stays one
+    partial = place.with_name(f".{place.name}.{os.getpid()}")
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    os.replace(partial, place)
     return path
 
 

@@ -222,5 +222,8 @@ def method_name(cfg: DictConfig, overrides: list[str]) -> str:
     name = "+".join(filter(None, (cfg.model.name, cfg.variant, cfg.ensemble.name)))
     given = [o.lstrip("+~") for o in overrides]
     changed = [o.split(".", 2)[2] for o in given if o.startswith("model.") and o.count(".") >= 2] + smoke
-    changed += [o for o in given if o.split("=")[0] in {f"trainer.{choice}" for choice in TRAINING_CHOICES}]
+    if "trainer" in cfg.model.get(cfg.task.name, {}):
+        changed += [
+            o for o in given if o.split("=")[0] in {f"trainer.{choice}" for choice in TRAINING_CHOICES}
+        ]
     return name + (f"[{','.join(sorted(changed))}]" if changed else "")

@@ -113,8 +113,11 @@ def _flags(name: str, obs: pd.DataFrame, column: str) -> pd.Series:
     ValueError : it says anything else, or a cell has no value.
     """
     check_filled(name, obs, column)
+    words = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+    if column == "is_train":  # as the competition's public deposit says it
+        words |= {"train": True, "iid_holdout": True, "test": False}
     said = obs[column].astype(str).str.lower()
-    flags = said.map({"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False})
+    flags = said.map(words)
     if flags.isna().any():
         raise ValueError(
             f"{name}: expected {column} to be true or false for every cell, found {_some(said.unique())}; "

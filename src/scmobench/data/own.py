@@ -98,6 +98,7 @@ class Own(Source):
                     f"{', '.join(missing[:3])}; its first column must hold the cell names"
                 )
             table.index = table.index.astype(str)
+            table = table[table.index.isin(gex.obs_names)]
             if twice := list(table.index[table.index.duplicated()][:3]):
                 raise ValueError(
                     f"{self.name}: cells twice in {self.labels}: {', '.join(twice)}; keep one row"

@@ -46,10 +46,10 @@ class ScoredEmbedding:
         self._solution = solution
         self._keep = np.ones(solution.n_obs, bool)
         if "is_scored" in solution.obs:
-            if solution.obs["is_scored"].dtype != bool:
-                found = solution.obs["is_scored"].dtype
+            if not set(solution.obs["is_scored"].unique()) <= {0, 1}:
+                found = list(solution.obs["is_scored"].unique()[:3])
                 raise ValueError(f"expected is_scored of the solution's obs to be bool, found {found}")
-            self._keep = solution.obs["is_scored"].to_numpy()
+            self._keep = solution.obs["is_scored"].to_numpy(bool)
         if not self._keep.any():
             raise ValueError("expected cells with is_scored, found none; check the solution's obs")
         self._matrix = matrix[self._keep]
