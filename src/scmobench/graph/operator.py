@@ -15,9 +15,9 @@ READS = 32  # how often a product reads a row of the dense factor, on average, f
 class CompressedPair(NamedTuple):
     """A and A^T, each in tiles of columns that follow one another, each tile in CSR.
 
-    A tile's product reads only its own rows of the dense factor, which stay in the cache: 2 to 9 times
-    faster than one CSR over all columns at 16,000 to 66,175 cells. A matrix of few columns or entries is
-    one tile, its plain CSR. Indices have 32 bits: 10-30 % faster products and half the memory.
+    A tile's product reads only its own rows of the dense factor, which stay in the cache: 2 and 4 times
+    faster than one CSR over all columns at 16,000 and 66,175 cells (results/speed). A matrix of few columns
+    or entries is one tile, its plain CSR. Indices have 32 bits: 10-30 % faster products and half the memory.
 
     Attributes
     ----------
