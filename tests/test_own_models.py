@@ -157,29 +157,30 @@ def test_two_processes_never_make_the_same_run_at_once(
     assert len(records.read([tmp_path / "runs"])) == 1
 
 
+def signalled(arguments: tuple[str, ...], number: signal.Signals, folder: Path) -> tuple[int, str]:
+    """Exit status and output of a command that is sent a signal once its training can be resumed."""
+    with begin(*arguments, cwd=folder) as process:
+        while not list(folder.rglob("resume.ckpt")):
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.05)
+        process.send_signal(number)
+        told = process.stdout.read()
+    return process.returncode, told
+
+
 def test_a_time_limit_ends_the_sweep_and_is_no_failure(tmp_path: Path) -> None:
     arguments = ("run", "-m", "model=scmognn,mean", "dataset=tiny_cite", "trainer.resume_every_seconds=0")
     arguments += ("++model.predict_modality.max_epochs=500", "++model.predict_modality.patience=500")
-    with begin(*arguments, cwd=tmp_path) as first:
-        while not list(tmp_path.rglob("resume.ckpt")):
-            assert first.poll() is None, first.stdout.read()
-            time.sleep(0.05)
-        first.send_signal(signal.SIGTERM)
-        first.stdout.read()
-    assert first.returncode == 128 + signal.SIGTERM
+    code, _ = signalled(arguments, signal.SIGTERM, tmp_path)
+    assert code == 128 + signal.SIGTERM
     assert not list(tmp_path.rglob("record.json"))
 
 
 def test_an_interrupted_run_says_where_it_goes_on(tmp_path: Path) -> None:
     arguments = ("run", "model=scmognn", "dataset=tiny_cite", "model.predict_modality.patience=500")
     arguments += ("model.predict_modality.max_epochs=500", "trainer.resume_every_seconds=0")
-    with begin(*arguments, cwd=tmp_path) as first:
-        while not list(tmp_path.rglob("resume.ckpt")):
-            assert first.poll() is None, first.stdout.read()
-            time.sleep(0.05)
-        first.send_signal(signal.SIGINT)
-        told = first.stdout.read()
-    assert first.returncode != 0
+    code, told = signalled(arguments, signal.SIGINT, tmp_path)
+    assert code != 0
     assert "Traceback" not in told
     assert re.search(r"interrupted in epoch \d+; the same command goes on after epoch \d+", told), told
     arguments = (*arguments[:-1], "trainer.resume_every_seconds=1000", "trainer.progress=true")

@@ -38,21 +38,7 @@ OPTIONS = (
     "task dataset model trainer logger tuned ablation ensemble sweep "
     "seed direction official_files score_on variant runs force smoke modules"
 )
-VALUED = (
-    *(
-        "--config-dir",
-        "-cd",
-        "--config-name",
-        "-cn",
-        "--config-path",
-        "-cp",
-        "--package",
-        "-p",
-        "--cfg",
-        "-c",
-    ),
-    "--experimental-rerun",
-)
+VALUED = "--config-dir -cd --config-name -cn --config-path -cp --package -p --cfg -c --experimental-rerun"
 KINDS = ("method", "control")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 SEEDS = 2**32  # what numpy takes
@@ -81,7 +67,7 @@ def _sorted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             continue
         name, given, value = argument.partition("=")
         options += [name, value] if given else [name]
-        if name in VALUED and not given:
+        if name in VALUED.split() and not given:
             options += [value] if (value := next(rest, "")) else []
         elif name in ("--info", "-i") and not given:  # its value may be left out
             value = next(rest, "")

@@ -15,11 +15,21 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from scmobench import tables
 from scmobench.figures import Row, figure
 from scmobench.roster import Record, comparable
 from scmobench.standings import Metadata, fullest
-from scmobench.tables import ABSENT, GENERATED, LEGEND, TITLES, groups, heading, primary
+from scmobench.tables import (
+    ABSENT,
+    GENERATED,
+    LEGEND,
+    TITLES,
+    arranged,
+    first_against_second,
+    groups,
+    heading,
+    provenance,
+    row_texts,
+)
 
 PAGE = "index.html"
 TITLE = "scmobench: leaderboard"
@@ -169,39 +179,34 @@ def _group(
     key: Mapping[str, str], rows: pd.DataFrame, metrics: Mapping, failures: Sequence[Record], number: count
 ) -> str:
     """Figure, folded ablations and folded table of one comparable group."""
-    first = primary(metrics)
-    direction = metrics[first]["direction"]
-    cells = {(r["method"], r["source"], r["kind"], r["metric"]): r for r in rows.to_dict("records")}
-    entries = {k[:3]: r for k, r in reversed(cells.items())}
-    shown = sorted(entries, key=lambda e: tables._place(cells.get((*e, first)), entries[e], direction))
-    held = set(rows["metric"])
-    order = [first, *(m for m in (*metrics, *sorted(held - {*metrics, ""})) if m in held - {first})]
+    order, cells, entries = arranged(rows, metrics)
+    first, direction = order[0], metrics[order[0]]["direction"]
     notes: dict[str, int] = {}
-    texts = {e: tables._row(e, entries[e], cells, order, notes) for e in shown}
-    full = fullest([r for e in shown if (r := cells.get((*e, first))) and pd.notna(r["mean"])])
-    drawn = {e: _drawn(cells.get((*e, first)), entries[e], texts[e], full) for e in shown}
-    variants = [e for e in shown if VARIANT.search(e[0]) and e[2] == "method"]
+    texts = {e: row_texts(e, entries[e], cells, order, notes) for e in entries}
+    full = fullest([r for e in entries if (r := cells.get((*e, first))) and pd.notna(r["mean"])])
+    drawn = {e: _drawn(cells.get((*e, first)), entries[e], texts[e], full) for e in entries}
+    variants = [e for e in entries if VARIANT.search(e[0]) and e[2] == "method"]
     bases = {VARIANT.split(e[0])[0] for e in variants}
-    blocks = _blocks([drawn[e] for e in shown if e not in variants])
+    blocks = _blocks([drawn[e] for e in entries if e not in variants])
     label, where = heading(first, metrics), f"{key['subtask']} of {key['dataset']}"
     failed = [r for r in failures if comparable(r) == tuple(key.values())]
     parts = [
         f"<article>\n<h4>{escape(key['subtask'])}</h4>",
-        f'<p class="about">{_inline(tables._provenance(key, rows))}</p>',
+        f'<p class="about">{_inline(provenance(key, rows))}</p>',
         figure(blocks, label, direction, f"{label}, {where}: methods and controls", next(number)),
     ]
     for role in ("method", "supervised"):
-        track = [cells.get((*e, first)) for e in shown if drawn[e].role == role]
-        told = "".join(tables._first_against_second(track))
+        track = [cells.get((*e, first)) for e in entries if drawn[e].role == role]
+        told = "".join(first_against_second(track))
         parts += [f'<p class="about">{escape(told)}</p>'] if told else []
     if variants:
-        beside = [e for e in shown if e in variants or e[0] in bases]
+        beside = [e for e in entries if e in variants or e[0] in bases]
         blocks = _blocks([replace(drawn[e], line=e[0] in bases) for e in beside])
         about = f"{label}, {where}: ablations and changed settings"
         told = f"<details><summary>Ablations and changed settings ({len(variants)})</summary>"
         parts.append(f"{told}\n{figure(blocks, label, direction, about, next(number))}\n</details>")
     header = ["Method", "Rank", label, "Scaled", "95 % CI", *(heading(m, metrics) for m in order[1:])]
-    table = _table([*header, "Seconds", "GB", "Flags"], [(drawn[e], texts[e]) for e in shown], notes, where)
+    table = _table([*header, "Seconds", "GB", "Flags"], [(drawn[e], texts[e]) for e in entries], notes, where)
     return "\n".join([*parts, table, *_failed(failed), "</article>"])
 
 

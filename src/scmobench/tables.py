@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -98,32 +98,51 @@ def task_page(
     return "\n".join(lines) + "\n"
 
 
+class Arranged(NamedTuple):
+    """Rows of one comparable group, as a table shows them.
+
+    Attributes
+    ----------
+    metrics : the ranking one first.
+    cells : (method, source, kind, metric) -> row.
+    entries : (method, source, kind) -> any row of it, in the order of the table.
+    """
+
+    metrics: list[str]
+    cells: dict[tuple, dict]
+    entries: dict[tuple, dict]
+
+
+def arranged(rows: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]]) -> Arranged:
+    """`Arranged` of a group's rows; methods before controls, best first."""
+    first, held = primary(metrics), set(rows["metric"])
+    order = [first, *(m for m in (*metrics, *sorted(held - {*metrics, ""})) if m in held - {first})]
+    cells = {(r["method"], r["source"], r["kind"], r["metric"]): r for r in rows.to_dict("records")}
+    some = {k[:3]: r for k, r in reversed(cells.items())}
+    direction = metrics[first]["direction"]
+    shown = sorted(some, key=lambda e: _place(cells.get((*e, first)), some[e], direction))
+    return Arranged(order, cells, {entry: some[entry] for entry in shown})
+
+
 def _section(
     key: Mapping[str, str], rows: pd.DataFrame, metrics: Mapping, failed: Sequence[Record]
 ) -> list[str]:
-    first = primary(metrics)
-    others = [m for m in (*metrics, *sorted(set(rows["metric"]) - {*metrics, ""})) if m != first]
-    others = [m for m in others if m in set(rows["metric"])]
-    cells = {(r["method"], r["source"], r["kind"], r["metric"]): r for r in rows.to_dict("records")}
-    entries = {k[:3]: r for k, r in reversed(cells.items())}
-    shown = sorted(
-        entries, key=lambda e: _place(cells.get((*e, first)), entries[e], metrics[first]["direction"])
-    )
+    (first, *others), cells, entries = arranged(rows, metrics)
     notes: dict[str, int] = {}
-    lines = [f"### {key['subtask']}", "", _provenance(key, rows)]
+    lines = [f"### {key['subtask']}", "", provenance(key, rows)]
     header = ["Rank", "Method", heading(first, metrics), "Scaled", "95 % CI"]
     header += [*(heading(m, metrics) for m in others), "Seconds", "GB", "Flags", "Source"]
-    controls = [e for e in shown if entries[e]["kind"] == "control"]
+    controls = [e for e in entries if entries[e]["kind"] == "control"]
     tracks: dict[bool, list[tuple]] = {False: [], True: []}
-    for entry in (e for e in shown if entries[e]["kind"] != "control"):
+    for entry in (e for e in entries if entries[e]["kind"] != "control"):
         tracks[entries[entry]["label_supervised"] is True].append(entry)
     for supervised, methods in tracks.items():
         if not methods and (supervised or tracks[True]):
             continue
-        body = [_row(e, entries[e], cells, [first, *others], notes) for e in (*methods, *controls)]
+        body = [row_texts(e, entries[e], cells, [first, *others], notes) for e in (*methods, *controls)]
         lines += ["", "Label-supervised track:"] if supervised else []
         lines += ["", markdown_table(header, body, left=2)]
-        lines += _first_against_second([cells.get((*e, first)) for e in methods])
+        lines += first_against_second([cells.get((*e, first)) for e in methods])
     if notes:
         lines += ["", *(f"{place}. {text}" for text, place in notes.items())]
     if failed:
@@ -135,7 +154,8 @@ def _section(
     return lines
 
 
-def _provenance(key: Mapping[str, str], rows: pd.DataFrame) -> str:
+def provenance(key: Mapping[str, str], rows: pd.DataFrame) -> str:
+    """Data, normalisation, cells and settings that a group's runs share."""
     parts = [f"data `{'+'.join(h[:12] for h in key['data_hash'].split('+'))}`"] if key["data_hash"] else []
     parts += [key["normalization"]] if key["normalization"] else []
     told = {"n_train": "training cells", "n_test": "scored cells", "n_test_seen": "of these training cells"}
@@ -156,9 +176,10 @@ def _place(row: Mapping | None, entry: Mapping, direction: str) -> tuple:
     return control, False, -applicable, row["mean"] if direction == "min" else -row["mean"], entry["method"]
 
 
-def _row(
+def row_texts(
     entry: tuple, some: Mapping, cells: Mapping, metrics: Sequence[str], notes: dict[str, int]
 ) -> list[str]:
+    """A table's row: rank, method, ranking metric, scaled, interval, other metrics, cost, flags, source."""
     main = cells.get((*entry, metrics[0]), some)
     ranked = pd.notna(main["rank"])
     name = f"*{main['method']}* (control)" if main["kind"] == "control" else main["method"]
@@ -197,7 +218,8 @@ def _cell(row: Mapping | None, notes: dict[str, int], with_n: bool) -> str:
     return text
 
 
-def _first_against_second(rows: Sequence[Mapping | None]) -> list[str]:
+def first_against_second(rows: Sequence[Mapping | None]) -> list[str]:
+    """A line on the gap between the two first of a track; none where there are fewer."""
     ranked = sorted(
         (r for r in rows if r is not None and pd.notna(r["rank"])), key=lambda r: (r["rank"], r["method"])
     )
