@@ -14,10 +14,10 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from scmobench import config, records
+from scmobench.application import validate
 from scmobench.ensemble import (
     combine,
     convex_weights,
-    held_out_runs,
     member_configs,
     member_weights,
     run_ensemble,
@@ -169,8 +169,11 @@ def test_unlike_members_are_weighted_on_training_cells(tmp_path: Path) -> None:
     assert record["report"]["members"] == ["svd_linear seed 1", "zeros seed 2", "zeros seed 3"]
     assert record["report"]["weights"] == [1.0, 0.0, 0.0]
     assert {r["method"] for r in records.read([tmp_path])} == {"ensemble_unlike", "svd_linear", "zeros"}
-    with pytest.raises(ValueError, match="validation cells"):
-        held_out_runs(compose_with(given, "score_on=validation"), [])
+    for score_on in ("validation", "predicted_types"):
+        with pytest.raises(ValueError, match=f"needs score_on=test, found {score_on}"):
+            ensemble_of([*given, f"score_on={score_on}"])
+    with pytest.raises(ValueError, match="needs score_on=test, found validation"):
+        validate([*given, "score_on=validation"])
 
 
 @pytest.mark.parametrize(("weights", "labels"), [("equal", False), ("held_out", True)])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import silhouette_score
 
 from scmobench.config import compose, not_installed
 from scmobench.data.synthetic import Synthetic
+from scmobench.models.batch_correction import harmonised
 from scmobench.models.harmony import Harmony
 from scmobench.models.jae import JAE
 from scmobench.models.lsl_ae import LSLAutoencoder, TwinAutoencoder, feature_scale
@@ -91,6 +93,39 @@ def test_harmony_without_pull_to_mix_corrects_less():
     weak, strong = (answer(Harmony(20, 10, theta=theta), data.data) for theta in (0.0, 4.0))
     batch = data.solution.obs["batch"]
     assert silhouette_score(weak, batch) > silhouette_score(strong, batch)
+
+
+@pytest.mark.parametrize("model", ["scmognn", "jae"])
+def test_inputs_corrected_by_harmony_bring_the_test_batch_nearer(model):
+    """Within a type: the classes that the network was taught keep types apart in either case."""
+    problem = problem_of(batch_effect=1.2, seed=3)
+    labels = problem.solution.obs
+    given = {"components": {"GEX": 16}, "learning_rate": 3e-3, "max_epochs": 40, "batch_size": 64}
+    kind = {"scmognn": ScMoGNNEmbedding, "jae": JAE}[model]
+    given |= {"log_svd": True, "graph": "separate"} if model == "scmognn" else {}
+    separation = []
+    for theta in (0.0, 4.0):
+        found = answer(kind(harmony_theta=theta, **given), problem.data)
+        within = [labels["cell_type"] == name for name in labels["cell_type"].unique()]
+        separation.append(np.mean([abs(silhouette_score(found[t], labels["batch"][t])) for t in within]))
+    assert separation[1] < 0.8 * separation[0]
+
+
+def test_harmonised_takes_any_shape_and_small_batches():
+    rng = np.random.default_rng(0)
+    batch = pd.Series(["a"] * 20 + ["b"] * 20)
+    square = rng.normal(size=(40, 40)) + 3.0 * (batch == "b").to_numpy()[:, None]
+    found = harmonised(square, batch, theta=4.0)  # as many components as cells: not to be turned
+    assert np.corrcoef(found.ravel(), square.ravel())[0, 1] > 0.6
+    gaps = [abs(x[:20].mean() - x[20:].mean()) for x in (square, found)]
+    assert gaps[1] < 0.5 * gaps[0]
+    lone = batch.copy()
+    lone[lone.index[0]] = "c"
+    narrow = square[:, :5].copy()
+    narrow[0] = 0  # a batch of one cell, centred
+    assert np.isfinite(harmonised(narrow, lone)).all()
+    alone = harmonised(narrow, pd.Series(["a"] * 40))
+    assert np.array_equal(alone, narrow.astype(np.float32))
 
 
 def test_harmony_leaves_one_batch_alone():

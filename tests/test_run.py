@@ -14,6 +14,7 @@ import pytest
 
 from command_line import scmobench
 from scmobench import records
+from scmobench.application import validate
 from scmobench.cli import main
 from scmobench.config import build, compose
 from scmobench.run import method_name, run, sizes
@@ -354,3 +355,6 @@ def test_an_ablation_of_something_else_makes_no_row(tmp_path: Path) -> None:
     assert {r["method"] for r in records.read([tmp_path])} == {"knn"}
     alone = scmobench("run", *given[2:4], "ablation=label_free", f"runs={tmp_path}", cwd=tmp_path)
     assert (alone.returncode, len(alone.stderr.splitlines())) == (1, 1)
+    with pytest.raises(ValueError, match="ablation=label_free changes nothing of predict_modality with knn"):
+        validate(["model=knn", "dataset=tiny_cite", "ablation=label_free"])
+    assert validate(["model=scmognn", "dataset=tiny_cite", "ablation=no_pathway"]).startswith("ok")

@@ -201,6 +201,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(data):
         {"transductive": False},
         {"zscore": True},
         {"center_batches": True},
+        {"harmony_theta": 4.0},
         {"layers": 2},
         {"first_layer": 1},
         {"components": {"GEX": 5}},
@@ -231,6 +232,18 @@ def test_regulariser_off_drops_the_batch_block(data):
     model, embedding = answer(data, regulariser_weight=0, max_epochs=1)
     assert model.blocks["batch"] == 0
     assert embedding.shape[1] == 11
+
+
+def test_a_single_training_batch_has_no_batch_block(data):
+    train = data.mod1.obs["is_train"].to_numpy(bool)
+    one = data.mod1.copy(), data.mod2.copy()
+    for modality in one:
+        modality.obs["batch"] = np.where(train, "batch1", "batch3")
+    single = dataclasses.replace(data, mod1=one[0], mod2=one[1])
+    model, embedding = answer(single, max_epochs=1)
+    assert model.blocks["batch"] == 0
+    assert embedding.shape[1] == answer(data, max_epochs=1)[1].shape[1] - 2
+    assert "one training batch" in model.report()["notes"]
 
 
 def test_best_epoch_is_restored_with_its_layer_weights(data, monkeypatch):

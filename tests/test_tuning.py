@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
@@ -14,6 +16,8 @@ from scmobench import records
 from scmobench.config import build, compose
 from scmobench.data.split import training_cells_split
 from scmobench.run import cells, run, threads
+from scmobench.tasks.predicted_types import predicted_types
+from scmobench.types import Paired
 
 
 def paired(*overrides: str):
@@ -47,6 +51,47 @@ def test_a_validation_run_stands_in_no_table(tmp_path: Path) -> None:
     assert [r["data_hash"] for r in records.read([tmp_path])] == [tested["data_hash"]]
     with pytest.raises(ValueError, match="score_on"):
         cells(compose([*given, "score_on=tests"]))
+
+
+def test_predicted_types_read_no_label_of_a_test_cell() -> None:
+    whole = paired("dataset.n_cells=600")
+    test = ~whole.obs["is_train"].to_numpy()
+    inner = predicted_types(whole)
+    assert (inner.obs["cell_type"][~test] == whole.obs["cell_type"][~test]).all()
+    assert (inner.obs["cell_type"][test] == whole.obs["cell_type"][test]).mean() > 0.8
+    assert set(inner.obs) == {"batch", "is_train", "is_scored", "cell_type"}
+    assert inner.hash != whole.hash
+    shuffled = whole.obs.copy()
+    shuffled.loc[test, "cell_type"] = np.random.default_rng(0).permutation(shuffled["cell_type"][test])
+    other = predicted_types(dataclasses.replace(whole, obs=shuffled))
+    assert list(other.obs["cell_type"]) == list(inner.obs["cell_type"])
+
+
+def test_predicted_types_without_counts_and_with_peaks(tiny_multiome: Paired) -> None:
+    scaled = paired("dataset.n_cells=600")
+    normal = scaled.mod1.copy()
+    normal.X = (normal.X.toarray() - normal.X.toarray().mean(axis=0)).astype(np.float32)
+    scaled = dataclasses.replace(scaled, mod1=normal, normalization={**scaled.normalization, "GEX": "scaled"})
+    for given in (scaled, tiny_multiome):
+        test = ~given.obs["is_train"].to_numpy()
+        said, true = (obs["cell_type"][test].astype(str) for obs in (predicted_types(given).obs, given.obs))
+        assert (said == true).mean() > 0.5
+
+
+def test_predicted_types_need_types_and_an_embedding(tmp_path: Path) -> None:
+    whole = paired()
+    some = whole.obs.copy()
+    some.iloc[np.flatnonzero(some["is_train"])[0], some.columns.get_loc("cell_type")] = np.nan
+    for obs in (whole.obs.drop(columns="cell_type"), whole.obs.assign(cell_type="T cell"), some):
+        with pytest.raises(ValueError, match="predicted_types needs a cell_type"):
+            predicted_types(dataclasses.replace(whole, obs=obs))
+    given = ["dataset=tiny_cite", f"runs={tmp_path}", "score_on=predicted_types"]
+    with pytest.raises(ValueError, match="is of joint_embedding, found task=predict_modality"):
+        cells(compose([*given, "model=svd_linear"]))
+    scored = run(compose([*given, "task=joint_embedding", "model=gex_only"]), "gex_only")
+    assert scored["scores"]["asw_batch"]["value"] is not None
+    assert scored["scores"]["ti_cons_batch_mean"]["value"] is None
+    assert records.read([tmp_path]) == []
 
 
 def test_optuna_searches_on_validation(tmp_path: Path) -> None:

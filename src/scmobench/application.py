@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,7 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
         check_choices(cfg)
         check_ablation(cfg, HydraConfig.get().runtime.choices.get("ablation"))
         method = method_name(cfg, given)
-        if cfg.variant and ablates_nothing(cfg, given):
-            told = f"ablation={cfg.variant} changes nothing of {cfg.task.name} with {cfg.model.name} on "
-            told += f"{cfg.dataset.name}: leave it out, or name another task, model or dataset"
+        if told := idle_ablation(cfg, given, lambda others: hydra.compose("config", overrides=others)):
             if HydraConfig.get().mode == RunMode.RUN:
                 raise ValueError(told)
             return {"skipped": True, "message": told}  # sweeps cross lists of ablations and of datasets
@@ -139,16 +137,29 @@ def place_in_modules(error: BaseException, modules: Sequence[str]) -> str:
     return f"({Path(frames[-1].filename).name}, line {frames[-1].lineno}{hint})"
 
 
-def ablates_nothing(cfg: DictConfig, overrides: Sequence[str]) -> bool:
-    """Whether the model has the same settings for this task (and subtask) without the ablation."""
-    others = [o for o in overrides if o.split("=")[0] not in ("ablation", "sweep") and "hydra" not in o]
-    whole = hydra.compose("config", overrides=others)
+def idle_ablation(
+    cfg: DictConfig, overrides: Sequence[str], compose: Callable[[list[str]], DictConfig]
+) -> str:
+    """What to say where the model has the same settings for this task and subtask without the ablation."""
+    if not cfg.variant or _changes_settings(cfg, compose(_without_ablation(overrides))):
+        return ""
+    return (
+        f"ablation={cfg.variant} changes nothing of {cfg.task.name} with {cfg.model.name} on "
+        f"{cfg.dataset.name}: leave it out, or name another task, model or dataset"
+    )
+
+
+def _without_ablation(overrides: Sequence[str]) -> list[str]:
+    return [o for o in overrides if o.split("=")[0] not in ("ablation", "sweep") and "hydra" not in o]
+
+
+def _changes_settings(cfg: DictConfig, whole: DictConfig) -> bool:
     blocks = [model_block(c, cfg.task.name) for c in (cfg, whole)]
     changed = [key for key in blocks[0] | blocks[1] if blocks[0].get(key) != blocks[1].get(key)]
     if not any(isinstance(block.get(key), dict) for key in changed for block in blocks):
-        return not changed
+        return bool(changed)
     subtask = build(cfg.task, modules=cfg.modules).subtask(cells(cfg), cfg.direction)  # which value holds
-    return for_subtask(blocks[0], subtask) == for_subtask(blocks[1], subtask)
+    return for_subtask(blocks[0], subtask) != for_subtask(blocks[1], subtask)
 
 
 def check_choices(cfg: DictConfig) -> None:
@@ -227,7 +238,9 @@ def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
     sys.path.append(os.getcwd())
     cfg = compose(overrides, folder)
     check_choices(cfg)
-    paired = build(cfg.dataset, modules=cfg.modules).load()
+    if told := idle_ablation(cfg, overrides, lambda others: compose(others, folder)):
+        raise ValueError(told)
+    paired = cells(cfg)
     task = build(cfg.task, modules=cfg.modules)
     problem = task.split(paired, cfg.direction)
     runs = [(cfg, "")]

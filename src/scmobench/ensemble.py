@@ -53,7 +53,7 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
         if not cfg.force and (done := records.finished(where, identity)):
             records.clear_failure(cfg.runs, done)
             return done | {"skipped": True}
-        trials = held_out_runs(cfg, members) if cfg.ensemble.weights == "held_out" else []
+        trials = held_out_runs(members) if cfg.ensemble.weights == "held_out" else []
         weights = held_out_weights(cfg, trials) if trials else member_weights(cfg.ensemble.weights, runs)
         stored = [anndata.read_h5ad(records.folder(cfg.runs, r) / records.PREDICTION) for r in runs]
         with records.Meter() as meter:
@@ -76,8 +76,14 @@ def member_configs(
     Raises
     ------
     ValueError : the command line and a member set the same key, or the command line an ablation where
-        the members are of several models, or a model where they name theirs.
+        the members are of several models, or a model where they name theirs; ``held_out`` weights with
+        another ``score_on`` than ``test``.
     """
+    if cfg.ensemble.weights == "held_out" and cfg.score_on != "test":
+        raise ValueError(
+            f"{cfg.ensemble.name} weights its members on held-out training cells, which needs score_on=test, "
+            f"found {cfg.score_on}"
+        )
     composer = composer or (lambda given: compose("config", overrides=given))
     inherited = [o for o in overrides if o.split("=")[0].lstrip("+~") not in ("ensemble", "seed", "sweep")]
     inherited = [o for o in inherited if not o.startswith(("hydra", "ensemble."))]
@@ -156,15 +162,8 @@ def member_weights(rule: str, runs: list[dict[str, Any]]) -> np.ndarray:
     return _shares(score**-2 if runs[0]["task"] == "predict_modality" else score)
 
 
-def held_out_runs(cfg: DictConfig, members: list[tuple[DictConfig, str]]) -> list[dict[str, Any]]:
-    """Each member fitted once more, without the cells that `training_cells_split` holds out.
-
-    Raises
-    ------
-    ValueError : the ensemble is itself scored on those cells.
-    """
-    if cfg.score_on != "test":
-        raise ValueError("an ensemble with held_out weights cannot be scored on validation cells as well")
+def held_out_runs(members: list[tuple[DictConfig, str]]) -> list[dict[str, Any]]:
+    """Each member fitted once more, without the cells that `training_cells_split` holds out."""
     trials = []
     for member, name in members:
         trial = member.copy()

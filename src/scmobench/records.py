@@ -193,8 +193,7 @@ def now() -> str:
 def read(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
     """All records below some folders: ``record.json`` of runs and ``*.jsonl`` of kept results.
 
-    Runs that were scored on training cells (``score_on=validation``) are left out: they chose settings and
-    stand in no table.
+    Runs that were scored to choose settings (``score_on`` other than ``test``) are left out of every table.
 
     Raises
     ------

@@ -17,10 +17,11 @@ from scmobench.data.split import training_cells_split
 from scmobench.evaluate import evaluate, intervals
 from scmobench.models.base import Answer, Model, SolutionControl
 from scmobench.tasks.base import Task
+from scmobench.tasks.predicted_types import predicted_types
 from scmobench.types import EmbeddingData, Paired, Problem, TaskData
 
 SIMILARITY = "similarity_factors"
-SCORE_ON = ("test", "validation")
+SCORE_ON = ("test", "validation", "predicted_types")
 # what of the trainer can change a prediction; the rest is about where and how loudly it runs
 TRAINING_CHOICES = ("precision", "max_epochs", "max_seconds", "check_val_every_n_epoch")
 
@@ -60,15 +61,22 @@ def run(cfg: DictConfig, method: str) -> dict[str, Any]:
 
 
 def cells(cfg: DictConfig) -> Paired:
-    """The dataset through its checks; with ``score_on=validation`` its training cells, split again.
+    """The dataset through its checks, or what ``score_on`` makes of it to choose settings by.
+
+    ``validation``: the training cells, split again (`training_cells_split`). ``predicted_types``: all cells,
+    for an embedding, the test cells' types said by a classifier (`predicted_types`).
 
     Raises
     ------
-    ValueError : another value of ``score_on``.
+    ValueError : another value of ``score_on``, or one that the task or the dataset does not serve.
     """
     if cfg.score_on not in SCORE_ON:
         raise ValueError(f"expected score_on to be one of {SCORE_ON}, found {cfg.score_on!r}")
     paired = build(cfg.dataset, modules=cfg.modules).load()
+    if cfg.score_on == "predicted_types":
+        if cfg.task.name != "joint_embedding":
+            raise ValueError(f"score_on=predicted_types is of joint_embedding, found task={cfg.task.name}")
+        return predicted_types(paired)
     return training_cells_split(paired) if cfg.score_on == "validation" else paired
 
 

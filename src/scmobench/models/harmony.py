@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scmobench.models.base import Model
-from scmobench.models.extras import load
+from scmobench.models.batch_correction import harmonised
 from scmobench.models.svd_embedding import SVDEmbedding
 from scmobench.types import EmbeddingData
 
@@ -15,19 +15,15 @@ from scmobench.types import EmbeddingData
 class Harmony(Model):
     """SVD of each modality side by side, then Harmony's correction of the batches.
 
-    Soft clusters that are mixed across batches are found, and each cell moves by what its clusters
-    say of its batch. Source: Korsunsky et al. 2019, Nature Methods 16:1289; the correction is
-    harmonypy's with its defaults. The competition's starter used mutual nearest neighbours here.
+    Source: Korsunsky et al. 2019, Nature Methods 16:1289 (`harmonised`), with harmonypy's
+    defaults. The competition's starter used mutual nearest neighbours here.
     Deviation: the components are those of `SVDEmbedding` (guanlab-svd) in place of a PCA of genes.
     It needs batches, not labels, and places all cells at once: transductive.
 
     Parameters
     ----------
     mod1_components, mod2_components, zscore : of `SVDEmbedding`.
-    theta : weight of mixing the batches in a cluster; 0 corrects nothing.
-    sigma : width of the soft clusters.
-    max_clusters : at most; a thirtieth of the cells where that is less, at least two.
-    max_iterations : rounds of clustering and correction.
+    theta, sigma, max_clusters, max_iterations : of `harmonised`.
     """
 
     transductive = True
@@ -44,11 +40,14 @@ class Harmony(Model):
         max_iterations: int = 10,
     ) -> None:
         self.svd = SVDEmbedding(mod1_components, mod2_components, zscore=zscore)
-        self.theta, self.sigma = theta, sigma
-        self.max_clusters, self.max_iterations = max_clusters, max_iterations
+        self.correction = {
+            "theta": theta,
+            "sigma": sigma,
+            "max_clusters": max_clusters,
+            "max_iterations": max_iterations,
+        }
 
     def fit(self, data: EmbeddingData, seed: int) -> Harmony:
-        self.harmonypy = load("harmonypy", "rivals")
         self.seed, self.notes = seed, ""
         self.svd.fit(data, seed)
         return self
@@ -56,23 +55,11 @@ class Harmony(Model):
     def predict(self, data: EmbeddingData) -> np.ndarray:
         """All cells x components, float32."""
         scores = self.svd.predict(data)
-        batch = data.mod1.obs[["batch"]].astype(str)
-        if batch["batch"].nunique() < 2:
+        batch = data.mod1.obs["batch"]
+        if batch.nunique() < 2:
             self.notes = "one batch: nothing to correct"
             return scores
-        corrected = self.harmonypy.run_harmony(
-            scores,
-            batch,
-            "batch",
-            theta=self.theta,
-            sigma=self.sigma,
-            nclust=int(np.clip(round(len(scores) / 30), 2, self.max_clusters)),
-            max_iter_harmony=self.max_iterations,
-            random_state=self.seed,
-            ncores=1,  # a sweep runs a method on each core
-            verbose=False,
-        ).Z_corr
-        return np.ascontiguousarray(corrected, dtype=np.float32)
+        return harmonised(scores, batch, seed=self.seed, **self.correction)
 
     def report(self) -> dict[str, Any]:
         return {"notes": self.notes}

@@ -15,9 +15,9 @@ class JAE(ScMoGNNEmbedding):
     instead of LSI, and with the batch block driven to call every batch equally likely instead of to
     zero. Source: JAE, team Amateur (Liu et al.), first of the competition's entries with pre-training
     (Lance et al. 2022, PMLR 176:162). Deviations: those of `ScMoGNNEmbedding` and `EmbedModule`, which it
-    shares (GELU, batch normalisation and dropout in the encoder, standardised inputs, AdamW); the
-    training cells' labels take the place of a separate annotated set, and there is no further training on
-    cells without labels.
+    shares (batch correction of the inputs, GELU, batch normalisation and dropout in the encoder,
+    standardised inputs, AdamW); the training cells' labels take the place of a separate annotated set, and
+    there is no further training on cells without labels.
 
     Parameters
     ----------

@@ -26,28 +26,32 @@ CHUNK = 8192
 class ScMoGNNEmbedding(Model):
     """All cells in one space: propagated states of both modalities through a supervised autoencoder.
 
-    Both modalities are reduced (`Reduction`), put side by side, standardised and propagated without
-    parameters (`graph.propagation`); `EmbedModule` is trained on the training cells and their
-    labels. The embedding is the encoder's whole output, in this order: cell-type logits (as many as
-    training types), batch block (as many as training batches, near zero), two cell-cycle scores,
-    free dimensions. A block without labels or weight is left out.
+    Both modalities are reduced and their batches brought together (`Reduction`), put side by side,
+    standardised and propagated without parameters (`graph.propagation`); `EmbedModule` is trained on the
+    training cells and their labels. The embedding is the encoder's whole output, in this order: cell-type
+    logits (as many as training types), batch block (as many as training batches, near zero), two cell-cycle
+    scores, free dimensions. A block without labels or weight is left out, and so is the batch block of a
+    single batch.
 
-    Source: Wen et al., KDD 2022. Defaults are its settings for GEX-ADT. Deviations: the published
+    Source: Wen et al., KDD 2022. Defaults are its settings for GEX-ADT. Deviations: centring by batch and
+    Harmony are not in the source (off by default, on in conf/model); the published
     decoder's last ReLU is off by default (its target has both signs); the best epoch's layer weights
-    are restored with the other parameters; only labels of training cells are seen; without any
+    are restored with the other parameters; only labels of training cells are seen; a single training batch
+    has no batch block (published: one dimension driven to zero); without any
     label term there are ``free_unsupervised`` free dimensions instead of ``free``.
 
     Parameters
     ----------
     components : modality -> LSI components; modalities not named stay as normalised.
-    zscore, center_batches, log_svd : see `Reduction`.
+    zscore, center_batches, log_svd, harmony_theta : see `Reduction`.
     layers, first_layer : L of the propagation; layers ``first_layer`` … L are kept and mixed. 2 is
         published; 1 keeps the standardised inputs themselves as well (a deviation).
     propagation : False: the encoder reads the standardised inputs themselves.
     graph : ``joint``: one graph with the features of both modalities (the paper). ``separate``:
         each modality is propagated on its own graph (the maintained port).
     transductive : LSI and propagation also see test cells at training. False: fit on the training
-        cells alone, and propagate all cells together at prediction.
+        cells alone, and propagate all cells together at prediction; ``harmony_theta`` corrects them anew
+        then, so that the encoder reads other values of the training cells than it was fitted to.
     reconstruction_weight, cell_type_weight, regulariser_weight, cell_cycle_weight : λ of the
         terms; 0 leaves the term and its block out. With both label terms 0 the method is not
         label-supervised and is handed no labels; nor is it where the data have no labels for them.
@@ -67,6 +71,7 @@ class ScMoGNNEmbedding(Model):
         zscore: bool = False,
         center_batches: bool = False,
         log_svd: bool = False,
+        harmony_theta: float = 0.0,
         layers: int = 3,
         first_layer: int = 2,
         propagation: bool = True,
@@ -96,7 +101,12 @@ class ScMoGNNEmbedding(Model):
             raise ValueError(f"expected graph 'joint' or 'separate', found {graph!r}")
         at_least(2, batch_size=batch_size)  # the networks normalise over a step's cells
         self.components = {"GEX": 256, "ATAC": 512} if components is None else components
-        self.scaling = {"zscore": zscore, "center_batches": center_batches, "log_svd": log_svd}
+        self.scaling = {
+            "zscore": zscore,
+            "center_batches": center_batches,
+            "log_svd": log_svd,
+            "harmony_theta": harmony_theta,
+        }
         self.layers, self.first_layer = layers, first_layer
         self.propagation, self.graph = propagation, graph
         self.transductive = transductive
@@ -131,7 +141,7 @@ class ScMoGNNEmbedding(Model):
         states = torch.from_numpy(self._states(data)[:, is_train])
         types, cell_type = self._cell_types(data.labels, cells)
         cycle = self._cycle_scores(data.labels, cells)
-        n_batches = data.mod1.obs["batch"][is_train].nunique() if self.weights["regulariser"] > 0 else 0
+        n_batches = self._batches(data.mod1.obs["batch"][is_train])
         self.label_supervised = bool(types or cycle.shape[1])  # as the record says it: what was learned from
         free = self.free if self.label_supervised else self.free_unsupervised
         self.blocks = {"cell_type": types, "batch": n_batches, "cycle": cycle.shape[1], "free": free}
@@ -196,6 +206,15 @@ class ScMoGNNEmbedding(Model):
         known = labels["cell_type"].reindex(cells).astype("string")
         codes, types = pd.factorize(known, sort=True)
         return len(types), torch.from_numpy(codes.astype(np.int64))
+
+    def _batches(self, batch: pd.Series) -> int:
+        """Dimensions of the batch block: one a training batch, none for a batch alone."""
+        if self.weights["regulariser"] <= 0:
+            return 0
+        if batch.nunique() < 2:
+            self.notes.append("one training batch: the batch block and its term are dropped")
+            return 0
+        return batch.nunique()
 
     def _cycle_scores(self, labels: pd.DataFrame | None, cells: pd.Index) -> torch.Tensor:
         """Training cells x (S, G2M), or no columns where either is unknown."""

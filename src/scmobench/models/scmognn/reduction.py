@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.preprocess import zscore_rows
 from scmobench.data.reduce import LSI
 from scmobench.graph.propagation import propagate, standardised
+from scmobench.models.batch_correction import harmonised
 from scmobench.types import feature_type
 
 
@@ -28,6 +30,8 @@ class Reduction:
         matching winner did; takes the cell's depth out.
     center_batches : subtract from each component its mean over the cells of the batch, which is known in
         both modalities: takes out what shifts a whole batch. Not in the source.
+    harmony_theta : weight of Harmony's correction of the batches (`harmonised`); 0: none. It is of the
+        cells at hand: with test cells beside them the training cells move as well. Not in the source.
     log_svd : no TF-IDF and no dropped component, as JAE (see `LSI`).
     seed : of the SVD.
     """
@@ -39,10 +43,13 @@ class Reduction:
         zscore: bool = False,
         center_batches: bool = False,
         log_svd: bool = False,
+        harmony_theta: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.n_components, self.zscore, self.seed = n_components, zscore, seed
-        self.center_batches, self.log_svd = center_batches, log_svd
+        if harmony_theta < 0:
+            raise ValueError(f"expected harmony_theta of at least 0 (no correction), found {harmony_theta}")
+        self.center_batches, self.log_svd, self.harmony_theta = center_batches, log_svd, harmony_theta
         self.lsi: LSI | None = None
         self.notes: list[str] = []
 
@@ -64,10 +71,13 @@ class Reduction:
         reduced = np.concatenate(rows).astype(np.float32, copy=False)
         if self.lsi and self.zscore:
             reduced = zscore_rows(reduced, ddof=1)
+        batch = pd.concat([modality.obs["batch"].astype(str) for modality in modalities])
         if self.center_batches:
-            batch = np.concatenate([modality.obs["batch"].astype(str) for modality in modalities])
-            for name in np.unique(batch):
-                reduced[batch == name] -= reduced[batch == name].mean(axis=0)
+            for name in batch.unique():
+                here = (batch == name).to_numpy()
+                reduced[here] -= reduced[here].mean(axis=0)
+        if self.harmony_theta > 0:
+            reduced = harmonised(reduced, batch, theta=self.harmony_theta, seed=self.seed)
         return reduced
 
     def _reduced(self, modality: AnnData) -> np.ndarray:

@@ -1,0 +1,51 @@
+"""Harmony on any components, as one call."""
+
+from __future__ import annotations
+
+import harmonypy
+import numpy as np
+import pandas as pd
+
+CELLS_A_CLUSTER = 30
+
+
+def harmonised(
+    components: np.ndarray,
+    batch: pd.Series,
+    *,
+    theta: float = 2.0,
+    sigma: float = 0.1,
+    max_clusters: int = 100,
+    max_iterations: int = 10,
+    seed: int = 0,
+) -> np.ndarray:
+    """Cells x components after Harmony's correction of the batches, float32; one batch: as they are.
+
+    Soft clusters that are mixed across batches are found, and each cell moves by what its clusters say of
+    its batch. Source: Korsunsky et al. 2019, Nature Methods 16:1289, in harmonypy.
+
+    Parameters
+    ----------
+    components : cells x components.
+    batch : each cell's batch.
+    theta : weight of mixing the batches in a cluster; 0 asks for no mixing.
+    sigma : width of the soft clusters.
+    max_clusters : at most; a thirtieth of the cells where that is less, at least two.
+    max_iterations : rounds of clustering and correction.
+    seed : of the clusters' first centres.
+    """
+    if batch.nunique() < 2:
+        return np.asarray(components, dtype=np.float32)
+    corrected = harmonypy.run_harmony(
+        np.asarray(components).T,  # components x cells: as many of the one as of the other would be turned
+        pd.DataFrame({"batch": batch.astype(str).to_numpy()}),
+        "batch",
+        theta=theta,
+        sigma=sigma,
+        nclust=int(np.clip(round(len(components) / CELLS_A_CLUSTER), 2, max_clusters)),
+        max_iter_harmony=max_iterations,
+        random_state=seed,
+        ncores=1,  # a sweep runs a method on each core
+        verbose=False,
+    ).Z_corr
+    return np.ascontiguousarray(corrected, dtype=np.float32)
