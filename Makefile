@@ -49,7 +49,9 @@ rivals: $(RIVALS:%=reproduce-%)  ## the competition's other methods on the same 
 	@$(SCMOBENCH) leaderboard --records runs --out runs/leaderboard --compare results/records
 
 $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%): reproduce-%: data
-	@$(SCMOBENCH) run sweep=$* hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
+	@$(SCMOBENCH) run sweep=$* $(NARROW) hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
+
+reproduce-ensemble_predict_modality: NARROW := dataset=mini_cite  # twelve members a data set
 
 test: data  ## every test
 	@$(PY) -m pytest -n $(JOBS)

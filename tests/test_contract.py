@@ -10,12 +10,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
+import torch
 from anndata import AnnData
 from omegaconf import OmegaConf
 
 from scmobench.config import build, compose, conf_dir, for_subtask, names
+from scmobench.data.check import LABELS
 from scmobench.models.base import Answer, Model, SolutionControl
 from scmobench.run import model_block, respond
 from scmobench.tasks.base import Task
@@ -143,14 +146,23 @@ def numbers(thing: Any, seen: set[int]) -> Iterator[np.ndarray]:
     seen.add(id(thing))
     if isinstance(thing, np.ndarray):
         yield thing
+    elif isinstance(thing, torch.Tensor):
+        yield thing.detach().numpy()
+    elif isinstance(thing, pd.DataFrame | pd.Series):
+        yield from numbers([coded(column) for _, column in pd.DataFrame(thing).items()], seen)
     elif isinstance(thing, AnnData):
-        yield from numbers([thing.X, *thing.layers.values()], seen)
+        yield from numbers([thing.X, thing.obs, *thing.layers.values()], seen)
     elif isinstance(thing, dict):
         yield from (array for value in list(thing.values()) for array in numbers(value, seen))
     elif isinstance(thing, list | tuple | set):
         yield from (array for value in thing for array in numbers(value, seen))
     elif hasattr(thing, "__dict__") and not isinstance(thing, type):
         yield from numbers(vars(thing), seen)
+
+
+def coded(column: pd.Series) -> np.ndarray:
+    """Numbers as they are, anything else as the place among its sorted values."""
+    return column.to_numpy() if column.dtype.kind in "fiu" else pd.factorize(column.astype(str), sort=True)[0]
 
 
 every_case = pytest.mark.parametrize("case", list(cases()), ids=str)
@@ -225,6 +237,10 @@ def test_nothing_of_the_solution_is_kept(answered: Callable[[Case], Answered], c
     hidden = [done.problem.solution.X] if case.task == "predict_modality" else []
     if case.task == "match_modality":
         hidden = [done.problem.solution.uns["pairing_ix"], done.problem.solution.X]
+    if case.task == "joint_embedding":
+        labels = done.problem.solution.obs[~done.problem.data.mod1.obs["is_train"].to_numpy()]
+        hidden = [coded(labels[name]) for name in LABELS if name in labels]
+    assert hidden
     secrets = [m.data if sp.issparse(m) else m for m in hidden]
     for array in numbers(done.model, set()):
         for secret in secrets:

@@ -103,6 +103,10 @@ def test_matching_files_are_paired_again(tiny_paired, tmp_path, cache, by_matrix
     labels = paired.obs.loc[tiny_paired.obs.index]
     assert labels["is_train"].equals(tiny_paired.obs["is_train"])
     assert labels["cell_type"].astype(str).equals(tiny_paired.obs["cell_type"].astype(str))
+    write_parts({"train_sol": parts["train_sol"][::-1].copy()}, tmp_path)
+    Competition(name="toy", normalization=COUNTS, **where).pins.unlink()
+    with pytest.raises(ValueError, match="expected the cells of train_sol in train_mod1's order"):
+        Competition(name="toy", normalization=COUNTS, **where).load()
 
 
 def test_files_are_pinned_when_first_seen(tiny_paired, tmp_path, cache):

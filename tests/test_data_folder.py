@@ -57,6 +57,10 @@ def test_drop_and_scored_choose_cells(files):
     kept = Folder(name="mine", path=str(files), empty_features="drop", **choice).load()
     assert "A1" not in set(kept.obs["cell_type"])
     assert 0 < kept.obs["is_scored"].sum() < len(kept.obs)
+    both = {"scored": {"quality": "gated", "cell_type": "A2"}}
+    found = Folder(name="mine", path=str(files), **both).load().obs
+    told = ad.read_h5ad(files / "gex.h5ad").obs
+    assert found["is_scored"].sum() == ((told["quality"] == "gated") & (told["cell_type"] == "A2")).sum() > 0
     for setting in ({"drop": {"tissue": ["x"]}}, {"scored": {"tissue": "x"}}, {"batch": "tissue"}):
         with pytest.raises(ValueError, match="no column 'tissue' in the cell annotation, it has"):
             Folder(name="mine", path=str(files), **setting).load()

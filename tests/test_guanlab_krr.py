@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import anndata as ad
@@ -14,8 +15,9 @@ from sklearn.kernel_ridge import KernelRidge as Reference
 from scmobench.config import build, conf_dir, for_subtask
 from scmobench.data.preprocess import zscore_rows
 from scmobench.data.reduce import SVD
-from scmobench.models import guanlab_krr
-from scmobench.models.guanlab_krr import GuanlabKRR, fit_ridge, halves
+from scmobench.models import guanlab_krr, kernel_ridge
+from scmobench.models.guanlab_krr import GuanlabKRR, bounds, halves
+from scmobench.models.kernel_ridge import fit_ridge
 from scmobench.tasks.predict_modality import PredictModality
 from scmobench.types import PredictionData
 
@@ -82,6 +84,13 @@ def test_legacy_leaves_targets_without_an_upper_bound_alone(tiny_paired) -> None
     np.testing.assert_allclose(model.predict(data), right, rtol=1e-5, atol=1e-6)
 
 
+def test_peaks_that_are_not_binary_have_no_upper_bound(to_atac) -> None:
+    many = to_atac.train_mod2.copy()
+    many.X = many.X * 7
+    assert bounds(to_atac) == (0.0, 1.0)
+    assert bounds(dataclasses.replace(to_atac, train_mod2=many)) == (0.0, None)
+
+
 @pytest.mark.parametrize("width", [14, 300])
 def test_all_cells_as_landmarks_give_the_exact_solution(width: int) -> None:
     rng = np.random.default_rng(0)
@@ -96,7 +105,7 @@ def test_all_cells_as_landmarks_give_the_exact_solution(width: int) -> None:
 
 def test_fewer_landmarks_come_near_and_are_noted(to_atac, monkeypatch) -> None:
     exact = answer(GuanlabKRR(n1=5, n2=10), to_atac)
-    monkeypatch.setattr(guanlab_krr, "CHUNK", 7)
+    monkeypatch.setattr(kernel_ridge, "CHUNK", 7)
     model = GuanlabKRR(n1=5, n2=10, exact_up_to=20, landmarks=30)
     rough = answer(model, to_atac)
     assert all(len(ridge.places) == 30 for ridge in model.models)

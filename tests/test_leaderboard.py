@@ -93,6 +93,17 @@ def test_markdown_is_well_formed(study):
             assert all(re.fullmatch(r" :--|--: | :-- | --: ", mark) for mark in rows[1])
 
 
+def test_methods_with_the_same_scores_are_named():
+    runs = [run("whole", 0.5 + seed / 10, seed) for seed in range(5)]
+    runs += [run("idle", 0.5 + seed / 10, seed) for seed in range(3)]
+    runs += [run("other", 0.5 + seed / 10 + (seed == 2), seed) for seed in range(3)]
+    text = page(runs)
+    assert "idle and whole: the same scores, seed by seed." in text.replace(
+        "whole and idle", "idle and whole"
+    )
+    assert text.count("the same scores") == 1
+
+
 def test_small_numbers_keep_their_digits():
     task = {"task": "match_modality"}
     text = page([run("a", {"match_probability": 0.000066}, **task)], "match_modality")

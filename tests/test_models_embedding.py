@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 import torch
 from sklearn.metrics import silhouette_score
 
@@ -179,6 +180,11 @@ def test_lsl_ae_reads_variable_genes_and_common_peaks():
     assert torch.get_num_threads() == threads
     genes, peaks = model.features
     assert 10 <= len(genes) < problem.data.mod1.n_vars
+    table = problem.data.mod1.copy()
+    assert table.obs["batch"].value_counts().min() >= 20  # else batches are ignored
+    assert table.n_vars > 10  # else names sort as numbers do
+    sc.pp.highly_variable_genes(table, batch_key="batch")
+    assert np.array_equal(genes, np.flatnonzero(table.var["highly_variable"]))
     X = problem.data.mod2.X
     assert np.array_equal(peaks, np.flatnonzero(X.getnnz(axis=0) >= 0.2 * X.shape[0]))
     assert len(peaks) < X.shape[1]

@@ -19,6 +19,8 @@ SCMOGNN_PREDICTION = {
     "learning_rate": 0.01,
     "embedding_blocks": 1,
     "residual": "cat",
+    "cell_init": "shared",
+    "batch_features": True,
 }
 SCMOGNN_PREDICTION |= {"pathway": "hallmark", "pathway_weight": "cosine", "validation": "random"}
 SCMOGNN_MATCHING = {
@@ -43,6 +45,8 @@ SCMOGNN_EMBEDDING = {
     "graph": "joint",
     "log_svd": False,
     "center_batches": False,
+    "harmony_theta": 0,
+    "first_layer": 2,
 }
 SCMOGNN_EMBEDDING |= {"learning_rate": 1e-4, "batch_size": 512, "max_epochs": 60, "patience": 10}
 SUPERVISED = {"reconstruction_weight": 0.7, "cell_type_weight": 0.2, "regulariser_weight": 0.05, "free": 5}
@@ -60,6 +64,7 @@ NOVEL_CLIP = {
 LSL = {"hidden": 64, "latent": 64, "dropout": 0.1, "learning_rate": 1e-4, "patience": 20, "peak_share": 0.03}
 LSL |= {"max_epochs": 600, "batch_size": 32}
 JAE = {"components": {"GEX": 100, "ATAC": 100}, "batch_target": "uniform", "center_batches": False}
+JAE |= {"harmony_theta": 0}
 JAE |= {"learning_rate": 1e-4, "batch_size": 32, "max_epochs": 500, "patience": 5}
 
 

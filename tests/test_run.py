@@ -135,6 +135,15 @@ def test_a_prediction_outlives_scores_that_cannot_be_had(tmp_path: Path, monkeyp
     assert list(tmp_path.rglob("prediction.h5ad"))
 
 
+def test_cells_to_choose_settings_by_are_exported_as_asked(tmp_path: Path) -> None:
+    order = ("--task", "predict_modality", "--out", str(tmp_path))
+    main(["data", "export", "tiny_cite", *order, "score_on=validation"])
+    training = compose(["dataset=tiny_cite"])
+    names = build(training.dataset).load().obs.query("is_train").index
+    inside = [anndata.read_h5ad(tmp_path / f"{part}.h5ad").obs_names for part in ("train_mod1", "solution")]
+    assert sorted(inside[0].append(inside[1])) == sorted(names)
+
+
 def test_exported_files_are_all_that_a_prediction_from_outside_needs(tmp_path: Path, capsys) -> None:
     for name in ("predict_modality", "match_modality", "joint_embedding"):
         out = tmp_path / name

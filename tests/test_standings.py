@@ -133,6 +133,18 @@ def test_partial_mean_is_not_ranked_beside_a_full_one():
     assert "1. mean: without cc_cons" in page(records, "joint_embedding")
 
 
+def test_a_metric_that_some_seeds_lack_has_no_rank():
+    runs = [run("whole", {"rmse": 0.5, "mae": 0.3}, seed) for seed in range(3)]
+    runs += [run("worse", {"rmse": 0.6, "mae": 0.4}, seed) for seed in range(3)]
+    runs += [run("some", {"rmse": 0.7, "mae": "no root" if seed else 0.1}, seed) for seed in range(3)]
+    table = board.standings(runs, METRICS)
+    assert {m: pick(table, m, "mae")["rank"] for m in ("whole", "worse")} == {"whole": 1, "worse": 2}
+    assert pd.isna(pick(table, "some", "mae")["rank"])
+    assert pick(table, "some", "rmse")["rank"] == 3
+    assert cells(page(runs), "some")["MAE ↓"] == "0.1000 (1)<sup>1</sup>"
+    assert "1. mae: 1 of 3 seeds; else no root" in page(runs)
+
+
 def test_one_full_mean_before_partial_ones_has_no_rank():
     """It would be first of one, however low it is."""
     lacking = ("ti_cons_batch_mean",)

@@ -85,6 +85,9 @@ def test_predicted_types_need_types_and_an_embedding(tmp_path: Path) -> None:
     for obs in (whole.obs.drop(columns="cell_type"), whole.obs.assign(cell_type="T cell"), some):
         with pytest.raises(ValueError, match="predicted_types needs a cell_type"):
             predicted_types(dataclasses.replace(whole, obs=obs))
+    table = whole.obs.assign(is_scored=whole.obs["is_train"])  # the score would be that of a table
+    with pytest.raises(ValueError, match="needs test cells that are scored"):
+        predicted_types(dataclasses.replace(whole, obs=table))
     given = ["dataset=tiny_cite", f"runs={tmp_path}", "score_on=predicted_types"]
     with pytest.raises(ValueError, match="is of joint_embedding, found task=predict_modality"):
         cells(compose([*given, "model=svd_linear"]))

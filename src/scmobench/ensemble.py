@@ -206,7 +206,7 @@ def _shares(scores: np.ndarray) -> np.ndarray:
 
 
 def convex_weights(gram: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """Non-negative weights w of wᵀ G w − 2 wᵀ p at its least, scaled to sum 1.
+    """Non-negative weights w of wᵀ G w − 2 wᵀ p at its least, then scaled to sum 1 (near the best such w).
 
     ``gram`` holds the members' inner products, ``products`` theirs with the truth; members that say
     (nearly) the same share their weight by a ridge of 10⁻⁶ of the mean diagonal.

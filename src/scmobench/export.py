@@ -12,6 +12,7 @@ from anndata import AnnData
 
 from scmobench.config import build, compose
 from scmobench.records import write_prediction
+from scmobench.run import cells
 from scmobench.types import MatchingData
 
 
@@ -20,7 +21,7 @@ def export(overrides: Sequence[str], out: str | Path) -> list[Path]:
 
     Parameters
     ----------
-    overrides : dataset, task and direction, as for a run.
+    overrides : dataset, task, direction and score_on, as for a run.
     out : folder of the files.
 
     Returns
@@ -32,8 +33,7 @@ def export(overrides: Sequence[str], out: str | Path) -> list[Path]:
     ValueError, FileNotFoundError : what would stop a run.
     """
     cfg = compose(overrides)
-    paired = build(cfg.dataset, modules=cfg.modules).load()
-    problem = build(cfg.task, modules=cfg.modules).split(paired, cfg.direction)
+    problem = build(cfg.task, modules=cfg.modules).split(cells(cfg), cfg.direction)
     data = problem.data
     parts = {name: part for name, part in vars(data).items() if isinstance(part, AnnData)}
     if isinstance(data, MatchingData):

@@ -19,9 +19,9 @@ NOT_SETTINGS = ("_target_", "trainer")
 HEAD = """# Methods
 
 Generated from `conf/` and the kept records by `scmobench leaderboard`: do not edit. *T*: sees the test cells'
-inputs while it learns; *L*: sees the training cells' labels. Cost: median of the kept runs on the two largest
-datasets they cover, of the subtask that takes longest, on the threads that the records name (one, in
-sweeps; not named in older records).
+inputs while it learns; *L*: sees the training cells' labels. Cost: median (and longest) of the kept runs
+on the two largest datasets they cover, of the subtask that takes longest, on the threads that the records
+name (one, in sweeps; not named in older records).
 """
 ENSEMBLES = """
 ## Ensembles
@@ -138,10 +138,16 @@ def _cost(runs: list[Record]) -> str:
             for subtask, same in groups[dataset].items()
         }
         subtask = max(sorted(medians), key=lambda s: medians[s][0])
-        (seconds, memory), n = medians[subtask], len(groups[dataset][subtask])
-        shown = f"{seconds:,.0f}" if seconds >= 1000 else f"{seconds:.3g}"
-        told.append(f"{shown} s and {memory:.2g} GB on {dataset} ({subtask}, n = {n})")
+        (seconds, memory), same = medians[subtask], groups[dataset][subtask]
+        n = f"n = {len(same)}"
+        if len(same) > 1:
+            n += f", longest {_seconds(max(r['seconds'] for r in same))} s"
+        told.append(f"{_seconds(seconds)} s and {memory:.2g} GB on {dataset} ({subtask}, {n})")
     return "; ".join(told) or "—"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.0f}" if seconds >= 1000 else f"{seconds:.3g}"
 
 
 def _is(record: Record, name: str, task: str) -> bool:

@@ -105,6 +105,6 @@ def _cell(row: Mapping[str, Any]) -> str:
     if pd.isna(row["mean"]):
         return "n/a" if row["reason"] else "failed" if row["failed"] else ABSENT
     text = score(row["mean"], row["sd"], row["n"])
-    if row["reason"]:
+    if row["reason"] and row["applicable"]:
         text += f" of {row['applicable']}"
     return f"**{text}**" if row["best"] is True or row["best"] == 1 else text

@@ -57,7 +57,8 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
     -----
     A mean of the six embedding metrics that lacks some of them is ranked only among methods that
     lack the same ones, and only where no method of the group has more. It rests on the metrics that
-    all of a method's runs have, so that no seed is dropped.
+    all of a method's runs have, so that no seed is dropped. Any other metric that some seeds lack is the mean
+    of the others, says so in ``reason`` and has neither rank nor scaled score.
     """
     runs = latest(records)
     groups: dict[tuple, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
@@ -132,7 +133,9 @@ def _summary(task: str, metric: str, runs: Sequence[Record]) -> dict[str, Any]:
     scores = {r["seed"]: r["scores"][metric] for r in runs if metric in r["scores"]}
     values = {s: v for s, score in scores.items() if (v := number(score)) is not None}
     if scores and not values:
-        extra["reason"] = next(filter(None, (s.get("reason") for s in scores.values())), "no finite value")
+        extra["reason"] = _why(scores.values())
+    elif len(values) < len(scores):  # a mean of the seeds that could be scored stands beside no mean of all
+        extra["reason"] = f"{len(values)} of {len(scores)} seeds; else {_why(scores.values())}"
     if (task, metric) == MEAN_OF_SIX and runs:
         lacking = {name for run in runs for name in missing(run)}
         kept = [name for name in COMPONENTS if name not in lacking]
@@ -160,6 +163,10 @@ def _summary(task: str, metric: str, runs: Sequence[Record]) -> dict[str, Any]:
         "ci_high": bounds[1],
         "by_seed": values,
     }
+
+
+def _why(scores: Iterable[Mapping[str, Any]]) -> str:
+    return next(filter(None, (s.get("reason") for s in scores)), "no finite value")
 
 
 def fullest(rows: Sequence[dict]) -> list[dict]:

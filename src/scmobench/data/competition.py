@@ -155,9 +155,14 @@ class Competition(Source):
     def _side(self, parts: Mapping[str, AnnData], side: str) -> tuple[AnnData, AnnData]:
         mod1, mod2 = parts[f"{side}_mod1"], parts[f"{side}_mod2"]
         if self.task == "match_modality":
+            labels = parts[f"{side}_sol"].obs
+            if set(labels.index) == set(mod1.obs_names) and list(labels.index) != list(mod1.obs_names):
+                raise ValueError(
+                    f"{self.name}: expected the cells of {side}_sol in {side}_mod1's order, found another "
+                    "one: which partner is whose cannot be told; restore the competition's files"
+                )
             mod2 = mod2[np.argsort(pairing(parts[f"{side}_sol"]), kind="stable")].copy()
             mod2.obs_names = mod1.obs_names
-            labels = parts[f"{side}_sol"].obs
             for column in [c for c in LABELS if c in labels and c not in mod1.obs]:
                 mod1.obs[column] = labels[column].to_numpy()
         mod1.obs["is_train"] = side == "train"

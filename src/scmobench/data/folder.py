@@ -77,7 +77,7 @@ class Folder(Source):
             use_layer(self.name, (gex, mod2), self.layer, self.normalization)
         obs = named_columns(self.name, gex.obs, self.batch, self.cell_type)
         for column, value in self.scored.items():
-            obs["is_scored"] = self._column(obs, column) == value
+            obs["is_scored"] = obs.get("is_scored", True) & (self._column(obs, column) == value)
         keep = np.ones(len(obs), bool)
         for column, values in self.drop.items():
             keep &= ~self._column(obs, column).astype(str).isin(list(map(str, values))).to_numpy()

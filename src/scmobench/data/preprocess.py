@@ -190,6 +190,10 @@ def zscore_rows(X: np.ndarray, ddof: int = 0) -> np.ndarray:
     return np.where(flat, 0, centred / np.where(flat, 1, deviation)).astype(np.float32)
 
 
+class NoTrendError(ValueError):
+    """The variance of the features follows no trend of their mean."""
+
+
 def highly_variable(X: Matrix, n: int, method: str = "variance") -> np.ndarray:
     """Columns of the ``n`` most variable features, ascending.
 
@@ -201,7 +205,7 @@ def highly_variable(X: Matrix, n: int, method: str = "variance") -> np.ndarray:
 
     Raises
     ------
-    ValueError : unknown method, or ``n`` below 1.
+    ValueError : unknown method, or ``n`` below 1. `NoTrendError` : seurat_v3 cannot be fitted.
     """
     X = as_csr(X)
     if n < 1:
@@ -223,5 +227,13 @@ def _variance_of_standardised_counts(X: sp.csr_matrix) -> np.ndarray:
     import scanpy as sc
     from anndata import AnnData
 
-    table = sc.pp.highly_variable_genes(AnnData(X), flavor="seurat_v3", n_top_genes=1, inplace=False)
-    return np.nan_to_num(table["variances_norm"].to_numpy(dtype=np.float64))
+    adata = AnnData(X)
+    try:
+        table = sc.pp.highly_variable_genes(adata, flavor="seurat_v3", n_top_genes=1, inplace=False)
+    except ValueError as error:  # loess: many features share a mean, as those found in one cell do
+        raise NoTrendError(
+            f"expected features whose variance follows their mean (seurat_v3), found {X.shape[1]} in "
+            f"{X.shape[0]} cells to which no such trend can be fitted: leave out those found in few cells, "
+            "or choose none (n_top_features=null, or top_genes as many as there are)"
+        ) from error
+    return np.nan_to_num(table.loc[adata.var_names, "variances_norm"].to_numpy(dtype=np.float64))

@@ -2,94 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
-from sklearn.metrics.pairwise import rbf_kernel
 
 from scmobench.data.preprocess import as_csr, zscore_rows
 from scmobench.data.reduce import SVD
 from scmobench.models.base import Model
+from scmobench.models.kernel_ridge import KernelRidge, chunks, fit_ridge
 from scmobench.models.svd_linear import input_cells
 from scmobench.types import PredictionData
 
-CHUNK = 2048
 RAW_LIMIT_GB = 4.0
-
-
-@dataclass(frozen=True)
-class KernelRidge:
-    """f(x) = Σ_j k(x, x_j) w_j over cells x_j, k(x, x') = exp(-|x - x'|² / (2 l²)).
-
-    Attributes
-    ----------
-    places : the cells x_j, as rows of the table of cells that `fit_ridge` was given.
-    weights : cells x_j x targets, float64.
-    gamma : 1 / (2 l²).
-    """
-
-    places: np.ndarray
-    weights: np.ndarray
-    gamma: float
-
-    def predict(self, known: np.ndarray, cells: np.ndarray) -> np.ndarray:
-        """Targets of ``cells``, a chunk at a time; ``known`` is the table that `fit_ridge` was given."""
-        points = known[self.places].astype(np.float64)
-        found = np.empty((len(cells), self.weights.shape[1]))
-        for part in chunks(len(cells)):
-            found[part] = rbf_kernel(cells[part].astype(np.float64), points, self.gamma) @ self.weights
-        return found
-
-
-def fit_ridge(
-    cells: np.ndarray,
-    targets: np.ndarray,
-    members: np.ndarray,
-    *,
-    length_scale: float,
-    alpha: float,
-    landmarks: np.ndarray | None = None,
-) -> KernelRidge:
-    """Kernel ridge regression: exact, or on the Nyström approximation of the kernel.
-
-    Exact: w = (K + α I)⁻¹ Y by Cholesky in float64, one n x n matrix. With landmarks m: K ≈ Φ Φᵀ,
-    Φ = K_nm L⁻ᵀ, K_mm = L Lᵀ (Williams & Seeger 2001, NeurIPS 13), w = L⁻ᵀ (Φᵀ Φ + α I)⁻¹ Φᵀ Y, where
-    only m x m matrices and a chunk of K_nm are ever held.
-
-    Parameters
-    ----------
-    cells, targets : all training cells x inputs, and x targets.
-    members : rows of those to learn from.
-    length_scale : l of the kernel.
-    alpha : ridge penalty.
-    landmarks : rows of the landmarks; None solves exactly.
-    """
-    gamma = 1 / (2 * length_scale**2)
-    if landmarks is None:
-        K = rbf_kernel(cells[members].astype(np.float64), gamma=gamma)
-        K.flat[:: len(K) + 1] += alpha
-        # the transpose of a symmetric matrix is itself, in the order that LAPACK overwrites without a copy
-        factor = cho_factor(K.T, lower=True, overwrite_a=True, check_finite=False)
-        return KernelRidge(members, cho_solve(factor, targets[members], check_finite=False), gamma)
-    points = cells[landmarks].astype(np.float64)
-    K = rbf_kernel(points, gamma=gamma)
-    # the smallest shift that rounding in a matrix of this size cannot turn negative
-    K.flat[:: len(K) + 1] += max(1e-10, len(K) ** 2 * np.finfo(np.float64).eps)
-    L = cholesky(K.T, lower=True, overwrite_a=True, check_finite=False)
-    inner = np.diag(np.full(len(L), alpha))
-    outer = np.zeros((len(L), targets.shape[1]))
-    for part in chunks(len(members)):
-        chunk = rbf_kernel(points, cells[members[part]].astype(np.float64), gamma)
-        features = solve_triangular(L, chunk, lower=True, overwrite_b=True, check_finite=False)
-        inner += features @ features.T
-        outer += features @ targets[members[part]]
-    factor = cho_factor(inner.T, lower=True, overwrite_a=True, check_finite=False)
-    solved = cho_solve(factor, outer, check_finite=False)
-    weights = solve_triangular(L, solved, lower=True, trans="T", check_finite=False)
-    return KernelRidge(landmarks, weights, gamma)
 
 
 class GuanlabKRR(Model):
@@ -97,7 +22,7 @@ class GuanlabKRR(Model):
 
     Guanlab-dengkw, winner of GEX2ADT in the NeurIPS 2021 competition (Lance et al. 2022, PMLR 176).
     ``repeats`` times the training batches are shuffled and cut in two, and each half trains a model;
-    the mean of all is projected back to features and clipped to ≥ 0, for ATAC also to ≤ 1.
+    the mean of all is projected back to features and clipped to ≥ 0, binarised ATAC also to ≤ 1.
     Deviations: the clip follows the mean (``legacy``: precedes it, as published), and is at the lowest
     training target where that is below 0; a single training batch is halved by cells (published: every
     model sees all of them); above ``exact_up_to`` cells a half, Nyström landmarks stand in for the kernel of
@@ -222,8 +147,8 @@ def halves(batches: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
 
 def bounds(data: PredictionData) -> tuple[float, float | None]:
     """Values that a target can have: from 0 or training's lowest to 1 (open or closed peaks) or anything."""
-    lowest = min(0.0, float(data.train_mod2.X.min()))
-    return lowest, 1.0 if data.subtask.endswith("2ATAC") else None
+    lowest, highest = min(0.0, float(data.train_mod2.X.min())), float(data.train_mod2.X.max())
+    return lowest, 1.0 if data.subtask.endswith("2ATAC") and highest <= 1 else None
 
 
 def projected_rmse(
@@ -254,8 +179,3 @@ def check_raw_size(data: PredictionData, n1: int | None) -> None:
             f"features as inputs (n1=null) would take {size:.1f} GB for {data.train_mod1.n_obs} cells x "
             f"{data.train_mod1.n_vars} features, expected at most {RAW_LIMIT_GB:g}; set n1, e.g. n1=300"
         )
-
-
-def chunks(n: int) -> list[slice]:
-    """Consecutive rows, `CHUNK` at a time."""
-    return [slice(start, start + CHUNK) for start in range(0, n, CHUNK)]

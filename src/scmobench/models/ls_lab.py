@@ -49,8 +49,8 @@ class LSLab(Model):
     5 folds, not 10; the second network has neither skip connections nor a batch classifier; one recipe for
     all subtasks (published: forests and nearest neighbours for the ATAC ones, a forest beside the rest for
     ADT2GEX); the SVD of mod1 is made once, not for each fold; clipped to ≥ 0 (to the lowest
-    training target, where that is less), ATAC to ≤ 1. The validation score is the out-of-fold RMSE; a
-    network's best epoch was chosen on the same cells.
+    training target, where that is less), binarised ATAC to ≤ 1. The validation score is the out-of-fold RMSE;
+    a network's best epoch was chosen on the same cells.
 
     Parameters
     ----------

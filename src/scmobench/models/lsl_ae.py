@@ -162,7 +162,8 @@ class LSLAutoencoder(Model):
             chosen = np.flatnonzero(table["highly_variable"])
             if len(chosen) >= min(self.min_genes, X.shape[1]):
                 return chosen
-            self.notes.append(f"{len(chosen)} variable genes: the {self.min_genes} most dispersed are taken")
+            least = min(self.min_genes, X.shape[1])
+            self.notes.append(f"{len(chosen)} variable genes: the {least} most dispersed are taken")
             order = np.argsort(-table["dispersions_norm"].fillna(-np.inf).to_numpy(), kind="stable")
             return np.sort(order[: self.min_genes])
         if kind == "ATAC":
@@ -184,4 +185,5 @@ class LSLAutoencoder(Model):
         if few:
             self.notes.append("a batch is too small to find variable genes in: batches are ignored")
         with threads_kept():
-            return sc.pp.highly_variable_genes(adata, batch_key=None if few else "batch", inplace=False)
+            table = sc.pp.highly_variable_genes(adata, batch_key=None if few else "batch", inplace=False)
+        return table.loc[adata.var_names]  # with batches scanpy sorts the genes by name

@@ -62,10 +62,12 @@ class SCVIEmbedding(Model):
         if found != {"GEX", self.modality}:
             raise ValueError(f"{type(self).__name__} embeds GEX and {self.modality}, found {sorted(found)}")
         size = min(self.batch_size, data.mod1.n_obs)
+        self.notes: list[str] = []
+        self.limit = self._epochs(data.mod1.n_obs, size)
         with _contained(scvi, seed):
             self.vae = self._model(scvi, data)
             self.vae.train(
-                max_epochs=self._epochs(data.mod1.n_obs, size),
+                max_epochs=self.limit,
                 lr=self.learning_rate,
                 batch_size=size,
                 accelerator=self.trainer.accelerator,
@@ -97,12 +99,16 @@ class SCVIEmbedding(Model):
 
     def report(self) -> dict[str, Any]:
         history = self.vae.history
+        epochs = len(history["elbo_validation"])
+        notes = [f"scvi-tools {self.versions}", *self.notes]
+        if epochs == self.limit < self.max_epochs:
+            notes.append(f"cut short: {epochs} of {self.max_epochs} epochs (max_steps)")
         return {
             "validation": float(history["elbo_validation"].iloc[:, 0].min()),
             "parameters": sum(p.numel() for p in self.vae.module.parameters()),
-            "epochs": len(history["elbo_validation"]),
+            "epochs": epochs,
             "device": self.vae.device.type,
-            "notes": f"scvi-tools {self.versions}",
+            "notes": "; ".join(notes),
         }
 
     @abstractmethod
@@ -161,6 +167,9 @@ class MultiVI(SCVIEmbedding):
 
         peaks = _counts(data.mod2)
         kept = peaks.getnnz(axis=0) >= self.peak_share * peaks.shape[0]
+        if not kept.any():
+            self.notes.append(f"no peak is open in {self.peak_share:.0%} of the cells: all are taken")
+            kept[:] = True
         atac = _table(peaks[:, kept], data, data.mod2.var_names[kept])
         cells = MuData({"rna": self._genes(data), "atac": atac})
         kind = scvi.model.MULTIVI

@@ -25,7 +25,8 @@ def predicted_types(paired: Paired) -> Paired:
 
     A score with these types asks of an embedding of all cells not whether it is right, but whether the test
     cells lie with the training cells of the type that they look like: where a single batch trains, held-out
-    training cells cannot show a batch's shift. No label of a test cell is read.
+    training cells cannot show a batch's shift. No label of a test cell is read; the training cells' own types
+    count here as they do in a table.
 
     The classifier is a logistic regression of both modalities' components (SVD of log shares, or of the
     normalised values where there are no counts; proteins as normalised), centred by batch. Limits: it favours
@@ -34,9 +35,15 @@ def predicted_types(paired: Paired) -> Paired:
 
     Raises
     ------
-    ValueError : the training cells have no types, or one alone.
+    ValueError : the training cells have no types, or one alone; no test cell is scored, so that this score
+        would be the table's.
     """
     train = paired.obs["is_train"].to_numpy(dtype=bool)
+    if not paired.obs["is_scored"][~train].any():
+        raise ValueError(
+            f"score_on=predicted_types needs test cells that are scored: on {paired.name} all scored cells "
+            "are training cells, whose types are known; use score_on=validation"
+        )
     known = paired.obs["cell_type"][train] if "cell_type" in paired.obs else pd.Series(dtype=object)
     if known.nunique() < 2 or known.isna().any():
         raise ValueError(

@@ -29,7 +29,7 @@ class ScMoGNNEmbedding(Model):
     Both modalities are reduced and their batches brought together (`Reduction`), put side by side,
     standardised and propagated without parameters (`graph.propagation`); `EmbedModule` is trained on the
     training cells and their labels. The embedding is the encoder's whole output, in this order: cell-type
-    logits (as many as training types), batch block (as many as training batches, near zero), two cell-cycle
+    logits (as many as training types), batch block (as many as training batches), two cell-cycle
     scores, free dimensions. A block without labels or weight is left out, and so is the batch block of a
     single batch.
 

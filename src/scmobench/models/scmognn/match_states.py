@@ -52,7 +52,10 @@ class MatchStates:
         return states
 
     def of_test(self, data: MatchingData) -> list[Tensor]:
-        """States of the test cells, reduced and propagated together with the training cells."""
+        """States of the test cells, reduced, standardised and propagated together with the training cells.
+
+        Where ``fit_train`` had none of them, the scale is not quite the one that the encoders were fitted on.
+        """
         blocks = ((data.train_mod1, data.test_mod1), (data.train_mod2, data.test_mod2))
         test = slice(data.train_mod1.n_obs, None)
         return [

@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from scmobench.data.preprocess import as_csr, highly_variable
+from scmobench.data.preprocess import NoTrendError, as_csr, highly_variable
 from scmobench.data.reduce import SVD
 from scmobench.graph.batch_features import NAMES as BATCH_NUMBERS
 from scmobench.graph.cell_feature import CellFeatureGraph
@@ -51,7 +51,8 @@ class ScMoGNNPrediction(Model):
     batch_features : give each cell the nine numbers of its batch.
     cell_init : ``shared`` (one learned vector) or ``svd`` (100 components through a linear layer). The SVD is
         of the training cells: one of all cells spends components on what tells the test batch apart.
-    n_top_features : keep this many most variable features (seurat_v3 on training counts); None: all.
+    n_top_features : keep this many most variable features (seurat_v3 on training counts, or plain
+        variance where its trend cannot be fitted, as with peaks open in single cells); None: all.
     learning_rate, weight_decay, decay_start : AdamW; after epoch ``decay_start`` the rate is
         multiplied by 0.99 every 15 epochs.
     max_epochs, min_epochs, patience, evaluate_every : training stops after ``patience``
@@ -119,8 +120,9 @@ class ScMoGNNPrediction(Model):
         cells = data.train_mod1
         held_out = validation_cells(cells.obs, self.validation, self.validation_share, seed)
         self._check_memory(data, len(held_out))
-        self.columns = self._variable_features(cells)
-        self.pathway, self.notes = self.edges.build(cells[:, self.columns], seed)
+        self.columns, told = self._variable_features(cells)
+        self.pathway, notes = self.edges.build(cells[:, self.columns], seed)
+        self.notes = notes + told
         if self.n_top_features is not None and "counts" not in cells.layers:
             self.notes.append("most variable features of normalised values: there are no raw counts")
         self.svd = SVD(SVD_COMPONENTS, seed) if self.cell_init == "svd" else None
@@ -177,11 +179,17 @@ class ScMoGNNPrediction(Model):
             "use fewer targets or cells, or set batch_size where it is null",
         )
 
-    def _variable_features(self, cells: AnnData) -> np.ndarray:
+    def _variable_features(self, cells: AnnData) -> tuple[np.ndarray, list[str]]:
+        """Columns that are kept, and what the record should say of them."""
         if self.n_top_features is None:
-            return np.arange(cells.n_vars)
+            return np.arange(cells.n_vars), []
+        values = cells.layers.get("counts", cells.X)
         with threads_kept():
-            return highly_variable(cells.layers.get("counts", cells.X), self.n_top_features, "seurat_v3")
+            try:
+                return highly_variable(values, self.n_top_features, "seurat_v3"), []
+            except NoTrendError:
+                told = ["seurat_v3 found no trend: the features of highest variance are taken"]
+                return highly_variable(values, self.n_top_features, "variance"), told
 
     def _graph(self, data: PredictionData) -> CellFeatureGraph:
         """Training cells, then test cells where ``data`` has them."""
