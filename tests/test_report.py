@@ -125,6 +125,10 @@ def test_page_says_what_the_csv_says_and_draws_it_to_scale(made):
                 assert all(cells[name][heading(first, metrics[task])] == shown[name][0] for name in shown)
                 check_figure(shown, ranked, metrics[task][first]["direction"])
     assert next(articles, None) is None
+    same = [
+        (made / f"{task}.md").read_text(encoding="utf-8").count("the same scores, seed") for task in TITLES
+    ]
+    assert text.count("the same scores, seed") == sum(same) > 0
 
 
 def check_cell(text, row, first):

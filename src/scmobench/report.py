@@ -29,6 +29,7 @@ from scmobench.tables import (
     heading,
     provenance,
     row_texts,
+    same_scores,
 )
 
 PAGE = "index.html"
@@ -196,9 +197,10 @@ def _group(
         figure(blocks, label, direction, f"{label}, {where}: methods and controls", next(number)),
     ]
     for role in ("method", "supervised"):
-        track = [cells.get((*e, first)) for e in entries if drawn[e].role == role]
-        told = "".join(first_against_second(track))
-        parts += [f'<p class="about">{escape(told)}</p>'] if told else []
+        track = [e for e in entries if drawn[e].role == role]
+        told = first_against_second([cells.get((*e, first)) for e in track])
+        told += same_scores(track, cells, order)
+        parts += [f'<p class="about">{escape(line)}</p>' for line in told if line]
     if variants:
         beside = [e for e in entries if e in variants or e[0] in bases]
         blocks = _blocks([replace(drawn[e], line=e[0] in bases) for e in beside])
