@@ -238,8 +238,9 @@ def test_nothing_of_the_solution_is_kept(answered: Callable[[Case], Answered], c
     if case.task == "match_modality":
         hidden = [done.problem.solution.uns["pairing_ix"], done.problem.solution.X]
     if case.task == "joint_embedding":
-        labels = done.problem.solution.obs[~done.problem.data.mod1.obs["is_train"].to_numpy()]
-        hidden = [coded(labels[name]) for name in LABELS if name in labels]
+        labels = done.problem.solution.obs
+        test = ~done.problem.data.mod1.obs["is_train"].to_numpy()
+        hidden = [coded(some[name]) for some in (labels, labels[test]) for name in LABELS if name in labels]
     assert hidden
     secrets = [m.data if sp.issparse(m) else m for m in hidden]
     for array in numbers(done.model, set()):

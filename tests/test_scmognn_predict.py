@@ -13,6 +13,7 @@ import torch
 from anndata import AnnData
 from lightning.pytorch import LightningModule
 
+from scmobench.data.preprocess import NoTrendError
 from scmobench.data.reduce import SVD
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models import resume
@@ -213,6 +214,19 @@ def test_features_kept_are_the_most_variable_by_their_counts(data):
         for cells in (data.train_mod1, moved)
     ]
     assert set(kept[1]) == set((kept[0] + 1) % 40) != set(kept[0])
+
+
+def test_variance_decides_where_seurat_v3_finds_no_trend(data, monkeypatch):
+    data, _ = data
+
+    def no_trend(*_):  # the real failure leaves the memory of the local regression in no good order
+        raise NoTrendError
+
+    monkeypatch.setattr("scmobench.data.preprocess._variance_of_standardised_counts", no_trend)
+    fitted = model(n_top_features=10, max_epochs=1).fit(data, 0)
+    variance = data.train_mod1.layers["counts"].toarray().var(axis=0)
+    assert set(fitted.columns) == set(np.argsort(-variance, kind="stable")[:10])
+    assert "seurat_v3 found no trend" in fitted.report()["notes"]
 
 
 def test_pathway_only_for_genes_and_said_so(data, tmp_path):

@@ -234,6 +234,6 @@ def _variance_of_standardised_counts(X: sp.csr_matrix) -> np.ndarray:
         raise NoTrendError(
             f"expected features whose variance follows their mean (seurat_v3), found {X.shape[1]} in "
             f"{X.shape[0]} cells to which no such trend can be fitted: leave out those found in few cells, "
-            "or choose none (n_top_features=null, or top_genes as many as there are)"
+            "or take all (top_genes as many as there are)"
         ) from error
     return np.nan_to_num(table.loc[adata.var_names, "variances_norm"].to_numpy(dtype=np.float64))
