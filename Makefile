@@ -33,7 +33,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (some minutes, once)"
 	@$(VENV)/bin/python -m pip install -q -c constraints.txt torch
-	@$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[test,sweep,wandb,rivals]'
+	@$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[test,sweep,wandb,rivals,cluster]'
 	@touch $@
 
 install: $(READY)  ## the environment, pinned, in .venv
@@ -49,7 +49,7 @@ rivals: $(RIVALS:%=reproduce-%)  ## the competition's other methods on the same 
 	@$(SCMOBENCH) leaderboard --records runs --out runs/leaderboard --compare results/records
 
 $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%): reproduce-%: data
-	@$(SCMOBENCH) run sweep=$* $(NARROW) hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
+	@$(SCMOBENCH) run sweep=$* $(NARROW) launcher=joblib hydra.launcher.n_jobs=$(JOBS)
 
 reproduce-ensemble_predict_modality: NARROW := dataset=mini_cite  # twelve members a data set
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 
-def scmobench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "scmobench", *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
+def scmobench(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command, with environment variables of its own."""
+    line = [sys.executable, "-m", "scmobench", *arguments]
+    given = os.environ | variables
+    return subprocess.run(line, cwd=cwd, env=given, capture_output=True, text=True, check=False)
 
 
 def begin(*arguments: str, cwd: Path) -> subprocess.Popen[str]:

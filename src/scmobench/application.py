@@ -30,12 +30,13 @@ from scmobench.config import (
     refuse_hidden,
 )
 from scmobench.ensemble import member_configs, run_ensemble
+from scmobench.launcher import refuse_lacking
 from scmobench.progress import PRIMARY
 from scmobench.run import cells, method_name, model_block, run
 from scmobench.tasks.base import DIRECTIONS
 
 OPTIONS = (
-    "task dataset model trainer logger tuned ablation ensemble sweep "
+    "task dataset model trainer logger tuned ablation ensemble launcher sweep "
     "seed direction official_files score_on variant runs force smoke modules"
 )
 VALUED = "--config-dir -cd --config-name -cn --config-path -cp --package -p --cfg -c --experimental-rerun"
@@ -48,12 +49,12 @@ def launch(arguments: Sequence[str]) -> None:
     """Run one experiment or a sweep; exits with 1 where a run failed."""
     sys.path.append(os.getcwd())  # a method of the user's own, named in `modules`
     options, overrides = _sorted(arguments)
-    for name, value in pairwise(options):
-        if name in ("--config-dir", "-cd"):
-            try:
-                refuse_hidden(value)
-            except USER_ERRORS as error:
-                raise SystemExit(f"scmobench: {error}") from error
+    try:
+        for folder in [value for name, value in pairwise(options) if name in ("--config-dir", "-cd")]:
+            refuse_hidden(folder)
+        refuse_lacking(overrides)
+    except USER_ERRORS as error:
+        raise SystemExit(f"scmobench: {error}") from error
     sys.argv = ["scmobench run", *options, *overrides]
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(experiment)()
 

@@ -27,7 +27,7 @@ class Progress(Callback):
     def __init__(self) -> None:
         # workers of a parallel sweep are told by the process that started it
         self.total = int(os.environ.get(TOTAL, 1))
-        self.begun = time.monotonic()
+        self.begun = time.time()
         self.tally = {"ran": 0, "skipped": 0, "failed": 0}
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
@@ -59,14 +59,14 @@ class Progress(Callback):
         state = "failed" if failed else "skipped" if record.get("skipped") else "ran"
         self.tally[state] += 1
         number = config.hydra.job.num + 1 if self.total > 1 else 1
-        remaining = (time.monotonic() - self.begun) / number * (self.total - number)
+        remaining = (time.time() - self.begun) / number * (self.total - number)
         where = f"[{number}/{self.total}]" if self.total > 1 else ""
         left = f"  ({remaining / 60:.0f} min left)" if remaining > 90 else ""
         text = f"FAILED {_title(config)}: {job_return._return_value}" if failed else _line(record, state)
         print(f"{where:<10}{text}{left}", flush=True)
         if sum(self.tally.values()) == self.total > 1:
             tally = ", ".join(f"{number} {state}" for state, number in self.tally.items() if number)
-            print(f"{tally} in {(time.monotonic() - self.begun) / 60:.1f} min", flush=True)
+            print(f"{tally} in {(time.time() - self.begun) / 60:.1f} min", flush=True)
 
 
 def _title(config: DictConfig) -> str:
