@@ -98,7 +98,10 @@ def test_cell_statistics_are_those_of_a_loop_over_cells(monkeypatch):
     matrix[8] = np.arange(1, 51)
     matrix[9] = 0
     matrix[9, 3] = 5.0
+    matrix[10] = np.repeat([2.0, -1.0, 3.0, 2.0, 0.0], 10)  # ties, negative values
+    matrix[11] = -np.arange(1, 51)  # no zero, none positive
     matrix = matrix.tocsr()
+    matrix.data[matrix.indptr[12] : matrix.indptr[12] + 2] = 0  # zeros that are stored
     expected = np.array([by_cell(row) for row in matrix.toarray()])
     found = cell_statistics(matrix)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)

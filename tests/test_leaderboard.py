@@ -121,6 +121,9 @@ def test_readme_section(study):
         run("a[k=2]", 0.01),
         run("c", 0.7, subtask="ADT2GEX", direction="to_gex"),
         run("bad", 0.8, subtask="ADT2GEX", direction="to_gex"),
+        run("a+all", 0.5, kind="ensemble"),
+        *(run("a", 0.4, dataset=name) for name in ("more", "others")),
+        *(run("a+most", 0.5, kind="ensemble", dataset=name) for name in ("more", "others")),
     ]
     study[5] = run("c", 0.9)
     section = board.readme_section(board.standings(study, METRICS), METRICS)
@@ -129,12 +132,14 @@ def test_readme_section(study):
     header, _, *rows = [[c.strip() for c in row] for row in tables(section)[0]]
     data = [row[0] for row in rows]
     shown = {method: list(column) for method, *column in zip(header, *rows, strict=True)}
-    assert data == ["cells<br>GEX2ADT", "cells<br>ADT2GEX"]
-    assert shown["a"] == ["**0.4000 ± 0.2000 (3)**", "—"]
-    assert shown["c"] == ["0.9000 (1)", "**0.7000 (1)**"]
-    assert shown["*zeros*"] == ["1.2000 (1)", "—"]
+    assert data == ["cells<br>GEX2ADT", "cells<br>ADT2GEX", "more<br>GEX2ADT", "others<br>GEX2ADT"]
+    assert shown["a"][:2] == ["**0.4000**<br>±&nbsp;0.2000&nbsp;(3)", "—"]
+    assert shown["c"][:2] == ["0.9000<br>(1)", "**0.7000**<br>(1)"]
+    assert shown["*zeros*"] == ["1.2000<br>(1)", "—", "—", "—"]
     assert not {"a+no_graph", "a[k=2]"} & set(shown)
-    assert header[1:5] == ["c", "a", "b", "bad"], "c beats all others of one row, a and b half of them"
+    assert "a<br>+most" in shown
+    assert "a<br>+all" not in shown, "an ensemble of one row in four"
+    assert header[1:4] == ["a", "c", "b"], "a beats all others of two rows, c of one, b half of them"
 
 
 def test_readme_is_replaced_between_its_markers_only(study, tmp_path):

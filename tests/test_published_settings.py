@@ -21,6 +21,7 @@ SCMOGNN_PREDICTION = {
     "residual": "cat",
     "cell_init": "shared",
     "batch_features": True,
+    "weight_averaging": 0.0,
 }
 SCMOGNN_PREDICTION |= {"pathway": "hallmark", "pathway_weight": "cosine", "validation": "random"}
 SCMOGNN_MATCHING = {

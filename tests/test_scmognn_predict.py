@@ -18,12 +18,14 @@ from scmobench.data.reduce import SVD
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models import resume
 from scmobench.models.loggers import csv_logger, wandb_logger
-from scmobench.models.scmognn.predict_modality import PredictionModule, ScMoGNNPrediction
+from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
+from scmobench.models.scmognn.predict_module import PredictModule
 from scmobench.models.training import TrainerSettings, seeded, train
 from scmobench.models.validation import validation_cells
 from scmobench.nn.scmognn import ScMoGNN
 from scmobench.types import PredictionData
 
+STEPS = {"weight_averaging": 0.0}
 ONE_BATCH = [torch.zeros(1)]
 
 
@@ -104,6 +106,7 @@ CHANGES = [
     {"cell_init": "svd"},
     {"n_top_features": 20},
     {"learning_rate": 1e-3},
+    {"weight_averaging": 0.5},
     {"weight_decay": 0.5},
     {"decay_start": -90},
     {"max_epochs": 3},
@@ -133,8 +136,8 @@ def test_a_batch_of_all_cells_is_the_full_batch(data):
     graph = whole._graph(data)
     held_out = validation_cells(data.train_mod1.obs, "random", 0.15, 0)
     network = whole.module.network.eval()
-    full = PredictionModule(network, graph, target, held_out, 1.0, True, {}).training_step(torch.zeros(1), 0)
-    module = PredictionModule(network, graph, target, held_out, 1.0, False, {})
+    full = PredictModule(network, graph, target, held_out, 1.0, True, STEPS).training_step(torch.zeros(1), 0)
+    module = PredictModule(network, graph, target, held_out, 1.0, False, STEPS)
     shuffled = torch.from_numpy(np.random.default_rng(0).permutation(160))
     torch.testing.assert_close(module.training_step(shuffled, 0), full)
     halves = [module.training_step(part, 0) for part in shuffled.split(80)]
@@ -174,7 +177,7 @@ def test_features_of_a_step_are_drawn_by_their_number_of_edges():
     matrix = np.array([[1, 0, 2, 1], [1, 0, 0, 3], [5, 0, 0, 0]], np.float32)  # 3, 0, 1 and 2 edges
     graph, network = CellFeatureGraph.build(sp.csr_matrix(matrix)), ScMoGNN(4, 1, hidden=8, layers=1)
     one, three = (
-        PredictionModule(network, graph, torch.zeros(3, 1), np.array([0]), share, False, {})
+        PredictModule(network, graph, torch.zeros(3, 1), np.array([0]), share, False, STEPS)
         for share in (0.25, 0.75)
     )
     torch.manual_seed(0)
@@ -227,6 +230,18 @@ def test_variance_decides_where_seurat_v3_finds_no_trend(data, monkeypatch):
     variance = data.train_mod1.layers["counts"].toarray().var(axis=0)
     assert set(fitted.columns) == set(np.argsort(-variance, kind="stable")[:10])
     assert "seurat_v3 found no trend" in fitted.report()["notes"]
+
+
+def test_batch_features_of_one_training_batch_are_said_to_tell_nothing(data):
+    data, _ = data
+    one = (data.train_mod1.obs["batch"] == "b1").to_numpy()
+    single = replace(data, train_mod1=data.train_mod1[one].copy(), train_mod2=data.train_mod2[one].copy())
+    told = [
+        model(max_epochs=1, **more).fit(single, 0).report()["notes"]
+        for more in ({}, {"batch_features": False})
+    ]
+    told.append(model(max_epochs=1).fit(data, 0).report()["notes"])
+    assert ["one training batch" in notes for notes in told] == [True, False, False]
 
 
 def test_pathway_only_for_genes_and_said_so(data, tmp_path):

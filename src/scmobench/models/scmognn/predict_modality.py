@@ -9,8 +9,6 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from anndata import AnnData
-from lightning.pytorch import LightningModule
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from scmobench.data.preprocess import NoTrendError, as_csr, highly_variable
@@ -20,12 +18,12 @@ from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models.base import Model
 from scmobench.models.memory import check_memory
 from scmobench.models.scmognn.feature_edges import FeatureEdges
+from scmobench.models.scmognn.predict_module import PredictModule
 from scmobench.models.training import TrainerSettings, at_least, seeded, threads_kept, train
 from scmobench.models.validation import validation_cells
 from scmobench.nn.scmognn import ScMoGNN
 from scmobench.types import PredictionData
 
-DECAY, DECAY_EVERY = 0.99, 15  # the published schedule
 SVD_COMPONENTS = 100
 SET_BY_DATA = {"features", "targets", "batch_features", "cell_inputs", "pathway"}
 NETWORK = set(inspect.signature(ScMoGNN).parameters) - SET_BY_DATA
@@ -48,7 +46,8 @@ class ScMoGNNPrediction(Model):
         training cells); ``hallmark`` (download); path of a GMT file, or of a table (.tsv) with
         columns feature_a, feature_b, weight, which serves any modality.
     pathway_weight, pathway_threshold, pathway_neighbours : see `graph.pathway`.
-    batch_features : give each cell the nine numbers of its batch.
+    batch_features : give each cell the nine numbers of its batch. With one training batch they are the same
+        in all that is learned from, and move the cells of another batch by what was never learned.
     cell_init : ``shared`` (one learned vector) or ``svd`` (100 components through a linear layer). The SVD is
         of the training cells: one of all cells spends components on what tells the test batch apart.
     n_top_features : keep this many most variable features (seurat_v3 on training counts, or plain
@@ -57,6 +56,8 @@ class ScMoGNNPrediction(Model):
         multiplied by 0.99 every 15 epochs.
     max_epochs, min_epochs, patience, evaluate_every : training stops after ``patience``
         evaluations, each ``evaluate_every`` epochs, without a better one.
+    weight_averaging : decay of a mean of the parameters over the steps, which validates and predicts
+        (`models.weight_averaging`); 0: the parameters themselves, as published.
     validation, validation_share : see `validation_cells`.
     batch_size, feature_share : cells in a step, drawn with their edges to a share of the features
         (drawn by number of edges); None: the whole graph is one step. Evaluation and
@@ -90,6 +91,7 @@ class ScMoGNNPrediction(Model):
         min_epochs: int = 0,
         patience: int = 100,
         evaluate_every: int = 1,
+        weight_averaging: float = 0.0,
         validation: str = "random",
         validation_share: float = 0.15,
         batch_size: int | None = None,
@@ -110,6 +112,7 @@ class ScMoGNNPrediction(Model):
         self.edges = FeatureEdges(pathway, pathway_weight, pathway_threshold, pathway_neighbours)
         self.batch_features, self.cell_init, self.n_top_features = batch_features, cell_init, n_top_features
         self.optimiser = {"lr": learning_rate, "weight_decay": weight_decay, "decay_start": decay_start}
+        self.optimiser["weight_averaging"] = weight_averaging
         self.length = {"max_epochs": max_epochs, "min_epochs": min_epochs, "patience": patience}
         self.length["check_val_every_n_epoch"] = evaluate_every
         self.validation, self.validation_share = validation, validation_share
@@ -125,6 +128,11 @@ class ScMoGNNPrediction(Model):
         self.notes = notes + told
         if self.n_top_features is not None and "counts" not in cells.layers:
             self.notes.append("most variable features of normalised values: there are no raw counts")
+        if self.batch_features and cells.obs["batch"].nunique() == 1:
+            self.notes.append(
+                "one training batch: batch features are the same for all cells that are learned from; "
+                "batch_features=false leaves them out"
+            )
         self.svd = SVD(SVD_COMPONENTS, seed) if self.cell_init == "svd" else None
         if self.svd is not None:
             self.svd.fit(as_csr(cells.X)[:, self.columns])
@@ -141,7 +149,7 @@ class ScMoGNNPrediction(Model):
             )
             size = min(self.batch_size or graph.matrix.shape[0], graph.matrix.shape[0])
             whole = size == graph.matrix.shape[0] and self.feature_share == 1
-            self.module = PredictionModule(
+            self.module = PredictModule(
                 network, graph, target, held_out, self.feature_share, whole, self.optimiser
             )
             del target  # the module has what it needs of it
@@ -202,85 +210,3 @@ class ScMoGNNPrediction(Model):
             batches=batches if self.batch_features else None,
             cell_inputs=None if self.svd is None else self.svd.transform(inputs),
         )
-
-
-class PredictionModule(LightningModule):
-    """Trains `ScMoGNN` on the RMSE over the training cells that are not held out.
-
-    Parameters
-    ----------
-    graph : its first cells are those of ``target`` (training cells x targets); others are test cells.
-    held_out : indices of the training cells that validate.
-    whole : a step is the whole graph, whatever the batch names; otherwise a batch names its cells.
-    """
-
-    def __init__(
-        self,
-        network: ScMoGNN,
-        graph: CellFeatureGraph,
-        target: Tensor,
-        held_out: np.ndarray,
-        feature_share: float,
-        whole: bool,
-        optimiser: dict[str, float],
-    ) -> None:
-        super().__init__()
-        self.network, self.cells, self.optimiser = network, graph, optimiser
-        self.feature_share, self.whole = feature_share, whole
-        self.graph = graph.tensors()
-        learns = np.zeros(graph.matrix.shape[0], bool)
-        learns[np.setdiff1d(np.arange(len(target)), held_out)] = True
-        self.learns = learns
-        self.lowest = min(0.0, float(target.min()))
-        learned = target[torch.from_numpy(learns[: len(target)])] if whole else target
-        self.register_buffer("target", learned, persistent=False)
-        self.register_buffer("held_target", target[torch.from_numpy(held_out)], persistent=False)
-        self.register_buffer("fitted", torch.from_numpy(np.flatnonzero(learns)), persistent=False)
-        self.register_buffer("held_out", torch.from_numpy(held_out), persistent=False)
-
-    def training_step(self, batch: Tensor, _: int) -> Tensor | None:
-        if self.whole:
-            loss = rmse(self.network(self.graph, self.fitted), self.target)
-            return self._logged(loss, len(self.fitted))
-        cells = batch.cpu().numpy()
-        rows = torch.from_numpy(np.flatnonzero(self.learns[cells])).to(self.device)
-        if len(rows) == 0:
-            return None
-        features = self._some_features()
-        pathway = self.graph.pathway if features is None else None
-        graph = self.cells.sample(cells, features).tensors(pathway).to(self.device)
-        return self._logged(rmse(self.network(graph, rows), self.target[batch[rows]]), len(rows))
-
-    def _logged(self, loss: Tensor, cells: int) -> Tensor:
-        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=cells)
-        return loss
-
-    def _some_features(self) -> np.ndarray | None:
-        if self.feature_share == 1:
-            return None
-        edges = self.graph.matrix.column_counts
-        drawn = torch.multinomial(edges.clamp(min=1e-6), max(1, round(self.feature_share * len(edges))))
-        return np.sort(drawn.cpu().numpy())
-
-    def validation_step(self, _: Tensor, __: int) -> None:
-        predicted = self.network(self.graph, self.held_out).clamp(min=self.lowest)
-        self.log("validation", rmse(predicted, self.held_target), batch_size=1)
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        start, rate = self.optimiser["decay_start"], self.optimiser["lr"]
-        decay = self.optimiser["weight_decay"]
-        optimiser = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=decay, fused=True)
-
-        def factor(epoch: int) -> float:
-            return DECAY ** max(0, epoch // DECAY_EVERY - start // DECAY_EVERY)
-
-        return {"optimizer": optimiser, "lr_scheduler": torch.optim.lr_scheduler.LambdaLR(optimiser, factor)}
-
-    def release(self) -> None:
-        """Forget graph and targets: they are as large as the data and prediction brings its own."""
-        self.cells = self.graph = self.target = self.held_target = None
-
-
-def rmse(predicted: Tensor, target: Tensor) -> Tensor:
-    """Root mean squared error over all entries."""
-    return torch.sqrt(torch.nn.functional.mse_loss(predicted, target))

@@ -1,0 +1,106 @@
+"""The trained part of modality prediction: loss, optimiser and schedule, whole graph or cells by cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from scmobench.graph.cell_feature import CellFeatureGraph
+from scmobench.models.weight_averaging import averaged
+from scmobench.nn.scmognn import ScMoGNN
+
+DECAY, DECAY_EVERY = 0.99, 15  # the published schedule
+
+
+class PredictModule(LightningModule):
+    """Trains `ScMoGNN` on the RMSE over the training cells that are not held out.
+
+    Parameters
+    ----------
+    graph : its first cells are those of ``target`` (training cells x targets); others are test cells.
+    held_out : indices of the training cells that validate.
+    whole : a step is the whole graph, whatever the batch names; otherwise a batch names its cells.
+    """
+
+    def __init__(
+        self,
+        network: ScMoGNN,
+        graph: CellFeatureGraph,
+        target: Tensor,
+        held_out: np.ndarray,
+        feature_share: float,
+        whole: bool,
+        optimiser: dict[str, float],
+    ) -> None:
+        super().__init__()
+        self.network, self.cells, self.optimiser = network, graph, optimiser
+        self.mean_network = averaged(network, optimiser["weight_averaging"])
+        self.feature_share, self.whole = feature_share, whole
+        self.graph = graph.tensors()
+        learns = np.zeros(graph.matrix.shape[0], bool)
+        learns[np.setdiff1d(np.arange(len(target)), held_out)] = True
+        self.learns = learns
+        self.lowest = min(0.0, float(target.min()))
+        learned = target[torch.from_numpy(learns[: len(target)])] if whole else target
+        self.register_buffer("target", learned, persistent=False)
+        self.register_buffer("held_target", target[torch.from_numpy(held_out)], persistent=False)
+        self.register_buffer("fitted", torch.from_numpy(np.flatnonzero(learns)), persistent=False)
+        self.register_buffer("held_out", torch.from_numpy(held_out), persistent=False)
+
+    def training_step(self, batch: Tensor, _: int) -> Tensor | None:
+        if self.whole:
+            loss = rmse(self.network(self.graph, self.fitted), self.target)
+            return self._logged(loss, len(self.fitted))
+        cells = batch.cpu().numpy()
+        rows = torch.from_numpy(np.flatnonzero(self.learns[cells])).to(self.device)
+        if len(rows) == 0:
+            return None
+        features = self._some_features()
+        pathway = self.graph.pathway if features is None else None
+        graph = self.cells.sample(cells, features).tensors(pathway).to(self.device)
+        return self._logged(rmse(self.network(graph, rows), self.target[batch[rows]]), len(rows))
+
+    def _logged(self, loss: Tensor, cells: int) -> Tensor:
+        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=cells)
+        return loss
+
+    def _some_features(self) -> np.ndarray | None:
+        if self.feature_share == 1:
+            return None
+        edges = self.graph.matrix.column_counts
+        drawn = torch.multinomial(edges.clamp(min=1e-6), max(1, round(self.feature_share * len(edges))))
+        return np.sort(drawn.cpu().numpy())
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.mean_network is not None:
+            self.mean_network.update_parameters(self.network)
+
+    def validation_step(self, _: Tensor, __: int) -> None:
+        network = self.network if self.mean_network is None else self.mean_network.module
+        predicted = network(self.graph, self.held_out).clamp(min=self.lowest)
+        self.log("validation", rmse(predicted, self.held_target), batch_size=1)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        start, rate = self.optimiser["decay_start"], self.optimiser["lr"]
+        decay = self.optimiser["weight_decay"]
+        optimiser = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=decay, fused=True)
+
+        def factor(epoch: int) -> float:
+            return DECAY ** max(0, epoch // DECAY_EVERY - start // DECAY_EVERY)
+
+        return {"optimizer": optimiser, "lr_scheduler": torch.optim.lr_scheduler.LambdaLR(optimiser, factor)}
+
+    def release(self) -> None:
+        """Keep the network that validated; forget graph and targets, as large as the data."""
+        if self.mean_network is not None:
+            self.network, self.mean_network = self.mean_network.module, None
+        self.cells = self.graph = self.target = self.held_target = None
+
+
+def rmse(predicted: Tensor, target: Tensor) -> Tensor:
+    """Root mean squared error over all entries."""
+    return torch.sqrt(torch.nn.functional.mse_loss(predicted, target))

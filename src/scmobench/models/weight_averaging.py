@@ -1,0 +1,36 @@
+"""A running mean of a network's parameters over its training steps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+FIRST, GROWTH = 1, 10  # after n steps the decay is at most (1 + n) / (10 + n): the start is soon forgotten
+
+
+def averaged(network: nn.Module, decay: float) -> AveragedModel | None:
+    """A copy of ``network`` whose ``update_parameters(network)``, called after each step, moves it on.
+
+    The parameters p become decay p + (1 - decay) p', p' those of the step: an exponential moving
+    average (Polyak & Juditsky 1992; the growing decay as in Abadi et al. 2016, TensorFlow). Buffers are
+    the network's own.
+
+    Parameters
+    ----------
+    decay : from 0 (no average: None comes back) to below 1; 1 / (1 - decay) steps count.
+
+    Raises
+    ------
+    ValueError : another decay.
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"expected a weight_averaging in [0, 1), found {decay}")
+    if decay == 0:
+        return None
+
+    def move(means: list[Tensor], parameters: list[Tensor], steps: Tensor) -> None:
+        n = float(steps)
+        torch._foreach_lerp_(means, parameters, 1 - min(decay, (FIRST + n) / (GROWTH + n)))
+
+    return AveragedModel(network, multi_avg_fn=move)
