@@ -23,7 +23,9 @@ def test_values_by_subtask_are_resolved_at_any_depth() -> None:
 
 
 def test_value_for_no_subtask_is_an_error() -> None:
-    with pytest.raises(ValueError, match="but not ATAC2GEX"):
+    with pytest.raises(
+        ValueError, match=r"hidden to name ATAC2GEX or `default`, found values for \['GEX2ADT'\] alone"
+    ):
         config.for_subtask({"hidden": {"GEX2ADT": 256}}, "ATAC2GEX")
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from scmobench.nn.conv import StateNorm
-from scmobench.nn.noise import Dropout
+from scmobench.nn.noise import Dropout, keep
 
 
 @pytest.mark.parametrize("p", [0.1, 0.4])
@@ -26,6 +26,11 @@ def test_dropout_keeps_its_share_and_scales_what_is_left(p):
     assert not torch.equal(dropout(x) != 0, kept)
     assert dropout.eval()(x) is x
     assert Dropout(0.0)(x) is x
+
+
+def test_a_dropout_of_almost_everything_keeps_almost_nothing():
+    torch.manual_seed(0)
+    assert keep(100_000, 1 - 1e-7, torch.device("cpu")).float().mean() < 1e-3
 
 
 def test_dropout_keeps_the_type_of_numbers():

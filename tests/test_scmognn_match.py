@@ -265,6 +265,23 @@ def test_too_few_cells(data):
         ScMoGNNMatching(**SMALL).fit(tiny, 0)
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("joint_dim", 0, "joint_dim of at least 1, found 0"),
+        ("partners", 0, "partners of at least 1, found 0"),
+        ("validation_cells", 0, "validation_cells of at least 2, found 0"),
+        ("validation_share", 0.0, "validation_share above 0, found 0"),
+        ("validation_share", 1.0, "validation_share below 1, found 1"),
+        ("learning_rate", 0.0, "learning_rate above 0"),
+        ("weight_decay", -1.0, "weight_decay of at least 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting, value, message):
+    with pytest.raises(ValueError, match=message):
+        ScMoGNNMatching(**{setting: value})
+
+
 def test_mlp_shapes_and_refusals():
     network = MLP(3, 2, [5, 4], dropout=[0.1, 0.2], batch_norm=True, output_activation="relu")
     kinds = [type(layer).__name__ for layer in network.layers]

@@ -300,6 +300,11 @@ def test_unknown_settings_are_refused():
         ("feature_share", 2.0, "feature_share above 0"),
         ("evaluate_every", 0, "evaluate_every of at least 1, found 0"),
         ("max_epochs", 0, "max_epochs of at least 1, found 0"),
+        ("hidden", 0, "hidden of at least 1, found 0"),
+        ("learning_rate", 0.0, "learning_rate above 0, found 0"),
+        ("learning_rate", float("nan"), "learning_rate above 0, found nan"),
+        ("weight_decay", -0.1, "weight_decay of at least 0"),
+        ("pathway_neighbours", 0, "pathway_neighbours of at least 1, found 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(setting, value, message):
@@ -313,6 +318,7 @@ def test_settings_out_of_range_are_refused(setting, value, message):
         ("precision", "64-true", "precision to be one of .*found '64-true'"),
         ("accelerator", "tpu", "accelerator to be one of"),
         ("accelerator", "cuda", "found none: use auto or cpu"),
+        ("precision", "16-mixed", "found the CPU: use bf16-mixed or 32-true"),
         ("max_epochs", 0, "max_epochs of at least 1, found 0"),
         ("check_val_every_n_epoch", 0, "check_val_every_n_epoch of at least 1"),
     ],

@@ -163,10 +163,10 @@ def _check_targets(node: Any, allowed: set[str], top: bool = False) -> None:
             _check_targets(child, allowed)
 
 
-def for_subtask(node: Any, subtask: str) -> Any:
+def for_subtask(node: Any, subtask: str, name: str = "a setting") -> Any:
     """Replace every mapping keyed by subtasks (and ``default``) with its value for this one.
 
-    ``hidden: {GEX2ADT: 256, default: 48}`` becomes ``hidden: 256`` for GEX2ADT.
+    ``hidden: {GEX2ADT: 256, default: 48}`` becomes ``hidden: 256`` for GEX2ADT. ``name`` is for messages.
 
     Raises
     ------
@@ -175,11 +175,13 @@ def for_subtask(node: Any, subtask: str) -> Any:
     if isinstance(node, dict):
         if node and set(node) <= PER_SUBTASK:
             if subtask not in node and "default" not in node:
-                raise ValueError(f"a setting names {sorted(node)} but not {subtask} nor `default`")
-            return for_subtask(node.get(subtask, node.get("default")), subtask)
-        return {key: for_subtask(value, subtask) for key, value in node.items()}
+                raise ValueError(
+                    f"expected {name} to name {subtask} or `default`, found values for {sorted(node)} alone"
+                )
+            return for_subtask(node.get(subtask, node.get("default")), subtask, name)
+        return {key: for_subtask(value, subtask, str(key)) for key, value in node.items()}
     if isinstance(node, list):
-        return [for_subtask(value, subtask) for value in node]
+        return [for_subtask(value, subtask, name) for value in node]
     return node
 
 

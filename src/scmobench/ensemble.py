@@ -225,6 +225,7 @@ def pooled(runs: list[dict[str, Any]], weights: np.ndarray, problem: Problem) ->
         "label_supervised": any(r["label_supervised"] for r in runs),
         "protocol": runs[0]["protocol"],
         "device": runs[0]["device"],
+        "threads": runs[0].get("threads"),  # kept members may be older than it
         "validation": float(np.mean(known)) if len(known) == len(runs) else None,
         "parameters": sum(r["parameters"] or 0 for r in runs) or None,
         "report": {

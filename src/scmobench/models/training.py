@@ -37,6 +37,13 @@ def at_least(least: int, **settings: float | None) -> None:
             raise ValueError(f"expected {name} of at least {least}, found {value}")
 
 
+def positive(**settings: float | None) -> None:
+    """Refuse settings of 0 and below; None is no setting."""
+    for name, value in settings.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"expected {name} above 0, found {value}")
+
+
 @dataclass(frozen=True)
 class TrainerSettings:
     """What is the same for every head, and says nothing about the method.
@@ -58,7 +65,8 @@ class TrainerSettings:
 
     Raises
     ------
-    ValueError : another accelerator or precision, CUDA where there is none, or a length below 1.
+    ValueError : another accelerator or precision, CUDA where there is none, half precision without it, or a
+        length below 1.
     """
 
     accelerator: str = "auto"
@@ -78,6 +86,10 @@ class TrainerSettings:
                 raise ValueError(f"expected {name} to be one of {known}, found {found!r}")
         if self.accelerator == "cuda" and not torch.cuda.is_available():
             raise ValueError("expected a CUDA device for accelerator=cuda, found none: use auto or cpu")
+        if self.precision == "16-mixed" and (self.accelerator == "cpu" or not torch.cuda.is_available()):
+            raise ValueError(
+                "expected precision=16-mixed on a CUDA device, found the CPU: use bf16-mixed or 32-true"
+            )
         at_least(1, max_epochs=self.max_epochs, check_val_every_n_epoch=self.check_val_every_n_epoch)
 
 

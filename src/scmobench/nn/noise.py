@@ -16,7 +16,7 @@ def keep(count: int, p: float, device: torch.device) -> Tensor:
     the product it is for.
     """
     bits = torch.empty(count // 4 + 1, dtype=torch.int64, device=device).random_(-(2**63), None)
-    return bits.view(torch.int16)[:count] >= round(p * LEVELS) - LEVELS // 2
+    return bits.view(torch.int16)[:count] >= min(round(p * LEVELS), LEVELS - 1) - LEVELS // 2
 
 
 class Dropout(nn.Module):

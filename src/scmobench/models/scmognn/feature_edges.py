@@ -10,6 +10,7 @@ from anndata import AnnData
 
 from scmobench.data.genesets import gene_set_file, read_gmt
 from scmobench.graph.pathway import coexpression_edges, gene_set_edges, table_edges
+from scmobench.models.training import at_least
 from scmobench.types import feature_type
 
 
@@ -27,6 +28,9 @@ class FeatureEdges:
     weight: str = "cosine"
     threshold: float | None = None
     neighbours: int = 10
+
+    def __post_init__(self) -> None:
+        at_least(1, pathway_neighbours=self.neighbours)
 
     def build(self, cells: AnnData, seed: int) -> tuple[sp.csr_matrix | None, list[str]]:
         """Edges among the features of the training cells (None: none), and notes for the record."""

@@ -14,7 +14,7 @@ from scmobench.graph.propagation import standardised
 from scmobench.models.base import Model
 from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule
 from scmobench.models.scmognn.reduction import Reduction, layer_states
-from scmobench.models.training import TrainerSettings, at_least, seeded, train
+from scmobench.models.training import TrainerSettings, at_least, positive, seeded, train
 from scmobench.models.validation import validation_cells
 from scmobench.types import EmbeddingData
 
@@ -100,6 +100,10 @@ class ScMoGNNEmbedding(Model):
         if graph not in ("joint", "separate"):
             raise ValueError(f"expected graph 'joint' or 'separate', found {graph!r}")
         at_least(2, batch_size=batch_size)  # the networks normalise over a step's cells
+        at_least(0, free=free, free_unsupervised=free_unsupervised, weight_decay=weight_decay)
+        at_least(0, reconstruction_weight=reconstruction_weight, cell_type_weight=cell_type_weight)
+        at_least(0, regulariser_weight=regulariser_weight, cell_cycle_weight=cell_cycle_weight)
+        positive(learning_rate=learning_rate)
         self.components = {"GEX": 256, "ATAC": 512} if components is None else components
         self.scaling = {
             "zscore": zscore,

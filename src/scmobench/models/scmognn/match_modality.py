@@ -13,7 +13,7 @@ from scmobench.models.assignment import assign_softmax, chunks, shared_batches, 
 from scmobench.models.base import Model
 from scmobench.models.scmognn.match_module import MatchModule, embed_cells, fit_pairs
 from scmobench.models.scmognn.match_states import MatchStates, gex_first
-from scmobench.models.training import TrainerSettings
+from scmobench.models.training import TrainerSettings, at_least, positive
 from scmobench.models.validation import validation_cells
 from scmobench.types import MatchingData
 
@@ -81,6 +81,12 @@ class ScMoGNNMatching(Model):
         partners: int = 50,
         trainer: TrainerSettings | None = None,
     ) -> None:
+        at_least(1, joint_dim=joint_dim, partners=partners)
+        at_least(2, validation_cells=validation_cells)
+        at_least(0, weight_decay=weight_decay)
+        positive(learning_rate=learning_rate, validation_share=validation_share)
+        if validation_share >= 1:
+            raise ValueError(f"expected a validation_share below 1, found {validation_share}")
         self.components = {"GEX": 256, "ATAC": 512} if components is None else components
         self.scaling = {"zscore": zscore, "center_batches": center_batches}
         self.layers, self.propagation = layers, propagation

@@ -19,7 +19,7 @@ from scmobench.models.base import Model
 from scmobench.models.memory import check_memory
 from scmobench.models.scmognn.feature_edges import FeatureEdges
 from scmobench.models.scmognn.predict_module import PredictModule
-from scmobench.models.training import TrainerSettings, at_least, seeded, threads_kept, train
+from scmobench.models.training import TrainerSettings, at_least, positive, seeded, threads_kept, train
 from scmobench.models.validation import validation_cells
 from scmobench.nn.scmognn import ScMoGNN
 from scmobench.types import PredictionData
@@ -105,7 +105,9 @@ class ScMoGNNPrediction(Model):
             raise ValueError(f"expected a cell_init of 'shared' or 'svd', found {cell_init!r}")
         least = 2 if network.get("norm") == "batch" else 1  # statistics of a step's cells
         at_least(least, batch_size=batch_size)
-        at_least(1, evaluate_every=evaluate_every, max_epochs=max_epochs)
+        at_least(1, evaluate_every=evaluate_every, max_epochs=max_epochs, hidden=network.get("hidden"))
+        at_least(0, weight_decay=weight_decay)
+        positive(learning_rate=learning_rate)
         if not 0 < feature_share <= 1:
             raise ValueError(f"expected a feature_share above 0 and up to 1, found {feature_share}")
         self.transductive = transductive
