@@ -68,6 +68,11 @@ class Progress(Callback):
             tally = ", ".join(f"{number} {state}" for state, number in self.tally.items() if number)
             print(f"{tally} in {(time.time() - self.begun) / 60:.1f} min", flush=True)
 
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """The sum of a sweep whose runs were elsewhere, in workers that each know their own alone."""
+        if not any(self.tally.values()) and self.total > 1:
+            print(f"{self.total} runs ended in {(time.time() - self.begun) / 60:.1f} min", flush=True)
+
 
 def _title(config: DictConfig) -> str:
     names = [config.task.name, config.dataset.name, config.direction, config.model.get("name")]
