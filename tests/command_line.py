@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 
@@ -16,9 +18,14 @@ def scmobench(*arguments: str, cwd: Path, **variables: str) -> subprocess.Comple
 
 
 def begin(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    """The command in a process that goes on by itself; its errors come with its output."""
+    """The command in a process that goes on by itself; its errors come with its output.
+
+    It hears an interrupt, also where the tests run in the background of a shell, which has it ignored.
+    """
     line = [sys.executable, "-m", "scmobench", *arguments]
-    return subprocess.Popen(line, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(line, cwd=cwd, preexec_fn=heard, **output)
 
 
 def own_model(folder: Path, body: str) -> None:

@@ -162,7 +162,7 @@ def test_validation_clips_at_zero_or_at_the_lowest_target(data, below):
     data, _ = data
     shifted = data.train_mod2.copy()
     shifted.X = sp.csr_matrix(shifted.X.toarray() - np.float32(below))
-    fitted = model(max_epochs=1, learning_rate=0.0).fit(replace(data, train_mod2=shifted), 0)
+    fitted = model(max_epochs=1, learning_rate=1e-30).fit(replace(data, train_mod2=shifted), 0)
     held_out = validation_cells(data.train_mod1.obs, "random", 0.15, 0)
     with torch.no_grad():
         predicted = fitted.module.network(fitted._graph(data).tensors()).numpy()[held_out]

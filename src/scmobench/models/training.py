@@ -22,26 +22,13 @@ from lightning.pytorch.loggers import Logger
 from torch import nn
 
 from scmobench.models.forecast import Forecast
+from scmobench.models.limits import at_least
 from scmobench.models.resume import RESUME_FILE, Clock, resumable, written_whole
 
 BEST_FILE = "best.ckpt"
 RESUMED = "training was interrupted and resumed: seconds are those since"
 ACCELERATORS = ("auto", "cpu", "cuda")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-
-
-def at_least(least: int, **settings: float | None) -> None:
-    """Refuse settings below ``least``; None is no setting."""
-    for name, value in settings.items():
-        if value is not None and value < least:
-            raise ValueError(f"expected {name} of at least {least}, found {value}")
-
-
-def positive(**settings: float | None) -> None:
-    """Refuse settings of 0 and below; None is no setting."""
-    for name, value in settings.items():
-        if value is not None and not value > 0:
-            raise ValueError(f"expected {name} above 0, found {value}")
 
 
 @dataclass(frozen=True)
