@@ -85,9 +85,9 @@ class ScMoGNNMatching(Model):
         at_least(1, joint_dim=joint_dim, partners=partners)
         at_least(2, validation_cells=validation_cells)
         at_least(0, weight_decay=weight_decay)
-        positive(learning_rate=learning_rate, validation_share=validation_share)
-        if validation_share >= 1:
-            raise ValueError(f"expected a validation_share below 1, found {validation_share}")
+        positive(learning_rate=learning_rate)
+        if not 0 < validation_share < 1:
+            raise ValueError(f"expected a validation_share in (0, 1), found {validation_share}")
         self.components = {"GEX": 256, "ATAC": 512} if components is None else components
         self.scaling = {"zscore": zscore, "center_batches": center_batches}
         self.layers, self.propagation = layers, propagation
