@@ -106,7 +106,7 @@ def main() -> None:
         command += [text for key, value in options.items() for text in (f"--{key}", str(value))]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         sizes.append(json.loads(done.stdout.splitlines()[-1]))
-    packages = ("scib", "scanpy", "scikit-learn", "louvain", "igraph", "numpy")
+    packages = ("scib", "scanpy", "scikit-learn", "igraph", "numpy")
     report = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 import scipy.sparse as sp
 from anndata import AnnData
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import spearmanr
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
-from sklearn.metrics import pairwise_distances
+from sklearn.metrics import normalized_mutual_info_score, pairwise_distances
 from sklearn.neighbors import kneighbors_graph
 
 from scmobench.metrics.asw import asw_batch, asw_label
@@ -159,6 +160,17 @@ def test_clusters_equal_to_types_are_a_perfect_nmi():
     assert value(nmi_leiden, apart, solution) == pytest.approx(1)
     assert value(graph_conn, apart, solution) == pytest.approx(1)
     assert value(asw_label, apart, solution) > 0.98
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_numbers_for_names_change_no_digit_of_an_nmi(seed):
+    scored = ScoredEmbedding(*cells(300, seed, spread=3.0))
+    placed, values = scored.connected_cells("cell_type"), []
+    types = placed.obs["cell_type"].to_numpy(str)
+    for step in range(1, 21):
+        sc.tl.leiden(placed, step / 10, flavor="igraph", n_iterations=2, directed=False, random_state=0)
+        values.append(normalized_mutual_info_score(types, placed.obs["leiden"].to_numpy(str)))
+    assert nmi_leiden(scored) == max(values)
 
 
 @pytest.mark.parametrize("metric", [*SIX, nmi_leiden])

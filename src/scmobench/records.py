@@ -23,7 +23,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 PACKAGES = (
-    "scmobench numpy scipy pandas scikit-learn anndata scanpy scib louvain igraph "
+    "scmobench numpy scipy pandas scikit-learn anndata scanpy scib igraph "
     "torch torch-geometric lightning harmonypy mofapy2 scvi-tools"
 )
 PREDICTION, RECORD = "prediction.h5ad", "record.json"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 
 from scmobench.metrics.neighbors import ScoredEmbedding, quiet
 
@@ -14,25 +15,15 @@ RESOLUTIONS = tuple(step / 10 for step in range(1, 21))
 def nmi(embedding: ScoredEmbedding, seed: int = 0) -> float:
     """Normalised mutual information of cell types and Louvain clusters, at the best resolution.
 
-    max over r = 0.1, 0.2, ... 2.0 of 2 I(Y; C_r) / (H(Y) + H(C_r)), clusters by louvain/vtraag on the
-    directed, unweighted graph of 15 neighbours as in the competition (Luecken et al. 2021; scib's
-    ``opt_louvain`` of that time). The number depends on this flavour, on the seed and on the order of
-    cells (by about 0.03).
+    max over r = 0.1, 0.2, ... 2.0 of 2 I(Y; C_r) / (H(Y) + H(C_r)), clusters as the package louvain
+    (vtraag) finds them on the directed, unweighted graph of 15 neighbours, as in the competition (Luecken
+    et al. 2021; scib's ``opt_louvain`` of that time). The number depends on this flavour, on the seed and
+    on the order of cells (by about 0.03).
     """
-    cells = embedding.connected_cells("cell_type")
-    with quiet():
-        import louvain
-        from scanpy._utils import get_igraph_from_adjacency
+    from scmobench.metrics.louvain import partitions  # numba takes half a second
 
-        graph = get_igraph_from_adjacency(cells.obsp["connectivities"], directed=True)
-        return _best(
-            embedding,
-            lambda resolution: (
-                louvain.find_partition(
-                    graph, louvain.RBConfigurationVertexPartition, seed=seed, resolution_parameter=resolution
-                ).membership
-            ),
-        )
+    cells = embedding.connected_cells("cell_type")
+    return _best(embedding, partitions(cells.obsp["connectivities"], RESOLUTIONS, seed))
 
 
 def nmi_leiden(embedding: ScoredEmbedding, seed: int = 0) -> float:
@@ -51,13 +42,18 @@ def nmi_leiden(embedding: ScoredEmbedding, seed: int = 0) -> float:
                 random_state=seed,
                 key_added="cluster",
             )
-            return cells.obs["cluster"].to_numpy()
+            return pd.Categorical(cells.obs["cluster"].astype(str)).codes
 
-        return _best(embedding, clusters)
+        return _best(embedding, map(clusters, RESOLUTIONS))
 
 
-def _best(embedding: ScoredEmbedding, clusters: Callable[[float], np.ndarray]) -> float:
+def _best(embedding: ScoredEmbedding, clusterings: Iterable[np.ndarray]) -> float:
+    """The best NMI of the cell types and the clusterings, each a whole number a cell.
+
+    Numbers, since scikit-learn sorts texts cell by cell. They stand for texts in their sorted order, which
+    decides the order of the sums and with it the last digit.
+    """
     from sklearn.metrics import normalized_mutual_info_score
 
-    types = np.asarray(embedding.categories("cell_type"))
-    return max(float(normalized_mutual_info_score(types, clusters(r))) for r in RESOLUTIONS)
+    types = embedding.categories("cell_type").codes
+    return max(float(normalized_mutual_info_score(types, clusters)) for clusters in clusterings)

@@ -1,0 +1,225 @@
+"""Louvain clusters of a symmetric kNN graph, with the competition's partitions and their numbering.
+
+The competition clustered with the package louvain (vtraag), which has no wheels for newer Pythons. This
+is an implementation of its own, from a description of the algorithm: the same membership bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numba
+import numpy as np
+import scipy.sparse as sp
+
+LEAST_GAIN = 1e-10
+ROUNDING = 1e-6  # far above the rounding of a gain, far below what a move brings
+SEED_FOR_ZERO = 4357  # igraph's generator takes this one for seed 0
+
+
+def _compiled(signature: str) -> Callable[[Callable], Callable]:
+    """Compile for these types, without the Python lock, and keep the machine code where that is possible.
+
+    numba keeps it beside the source, or in the user's cache folder where the source is read-only. Where it
+    can write to neither, or cannot read what lies there, the code is compiled in every process: 3 seconds.
+    """
+
+    def compiled(function: Callable) -> Callable:
+        try:
+            return numba.njit(signature, nogil=True, cache=True)(function)
+        except Exception:  # no folder, a full disk, a damaged file: numba raises a class of its own for none
+            return numba.njit(signature, nogil=True)(function)
+
+    return compiled
+
+
+def partitions(graph: sp.spmatrix, resolutions: Sequence[float], seed: int = 0) -> Iterator[np.ndarray]:
+    """Memberships at each resolution: one int64 a cell, clusters numbered from the largest.
+
+    Maximises sum_c (e_c - gamma K_c^2 / m), with e_c the entries inside cluster c, K_c the sum of its
+    degrees, m all entries and gamma the resolution (Reichardt & Bornholdt 2006), by moving single nodes
+    and then merging clusters to nodes, until nothing moves (Blondel et al. 2008). Every resolution starts
+    from the same seed.
+
+    Parameters
+    ----------
+    graph : cells x cells, both directions of every edge; each stored value but 0 counts 1.
+    resolutions : gamma, 0 or above.
+    seed : as in the package louvain 0.8.2.
+
+    Raises
+    ------
+    ValueError : the graph is not square, or lacks one direction of an edge.
+    """
+    start, neighbour = _pattern(graph)
+    for resolution in resolutions:
+        yield _partition(start, neighbour, float(resolution), np.random.RandomState(seed or SEED_FOR_ZERO))
+
+
+def _pattern(graph: sp.spmatrix) -> tuple[np.ndarray, np.ndarray]:
+    entries = sp.csr_matrix(graph, copy=True)
+    entries.sum_duplicates()
+    entries.eliminate_zeros()
+    reverse = entries.T.tocsr() if entries.shape[0] == entries.shape[1] else None
+    if reverse is None:
+        raise ValueError(f"expected a graph of cells x cells, found {entries.shape}; give a square matrix")
+    same = np.array_equal(entries.indptr, reverse.indptr) and np.array_equal(entries.indices, reverse.indices)
+    if not same:
+        raise ValueError(
+            "expected both directions of every edge of the graph, found edges with one; give graph + graph.T"
+        )
+    return entries.indptr.astype(np.int64), entries.indices.astype(np.int64)
+
+
+def _partition(
+    start: np.ndarray, neighbour: np.ndarray, resolution: float, random: np.random.RandomState
+) -> np.ndarray:
+    membership = np.arange(len(start) - 1)
+    cells, weight = np.ones(len(membership), np.int64), np.ones(len(neighbour))
+    while len(neighbour):
+        nodes = len(start) - 1
+        order = _shuffled(_draws(nodes, random))
+        community = _swept(start, neighbour, weight, order, resolution)
+        members = np.bincount(community, minlength=nodes)
+        cells = np.bincount(community, cells, minlength=nodes).astype(np.int64)
+        ranked = np.lexsort((-members, -cells))[: np.count_nonzero(members)]
+        if len(ranked) == nodes:
+            break
+        number = np.empty(nodes, np.int64)
+        number[ranked] = np.arange(len(ranked))
+        community, cells = number[community], cells[ranked]
+        membership = community[membership]
+        start, neighbour, weight = _merged(start, neighbour, weight, community, len(ranked))
+    return membership
+
+
+def _draws(n: int, random: np.random.RandomState) -> np.ndarray:
+    """One number below n, below n - 1, ... below 2, from as many words of 32 bits and those rejected.
+
+    Lemire (2019), Fast random integer generation in an interval: high half of word x r, rejected while the
+    low half is below (2^32 - r) mod r.
+    """
+    below = np.arange(n, 1, -1, dtype=np.uint64)
+    words = _words(len(below), random)
+    least = (np.uint64(2**32) - below) % below
+    while True:
+        product = words * below
+        rejected = np.flatnonzero((product & np.uint64(2**32 - 1)) < least)
+        if not len(rejected):
+            return (product >> np.uint64(32)).astype(np.int64)
+        words = np.append(np.delete(words, rejected[0]), _words(1, random))
+
+
+def _words(n: int, random: np.random.RandomState) -> np.ndarray:
+    return random.randint(0, 2**32, size=n, dtype=np.uint32).astype(np.uint64)
+
+
+@_compiled("int64[::1](int64[::1])")
+def _shuffled(draws):
+    """Fisher-Yates from the end."""
+    order = np.arange(draws.size + 1)
+    for step in range(draws.size):
+        last = draws.size - step
+        order[last], order[draws[step]] = order[draws[step]], order[last]
+    return order
+
+
+@_compiled("int64[::1](int64[::1], int64[::1], float64[::1], int64[::1], float64)")
+def _swept(start, neighbour, weight, order, resolution):
+    """Community of each node, after moving nodes one by one until none gains by a move.
+
+    A node is passed over while none of its neighbours has moved and the degree moved elsewhere is too
+    little to make its best gain positive. Degrees and weights are whole numbers, so their sums are exact;
+    the order of the operations in a gain is the package's.
+    """
+    n = order.size
+    degree, loop, total = np.zeros(n), np.zeros(n), 0.0
+    for v in range(n):
+        for e in range(start[v], start[v + 1]):
+            degree[v] += weight[e]
+            if neighbour[e] == v:
+                loop[v] += weight[e]
+        total += degree[v]
+    community, members, strength = np.arange(n), np.ones(n, np.int64), degree.copy()
+    empty, n_empty = np.empty(n, np.int64), 0
+    to, near = np.zeros(n), np.empty(n, np.int64)
+    loss, since, moved = np.zeros(n), np.zeros(n), 0.0
+    unmoved, at = 0, 0
+    while unmoved < n:
+        v = order[at]
+        at = at + 1 if at + 1 < n else 0
+        unmoved += 1
+        k, a = degree[v], community[v]
+        if 4 * resolution * k * (moved - since[v]) / total < loss[v]:
+            continue
+        n_near = 0
+        for e in range(start[v], start[v + 1]):
+            c = community[neighbour[e]]
+            if to[c] == 0:
+                near[n_near] = c
+                n_near += 1
+            to[c] += weight[e]
+        stay = to[a] - resolution * k * strength[a] / total
+        target, best, highest = a, 0.0, -np.inf
+        for c in near[:n_near]:
+            if c != a:
+                gain = 2 * (to[c] + loop[v] - resolution * k * (strength[c] + k) / total) - 2 * stay
+                highest = max(highest, gain)
+                if gain > LEAST_GAIN and (gain > best or (gain == best and c < target)):
+                    target, best = c, gain
+            to[c] = 0
+        if members[a] > 1:
+            gain = 2 * (loop[v] - resolution * k * k / total) - 2 * stay
+            highest = max(highest, gain)
+            if gain > best:
+                target = empty[n_empty - 1]
+                n_empty -= 1
+        if target == a:
+            loss[v], since[v] = -highest - ROUNDING, moved
+            continue
+        community[v] = target
+        members[target] += 1
+        strength[target] += k
+        members[a] -= 1
+        strength[a] -= k
+        if members[a] == 0:
+            empty[n_empty] = a
+            n_empty += 1
+        moved += k
+        unmoved = 0
+        loss[v] = 0
+        for e in range(start[v], start[v + 1]):
+            loss[neighbour[e]] = 0
+    return community
+
+
+@_compiled(
+    "Tuple((int64[::1], int64[::1], float64[::1]))(int64[::1], int64[::1], float64[::1], int64[::1], int64)"
+)
+def _merged(start, neighbour, weight, community, n):
+    """The graph of communities: entries between two are summed, those inside one are its loop."""
+    first = np.zeros(n + 1, np.int64)
+    for c in community:
+        first[c + 1] += 1
+    first = np.cumsum(first)
+    filled, nodes = first[:-1].copy(), np.empty(community.size, np.int64)
+    for v in range(community.size):
+        nodes[filled[community[v]]] = v
+        filled[community[v]] += 1
+    merged_start = np.zeros(n + 1, np.int64)
+    merged, summed = np.empty(neighbour.size, np.int64), np.empty(neighbour.size)
+    to, stored = np.zeros(n), 0
+    for a in range(n):
+        begin = stored
+        for v in nodes[first[a] : first[a + 1]]:
+            for e in range(start[v], start[v + 1]):
+                c = community[neighbour[e]]
+                if to[c] == 0:
+                    merged[stored] = c
+                    stored += 1
+                to[c] += weight[e]
+        for entry in range(begin, stored):
+            summed[entry] = to[merged[entry]]
+            to[merged[entry]] = 0
+        merged_start[a + 1] = stored
+    return merged_start, merged[:stored].copy(), summed[:stored].copy()
