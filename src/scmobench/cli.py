@@ -134,8 +134,8 @@ def _score(options: argparse.Namespace) -> None:
     from scmobench.evaluate import evaluate
 
     prediction, solution = _h5ad(options.prediction), _h5ad(options.solution)
-    build(compose([f"task={options.task}"]).task).check(prediction, solution)
-    scores = evaluate(options.task, prediction, solution)
+    task = build(compose([f"task={options.task}"]).task)
+    scores = evaluate(options.task, *task.check(prediction, solution))
     print(json.dumps({name: asdict(score) for name, score in scores.items()}, indent=1))
 
 
@@ -143,11 +143,10 @@ def _compare(options: argparse.Namespace) -> None:
     from scmobench.config import build, compose
     from scmobench.evaluate import paired_test, primary
 
-    solution, predictions = _h5ad(options.solution), [_h5ad(path) for path in options.predictions]
+    given = _h5ad(options.solution)
     task = build(compose([f"task={options.task}"]).task)
-    for prediction in predictions:
-        task.check(prediction, solution)
-    found = paired_test(options.task, *predictions, solution)
+    (first, solution), (second, _) = (task.check(_h5ad(path), given) for path in options.predictions)
+    found = paired_test(options.task, first, second, solution)
     print(json.dumps({"metric": primary(options.task).name} | found._asdict(), indent=1))
 
 

@@ -16,6 +16,7 @@ from anndata import AnnData
 from omegaconf import OmegaConf
 
 from scmobench.config import build, conf_dir
+from scmobench.data.competition import pairing
 from scmobench.metrics.neighbors import ScoredEmbedding
 from scmobench.types import TASKS, NotApplicable, Score
 
@@ -209,12 +210,7 @@ def _prediction_inputs(prediction: AnnData, solution: AnnData) -> tuple[Any, ...
 
 
 def _matching_inputs(prediction: AnnData, solution: AnnData) -> tuple[Any, ...]:
-    if "pairing_ix" not in solution.uns:
-        raise ValueError(
-            f"expected uns['pairing_ix'] in the solution, found {sorted(solution.uns)}; "
-            f"give the competition's solution file (test_sol)"
-        )
-    partner = np.argsort(np.asarray(solution.uns["pairing_ix"], dtype=np.int64))
+    partner = np.argsort(pairing(solution))
     cell_type = solution.obs["cell_type"].to_numpy() if "cell_type" in solution.obs else None
     return sp.csr_matrix(prediction.X), partner, cell_type
 

@@ -13,6 +13,7 @@ from scmobench.data.preprocess import Normalizer
 from scmobench.types import Paired, Problem, TaskData, feature_type
 
 DIRECTIONS = ("from_gex", "to_gex")
+LARGEST = 1e15
 
 
 class Task(ABC):
@@ -54,13 +55,33 @@ class Task(ABC):
         ValueError : the matrix does not have the shape that the task asks for.
         """
 
-    @abstractmethod
-    def check(self, prediction: AnnData, solution: AnnData) -> None:
-        """Refuse a prediction that cannot be scored against ``solution``.
+    def check(self, prediction: AnnData, solution: AnnData) -> tuple[AnnData, AnnData]:
+        """Refuse a prediction that cannot be scored against ``solution``, or a solution that is none.
+
+        Returns
+        -------
+        Both as they are scored, see `real_values`.
 
         Raises
         ------
-        ValueError : wrong shape, cells, order, values; says what was expected and found.
+        ValueError : wrong shape, cells, order, values; says what was expected and found, and in which file.
+        """
+        solution = real_values(solution, "solution")
+        prediction = real_values(self.answer(prediction, solution), "prediction")
+        self.check_fit(prediction, solution)
+        return prediction, solution
+
+    def answer(self, prediction: AnnData, solution: AnnData) -> AnnData:
+        """The prediction with what is scored in X."""
+        return prediction
+
+    @abstractmethod
+    def check_fit(self, prediction: AnnData, solution: AnnData) -> None:
+        """Refuse a prediction whose shape, names or weights are not what the solution asks for.
+
+        Raises
+        ------
+        ValueError : says what was expected and found.
         """
 
 
@@ -95,30 +116,39 @@ def normalized(paired: Paired, swap: bool = False) -> tuple[AnnData, AnnData, di
     return first, second, names
 
 
-def same_cells(prediction: AnnData, solution: AnnData) -> None:
-    """Refuse a prediction whose rows are not the solution's cells in the solution's order."""
-    if prediction.n_obs != solution.n_obs:
-        raise ValueError(f"expected {solution.n_obs} cells (rows), found {prediction.n_obs}")
-    found, expected = prediction.obs_names, solution.obs_names
-    if (found == expected).all():
-        return
-    if set(found) == set(expected):
+def real_values(table: AnnData, file: str) -> AnnData:
+    """The table with X in a dtype that every metric can compute with; the same object where it is already.
+
+    Booleans and half precision become float32, integers and other floats float64, both in the processor's
+    byte order.
+
+    Parameters
+    ----------
+    table : a prediction or a solution.
+    file : ``prediction`` or ``solution``, for messages.
+
+    Raises
+    ------
+    ValueError : X is missing, holds no real numbers, or a value is NaN, infinite or beyond `LARGEST`.
+    """
+    if table.X is None:
+        raise ValueError(f"X is missing: expected the {file}'s values in X, found none")
+    if (dtype := table.X.dtype).kind not in "biuf":
         raise ValueError(
-            "the cells are the right ones in another order: reorder them, e.g. "
-            "prediction = prediction[solution.obs_names].copy()"
+            f"expected real numbers in X of the {file}, found {dtype}: save X as float32 (of complex numbers "
+            "X.real, where the imaginary part is 0)"
         )
-    missing = [name for name in expected if name not in set(found)]
-    raise ValueError(
-        f"{len(missing)} of {len(expected)} cells of the solution are not in the prediction, "
-        f"the first is {missing[0]!r}; obs_names must be the test cells' names"
-    )
-
-
-def finite(prediction: AnnData) -> None:
-    """Refuse NaN and infinity, and a file without values."""
-    if prediction.X is None:
-        raise ValueError("X is missing: expected the prediction's values in X, found none")
-    values = prediction.X.data if sp.issparse(prediction.X) else np.asarray(prediction.X)
+    if dtype not in (np.float32, np.float64):
+        small = dtype.kind == "b" or dtype.newbyteorder("=") in (np.float16, np.float32)
+        table = table.copy()
+        table.X = table.X.astype(np.float32 if small else np.float64)
+    values = table.X.data if sp.issparse(table.X) else np.asarray(table.X)
     bad = int((~np.isfinite(values)).sum())
     if bad:
-        raise ValueError(f"expected finite values, found {bad} NaN or infinite ones in X")
+        raise ValueError(f"expected finite values in X of the {file}, found {bad} NaN or infinite ones")
+    if values.size and (largest := max(abs(values.min()), abs(values.max()))) > LARGEST:
+        raise ValueError(
+            f"expected values up to {LARGEST:g} in X of the {file} (errors and distances are of their "
+            f"squares), found {largest:g}: scale it"
+        )
+    return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,11 +11,12 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scmobench.tasks.base import Task, finite, normalized, same_cells
+from scmobench.tasks.base import Task, normalized
+from scmobench.tasks.names import check_order, is_transposed, unnamed
 from scmobench.types import EmbeddingData, Paired, Problem
 
 MAX_DIMENSIONS = 100
-LARGEST = 1e15
+EMBEDDING = "X_emb"
 LABELS = ("cell_type", "S_score", "G2M_score")
 REFERENCES = ("batch", *LABELS, "phase", "is_scored")
 
@@ -68,24 +70,54 @@ class JointEmbedding(Task):
         prediction.uns |= {"dataset_id": data.dataset, "subtask": data.subtask, "method_id": method}
         return prediction
 
-    def check(self, prediction: AnnData, solution: AnnData) -> None:
-        """The solution's cells in its order, 1 to 100 dimensions, real numbers whose squares are finite."""
-        if prediction.n_obs != solution.n_obs and prediction.n_vars == solution.n_obs:
+    def answer(self, prediction: AnnData, solution: AnnData) -> AnnData:
+        """The embedding as X: it may lie in ``obsm["X_emb"]``, where scanpy's users and scib keep it.
+
+        It is taken from there where X is no embedding: X is missing or empty, has over 100 columns, or is the
+        solution's expression. A line on stderr says what is scored where obsm and X hold different numbers.
+        """
+        kept = prediction.obsm.get(EMBEDDING)
+        if kept is None:
+            return prediction
+        kept = kept if sp.issparse(kept) else np.asarray(kept).reshape(prediction.n_obs, -1)
+        place, dimensions = f'obsm["{EMBEDDING}"] of the prediction', f"({kept.shape[1]} dimensions)"
+        if reason := _no_embedding(prediction, solution):
+            print(f"{place} is scored {dimensions}: X {reason}", file=sys.stderr, flush=True)
+            return AnnData(kept, obs=prediction.obs[[]])
+        if not _equal(kept, prediction.X):
+            told = f"X is scored ({prediction.n_vars} dimensions), {place} holds other numbers {dimensions}"
+            print(f"{told}: to score these, save them as X", file=sys.stderr, flush=True)
+        return prediction
+
+    def check_fit(self, prediction: AnnData, solution: AnnData) -> None:
+        """The solution's cells in its order, 1 to 100 dimensions."""
+        if prediction.n_vars == solution.n_obs != prediction.n_obs or is_transposed(prediction, solution):
             raise ValueError(
                 f"the embedding is transposed: expected {solution.n_obs} rows (cells), "
                 f"found {prediction.shape}; save embedding.T"
             )
-        same_cells(prediction, solution)
+        if prediction.n_obs != solution.n_obs:
+            raise ValueError(f"expected {solution.n_obs} rows (cells), found {prediction.n_obs}")
+        check_order("rows (cells)", prediction.obs_names, solution.obs_names, "obs")
         if not 1 <= prediction.n_vars <= MAX_DIMENSIONS:
-            raise ValueError(f"expected 1 to {MAX_DIMENSIONS} dimensions, found {prediction.n_vars}")
-        finite(prediction)
-        values = prediction.X.dtype
-        if values.kind not in "fiu":
             raise ValueError(
-                f"expected an embedding of real numbers, found {values}: save X.astype(np.float32)"
+                f"expected 1 to {MAX_DIMENSIONS} dimensions, found {prediction.n_vars} in X: save the "
+                f'embedding as X, or beside X as obsm["{EMBEDDING}"]'
             )
-        if (largest := abs(prediction.X).max()) > LARGEST:
-            raise ValueError(
-                f"expected values up to {LARGEST:g} (distances are of their squares), found {largest:g}: "
-                "scale the embedding"
-            )
+
+
+def _no_embedding(prediction: AnnData, solution: AnnData) -> str:
+    """Why X cannot be the embedding, in words; empty where it may be."""
+    if prediction.X is None or not prediction.n_vars:
+        return "is empty"
+    if prediction.n_vars > MAX_DIMENSIONS:
+        return f"has {prediction.n_vars} columns, more than {MAX_DIMENSIONS}"
+    genes = not unnamed(solution.var_names) and prediction.var_names.equals(solution.var_names)
+    return "is the expression of the solution's genes" if genes or _equal(prediction.X, solution.X) else ""
+
+
+def _equal(one: np.ndarray | sp.spmatrix, other: np.ndarray | sp.spmatrix) -> bool:
+    """Whether two matrices, sparse or dense, hold the same real numbers."""
+    if one.shape != other.shape or one.dtype.kind not in "biuf" or other.dtype.kind not in "biuf":
+        return False
+    return np.allclose(*(m.toarray() if sp.issparse(m) else m for m in (one, other)), equal_nan=True)

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.competition import pairing
-from scmobench.tasks.base import Task, finite, normalized
+from scmobench.tasks.base import Task, normalized
+from scmobench.tasks.names import check_order, is_transposed
 from scmobench.types import MatchingData, Paired, Problem
 
 VALUES_PER_CELL = 1000
@@ -79,27 +80,22 @@ class MatchModality(Task):
         prediction.uns |= {"dataset_id": data.dataset, "subtask": data.subtask, "method_id": method}
         return prediction
 
-    def check(self, prediction: AnnData, solution: AnnData) -> None:
-        """n x n, non-negative, at most 1000 n stored values, rows sum to 1; not transposed nor reordered.
-
-        Names are compared unless a file has none but anndata's numbers, as the competition's may.
-        """
-        if "pairing_ix" in solution.uns:
-            pairing(solution)
-        n = solution.n_obs
+    def check_fit(self, prediction: AnnData, solution: AnnData) -> None:
+        """n x n, non-negative, at most 1000 n stored values, rows sum to 1; not transposed nor reordered."""
+        n = len(pairing(solution))
+        if solution.n_vars != n:
+            raise ValueError(f"expected a solution of {n} x {n} test cells, found {solution.shape}")
         if prediction.shape != (n, n):
             raise ValueError(
                 f"expected {n} x {n} (mod1 cells, shuffled mod2 cells), found {prediction.shape}"
             )
-        named = not solution.obs_names.equals(solution.var_names)  # by what tells rows from columns
-        if n > 1 and named and prediction.obs_names.equals(solution.var_names):
+        if is_transposed(prediction, solution):
             raise ValueError(
                 "the prediction is transposed: rows must be mod1 cells, columns mod2 cells; save prediction.T"
             )
-        _same_order("rows (mod1 cells)", prediction.obs_names, solution.obs_names, "solution.obs_names")
-        _same_order("columns (mod2 cells)", prediction.var_names, solution.var_names, ":, solution.var_names")
-        finite(prediction)
-        matrix = sp.csr_matrix(prediction.X)
+        check_order("rows (mod1 cells)", prediction.obs_names, solution.obs_names, "obs")
+        check_order("columns (mod2 cells)", prediction.var_names, solution.var_names, "var")
+        matrix = sp.csr_matrix(prediction.X, dtype=np.float64)
         matrix.eliminate_zeros()
         if matrix.nnz > VALUES_PER_CELL * n:
             raise ValueError(
@@ -113,29 +109,6 @@ class MatchModality(Task):
             raise ValueError(
                 f"expected every row to sum to 1, {len(off)} do not: row {off[0]} sums to {total[off[0]]:g}"
             )
-
-
-def _same_order(what: str, found: pd.Index, expected: pd.Index, reorder: str) -> None:
-    if found.equals(expected) or found.equals(_numbers(found)):
-        return
-    known = found.intersection(expected)
-    if not len(known) and expected.equals(_numbers(expected)):
-        return
-    if len(known) == len(expected):
-        raise ValueError(
-            f"the {what} are the right ones in another order: reorder them, e.g. "
-            f"prediction = prediction[{reorder}].copy()"
-        )
-    others = [name for name in found if name not in known]
-    raise ValueError(
-        f"{len(others)} of {len(found)} names of the {what} are not the solution's, the first is "
-        f"{others[0]!r} (there {expected[0]!r}): name all as the solution does, or none"
-    )
-
-
-def _numbers(names: pd.Index) -> pd.Index:
-    """What anndata calls rows that nobody named."""
-    return pd.Index([str(k) for k in range(len(names))])
 
 
 def _shuffled(cells: AnnData, pairing: np.ndarray, prefix: str) -> AnnData:

@@ -8,7 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scmobench.tasks.base import Task, finite, normalized, same_cells
+from scmobench.tasks.base import Task, normalized
+from scmobench.tasks.names import check_order, is_transposed
 from scmobench.types import Paired, PredictionData, Problem, feature_type
 
 
@@ -87,21 +88,14 @@ class PredictModality(Task):
         prediction.uns |= {"dataset_id": data.dataset, "subtask": data.subtask, "method_id": method}
         return prediction
 
-    def check(self, prediction: AnnData, solution: AnnData) -> None:
-        """Same cells and features in the same order, finite; names a transposed file as such."""
-        if prediction.shape != solution.shape:
-            if prediction.shape == solution.shape[::-1]:
-                raise ValueError(
-                    f"the prediction is transposed: expected {solution.shape} (cells, features), "
-                    f"found {prediction.shape}; save prediction.T"
-                )
-            raise ValueError(f"expected shape {solution.shape} (cells, features), found {prediction.shape}")
-        same_cells(prediction, solution)
-        wrong = np.flatnonzero(prediction.var_names != solution.var_names)
-        if len(wrong):
+    def check_fit(self, prediction: AnnData, solution: AnnData) -> None:
+        """Same cells and features in the same order; names a transposed file as such."""
+        if prediction.shape == solution.shape[::-1] != solution.shape or is_transposed(prediction, solution):
             raise ValueError(
-                f"{len(wrong)} of {solution.n_vars} features differ from the solution's in name or order, "
-                f"the first at column {wrong[0]}: expected {solution.var_names[wrong[0]]!r}, "
-                f"found {prediction.var_names[wrong[0]]!r}"
+                f"the prediction is transposed: expected {solution.shape} (cells, features), "
+                f"found {prediction.shape}; save prediction.T"
             )
-        finite(prediction)
+        if prediction.shape != solution.shape:
+            raise ValueError(f"expected shape {solution.shape} (cells, features), found {prediction.shape}")
+        check_order("rows (cells)", prediction.obs_names, solution.obs_names, "obs")
+        check_order("columns (features)", prediction.var_names, solution.var_names, "var")

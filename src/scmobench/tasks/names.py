@@ -1,0 +1,86 @@
+"""Names of rows and columns: what they tell of a prediction's orientation and order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+
+def is_transposed(prediction: AnnData, solution: AnnData) -> bool:
+    """Whether the names fit the solution better with rows and columns exchanged.
+
+    Names tell nothing where a file has none: the competition's matching solutions do not name their columns,
+    and many predictions name neither rows nor columns. The answer is then no.
+    """
+    rows, columns = prediction.obs_names, prediction.var_names
+    as_it_is = _fit(rows, solution.obs_names) + _fit(columns, solution.var_names)
+    return _fit(rows, solution.var_names) + _fit(columns, solution.obs_names) > as_it_is
+
+
+def check_order(what: str, found: pd.Index, expected: pd.Index, axis: str) -> None:
+    """Refuse rows or columns whose names are the solution's in another order, or other names.
+
+    Rows without names, which anndata numbers from 0 and R from 1, are taken as they are. Numbers in another
+    order are names: the rows have been moved after they were numbered.
+
+    Parameters
+    ----------
+    what : the rows or columns in words, e.g. ``rows (cells)``.
+    found, expected : names of the prediction and of the solution, equally many.
+    axis : ``obs`` or ``var``.
+
+    Raises
+    ------
+    ValueError : the names contradict each other, or the order cannot be told as one is there twice.
+    """
+    found, expected = found.astype(str), expected.astype(str)
+    if found.equals(expected):
+        return
+    numbers = _numbers(found), _numbers(expected)
+    if all(n is not None for n in numbers) and np.array_equal(*numbers):
+        return  # one counts from 0, the other from 1
+    take = f"where the prediction is in the solution's order: prediction.{axis}_names = solution.{axis}_names"
+    known = set(expected)
+    if found.is_unique and expected.is_unique and set(found) == known:
+        place = "solution.obs_names" if axis == "obs" else ":, solution.var_names"
+        raise ValueError(
+            f"the {what} are the right ones in another order: reorder them, e.g. prediction = "
+            f"prediction[{place}].copy(); {take}"
+        )
+    if any(unnamed(names) for names in (found, expected)) and any(n is None for n in numbers):
+        return
+    for file, names in (("prediction", found), ("solution", expected)):
+        if not names.is_unique:
+            twice = names[names.duplicated()][0]
+            raise ValueError(
+                f"expected every name of the {what} once, found {twice!r} twice in the {file}; {take}"
+            )
+    others = [name for name in found if name not in known] or list(found)
+    raise ValueError(
+        f"{len(others)} of {len(found)} names of the {what} are not the solution's, the first is "
+        f"{others[0]!r} (there {expected[0]!r}): name all as the solution does, or none; {take}"
+    )
+
+
+def unnamed(names: pd.Index) -> bool:
+    """Whether nobody named the rows: they are counted, from 0 (anndata) or from 1 (R)."""
+    numbers = _numbers(names)
+    return numbers is not None and np.array_equal(numbers, np.arange(len(names)))
+
+
+def _fit(found: pd.Index, expected: pd.Index) -> int:
+    """2 for the same names in the same order, 1 in another order, 0 for other names or none."""
+    found, expected = found.astype(str), expected.astype(str)
+    if len(found) != len(expected) or unnamed(found) or unnamed(expected):
+        return 0
+    return 2 if found.equals(expected) else int(set(found) == set(expected))
+
+
+def _numbers(names: pd.Index) -> np.ndarray | None:
+    """The places that the names count, from 0, in any order; None where they do not count rows."""
+    for first in (0, 1):
+        place = {str(number + first): number for number in range(len(names))}
+        if set(names) == set(place):
+            return np.array([place[name] for name in names])
+    return None
