@@ -24,10 +24,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from command_line import own_model, scmobench
 from scmobench import records
+from scmobench.arithmetic import THREADS
 from scmobench.cli import main
 from scmobench.config import compose, conf_dir, names
 from scmobench.ensemble import member_configs
-from scmobench.launcher import THREADS, Workers, enter
+from scmobench.launcher import Workers, enter
 from scmobench.run import method_name
 
 PACKAGES = {"joblib": "joblib_launcher", "ray": "ray_launcher", "slurm": "submitit_launcher"}

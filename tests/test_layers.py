@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parents[1] / "src" / "scmobench"
-LAYER = {"types": 0, "settings": 0, "data": 1, "metrics": 1, "tasks": 2, "graph": 2, "nn": 2, "models": 3}
+LAYER = {
+    "types": 0,
+    "settings": 0,
+    "arithmetic": 0,
+    "data": 1,
+    "metrics": 1,
+    "tasks": 2,
+    "graph": 2,
+    "nn": 2,
+    "models": 3,
+}
 LAYER |= {"evaluate": 4, "records": 4, "config": 4}
 TOP = 5
 NEVER = {

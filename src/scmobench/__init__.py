@@ -1,3 +1,6 @@
 """scmobench: a reproducible benchmark suite for integrating multimodal single-cell data."""
 
+from scmobench.arithmetic import prepare_early
+
 __version__ = "0.1.0"
+prepare_early()  # before any import of NumPy or PyTorch below this package

@@ -18,7 +18,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from scmobench import records
+from scmobench import arithmetic, records
 from scmobench.config import (
     USER_ERRORS,
     build,
@@ -37,7 +37,7 @@ from scmobench.tasks.base import DIRECTIONS
 
 OPTIONS = (
     "task dataset model trainer logger tuned ablation ensemble launcher sweep "
-    "seed direction official_files score_on variant runs force smoke modules"
+    "seed direction official_files score_on arithmetic variant runs force smoke modules"
 )
 VALUED = "--config-dir -cd --config-name -cn --config-path -cp --package -p --cfg -c --experimental-rerun"
 KINDS = ("method", "control")
@@ -169,10 +169,11 @@ def check_choices(cfg: DictConfig) -> None:
     Raises
     ------
     ValueError : a seed that is no whole number from 0 on, an unknown direction, a switch that is neither on
-        nor off, or an option that there is not.
+        nor off, an option that there is not, or an arithmetic that this process does not have.
     """
     if unknown := sorted(set(cfg) - set(OPTIONS.split())):
         raise ValueError(f"expected one of the options {OPTIONS}, found {', '.join(unknown)}")
+    arithmetic.check(cfg.arithmetic)
     for switch in ("force", "smoke"):
         if not isinstance(cfg[switch], bool):
             raise ValueError(f"expected {switch} to be true or false, found {cfg[switch]!r}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scmobench import __version__
+from scmobench.arithmetic import prepare
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,6 +27,10 @@ COMMITTED = [Path("results/records")]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script ``scmobench``."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        prepare(arguments)
+    except ValueError as error:
+        raise SystemExit(f"scmobench: {error}") from error
     if arguments[:1] == ["run"]:
         from scmobench.application import launch
 

@@ -12,7 +12,7 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 from scipy.optimize import nnls
 
-from scmobench import records
+from scmobench import arithmetic, records
 from scmobench.config import build, digest
 from scmobench.data.reduce import SVD
 from scmobench.models.assignment import assign_softmax
@@ -119,19 +119,23 @@ def member_configs(
 
 
 def ensemble_identity(cfg: DictConfig, runs: list[dict[str, Any]], method: str) -> dict[str, Any]:
-    """What makes two ensembles the same: their members, their weights, seed."""
+    """What makes two ensembles the same: their members, their weights, seed, arithmetic."""
     members = [[r["method"], r["config_hash"]] for r in runs]
     config = {"task": runs[0]["config"]["task"], "members": members, "weights": cfg.ensemble.weights}
     if cfg.score_on != "test":
         config["score_on"] = cfg.score_on
     shared = ("task", "dataset", "subtask", "direction", "normalization", "data_hash")
-    return {key: runs[0][key] for key in shared} | {
-        "method": method,
-        "kind": "ensemble",
-        "seed": cfg.seed,
-        "config": config,
-        "config_hash": digest(config),
-    }
+    return (
+        {key: runs[0][key] for key in shared}
+        | {
+            "method": method,
+            "kind": "ensemble",
+            "seed": cfg.seed,
+            "config": config,
+            "config_hash": digest(config),
+        }
+        | arithmetic.identity(cfg.arithmetic)
+    )
 
 
 def member_weights(rule: str, runs: list[dict[str, Any]]) -> np.ndarray:

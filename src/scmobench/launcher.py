@@ -13,11 +13,10 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from scmobench.arithmetic import THREADS, VARIABLE, recipe
 from scmobench.config import conf_dir
 from scmobench.run import threads
 
-LIBRARIES = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMBA", "NUMEXPR")
-THREADS = (*(f"{library}_NUM_THREADS" for library in LIBRARIES), "VECLIB_MAXIMUM_THREADS")
 OURS = "SCMOBENCH_"
 EACH = f"{OURS}THREADS"  # of one run; the YAML asks a cluster for as many cores
 # a cluster of our own is for nobody else: on the loopback address, as Ray has it on macOS, and with a token
@@ -74,7 +73,8 @@ class RayWorkers(Workers):
     """Joins or starts the Ray cluster, before the launcher would.
 
     A worker of Ray stands where its cluster was started and has the variables of there. Here it enters the
-    folder that the user stands in, for relative paths, with the user's threads and SCMOBENCH_ variables.
+    folder that the user stands in, for relative paths, with the user's threads, arithmetic and SCMOBENCH_
+    variables.
     """
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
@@ -85,11 +85,10 @@ class RayWorkers(Workers):
             os.environ.setdefault(name, value)
         import ray
 
-        own = {k: v for k, v in os.environ.items() if k in THREADS or k.startswith(OURS)}
         begin = update_wrapper(partial(enter, os.getcwd()), enter)  # Ray wants its name
         asked = given.pop("runtime_env", None) or {}
         worker = {"worker_process_setup_hook": begin} | asked
-        worker["env_vars"] = own | (asked.get("env_vars") or {})
+        worker["env_vars"] = handed_on() | (asked.get("env_vars") or {})
         try:
             ray.init(**given, runtime_env=worker)
         except (ConnectionError, RuntimeError, ValueError, TypeError, ray.exceptions.RayError) as error:
@@ -97,6 +96,12 @@ class RayWorkers(Workers):
                 f"scmobench: expected a Ray cluster at {given['address']}, found {error}: is it running, is "
                 "this its version of Ray, and where it asks for a token, is RAY_AUTH_MODE=token set here?"
             ) from error
+
+
+def handed_on() -> dict[str, str]:
+    """The user's variables that a worker elsewhere needs: threads, arithmetic, SCMOBENCH_."""
+    own = {k: v for k, v in os.environ.items() if k in THREADS or k.startswith(OURS)}
+    return own | (recipe() if own.get(VARIABLE) == "portable" else {})
 
 
 def enter(folder: str) -> None:

@@ -52,11 +52,12 @@ def folder(runs: str | Path, identity: dict[str, Any]) -> Path:
     """Where a run lives: ``runs/task/dataset/subtask/method/config-data/seed-0``.
 
     A data set of the same name with other cells or another split is elsewhere: its runs neither replace
-    these nor go on from their state.
+    these nor go on from their state. So is a run in portable arithmetic.
     """
     parts = [identity[k] for k in ("task", "dataset", "subtask", "method")]
-    same = f"{identity['config_hash']}-{identity['data_hash'][:8]}"
-    return Path(runs).joinpath(*parts, same, f"seed-{identity['seed']}")
+    same = [identity["config_hash"], identity["data_hash"][:8]]
+    same += ["portable"] if identity.get("arithmetic") == "portable" else []
+    return Path(runs).joinpath(*parts, "-".join(same), f"seed-{identity['seed']}")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
-from scmobench import records
+from scmobench import arithmetic, records
 from scmobench.config import build, digest, for_subtask, not_installed, own_code
 from scmobench.data.split import training_cells_split
 from scmobench.evaluate import evaluate, intervals
@@ -100,6 +100,7 @@ def scored(
     if not cfg.ensemble.members:
         known = known | {"tuning": (cfg.model.get("tuning") or {}).get(task.name)}
     known = known | {"prediction_hash": records.prediction_hash(prediction), "versions": records.versions()}
+    known["arithmetic"] = arithmetic.check(cfg.arithmetic)  # of the libraries that the run has loaded
     records.write_prediction(where / records.PREDICTION, prediction)
     # a deterministic method gives every seed the same prediction, and that is scored once
     result = (None if cfg.force else records.scores_of_same(where.parent, known)) or {
@@ -173,7 +174,7 @@ def model_block(cfg: DictConfig, task: str, subtask: str = "") -> dict[str, Any]
 def identify(
     cfg: DictConfig, method: str, problem: Problem, settings: dict[str, Any], data_hash: str
 ) -> dict[str, Any]:
-    """What makes two runs the same: data, task, resolved settings, code that is not ours, seed."""
+    """What makes two runs the same: data, task, resolved settings, code not ours, seed, arithmetic."""
     task = OmegaConf.to_container(cfg.task, resolve=True)
     trainer = {k: v for k, v in settings.get("trainer", {}).items() if k in TRAINING_CHOICES}
     config = {"task": task, "model": settings | ({"trainer": trainer} if trainer else {})}
@@ -193,7 +194,7 @@ def identify(
         "config": config,
         "config_hash": digest(config),
         "data_hash": data_hash,
-    }
+    } | arithmetic.identity(cfg.arithmetic)
 
 
 def describe(model: Model | SolutionControl, problem: Problem) -> dict[str, Any]:

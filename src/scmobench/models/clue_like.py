@@ -14,6 +14,7 @@ from torch.nn.functional import mse_loss, normalize
 
 from scmobench.models.base import Model
 from scmobench.models.matcher import Matcher
+from scmobench.models.rmsprop import RMSprop
 from scmobench.models.scmognn.match_module import embed_cells, fit_pairs, top1
 from scmobench.models.scmognn.match_states import MatchStates, gex_first
 from scmobench.models.training import TrainerSettings
@@ -95,7 +96,7 @@ class ClueModule(LightningModule):
         self.log("validation", top1(self(cells, 0) @ self(cells, 1).T), batch_size=len(cells))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.RMSprop(self.parameters(), lr=self.learning_rate)
+        return RMSprop(self.parameters(), lr=self.learning_rate)
 
 
 class ClueLike(Model):

@@ -129,4 +129,4 @@ class EmbedModule(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         decayed = [*self.encoder.parameters(), *self.decoder.parameters()]
         groups = [{"params": decayed}, {"params": self.mixer.parameters(), "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay)
+        return torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)

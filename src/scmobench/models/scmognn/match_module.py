@@ -127,7 +127,9 @@ class MatchModule(LightningModule):
         self.log("validation", accuracy, batch_size=len(cells))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        return torch.optim.AdamW(
+            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
+        )
 
 
 def fit_pairs(

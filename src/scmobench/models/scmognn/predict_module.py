@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from scmobench.graph.cell_feature import CellFeatureGraph
+from scmobench.models.regression import rmse
 from scmobench.models.weight_averaging import averaged
 from scmobench.nn.scmognn import ScMoGNN
 
@@ -99,8 +100,3 @@ class PredictModule(LightningModule):
         if self.mean_network is not None:
             self.network, self.mean_network = self.mean_network.module, None
         self.cells = self.graph = self.target = self.held_target = None
-
-
-def rmse(predicted: Tensor, target: Tensor) -> Tensor:
-    """Root mean squared error over all entries."""
-    return torch.sqrt(torch.nn.functional.mse_loss(predicted, target))

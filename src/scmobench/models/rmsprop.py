@@ -1,0 +1,52 @@
+"""RMSprop with a square root that every processor rounds alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class RMSprop(torch.optim.Optimizer):
+    r"""Steps divided by the running root mean square of the gradient (Tieleman & Hinton 2012, lecture 6.5).
+
+    .. math::
+        v \leftarrow \alpha v + (1 - \alpha) g^2, \qquad
+        \theta \leftarrow \theta - \eta \, g / (\sqrt{v} + \epsilon)
+
+    As `torch.optim.RMSprop` without momentum, whose float32 root some processors round wrongly in the last
+    bit. A root in float64 that is wrong in its own last bit still gives the right float32.
+
+    Parameters
+    ----------
+    lr : η.
+    alpha, eps : α and ε, with the defaults of `torch.optim.RMSprop`.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8
+    ) -> None:
+        super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """One step for all parameters that have a gradient; returns what ``closure`` does."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                gradient = parameter.grad
+                if gradient is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["square_avg"] = torch.zeros_like(parameter)
+                square = state["square_avg"]
+                square.mul_(group["alpha"]).addcmul_(gradient, gradient, value=1 - group["alpha"])
+                root = square.double().sqrt().to(parameter.dtype).add_(group["eps"])
+                parameter.addcdiv_(gradient, root, value=-group["lr"])
+        return loss
