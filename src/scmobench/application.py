@@ -284,11 +284,8 @@ def validate_all() -> None:
 
 def _build_model(cfg: DictConfig) -> None:
     task = build(cfg.task).name
-    subtasks = (
-        ("GEX-ADT", "GEX-ATAC")
-        if task == "joint_embedding"
-        else ("GEX2ADT", "ADT2GEX", "GEX2ATAC", "ATAC2GEX")
-    )
+    directed = ("GEX2ADT", "ADT2GEX", "GEX2ATAC", "ATAC2GEX")
+    subtasks = ("GEX-ADT", "GEX-ATAC") if task == "joint_embedding" else directed
     for subtask in cfg.model.get("subtasks", subtasks):
         build(for_subtask(model_block(cfg, task), subtask))
 
