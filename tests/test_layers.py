@@ -19,7 +19,7 @@ LAYER = {
     "nn": 2,
     "models": 3,
 }
-LAYER |= {"evaluate": 4, "records": 4, "config": 4}
+LAYER |= {"overrides": 4, "evaluate": 4, "records": 4, "config": 4}
 TOP = 5
 NEVER = {
     "models": {"metrics", "tasks", "records", "evaluate"},

@@ -31,6 +31,7 @@ from scmobench.config import (
 )
 from scmobench.ensemble import member_configs, run_ensemble
 from scmobench.launcher import refuse_lacking
+from scmobench.overrides import as_text
 from scmobench.progress import PRIMARY
 from scmobench.run import cells, method_name, model_block, run
 from scmobench.tasks.base import DIRECTIONS
@@ -55,7 +56,7 @@ def launch(arguments: Sequence[str]) -> None:
         refuse_lacking(overrides)
     except USER_ERRORS as error:
         raise SystemExit(f"scmobench: {error}") from error
-    sys.argv = ["scmobench run", *options, *overrides]
+    sys.argv = ["scmobench run", *options, *as_text(overrides)]
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(experiment)()
 
 
@@ -67,9 +68,9 @@ def _sorted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             overrides.append(argument)
             continue
         name, given, value = argument.partition("=")
-        options += [name, value] if given else [name]
+        options += [name, os.path.expanduser(value)] if given else [name]
         if name in VALUED.split() and not given:
-            options += [value] if (value := next(rest, "")) else []
+            options += [os.path.expanduser(value)] if (value := next(rest, "")) else []
         elif name in ("--info", "-i") and not given:  # its value may be left out
             value = next(rest, "")
             options.append(value if value in INFO else "all")

@@ -80,36 +80,36 @@ def _parser() -> argparse.ArgumentParser:
 
     score = commands.add_parser("score", help="score anybody's prediction against a solution, as JSON")
     score.add_argument("--task", required=True, choices=TASKS)
-    score.add_argument("--prediction", required=True, type=Path, help="h5ad in the competition's layout")
-    score.add_argument("--solution", required=True, type=Path, help="h5ad in the competition's layout")
+    score.add_argument("--prediction", required=True, type=_path, help="h5ad in the competition's layout")
+    score.add_argument("--solution", required=True, type=_path, help="h5ad in the competition's layout")
     score.set_defaults(command=_score)
 
     compare = commands.add_parser(
         "compare", help="test two predictions of the same cells against each other (Wilcoxon), as JSON"
     )
     compare.add_argument("--task", required=True, choices=TASKS[:2])
-    compare.add_argument("--predictions", required=True, type=Path, nargs=2, metavar=("A", "B"), help="h5ad")
-    compare.add_argument("--solution", required=True, type=Path, help="h5ad in the competition's layout")
+    compare.add_argument("--predictions", required=True, type=_path, nargs=2, metavar=("A", "B"), help="h5ad")
+    compare.add_argument("--solution", required=True, type=_path, help="h5ad in the competition's layout")
     compare.set_defaults(command=_compare)
 
     board = commands.add_parser("leaderboard", help="make the tables from records")
     board.add_argument(
-        "--records", nargs="+", type=Path, default=COMMITTED, help="folders of runs or of kept records"
+        "--records", nargs="+", type=_path, default=COMMITTED, help="folders of runs or of kept records"
     )
     board.add_argument(
         "--out",
-        type=Path,
+        type=_path,
         help="folder of the tables; else results/leaderboard, of other records RECORDS/leaderboard",
     )
     board.add_argument(
-        "--readme", type=Path, help="also write the tables into this file, between its markers"
+        "--readme", type=_path, help="also write the tables into this file, between its markers"
     )
-    board.add_argument("--methods", type=Path, help="also write the page of methods there")
+    board.add_argument("--methods", type=_path, help="also write the page of methods there")
     board.add_argument("--check", action="store_true", help="write nothing; fail if a table is not current")
     board.add_argument(
-        "--keep", type=Path, metavar="FOLDER", help="first keep the records there, as JSON lines"
+        "--keep", type=_path, metavar="FOLDER", help="first keep the records there, as JSON lines"
     )
-    board.add_argument("--compare", type=Path, metavar="FOLDER", help="compare with the records kept there")
+    board.add_argument("--compare", type=_path, metavar="FOLDER", help="compare with the records kept there")
     board.set_defaults(command=_leaderboard)
 
     data = commands.add_parser("data", help="list, fetch, check, describe or export datasets")
@@ -120,16 +120,20 @@ def _parser() -> argparse.ArgumentParser:
         "--task", choices=TASKS, help="whose files (predict_modality), of competition data and of export"
     )
     data.add_argument("--direction", help="export: from_gex (default) or to_gex")
-    data.add_argument("--out", type=Path, metavar="FOLDER", help="export: where inputs and solution.h5ad go")
+    data.add_argument("--out", type=_path, metavar="FOLDER", help="export: where inputs and solution.h5ad go")
     data.set_defaults(command=_data)
 
     validate = commands.add_parser(
         "validate", help="build everything that a run would need, and stop before it is fitted"
     )
     validate.add_argument("override", nargs="*", help="as for run; none: all datasets and models")
-    validate.add_argument("--config-dir", type=Path, metavar="FOLDER", help="as for run: your own YAML")
+    validate.add_argument("--config-dir", type=_path, metavar="FOLDER", help="as for run: your own YAML")
     validate.set_defaults(command=_validate)
     return parser
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
 
 
 def _score(options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from scmobench.overrides import as_text
 from scmobench.settings import check_types
 from scmobench.types import SUBTASKS
 
@@ -36,13 +37,14 @@ def conf_dir() -> Path:
 
 def compose(overrides: Sequence[str] = (), folder: str | Path | None = None) -> DictConfig:
     """The configuration that `scmobench run` would see with these overrides, and ``--config-dir folder``."""
+    overrides = as_text(overrides)
     if folder:
         refuse_hidden(folder)
         quoted = str(Path(folder).resolve()).replace("\\", "\\\\").replace("'", "\\'")
         overrides = [*overrides, f"hydra.searchpath=['file://{quoted}']"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return hydra_compose("config", overrides=list(overrides))
+        return hydra_compose("config", overrides=overrides)
 
 
 def refuse_hidden(folder: str | Path) -> None:

@@ -96,7 +96,12 @@ def _existing(test_batches: Sequence[str], present: list[str]) -> list[str]:
     wanted = [test_batches] if isinstance(test_batches, str) else [str(b) for b in test_batches]
     missing = [b for b in wanted if b not in present]
     if missing or not wanted:
-        raise ValueError(f"test_batches {missing or wanted} not found; the batches are {present}")
+        told = f"test_batches {missing or wanted} not found; the batches are {present}"
+        if not all(isinstance(batch, str) for batch in test_batches):
+            told += (
+                f"; where a number was read (1_2 is 12), quote it: \"dataset.test_batches=['{present[-1]}']\""
+            )
+        raise ValueError(told)
     return wanted
 
 

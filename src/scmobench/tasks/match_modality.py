@@ -95,7 +95,7 @@ class MatchModality(Task):
             )
         check_order("rows (mod1 cells)", prediction.obs_names, solution.obs_names, "obs")
         check_order("columns (mod2 cells)", prediction.var_names, solution.var_names, "var")
-        matrix = sp.csr_matrix(prediction.X, dtype=np.float64, copy=True)  # stored zeros stay in the prediction
+        matrix = sp.csr_matrix(prediction.X, dtype=np.float64, copy=True)  # its stored zeros stay
         matrix.eliminate_zeros()
         if matrix.nnz > VALUES_PER_CELL * n:
             raise ValueError(
