@@ -21,14 +21,14 @@ class GuanlabKRR(Model):
     """Kernel ridge regression from z-scored SVD scores, averaged over random halves of the batches.
 
     Guanlab-dengkw, winner of GEX2ADT in the NeurIPS 2021 competition (Lance et al. 2022, PMLR 176).
-    ``repeats`` times the training batches are shuffled and cut in two, and each half trains a model;
-    the mean of all is projected back to features and clipped to ≥ 0, binarised ATAC also to ≤ 1.
+    ``repeats`` times the training batches are shuffled and cut in two, and each half trains a model; of a
+    single training batch every model sees all cells. The mean of all models is projected back to features
+    and clipped to ≥ 0, binarised ATAC also to ≤ 1.
     Deviations: the clip follows the mean (``legacy``: precedes it, as published), and is at the lowest
-    training target where that is below 0; a single training batch is halved by cells (published: every
-    model sees all of them); above ``exact_up_to`` cells a half, Nyström landmarks stand in for the kernel of
-    all pairs (45 GB at 66,000 cells).
-    The validation score is of each training cell's mean over the models whose half it was not in;
-    the two SVDs have seen it.
+    training target where that is below 0; above ``exact_up_to`` cells a model, Nyström landmarks stand in for
+    the kernel of all pairs (45 GB at 66,000 cells).
+    The validation score is of each training cell's mean over the models whose half it was not in; the two
+    SVDs have seen it. With a single training batch it is of further models, on halves of the cells.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ class GuanlabKRR(Model):
     repeats : halvings.
     legacy : clip the sum of the models, then divide it by their number, as the published entry did: no
         ATAC prediction exceeds 1 / (2 · repeats).
-    exact_up_to : cells in a half from which on the kernel is approximated; its exact form takes 8 n² bytes.
-    landmarks : cells drawn from a larger half; 24 m² bytes.
+    exact_up_to : cells of a model above which the kernel is approximated; its exact form takes 8 n² bytes.
+    landmarks : cells drawn where there are more; 24 m² bytes.
     transductive : the SVD of mod1 also sees the test cells.
 
     Raises
@@ -83,17 +83,23 @@ class GuanlabKRR(Model):
         self.models: list[KernelRidge] = []
         held_out = np.zeros_like(targets)
         batches = data.train_mod1.obs["batch"].astype(str).to_numpy()
-        if len(np.unique(batches)) < 2:
-            self.notes.append("one training batch: its cells were halved in place of batches")
+        everything = np.arange(len(batches)) if len(np.unique(batches)) < 2 else None
+        if everything is not None:
+            self.notes.append("one training batch: every model sees all cells, halves of them validate")
         exact: dict[bytes, KernelRidge] = {}  # few batches have few halvings: none is fitted twice
+
+        def fitted(members: np.ndarray) -> KernelRidge:
+            model = exact.get(members.tobytes()) or self._fit_cells(targets, members, rng)
+            if len(members) <= self.exact_up_to:  # without landmarks, which are drawn
+                exact[members.tobytes()] = model
+            return model
+
         for _ in range(self.repeats):
             first, second = halves(batches, rng)
             for members, others in ((first, second), (second, first)):
-                model = exact.get(members.tobytes()) or self._fit_half(targets, members, rng)
-                if len(members) <= self.exact_up_to:  # without landmarks, which are drawn
-                    exact[members.tobytes()] = model
+                model = fitted(members)
                 held_out[others] += model.predict(self.cells, self.cells[others])
-                self.models.append(model)
+                self.models.append(model if everything is None else fitted(everything))
         held_out /= self.repeats
         self.validation = projected_rmse(held_out, self.svd2, data.train_mod2.X, self.bounds)
         return self
@@ -116,12 +122,12 @@ class GuanlabKRR(Model):
     def _inputs(self, X: sp.csr_matrix) -> np.ndarray:
         return zscore_rows(as_csr(X).toarray() if self.svd1 is None else self.svd1.transform(X))
 
-    def _fit_half(self, targets: np.ndarray, members: np.ndarray, rng: np.random.Generator) -> KernelRidge:
+    def _fit_cells(self, targets: np.ndarray, members: np.ndarray, rng: np.random.Generator) -> KernelRidge:
         landmarks = None
         if len(members) > self.exact_up_to:
             size = min(self.landmarks, len(members))
             landmarks = np.sort(rng.choice(members, size, replace=False))
-            note = f"halves above {self.exact_up_to} cells: {self.landmarks} Nyström landmarks"
+            note = f"models of more than {self.exact_up_to} cells: {self.landmarks} Nyström landmarks"
             self.notes += [] if note in self.notes else [note]
         settings = {"length_scale": self.length_scale, "alpha": self.alpha}
         return fit_ridge(self.cells, targets, members, landmarks=landmarks, **settings)
