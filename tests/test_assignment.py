@@ -75,12 +75,34 @@ def test_softmax_assignment_against_a_dense_loop(quantile):
     rows = np.exp(S) / np.exp(S).sum(axis=1, keepdims=True)
     weights = rows + np.exp(S) / np.exp(S).sum(axis=0, keepdims=True)
     matching = assign_softmax(S, ["a"] * 120, ["a"] * 120, quantile)
-    kept = max(120 - int(np.ceil(quantile * 120)), 1)  # so many of each row and each column
-    inside = weights >= np.sort(weights, axis=1)[:, -kept][:, None]
-    inside |= weights >= np.sort(weights, axis=0)[-kept]
+    inside = weights >= np.quantile(weights, quantile, axis=1)[:, None]
+    inside |= weights >= np.quantile(weights, quantile, axis=0)
     dense = np.where(inside, weights, -1e6)
     assert optimum(dense) > 0  # they hold a full matching
     assert total(matching, dense) == pytest.approx(optimum(dense), rel=1e-6)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("quantile", [0.0, 0.3, 0.5, 0.8, 0.95, 0.99, 0.995])
+def test_kept_pairs_reach_numpys_quantile(monkeypatch, quantile, ties):
+    """At any number of cells: 289 at 0.995 keep two of each row and column."""
+    kept = []
+    monkeypatch.setattr(
+        assignment, "solve_sparse", lambda pairs, values, n: kept.append(pairs) or np.arange(n)
+    )
+    for n in [*range(1, 30), 201, 289]:
+        S = np.random.default_rng(n).integers(0, 3 if ties else 10**6, (n, n)).astype(float)
+        S /= S.max() + 1
+        every = np.arange(n)
+        weights = assignment.softmax_sum(lambda r, c, S=S: S.astype(np.float32)[np.ix_(r, c)], n)(
+            every, every
+        )
+        weights = weights.astype(np.float64)
+        inside = weights >= np.quantile(weights, quantile, axis=1)[:, None]
+        inside |= weights >= np.quantile(weights, quantile, axis=0)
+        assign_softmax(S, ["a"] * n, ["a"] * n, quantile)
+        np.testing.assert_array_equal(kept.pop(), np.flatnonzero(inside))
+    assert quantile != 0.995 or ties or inside.sum(axis=1).min() == 2
 
 
 def test_softmax_falls_back_to_all_pairs():

@@ -67,11 +67,12 @@ def assign_softmax(
 ) -> sp.csr_matrix:
     """Matching by S' = softmax over rows + softmax over columns, pruned by quantile.
 
-    Within each batch, pairs are kept that reach the ``quantile`` of their row or of their column of S' (the
-    n - ceil(quantile n) largest of n, at least one); the matching of the largest total S' is taken among
-    them, or among all pairs where they hold no full matching (above 5,000 cells as `assign` does it). The
-    inference of scMoGNN (Wen et al. 2022, KDD, modality matching), after the competition's winning
-    contrastive entry. Works in float32, in chunks.
+    Within each batch, pairs are kept that reach the ``quantile`` of their row or of their column of S' (as
+    `numpy.quantile` interpolates it: the n - ceil(quantile (n - 1)) largest of n, and what equals the least
+    of them). The matching of the largest total S' is taken among the kept pairs, or among all pairs where
+    the kept ones hold no full matching (above 5,000 cells as `assign` does it). This is the inference of
+    scMoGNN (Wen et al. 2022, KDD, modality matching), after the competition's winning contrastive entry.
+    Works in float32, in chunks. Deviation: above 5,000 cells the number is exact and ties are cut.
 
     Parameters
     ----------
@@ -96,9 +97,9 @@ def assign_softmax(
         if n <= HELD_CELLS:
             logits = _blocks(logits(np.arange(n), np.arange(n)), n, n)
         weights = softmax_sum(logits, n)
-        kept = max(n - int(np.ceil(quantile * n)), 1)
+        kept = n - int(np.ceil(quantile * (n - 1)))
         try:
-            match = solve_sparse(*candidates(weights, n, kept), n)
+            match = solve_sparse(*candidates(weights, n, kept, ties=n <= HELD_CELLS), n)
         except ValueError:  # SciPy's way to say that there is no full matching
             if n > HELD_CELLS:
                 match = solve_batch(weights, n, TOP_K, warm=True)

@@ -61,14 +61,18 @@ def chunks(n: int) -> Iterator[np.ndarray]:
         yield np.arange(start, min(start + CHUNK, n))
 
 
-def candidates(block: Block, n: int, k: int) -> Pairs:
-    """Pairs among the k best of their row or of their column."""
+def candidates(block: Block, n: int, k: int, ties: bool = False) -> Pairs:
+    """Pairs among the k best of their row or of their column; with ``ties`` all that equal the kth best."""
     everything, pairs, values = np.arange(n), [], []
     for part in chunks(n):
         for chunk, by_row in ((block(part, everything), True), (block(everything, part).T, False)):
-            best = np.argpartition(chunk, n - k, axis=1)[:, n - k :]
-            pairs.append((part[:, None] * n + best if by_row else best * n + part[:, None]).ravel())
-            values.append(np.take_along_axis(chunk, best, axis=1).ravel())
+            if ties:
+                place, best = np.nonzero(chunk >= np.partition(chunk, n - k, axis=1)[:, [n - k]])
+            else:
+                best = np.argpartition(chunk, n - k, axis=1)[:, n - k :].ravel()
+                place = np.repeat(np.arange(len(part)), k)
+            pairs.append(part[place] * n + best if by_row else best * n + part[place])
+            values.append(chunk[place, best])
     pairs, first = np.unique(np.concatenate(pairs), return_index=True)
     return pairs, np.concatenate(values)[first]
 
