@@ -8,6 +8,7 @@ from anndata import AnnData
 from scipy.sparse import csr_matrix
 
 from scmobench.data.reduce import SVD
+from scmobench.models import ls_lab
 from scmobench.models.ls_lab import LSLab, fold_cells
 from scmobench.models.regression import apply_network
 from scmobench.models.svd_linear import SVDLinear, input_cells
@@ -69,6 +70,22 @@ def test_validation_is_of_the_fold_that_was_kept_out(to_adt) -> None:
     model = LSLab(**(SHORT | {"rounds": 60, "n2": 19}), networks=(), learning_rate=0.3, l2=0.0)
     model.fit(to_adt, 0)
     assert model.report()["validation"] > noise.std()
+
+
+def test_networks_normalise_before_the_relu_and_all_but_the_first_decay(to_adt, monkeypatch) -> None:
+    seen = []
+    original = ls_lab.fit_network
+
+    def spy(network, *data, **training):
+        seen.append((network, training["weight_decay"]))
+        return original(network, *data, **training)
+
+    monkeypatch.setattr(ls_lab, "fit_network", spy)
+    LSLab(**SHORT, networks=((6,), (7, 7)), weight_decay=0.5).fit(to_adt, 0)
+    assert [decay for _, decay in seen] == [0.0, 0.5] * 2
+    for network, _ in seen:
+        kinds = [type(layer).__name__ for layer in network.layers]
+        assert kinds == ["Linear", "BatchNorm1d", "ReLU"] * (len(kinds) // 3) + ["Linear"]
 
 
 def test_every_batch_is_spread_over_all_folds() -> None:

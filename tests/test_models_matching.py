@@ -11,7 +11,10 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 
+from scmobench.data.preprocess import TFIDF
+from scmobench.data.reduce import SVD
 from scmobench.data.synthetic import Synthetic
+from scmobench.graph.propagation import standardised
 from scmobench.models.assignment import assign_softmax
 from scmobench.models.clue_like import ClueLike, ClueModule
 from scmobench.models.controls import SemiSolutionMatching
@@ -21,6 +24,7 @@ from scmobench.models.procrustes import Procrustes
 from scmobench.models.scmognn.match_modality import ScMoGNNMatching
 from scmobench.models.scmognn.match_module import MatchModule
 from scmobench.models.training import TrainerSettings
+from scmobench.models.validation import validation_split
 from scmobench.tasks.match_modality import MatchModality
 from scmobench.types import MatchingData, Problem
 
@@ -163,7 +167,34 @@ def test_novel_clip_similarity_is_the_mean_of_its_models(data: MatchingData) -> 
             )
     np.testing.assert_allclose(left @ right.T, expected.numpy(), rtol=1e-4, atol=1e-4)
     batches = [cells.obs["batch"].to_numpy() for cells in (data.test_mod1, data.test_mod2)]
-    assert (model.predict(data) != assign_softmax((left, right), *batches)).nnz == 0
+    assert (model.predict(data) != assign_softmax((left, right), *batches, quantile=0.99)).nnz == 0
+
+
+def test_novel_clip_reads_z_scores_of_normalised_values_made_before_the_first_component_is_dropped(
+    data: MatchingData,
+) -> None:
+    model = fitted(NovelClip(**{**SHARED, **CLIP, "max_epochs": 1}), data)
+    gex = data.train_mod1
+    share = TFIDF().fit(gex.X).transform(gex.X)
+    share = np.log1p(1e4 * share.toarray() / np.asarray(share.sum(axis=1)))
+    scores = SVD(13, 0).fit_transform(share)
+    scores = (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, ddof=1, keepdims=True)
+    expected = standardised(scores[:, 1:].astype(np.float32))
+    np.testing.assert_allclose(model.states.fit_train(data.for_fit(False, False))[0][0], expected, atol=1e-4)
+
+
+def test_novel_clip_reads_counts_where_normalised_values_go_below_zero(data: MatchingData) -> None:
+    lower = dataclasses.replace(
+        data, train_mod1=data.train_mod1.copy(), train_mod2=data.train_mod2, test_mod1=data.test_mod1.copy()
+    )
+    for cells in (lower.train_mod1, lower.test_mod1):
+        cells.X = sp.csr_matrix(cells.X.toarray() - 1)
+    options = {**SHARED, **CLIP, "max_epochs": 1}
+    model = fitted(NovelClip(**options), lower)
+    assert "LSI of raw counts of GEX: normalised values go below 0" in model.report()["notes"]
+    expected = fitted(NovelClip(**options, normalised=False), data).sides(data)
+    for one, other in zip(model.sides(lower), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_novel_clip_with_one_training_batch(data: MatchingData) -> None:
@@ -186,14 +217,14 @@ def test_novel_clip_is_scmognn_without_graph_and_decoders(data: MatchingData) ->
     """With the same network, cells and fixed temperature, one step of training gives the same bytes."""
     batch_separated = {"validation": "batch_separated", "validation_share": 0.4}
     same = {"log_scale": 2.0, "max_epochs": 3, "patience": 3, "weight_decay": 0.0}
-    options = {**SHARED, **CLIP, **same, "zscore": True}
+    options = {**SHARED, **CLIP, **same, "zscore": True, "quantile": 0.99}
     ablated = ScMoGNNMatching(
         **options, **batch_separated, propagation=False, auxiliary=False, transductive=False
     )
     fitted(ablated, data)
-    clip = NovelClip(**options, models=1, learn_scale=False, activation="gelu")
+    clip = NovelClip(**options, models=1, learn_scale=False, activation="gelu", normalised=False)
     # both draw the batch that they leave out from the seed
-    held_out = ablated._validation_split(data.train_mod1.obs, 0)[1]
+    held_out = validation_split(data.train_mod1.obs, seed=0, **ablated.validation)[1]
     clip._folds = lambda obs, seed: [held_out]
     fitted(clip, data)
     expected, found = ablated.similarity(data), clip.similarity(data)
@@ -301,3 +332,11 @@ def test_too_few_cells(data: MatchingData) -> None:
     for model in (NovelClip(**SHARED), ClueLike(**SHARED)):
         with pytest.raises(ValueError, match="at least 4 training cells, found 3"):
             model.fit(tiny, 0)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_share_of_no_or_all_cells_is_refused(data: MatchingData, share: float) -> None:
+    """Two cells in place of none would validate without a word."""
+    for kind in (NovelClip, ClueLike, ScMoGNNMatching):
+        with pytest.raises(ValueError, match=rf"validation_share in \(0, 1\), found {share}"):
+            kind(**SHARED, validation_share=share).fit(data, 0)

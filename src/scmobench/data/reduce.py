@@ -6,7 +6,15 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.decomposition import TruncatedSVD
 
-from scmobench.data.preprocess import TFIDF, Matrix, as_csr, inverse_or_zero, row_sums, scale_rows
+from scmobench.data.preprocess import (
+    TFIDF,
+    Matrix,
+    as_csr,
+    inverse_or_zero,
+    row_sums,
+    scale_rows,
+    zscore_rows,
+)
 
 
 class SVD:
@@ -55,7 +63,7 @@ class LSI:
     """Latent semantic indexing of counts: TF-IDF → rows to sum 1 → log(1 + 10⁴ x) → truncated SVD.
 
     The first component, which follows the depth of a cell, is dropped. As in scMoGNN (Wen et al.
-    2022, KDD, modality matching) and GLUE (Cao & Gao 2022). Rows are not z-scored: see `zscore_rows`.
+    2022, KDD, modality matching) and GLUE (Cao & Gao 2022).
 
     Parameters
     ----------
@@ -63,12 +71,19 @@ class LSI:
     drop_first : drop the first component.
     seed : of the SVD.
     weighted : begin with TF-IDF; False gives an SVD of the logarithm of each feature's share of the cell.
+    zscore : scale each cell's components to mean 0 and standard deviation 1 (of a sample), before the first
+        one is dropped, as in the code of the competition's matching winner.
     """
 
     def __init__(
-        self, n_components: int, drop_first: bool = True, seed: int = 0, weighted: bool = True
+        self,
+        n_components: int,
+        drop_first: bool = True,
+        seed: int = 0,
+        weighted: bool = True,
+        zscore: bool = False,
     ) -> None:
-        self.drop_first = drop_first
+        self.drop_first, self.zscore = drop_first, zscore
         self.tfidf = TFIDF() if weighted else None
         self.svd = SVD(n_components + int(drop_first), seed)
 
@@ -79,13 +94,16 @@ class LSI:
 
     def transform(self, X: Matrix) -> np.ndarray:
         """Cells x components, float32."""
-        return self.svd.transform(self._logs(X))[:, int(self.drop_first) :]
+        return self._kept(self.svd.transform(self._logs(X)))
 
     def fit_transform(self, X: Matrix) -> np.ndarray:
         """`fit`, then `transform` of the same cells."""
         if self.tfidf:
             self.tfidf.fit(X)
-        return self.svd.fit_transform(self._logs(X))[:, int(self.drop_first) :]
+        return self._kept(self.svd.fit_transform(self._logs(X)))
+
+    def _kept(self, scores: np.ndarray) -> np.ndarray:
+        return (zscore_rows(scores, ddof=1) if self.zscore else scores)[:, int(self.drop_first) :]
 
     def _logs(self, X: Matrix) -> sp.csr_matrix:
         if X.shape[0] and X.shape[1] and X.min() < 0:

@@ -18,7 +18,7 @@ from scmobench.models.rmsprop import RMSprop
 from scmobench.models.scmognn.match_module import embed_cells, fit_pairs, top1
 from scmobench.models.scmognn.match_states import MatchStates, gex_first
 from scmobench.models.training import TrainerSettings
-from scmobench.models.validation import validation_cells
+from scmobench.models.validation import validation_split
 from scmobench.nn.mlp import MLP
 from scmobench.types import MatchingData
 
@@ -159,22 +159,16 @@ class ClueLike(Model):
             "learning_rate": learning_rate,
         }
         self.batch_size, self.max_epochs, self.patience = batch_size, max_epochs, patience
-        self.validation, self.validation_share = validation, validation_share
-        self.validation_cells = validation_cells
+        self.validation = {"kind": validation, "share": validation_share, "most": validation_cells}
         self.match, self.scale, self.trainer = Matcher(assignment, neighbours), scale, trainer
 
     def fit(self, data: MatchingData, seed: int) -> ClueLike:
-        n = data.train_mod1.n_obs
-        if n < 4:
-            raise ValueError(f"matching needs at least 4 training cells, found {n}")
+        cells = validation_split(data.train_mod1.obs, seed=seed, **self.validation)
         self.states = MatchStates(self.components, self.scaling, seed=seed)
         states = self.states.fit_train(data)
-        share = max(min(self.validation_share, self.validation_cells / n), 2 / n)
-        held_out = validation_cells(data.train_mod1.obs, self.validation, share, seed, least=2)
         self.module, self.fitted = fit_pairs(
             lambda: ClueModule(states, **self.network),
-            np.setdiff1d(np.arange(n), held_out),
-            held_out,
+            *cells,
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
             patience=self.patience,

@@ -59,7 +59,8 @@ class LSLab(Model):
     rounds, learning_rate, max_leaves, l2 : of the boosting: trees a component, shrinkage, leaves of a
         tree, penalty on leaf values.
     networks : hidden widths of each network.
-    network_rate, weight_decay, batch_size, max_epochs : of their training (Adam).
+    network_rate, batch_size, max_epochs : of their training (Adam).
+    weight_decay : of all networks but the first, which has none, as published.
     transductive : the SVD of mod1 also sees the test cells.
     trainer : device, precision, logging.
 
@@ -91,8 +92,8 @@ class LSLab(Model):
         self.boosting = {"max_iter": rounds, "learning_rate": learning_rate, "max_leaf_nodes": max_leaves}
         self.boosting |= {"l2_regularization": l2, "early_stopping": False}
         self.hidden = [list(widths) for widths in networks]
-        self.training = {"learning_rate": network_rate, "weight_decay": weight_decay}
-        self.training |= {"batch_size": batch_size, "max_epochs": max_epochs}
+        self.training = {"learning_rate": network_rate, "batch_size": batch_size, "max_epochs": max_epochs}
+        self.weight_decay = weight_decay
         self.transductive, self.trainer = transductive, trainer
 
     def fit(self, data: PredictionData, seed: int) -> LSLab:
@@ -146,7 +147,7 @@ class LSLab(Model):
         for place, hidden in enumerate(self.hidden):
             own_seed = seed * 1000 + number * len(self.hidden) + place
             with seeded(own_seed):
-                network = MLP(scores.shape[1], targets.shape[1], hidden, activation="relu", batch_norm=True)
+                network = MLP(scores.shape[1], targets.shape[1], hidden, activation="relu", norm_first=True)
             report = fit_network(
                 network,
                 scores,
@@ -154,6 +155,7 @@ class LSLab(Model):
                 fitted=learned,
                 held_out=kept,
                 seed=own_seed,
+                weight_decay=self.weight_decay if place else 0.0,
                 settings=self.trainer,
                 part=f"fold{number}_network{place}",
                 **self.training,

@@ -15,7 +15,7 @@ from scmobench.models.matcher import Matcher
 from scmobench.models.scmognn.match_module import MatchModule, embed_cells, fit_pairs
 from scmobench.models.scmognn.match_states import MatchStates, gex_first
 from scmobench.models.training import TrainerSettings, resumed
-from scmobench.models.validation import LEAST_LEFT, validation_cells
+from scmobench.models.validation import LEAST_LEFT, validation_split
 from scmobench.types import MatchingData
 
 MIN_HELD_OUT = 50  # cells of a batch that validates
@@ -24,11 +24,11 @@ MIN_HELD_OUT = 50  # cells of a batch that validates
 class NovelClip(Model):
     """Contrastive learning as in CLIP, between cells of two modalities, then assignment within batch.
 
-    LSI of GEX and ATAC with rows z-scored, ADT as normalised; ELU networks onto the unit sphere; symmetric
-    cross-entropy of the similarities times a learned e^τ (`MatchModule` without decoders). A model is
-    trained without each training batch and validated on it, best epoch by top-1 accuracy; the test
-    cells' similarities are the mean over the models. This is the matching of scMoGNN without the graph,
-    and shares its code.
+    LSI of the normalised values of GEX and ATAC with rows z-scored, ADT as normalised; ELU networks onto the
+    unit sphere; symmetric cross-entropy of the similarities times a learned e^τ (`MatchModule` without
+    decoders). A model is trained without each training batch and validated on it, best epoch by top-1
+    accuracy; the test cells' similarities are the mean over the models. This is the matching of scMoGNN
+    without the graph, and shares its code.
 
     Source: team Novel (Ryazantsev, Russkikh, Rybakov), NeurIPS 2021 competition, submission 169594, and
     its code for the settings (Lance et al. 2022, PMLR 176:162). Deviations: the loss is twice
@@ -38,7 +38,7 @@ class NovelClip(Model):
     Parameters
     ----------
     components : modality -> LSI components; modalities not named stay as normalised.
-    zscore, center_batches : see `reduction.Reduction`.
+    normalised, zscore, center_batches : see `reduction.Reduction`.
     joint_dim, log_scale : dimensions of the joint space, and where τ starts.
     learn_scale : False keeps τ.
     activation : of the hidden blocks.
@@ -54,6 +54,7 @@ class NovelClip(Model):
         self,
         *,
         components: Mapping[str, int],
+        normalised: bool = True,
         zscore: bool = True,
         center_batches: bool = False,
         joint_dim: int = 64,
@@ -71,7 +72,7 @@ class NovelClip(Model):
         patience: int = 150,
         models: int | None = None,
         validation_share: float = 0.15,
-        quantile: float = 0.995,
+        quantile: float = 0.99,
         assignment: str = "softmax",
         neighbours: int = 1,
         trainer: TrainerSettings | None = None,
@@ -79,7 +80,7 @@ class NovelClip(Model):
         if models is not None and models < 1:
             raise ValueError(f"expected at least one model, found models={models}")
         self.components = components
-        self.scaling = {"zscore": zscore, "center_batches": center_batches}
+        self.scaling = {"normalised": normalised, "zscore": zscore, "center_batches": center_batches}
         self.network = {
             "hidden": (gex_hidden, other_hidden),
             "dropout": (gex_dropout, other_dropout),
@@ -98,9 +99,9 @@ class NovelClip(Model):
         self.match, self.trainer = Matcher(assignment, neighbours, quantile=quantile), trainer
 
     def fit(self, data: MatchingData, seed: int) -> NovelClip:
+        folds = self._folds(data.train_mod1.obs, seed)
         self.states = MatchStates(self.components, self.scaling, seed=seed)
         states = self.states.fit_train(data)
-        folds = self._folds(data.train_mod1.obs, seed)
         fits = [
             fit_pairs(
                 lambda: MatchModule(states, **self.network),
@@ -122,15 +123,14 @@ class NovelClip(Model):
 
     def _folds(self, obs: pd.DataFrame, seed: int) -> list[np.ndarray]:
         """Held-out cells of each model: one training batch, or random cells where there is only one."""
-        if len(obs) < 4:
-            raise ValueError(f"matching needs at least 4 training cells, found {len(obs)}")
+        _, random_cells = validation_split(obs, "random", self.validation_share, seed)
         batch = obs["batch"].astype(str).to_numpy()
         found, sizes = np.unique(batch, return_counts=True)
         # top-1 accuracy among a few cells says nothing, and few others are nothing to train on
         names = found[(sizes >= min(MIN_HELD_OUT, len(obs) / 4)) & (sizes <= (1 - LEAST_LEFT) * len(obs))]
         self.by_batch = len(found) > 1 and len(names) > 0
         if not self.by_batch:
-            return [validation_cells(obs, "random", max(self.validation_share, 2 / len(obs)), seed)]
+            return [random_cells]
         names = np.random.default_rng(seed).permutation(names)[: self.models]
         return [np.flatnonzero(batch == name) for name in names]
 

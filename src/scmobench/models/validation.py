@@ -55,6 +55,30 @@ def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int, leas
     return cells
 
 
+def validation_split(
+    obs: pd.DataFrame, kind: str, share: float, seed: int, most: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training cells to fit on, and at least two others to validate with; both ascending.
+
+    Parameters
+    ----------
+    obs, kind, share, seed : as of `validation_cells`.
+    most : hold out no more cells than this.
+
+    Raises
+    ------
+    ValueError : fewer than four training cells; else as `validation_cells`.
+    """
+    n = len(obs)
+    if n < 4:
+        raise ValueError(f"expected at least 4 training cells, found {n}")
+    if not 0 < share < 1:
+        raise ValueError(f"expected a validation_share in (0, 1), found {share}")
+    share = max(min(share, n if most is None else most / n), 2 / n)
+    held_out = validation_cells(obs, kind, share, seed, least=2)
+    return np.setdiff1d(np.arange(n), held_out), held_out
+
+
 def held_out_cells(obs: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, str]:
     """`validation_cells` of whole batches where there are at least 3, else of random cells.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "elu": nn.ELU, "none": nn.Identity}
@@ -12,6 +13,8 @@ ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "elu": nn.ELU, "none": nn.Ident
 class MLP(nn.Module):
     """Hidden blocks Linear → activation → [batch normalisation] → dropout, then one Linear.
 
+    With ``norm_first`` a block is Linear → batch normalisation → activation → dropout.
+
     Parameters
     ----------
     n_in, n_out : input and output features.
@@ -19,6 +22,7 @@ class MLP(nn.Module):
     dropout : one probability for all hidden blocks, or one a block.
     activation : ``gelu`` | ``relu`` | ``elu`` | ``none``, of the hidden blocks.
     batch_norm : normalise over the batch after each activation.
+    norm_first : normalise over the batch before each activation.
     output_activation : after the last linear map.
 
     Raises
@@ -35,6 +39,7 @@ class MLP(nn.Module):
         dropout: float | Sequence[float] = 0.0,
         activation: str = "gelu",
         batch_norm: bool = False,
+        norm_first: bool = False,
         output_activation: str = "none",
     ) -> None:
         super().__init__()
@@ -47,7 +52,9 @@ class MLP(nn.Module):
         layers: list[nn.Module] = []
         width = n_in
         for size, rate in zip(hidden, rates, strict=True):
-            layers += [nn.Linear(width, size), ACTIVATIONS[activation]()]
+            layers.append(nn.Linear(width, size))
+            layers += [nn.BatchNorm1d(size)] if norm_first else []
+            layers.append(ACTIVATIONS[activation]())
             layers += [nn.BatchNorm1d(size)] if batch_norm else []
             layers += [nn.Dropout(rate)] if rate > 0 else []
             width = size
@@ -59,3 +66,34 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Rows x ``n_in`` → rows x ``n_out``."""
         return self.layers(x)
+
+
+class SkipBlock(nn.Module):
+    r"""Two linear maps, the second one around a skip connection.
+
+    .. math:: h_0 = \mathrm{relu}(W_0 x + b_0), \qquad
+        h = \mathrm{relu}(W\,\mathrm{BatchNorm}(\mathrm{dropout}(h_0)) + b + h_0)
+
+    Source: the encoder of JAE (team Amateur, NeurIPS 2021 competition, its code).
+
+    Parameters
+    ----------
+    n_in, size : length of x and of h.
+    """
+
+    def __init__(self, n_in: int, size: int, dropout: float) -> None:
+        super().__init__()
+        self.first = nn.Linear(n_in, size)
+        self.second = nn.Sequential(nn.Dropout(dropout), nn.BatchNorm1d(size), nn.Linear(size, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rows x ``n_in`` → rows x ``size``."""
+        start = torch.relu(self.first(x))
+        return torch.relu(self.second(start) + start)
+
+
+def skip_network(n_in: int, n_out: int, hidden: Sequence[int], dropout: float) -> nn.Sequential:
+    """A `SkipBlock` of each width in ``hidden``, then Linear → ReLU."""
+    widths = [n_in, *hidden]
+    blocks = [SkipBlock(a, b, dropout) for a, b in zip(widths[:-1], hidden, strict=True)]
+    return nn.Sequential(*blocks, nn.Linear(widths[-1], n_out), nn.ReLU())

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, mse_loss
 
 from scmobench.nn.layer_weights import LayerWeights
-from scmobench.nn.mlp import MLP
+from scmobench.nn.mlp import MLP, skip_network
 
 UNKNOWN = -1  # code of a cell without a cell type
 
@@ -41,6 +41,7 @@ class EmbedModule(LightningModule):
     blocks : dimensions of the blocks ``cell_type``, ``batch``, ``cycle``, ``free``.
     weights : λ of ``reconstruction``, ``cell_type``, ``regulariser``, ``cell_cycle``.
     hidden, dropout : encoder blocks. decoder_hidden : of the decoder.
+    skip_connections : the encoder of JAE (`skip_network`), which ends in a ReLU, in place of an `MLP`.
     output_relu : end the decoder in a ReLU, as published, although its target has both signs.
     batch_size : nominal, see above.
     batch_target : what the batch block is driven to, ``zero`` or ``uniform``.
@@ -63,6 +64,7 @@ class EmbedModule(LightningModule):
         learning_rate: float,
         weight_decay: float,
         batch_target: str = "zero",
+        skip_connections: bool = False,
     ) -> None:
         super().__init__()
         if batch_target not in ("zero", "uniform"):
@@ -76,7 +78,10 @@ class EmbedModule(LightningModule):
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         width, dimensions = states.shape[2], sum(self.sizes)
         self.mixer = LayerWeights(len(states))
-        self.encoder = MLP(width, dimensions, hidden, dropout=dropout, batch_norm=True)
+        if skip_connections:
+            self.encoder = skip_network(width, dimensions, hidden, dropout)
+        else:
+            self.encoder = MLP(width, dimensions, hidden, dropout=dropout, batch_norm=True)
         self.decoder = MLP(
             dimensions,
             width,

@@ -16,7 +16,7 @@ from scmobench.models.limits import at_least, positive
 from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule
 from scmobench.models.scmognn.reduction import Reduction, layer_states
 from scmobench.models.training import TrainerSettings, seeded, train
-from scmobench.models.validation import validation_cells
+from scmobench.models.validation import validation_split
 from scmobench.types import EmbeddingData
 
 MAX_DIMENSIONS = 100
@@ -56,7 +56,7 @@ class ScMoGNNEmbedding(Model):
     reconstruction_weight, cell_type_weight, regulariser_weight, cell_cycle_weight : λ of the
         terms; 0 leaves the term and its block out. With both label terms 0 the method is not
         label-supervised and is handed no labels; nor is it where the data have no labels for them.
-    batch_target : see `EmbedModule`.
+    batch_target, skip_connections : see `EmbedModule`.
     free, free_unsupervised : free dimensions with and without labels to learn from.
     hidden, dropout, decoder_hidden, output_relu : encoder and decoder.
     learning_rate, weight_decay, batch_size, max_epochs, patience : of the training.
@@ -86,6 +86,7 @@ class ScMoGNNEmbedding(Model):
         free: int = 5,
         free_unsupervised: int = 32,
         hidden: Sequence[int] = (150, 120, 100),
+        skip_connections: bool = False,
         dropout: float = 0.3,
         decoder_hidden: Sequence[int] = (150,),
         output_relu: bool = False,
@@ -125,6 +126,7 @@ class ScMoGNNEmbedding(Model):
         self.free, self.free_unsupervised = free, free_unsupervised
         self.network = {
             "hidden": hidden,
+            "skip_connections": skip_connections,
             "dropout": dropout,
             "decoder_hidden": decoder_hidden,
             "output_relu": output_relu,
@@ -133,7 +135,8 @@ class ScMoGNNEmbedding(Model):
             "weight_decay": weight_decay,
         }
         self.batch_size, self.max_epochs, self.patience = batch_size, max_epochs, patience
-        self.validation, self.validation_share, self.trainer = validation, validation_share, trainer
+        self.validation = {"kind": validation, "share": validation_share}
+        self.trainer = trainer
 
     def fit(self, data: EmbeddingData, seed: int) -> ScMoGNNEmbedding:
         self.notes: list[str] = []
@@ -155,7 +158,8 @@ class ScMoGNNEmbedding(Model):
                 f"expected at most {MAX_DIMENSIONS} dimensions, found {self.blocks}: lower `free`, "
                 "or drop the batch block with regulariser_weight=0"
             )
-        fitted, held_out = self._validation_split(data.mod1.obs[is_train], seed)
+        split = validation_split(data.mod1.obs[is_train], seed=seed, **self.validation)
+        fitted, held_out = map(torch.from_numpy, split)
         size = min(self.batch_size, len(fitted))
         with seeded(seed):
             self.module = EmbedModule(
@@ -230,11 +234,3 @@ class ScMoGNNEmbedding(Model):
             return torch.empty((len(cells), 0))
         scores = labels[list(CYCLE_SCORES)].reindex(cells).to_numpy(dtype=np.float32)
         return torch.from_numpy(scores)
-
-    def _validation_split(self, obs: pd.DataFrame, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Training cells to fit on and to validate with; at least two each."""
-        n = len(obs)
-        if n < 4:
-            raise ValueError(f"joint embedding needs at least 4 training cells, found {n}")
-        held_out = validation_cells(obs, self.validation, max(self.validation_share, 2 / n), seed, least=2)
-        return torch.from_numpy(np.setdiff1d(np.arange(n), held_out)), torch.from_numpy(held_out)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from scmobench.models.assignment import assign_softmax, chunks, shared_batches, softmax_sum
@@ -15,7 +14,7 @@ from scmobench.models.limits import at_least, positive
 from scmobench.models.scmognn.match_module import MatchModule, embed_cells, fit_pairs
 from scmobench.models.scmognn.match_states import MatchStates, gex_first
 from scmobench.models.training import TrainerSettings
-from scmobench.models.validation import validation_cells
+from scmobench.models.validation import validation_split
 from scmobench.types import MatchingData
 
 
@@ -86,8 +85,6 @@ class ScMoGNNMatching(Model):
         at_least(2, validation_cells=validation_cells)
         at_least(0, weight_decay=weight_decay)
         positive(learning_rate=learning_rate)
-        if not 0 < validation_share < 1:
-            raise ValueError(f"expected a validation_share in (0, 1), found {validation_share}")
         self.components = {"GEX": 256, "ATAC": 512} if components is None else components
         self.scaling = {"zscore": zscore, "center_batches": center_batches}
         self.layers, self.propagation = layers, propagation
@@ -104,18 +101,18 @@ class ScMoGNNMatching(Model):
             "weight_decay": weight_decay,
         }
         self.batch_size, self.max_epochs, self.patience = batch_size, max_epochs, patience
-        self.validation, self.validation_share = validation, validation_share
-        self.validation_cells = validation_cells
+        self.validation = {"kind": validation, "share": validation_share, "most": validation_cells}
         self.hard, self.quantile, self.partners, self.trainer = hard, quantile, partners, trainer
 
     def fit(self, data: MatchingData, seed: int) -> ScMoGNNMatching:
+        cells = validation_split(data.train_mod1.obs, seed=seed, **self.validation)
         self.states = MatchStates(
             self.components, self.scaling, layers=self.layers, propagation=self.propagation, seed=seed
         )
         states = self.states.fit_train(data)
         self.module, self.fitted = fit_pairs(
             lambda: MatchModule(states, **self.network),
-            *self._validation_split(data.train_mod1.obs, seed),
+            *cells,
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
             patience=self.patience,
@@ -123,15 +120,6 @@ class ScMoGNNMatching(Model):
             trainer=self.trainer,
         )
         return self
-
-    def _validation_split(self, obs: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Training cells to fit on and to validate with; at least two each."""
-        n = len(obs)
-        if n < 4:
-            raise ValueError(f"matching needs at least 4 training cells, found {n}")
-        share = max(min(self.validation_share, self.validation_cells / n), 2 / n)
-        held_out = validation_cells(obs, self.validation, share, seed, least=2)
-        return np.setdiff1d(np.arange(n), held_out), held_out
 
     def embed(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray, float]:
         """Joint space of the test cells: the similarity of two cells is their dot product times the scale.

@@ -9,7 +9,6 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scmobench.data.preprocess import zscore_rows
 from scmobench.data.reduce import LSI
 from scmobench.graph.propagation import propagate, standardised
 from scmobench.models.batch_correction import harmonised
@@ -20,14 +19,15 @@ class Reduction:
     """A modality's reduced matrix: LSI of raw counts for GEX and ATAC, ADT as it is normalised.
 
     Source: Wen et al., KDD 2022, matching and joint embedding. Deviation: where a modality has no
-    raw counts, the LSI is made from its normalised values (`notes` says so).
+    raw counts, the LSI is made from its normalised values, and with ``normalised`` from its counts where the
+    values go below 0 (`notes` says so).
 
     Parameters
     ----------
     n_components : modality -> LSI components, at most what the training cells allow. A modality
         that is not named stays as it is normalised.
-    zscore : scale each cell's components to mean 0 and standard deviation 1, as the competition's
-        matching winner did; takes the cell's depth out.
+    normalised : make the LSI of the normalised values, as the competition's matching winner did.
+    zscore : scale each cell's components, see `LSI`; takes the cell's depth out.
     center_batches : subtract from each component its mean over the cells of the batch, which is known in
         both modalities: takes out what shifts a whole batch. Not in the source.
     harmony_theta : weight of Harmony's correction of the batches (`harmonised`); 0: none. It is of the
@@ -40,13 +40,14 @@ class Reduction:
         self,
         n_components: Mapping[str, int],
         *,
+        normalised: bool = False,
         zscore: bool = False,
         center_batches: bool = False,
         log_svd: bool = False,
         harmony_theta: float = 0.0,
         seed: int = 0,
     ) -> None:
-        self.n_components, self.zscore, self.seed = n_components, zscore, seed
+        self.n_components, self.normalised, self.zscore, self.seed = n_components, normalised, zscore, seed
         if harmony_theta < 0:
             raise ValueError(f"expected harmony_theta of at least 0 (no correction), found {harmony_theta}")
         self.center_batches, self.log_svd, self.harmony_theta = center_batches, log_svd, harmony_theta
@@ -57,20 +58,24 @@ class Reduction:
         """Learn from the cells of all ``modalities``, which are the same modality."""
         kind = feature_type(modalities[0])
         if kind in self.n_components:
-            if "counts" not in modalities[0].layers:
+            there = all("counts" in modality.layers for modality in modalities)
+            if self.normalised and there and min(modality.X.min() for modality in modalities) < 0:
+                self.notes.append(f"LSI of raw counts of {kind}: normalised values go below 0")
+                self.normalised = False
+            if not self.normalised and not there:
                 self.notes.append(f"LSI of normalised {kind}: there are no raw counts")
-            counts = sp.vstack([_counts(modality) for modality in modalities], format="csr")
+                self.normalised = True
+            values = sp.vstack([self._values(modality) for modality in modalities], format="csr")
+            full = not self.log_svd
             self.lsi = LSI(
-                int(self.n_components[kind]), not self.log_svd, seed=self.seed, weighted=not self.log_svd
-            ).fit(counts)
+                int(self.n_components[kind]), full, seed=self.seed, weighted=full, zscore=self.zscore
+            ).fit(values)
         return self
 
     def transform(self, *modalities: AnnData) -> np.ndarray:
         """Cells of all ``modalities`` one under the other x components, float32."""
         rows = [self._reduced(modality) for modality in modalities]
         reduced = np.concatenate(rows).astype(np.float32, copy=False)
-        if self.lsi and self.zscore:
-            reduced = zscore_rows(reduced, ddof=1)
         batch = pd.concat([modality.obs["batch"].astype(str) for modality in modalities])
         if self.center_batches:
             for name in batch.unique():
@@ -82,8 +87,11 @@ class Reduction:
 
     def _reduced(self, modality: AnnData) -> np.ndarray:
         if self.lsi:
-            return self.lsi.transform(_counts(modality))
+            return self.lsi.transform(self._values(modality))
         return modality.X.toarray() if sp.issparse(modality.X) else np.asarray(modality.X)
+
+    def _values(self, modality: AnnData) -> sp.csr_matrix:
+        return sp.csr_matrix(modality.X if self.normalised else modality.layers["counts"])
 
 
 def layer_states(reduced: np.ndarray, layers: int, propagation: bool, first: int = 2) -> np.ndarray:
@@ -93,7 +101,3 @@ def layer_states(reduced: np.ndarray, layers: int, propagation: bool, first: int
     the propagated states are, so that the ablation differs in the graph alone.
     """
     return propagate(reduced, layers, first=first) if propagation else standardised(reduced)[None]
-
-
-def _counts(modality: AnnData) -> sp.csr_matrix:
-    return sp.csr_matrix(modality.layers.get("counts", modality.X))
