@@ -10,7 +10,7 @@ from torch import nn
 
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.graph.operator import compressed_pair
-from scmobench.nn.conv import ACTIVATIONS, NORMS, CellFeatureConv, RelationConv, normalisation
+from scmobench.nn.conv import ACTIVATIONS, AGGREGATIONS, NORMS, CellFeatureConv, RelationConv, normalisation
 from scmobench.nn.mixer import MIXERS, Mixer
 from scmobench.nn.scmognn import READOUTS, RESIDUALS, GraphTensors, ScMoGNN
 from scmobench.nn.sparse import DenseOperator, SparseOperator
@@ -210,7 +210,7 @@ def test_dropout_of_a_layer_hides_states_of_cells_and_of_features():
 
 OPTIONS = [("residual", v) for v in RESIDUALS] + [("readout", v) for v in READOUTS]
 OPTIONS += [("mixer", v) for v in MIXERS] + [("norm", v) for v in NORMS]
-OPTIONS += [("activation", v) for v in ACTIVATIONS] + [("aggregation", "gcn"), ("aggregation", "mean")]
+OPTIONS += [("activation", v) for v in ACTIVATIONS] + [("aggregation", v) for v in AGGREGATIONS]
 OPTIONS += [("initial_residual", False), ("readout_layers", 2), ("embedding_blocks", 2), ("layers", 1)]
 OPTIONS += [("pathway", False), ("batch_features", 0), ("alpha", None), ("alpha", 0.1), ("layers", 3)]
 DEFAULTS = {"residual": "cat", "readout": "weighted_sum", "mixer": "alpha", "norm": "group"}

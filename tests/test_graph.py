@@ -147,12 +147,22 @@ def test_gene_set_weights_are_similarities_of_columns(weight):
     assert np.abs(kept.data).min() > bound
 
 
-def test_a_silent_gene_keeps_its_edges_at_weight_zero_and_loses_them_to_any_threshold():
+@pytest.mark.parametrize(("weight", "edges"), [("one", 6), ("cosine", 2), ("pearson", 0)])
+def test_genes_whose_similarity_is_not_defined_have_no_edges(weight, edges):
+    """The published code drops them as NaN. A is expressed, B silent, D the same in all cells."""
     X = sp.csr_matrix(np.array([[1, 0, 2, 1], [2, 0, 1, 1]], np.float32))
-    edges = gene_set_edges(X, NAMES, {"s": "AB"}, weight="pearson")
+    found = gene_set_edges(X, NAMES, {"s": "ABD"}, weight=weight)
+    assert found.nnz == edges
+    if weight == "cosine":
+        assert found[0, 3] > 0
+
+
+def test_genes_that_never_meet_keep_an_edge_of_weight_zero_and_lose_it_to_any_threshold():
+    X = sp.csr_matrix(np.array([[1, 0], [0, 1]], np.float32))
+    edges = gene_set_edges(X, ["A", "B"], {"s": "AB"})
     assert edges.nnz == 2
     assert not edges.data.any()
-    assert gene_set_edges(X, NAMES, {"s": "AB"}, weight="pearson", threshold=0).nnz == 0
+    assert gene_set_edges(X, ["A", "B"], {"s": "AB"}, threshold=0).nnz == 0
 
 
 def test_a_threshold_is_of_the_size_of_a_weight():

@@ -37,8 +37,8 @@ def gene_set_edges(
     X : training cells x features, normalised: weights are similarities of its columns.
     names : names of the features.
     sets : genes of each set.
-    weight : ``cosine`` or ``pearson`` similarity of the two genes, or ``one``. A gene without
-        variance has Pearson similarity 0 to all.
+    weight : ``cosine`` or ``pearson`` similarity of the two genes, or ``one``. Genes whose similarity is not
+        defined (without a count in the training cells; Pearson: without variance) have no edges.
     threshold : drop edges with |weight| <= threshold; None keeps all.
     """
     _check_weight(weight)
@@ -171,7 +171,10 @@ def _unit_columns(dense: np.ndarray, *, centred: bool) -> np.ndarray:
 
 
 def _similarity(X: sp.csr_matrix, weight: str) -> np.ndarray:
-    """Similarities of the columns of a cells x few matrix, in chunks of cells; centred implicitly."""
+    """Similarities of the columns of a cells x few matrix, in chunks of cells; centred implicitly.
+
+    NaN where a column has no length (Pearson: no variance).
+    """
     size = X.shape[1]
     if weight == "one":
         return np.ones((size, size))
@@ -186,7 +189,7 @@ def _similarity(X: sp.csr_matrix, weight: str) -> np.ndarray:
     squares = products.diagonal()
     flat = squares <= 1e-12 * raw
     norms = np.sqrt(np.where(flat, 1, squares))
-    return np.where(flat[:, None] | flat[None, :], 0, products / np.outer(norms, norms))
+    return np.where(flat[:, None] | flat[None, :], np.nan, products / np.outer(norms, norms))
 
 
 def _matrix(
@@ -196,11 +199,11 @@ def _matrix(
     size: int,
     threshold: float | None,
 ) -> sp.csr_matrix:
-    """CSR of the edges; a pair that comes several times is one edge, of its first weight."""
+    """CSR of the edges, without those of weight NaN; of a pair that comes several times the first counts."""
     if not rows:
         return sp.csr_matrix((size, size), dtype=np.float32)
     row, col = np.concatenate(rows), np.concatenate(cols)
     value = np.concatenate(values).astype(np.float32)
-    keep = np.ones(len(value), bool) if threshold is None else np.abs(value) > np.float32(threshold)
+    keep = ~np.isnan(value) if threshold is None else np.abs(value) > np.float32(threshold)
     key, first = np.unique(row[keep] * size + col[keep], return_index=True)
     return sp.csr_matrix((value[keep][first], (key // size, key % size)), shape=(size, size))

@@ -11,7 +11,7 @@ from scmobench.nn.mixer import Mixer
 from scmobench.nn.noise import Dropout
 from scmobench.nn.sparse import Operator
 
-AGGREGATIONS = ("mean", "gcn")
+AGGREGATIONS = ("mean", "gcn", "sage_gcn")
 GROUPS = 4  # of channels, for norm=group
 NORMS = ("group", "layer", "batch", "none")
 ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "prelu": nn.PReLU}
@@ -57,8 +57,10 @@ class RelationConv(MessagePassing):
     .. math:: m_i = W^{self} h_i + \sum_{j \in N(i)} \frac{e_{ji}}{c_{ji}} h_j W + b
 
     with c the number of in-neighbours of i (``mean``), or sqrt(deg i * deg j) with degrees counted
-    in edges (``gcn``). Edge dropout multiplies e by 0 with probability p and by 1/(1-p) otherwise;
-    c keeps counting all neighbours. Source: Wen et al. 2022, section 4.2.
+    in edges (``gcn``, symmetric). The published code's own "gcn" is here ``sage_gcn``: with c = deg i + 1 and
+    one weight for both, :math:`m_i = (h_i + \sum_j e_{ji} h_j) W / c + b`. Edge dropout multiplies e by 0
+    with probability p and by 1/(1-p) otherwise; c keeps counting all neighbours. Source: Wen et al. 2022,
+    section 4.2.
 
     Parameters
     ----------
@@ -91,6 +93,8 @@ class RelationConv(MessagePassing):
         self.aggregation, self.edge_dropout, self.fused = aggregation, edge_dropout, fused
         self.neighbours = nn.Linear(source_size, size, bias=False)
         self.itself = nn.Linear(target_size, size)
+        if aggregation == "sage_gcn":
+            self.itself.weight = self.neighbours.weight
 
     def forward(
         self,
@@ -104,6 +108,8 @@ class RelationConv(MessagePassing):
         if kept is None and self.training and self.edge_dropout > 0:
             kept = operator.draw(self.edge_dropout)
         inner, outer = self._scales(operator, transpose)
+        if self.aggregation == "sage_gcn":
+            target = target * outer
         if kept is not None:
             outer = outer / (1 - self.edge_dropout)
         # A (H W) = (A H) W: the product is cheapest at the narrower width
@@ -121,10 +127,12 @@ class RelationConv(MessagePassing):
         return self.itself(target) + (summed if narrow_first else self.neighbours(summed))
 
     def _scales(self, operator: Operator, transpose: bool) -> tuple[Tensor | None, Tensor]:
-        """Factors of sources (None: 1) and targets that make sums into means."""
+        """Factors of sources (None: 1) and of targets that make sums into means."""
         targets, sources = operator.row_counts, operator.column_counts
         if transpose:
             targets, sources = sources, targets
+        if self.aggregation == "sage_gcn":
+            return None, 1 / (targets[:, None] + 1)
         targets, sources = targets.clamp(min=1)[:, None], sources.clamp(min=1)[:, None]
         if self.aggregation == "mean":
             return None, 1 / targets

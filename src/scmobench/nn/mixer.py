@@ -21,7 +21,8 @@ class Mixer(nn.Module):
     ====================  ==================================================================
 
     h is the node's state before the layer (features x d). Source: Wen et al. 2022, section 4.2,
-    and its code; there ``sum`` alone skips the normalisation of the messages, here it does not.
+    and its code. Deviations: there ``sum`` alone skips the normalisation of the messages, here it does not;
+    a learned ``alpha`` is one for all layers there, here every layer has its own.
 
     Parameters
     ----------
