@@ -88,6 +88,18 @@ def test_loss_written_out():
     assert module.total(module.losses(cells)).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_reconstruction_does_not_pull_at_the_layer_weights_through_its_target():
+    module = small_module().eval()
+    cells = torch.arange(10)
+    found = torch.autograd.grad(module.losses(cells)["reconstruction"], module.mixer.logits)[0]
+    mixture = module.mixer(module.states[:, cells])
+    error = (module.decoder(module.encoder(mixture)) - mixture.detach()).square().mean()
+    torch.testing.assert_close(found, torch.autograd.grad(error, module.mixer.logits)[0])
+    mixture = module.mixer(module.states[:, cells])
+    free = (module.decoder(module.encoder(mixture)) - mixture).square().mean()
+    assert (found - torch.autograd.grad(free, module.mixer.logits)[0]).abs().max() > 1e-3
+
+
 def test_uniform_batch_term_is_the_divergence_from_equal_chances():
     module = small_module(batch_target="uniform").eval()
     cells = torch.tensor([0, 4, 9])
