@@ -18,7 +18,7 @@ from anndata import AnnData
 from omegaconf import OmegaConf
 
 from scmobench.config import build, compose, conf_dir, for_subtask, names
-from scmobench.data.check import LABELS
+from scmobench.data.labels import LABELS
 from scmobench.models.base import Answer, Model, SolutionControl
 from scmobench.run import model_block, respond
 from scmobench.tasks.base import Task

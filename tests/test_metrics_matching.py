@@ -114,14 +114,17 @@ def test_cell_type_match_equals_a_loop():
     assert matching.cell_type_match(matrix, partner, types) == pytest.approx(np.mean(shares))
 
 
-def test_cell_type_match_leaves_unlabelled_cells_out():
+def test_cell_type_match_needs_the_type_of_every_cell():
     partner, types = pairing()
-    types = types.astype(object)
-    types[:5] = np.nan
-    assert matching.cell_type_match(truth(partner), partner, types) == pytest.approx(1)
-    for none in (None, np.full(N, np.nan, object)):
-        with pytest.raises(NotApplicable, match="cell type"):
-            matching.cell_type_match(truth(partner), partner, none)
+    some = types.astype(object)
+    some[:5] = np.nan
+    for given, reason in (
+        (None, "no cell_type"),
+        (some, "5 cells have no"),
+        (np.full(N, np.nan, object), "30"),
+    ):
+        with pytest.raises(NotApplicable, match=reason):
+            matching.cell_type_match(truth(partner), partner, given)
 
 
 @pytest.mark.parametrize("metric", EVERYWHERE)
@@ -153,8 +156,7 @@ def test_a_matrix_of_zeros_is_no_match_and_no_nan():
 def test_one_cell():
     one, partner = sp.csr_matrix([[0.4]]), np.array([0])
     assert matching.match_probability(one, partner) == 1
-    assert matching.pairing_aupr(one, partner) == 1
-    for metric in (matching.pairing_auroc, matching.foscttm):
+    for metric in (matching.pairing_auroc, matching.pairing_aupr, matching.foscttm):
         with pytest.raises(NotApplicable, match="one cell"):
             metric(one, partner)
 

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 from omegaconf import OmegaConf
 
 from scmobench.config import build, conf_dir
 from scmobench.data.competition import pairing
+from scmobench.data.labels import LABELS, tidy_labels
 from scmobench.metrics.neighbors import ScoredEmbedding
-from scmobench.types import TASKS, NotApplicable, Score
+from scmobench.types import COUNTED, TASKS, NotApplicable, Score
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,17 @@ class Metric:
         return score
 
     def mean(self, scores: dict[str, Score]) -> Score:
-        """Plain mean over those of `mean_of` that apply; marked "of k/n" where some do not."""
-        values = [scores[name].value for name in self.mean_of if scores[name].value is not None]
-        if not values:
+        """Plain mean over those of `mean_of` that apply; marked "of k/n" where some do not.
+
+        It also names those in which a 0 was counted for what could not be computed.
+        """
+        found = {name: scores[name] for name in self.mean_of if scores[name].value is not None}
+        if not found:
             return Score(None, f"none of {', '.join(self.mean_of)} applies")
         total = len(self.mean_of)
-        return Score(float(np.mean(values)), "" if len(values) == total else f"of {len(values)}/{total}")
+        notes = [] if len(found) == total else [f"of {len(found)}/{total}"]
+        notes += [f"{name} {COUNTED}" for name, score in found.items() if score.reason.endswith(COUNTED)]
+        return Score(float(np.mean([score.value for score in found.values()])), "; ".join(notes))
 
 
 def metrics(task: str) -> dict[str, Metric]:
@@ -211,9 +218,15 @@ def _prediction_inputs(prediction: AnnData, solution: AnnData) -> tuple[Any, ...
 
 def _matching_inputs(prediction: AnnData, solution: AnnData) -> tuple[Any, ...]:
     partner = np.argsort(pairing(solution))
-    cell_type = solution.obs["cell_type"].to_numpy() if "cell_type" in solution.obs else None
-    return sp.csr_matrix(prediction.X), partner, cell_type
+    return sp.csr_matrix(prediction.X), partner, _labels(solution, "cell_type").get("cell_type")
 
 
 def _embedding_inputs(prediction: AnnData, solution: AnnData) -> tuple[Any, ...]:
-    return (ScoredEmbedding(prediction.X, solution),)
+    labels = _labels(solution, "batch", "is_scored", *LABELS)
+    tidy = AnnData(X=solution.X, obs=labels, var=solution.var[[]], uns=solution.uns)
+    return (ScoredEmbedding(prediction.X, tidy),)
+
+
+def _labels(solution: AnnData, *columns: str) -> pd.DataFrame:
+    """These columns of a solution, which may be anybody's file, in the form that metrics expect."""
+    return tidy_labels("the solution", solution.obs[[c for c in columns if c in solution.obs]])

@@ -9,8 +9,8 @@ import pandas as pd
 from scmobench.roster import COMPARABLE
 from scmobench.standings import COLUMNS, frame
 from scmobench.tables import ABSENT, GENERATED, TITLES, markdown_table, score
+from scmobench.types import PROTOCOL
 
-PROTOCOL = "neurips2021-phase2"
 EXPECTED = ["task", "subtask", "method", "metric", "value", "std", "n", "kind", "protocol", "source", "note"]
 DATASETS = {
     "GEX2ADT": "neurips2021_cite_phase2",

@@ -10,17 +10,11 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
+from scmobench.data.labels import check_filled, tidy_labels
 from scmobench.types import MODALITIES, Paired, feature_type
 
-LABELS = (
-    "cell_type",
-    "phase",
-    "S_score",
-    "G2M_score",
-    "pseudotime_order_GEX",
-    "pseudotime_order_ADT",
-    "pseudotime_order_ATAC",
-)
+FILLED = ("batch", "cell_type")
+"""Labels that a dataset must have of every cell, or not at all."""
 MIN_CELLS = 20
 MIN_FEATURES = 2
 DECISIONS = {"empty_features": ("keep", "drop", "error"), "empty_cells": ("drop", "error")}
@@ -38,8 +32,8 @@ def check(paired: Paired, *, empty_features: str = "error", empty_cells: str = "
     Returns
     -------
     The same cells with X (and ``layers["counts"]`` where X is not counts) as CSR float32 with sorted
-    indices and no stored zeros, ``obs["batch"]`` alone in both modalities, ``is_train`` and
-    ``is_scored`` as bool, and `Paired.hash`.
+    indices and no stored zeros, ``obs["batch"]`` alone in both modalities, labels as `tidy_labels` gives
+    them, and `Paired.hash`. Empty cells go first, then the features that are empty in the cells left.
 
     Raises
     ------
@@ -49,9 +43,10 @@ def check(paired: Paired, *, empty_features: str = "error", empty_cells: str = "
         if value not in DECISIONS[key]:
             raise ValueError(f"expected {key} to be one of {DECISIONS[key]}, found {value!r}")
     _check_cells(paired)
-    mod1 = _tidy(paired, paired.mod1)
-    mod2 = _tidy(paired, paired.mod2)
-    mod1, mod2 = (_without_empty_features(paired.name, m, empty_features) for m in (mod1, mod2))
+    obs = tidy_labels(paired.name, paired.obs)
+    for column in [c for c in FILLED if c in obs]:
+        check_filled(paired.name, obs[column])
+    mod1, mod2 = (_tidy(paired, modality) for modality in (paired.mod1, paired.mod2))
     filled = (_counts(mod1).getnnz(axis=1) > 0) & (_counts(mod2).getnnz(axis=1) > 0)
     if not filled.all():
         if empty_cells == "error":
@@ -60,8 +55,11 @@ def check(paired: Paired, *, empty_features: str = "error", empty_cells: str = "
                 f"{_some(paired.obs.index[~filled])}; dataset.empty_cells=drop leaves them out"
             )
         mod1, mod2 = mod1[filled].copy(), mod2[filled].copy()
-    obs = paired.obs.loc[filled].copy()
-    obs["is_train"], obs["is_scored"] = (_flags(paired.name, obs, c) for c in ("is_train", "is_scored"))
+        obs = tidy_labels(paired.name, obs[filled])  # a batch may be gone
+    # After the cells: a feature may have its counts in those that were dropped. No cell becomes empty by
+    # losing features that are empty in all cells.
+    mod1, mod2 = (_without_empty_features(paired.name, m, empty_features) for m in (mod1, mod2))
+    mod1.obs, mod2.obs = obs[["batch"]].copy(), obs[["batch"]].copy()
     _check_size(paired.name, mod1, mod2, obs)
     return replace(
         paired, mod1=mod1, mod2=mod2, obs=obs, hash=_digest(mod1, mod2, obs, dict(paired.normalization))
@@ -101,40 +99,6 @@ def _check_cells(paired: Paired) -> None:
     missing = [c for c in ("batch", "is_train", "is_scored") if c not in obs]
     if missing:
         raise ValueError(f"{name}: the table of cells lacks {missing}; it has {list(obs.columns)}")
-    for column in [c for c in ("batch", "cell_type") if c in obs]:
-        check_filled(name, obs, column)
-
-
-def _flags(name: str, obs: pd.DataFrame, column: str) -> pd.Series:
-    """A column of the table of cells as True and False, also where it says 0 and 1, or the words.
-
-    Raises
-    ------
-    ValueError : it says anything else, or a cell has no value.
-    """
-    check_filled(name, obs, column)
-    words = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-    if column == "is_train":  # as the competition's public deposit says it
-        words |= {"train": True, "iid_holdout": True, "test": False}
-    said = obs[column].astype(str).str.lower()
-    flags = said.map(words)
-    if flags.isna().any():
-        raise ValueError(
-            f"{name}: expected {column} to be true or false for every cell, found {_some(said.unique())}; "
-            "change the column, or drop it"
-        )
-    return flags.astype(bool)
-
-
-def check_filled(name: str, obs: pd.DataFrame, column: str) -> None:
-    """Refuse a column of the table of cells in which a value is missing."""
-    empty = obs[column].isna()
-    if empty.any():
-        raise ValueError(
-            f"{name}: {int(empty.sum())} cells have no {column}, e.g. {_some(obs.index[empty])}; "
-            "fill the column, leave these cells out"
-            + (", or go without: dataset.cell_type=null" if column == "cell_type" else "")
-        )
 
 
 def _check_pairing(name: str, mod1: AnnData, mod2: AnnData) -> None:
@@ -175,7 +139,7 @@ def _tidy(paired: Paired, modality: AnnData) -> AnnData:
     if normalization != "counts" and "counts" in modality.layers:
         layers["counts"] = _csr(modality.layers["counts"], f"{where} counts")
         _check_values(layers["counts"], "counts", f"{where} layer counts", modality, paired.pair)
-    obs = paired.obs[["batch"]].copy()
+    obs = pd.DataFrame(index=modality.obs_names)
     return AnnData(X=X, obs=obs, var=modality.var.copy(), layers=layers)
 
 

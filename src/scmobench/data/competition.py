@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scmobench.data.check import LABELS
+from scmobench.data.labels import LABELS
 from scmobench.data.source import Source, cache_dir
 from scmobench.types import TASKS, Paired, feature_type
 

@@ -143,10 +143,4 @@ def named_columns(name: str, obs: pd.DataFrame, batch: str | None, cell_type: st
             )
     if batch is None:
         obs["batch"] = "all"
-    if "cell_type" in obs:
-        column = obs["cell_type"]
-        if isinstance(column.dtype, pd.CategoricalDtype):  # keeps the order of the categories
-            obs["cell_type"] = column.cat.rename_categories(str)
-        else:
-            obs["cell_type"] = pd.Categorical(column.where(column.isna(), column.astype(str)))
     return obs

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from scmobench.data.check import LABELS, check, check_filled
+from scmobench.data.check import check
+from scmobench.data.labels import LABELS, check_filled, tidy_labels
 from scmobench.data.split import assign_split
 from scmobench.types import MODALITIES, Paired
 
@@ -117,10 +118,9 @@ class Source(ABC):
                 f"{self.name}: expected a cell annotation column `batch`, found {list(map(str, obs))}; "
                 "name the right one: dataset.batch=COLUMN"
             )
-        check_filled(self.name, obs, "batch")  # as text a missing one would be a batch of its own
-        kept = [c for c in ("batch", "is_train", "is_scored", *LABELS) if c in obs]
-        table = obs[kept].copy()
-        table["batch"] = pd.Categorical(table["batch"].astype(str))
+        split = ("is_train",) if self.test_batches is None else ()
+        table = tidy_labels(self.name, obs[[c for c in ("batch", *split, "is_scored", *LABELS) if c in obs]])
+        check_filled(self.name, table["batch"])  # before it decides on the split
         if self.test_batches is not None or "is_train" not in table:
             table["is_train"] = assign_split(table, self.test_batches, self.test_fraction, self.split_seed)
         if "is_scored" not in table:

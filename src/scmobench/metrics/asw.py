@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
 from scmobench.metrics.neighbors import EMBEDDING, ScoredEmbedding, finite, quiet
 from scmobench.types import NotApplicable
 
@@ -9,16 +13,19 @@ from scmobench.types import NotApplicable
 def asw_label(embedding: ScoredEmbedding) -> float:
     """Silhouette of cell types on the embedding, (s + 1) / 2: 1 is compact and apart.
 
-    scib's ``silhouette`` (Luecken et al. 2022, Nature Methods, Methods, "Average silhouette width").
+    scib's ``silhouette`` (Luecken et al. 2022, Nature Methods, Methods, "Average silhouette width"). 0.5
+    where all cells lie at one point.
 
     Raises
     ------
-    NotApplicable : fewer than two cell types, or as many types as cells.
+    NotApplicable : a cell without a type, fewer than two cell types, or as many types as cells: no cell
+        has both one of its own and one of another type to be compared with.
     """
     cells = embedding.cells("cell_type")
     types = cells.obs["cell_type"].nunique()
     if not 2 <= types < cells.n_obs:
         raise NotApplicable(f"a silhouette needs 2 to n - 1 cell types; {cells.n_obs} cells have {types}")
+    _centre_points(cells, pd.Series("all", index=cells.obs_names))
     with quiet():
         import scib
 
@@ -34,11 +41,13 @@ def asw_batch(embedding: ScoredEmbedding) -> float:
 
     Raises
     ------
-    NotApplicable : no cell type is found in more than one batch.
+    NotApplicable : a cell without a batch or a type, one batch, or no cell type with more than one
+        batch and more cells than batches.
     """
     cells = embedding.cells("batch", "cell_type")
     if cells.obs["batch"].nunique() < 2:
         raise NotApplicable("one batch: there is nothing to mix")
+    _centre_points(cells, cells.obs["cell_type"])
     with quiet():
         import scib
 
@@ -46,3 +55,15 @@ def asw_batch(embedding: ScoredEmbedding) -> float:
             cells, batch_key="batch", label_key="cell_type", embed=EMBEDDING, verbose=False
         )
     return finite(value, "no cell type has several cells in more than one batch")
+
+
+def _centre_points(cells: AnnData, groups: pd.Series) -> None:
+    """Move each group of cells that lies at one point to the origin.
+
+    Elsewhere scikit-learn finds distances of about 1e-8 between equal cells, and a silhouette made of them
+    is a rounding error.
+    """
+    matrix = cells.obsm[EMBEDDING] = cells.obsm[EMBEDDING].copy()
+    for _, members in groups.groupby(groups.to_numpy()).indices.items():
+        if not np.ptp(matrix[members], axis=0).any():
+            matrix[members] = 0

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+import scipy.sparse as sp
 
 from scmobench.metrics.neighbors import EMBEDDING, ScoredEmbedding, finite, quiet
 from scmobench.types import NotApplicable, Score
 
 MIN_GENES = 3
+MIN_CELLS = 4
+"""In a batch: an intercept and two scores fit the values of three cells exactly, whatever these are."""
+COMPONENTS = 50
+SAME = 1e-7
+"""Scores that differ by less than this share of the largest are one number in single precision."""
 SCORES = ["S_score", "G2M_score"]
 
 
@@ -20,31 +27,56 @@ def cc_cons(embedding: ScoredEmbedding) -> Score:
     has them, else they are computed per batch from the organism's genes; the two give different numbers,
     so the returned `Score` says which.
 
+    Deviations: dimensions that are constant within a batch are left out of its components, where scib
+    divides 0 by 0. A batch for which V is not defined makes the metric not applicable, where scib leaves
+    the batch out of the mean, or takes the ratio of two rounding errors for a score.
+
     Raises
     ------
-    NotApplicable : no batch; no scores and an unknown organism or fewer than 3 genes of a phase; a batch
-        too small for a principal component; or GEX without variance.
+    NotApplicable : no batch; no scores and an unknown organism or fewer than 3 genes of a phase; fewer
+        than 4 cells in a batch; or a batch in which both scores, GEX or the embedding do not vary.
     """
     batch = embedding.categories("batch")
     smallest = batch.value_counts().min()
-    if smallest < 3:
-        raise NotApplicable(f"the smallest batch has {smallest} scored cells; at least 3 are needed")
+    if smallest < MIN_CELLS:
+        raise NotApplicable(f"the smallest batch has {smallest} scored cells; {MIN_CELLS} are needed")
     given = all(c in embedding.obs and embedding.obs[c].notna().all() for c in SCORES)
     with quiet():
         note = "S and G2M scores of the dataset" if given else _genes_found(embedding)
-        import scib
+        kept = [_conserved(embedding, name, np.asarray(batch == name), given) for name in batch.unique()]
+    return Score(float(np.mean(kept)), note)
 
-        gex = embedding.gex.copy()
-        gex.obs["batch"] = batch
-        value = scib.metrics.cell_cycle(
-            gex,
-            embedding.cells("batch"),
-            batch_key="batch",
-            embed=EMBEDDING,
-            organism=embedding.organism or "human",
-            recompute_cc=not given,
-        )
-    return Score(finite(value, "the embedding or the expression has no variance in any batch"), note)
+
+def _conserved(embedding: ScoredEmbedding, batch: str, inside: np.ndarray, given: bool) -> float:
+    """The score of one batch, whose cells are ``inside``."""
+    import scib
+
+    gex, cells = embedding.gex[inside], embedding.cells()[inside].copy()  # in memory as scib has them
+    if not given:
+        scib.preprocessing.score_cell_cycle(gex, organism=embedding.organism)
+    scores = gex.obs[SCORES]
+    if (np.ptp(scores.to_numpy(), axis=0) <= SAME * scores.abs().max().to_numpy()).all():
+        raise NotApplicable(f"the S and G2M scores of batch {batch} do not vary")
+    before = _explained(gex.X, scores, f"the expression of batch {batch}")
+    after = _explained(cells.obsm[EMBEDDING], scores, f"the embedding of batch {batch}")
+    if before < SAME:
+        raise NotApplicable(f"S and G2M scores explain nothing of the expression of batch {batch}")
+    return max(0.0, 1 - abs(after - before) / before)
+
+
+def _explained(matrix: np.ndarray | sp.csr_matrix, scores: pd.DataFrame, what: str) -> float:
+    """Share of the variance of cells x dimensions that the scores explain, over its components."""
+    import scib
+
+    low, high = (edge(axis=0) for edge in (matrix.min, matrix.max))
+    varies = np.ravel((high - low).toarray() if sp.issparse(low) else high - low) > 0
+    if not varies.any():
+        raise NotApplicable(f"{what} has no variance")
+    if not varies.all() and varies.sum() < min(COMPONENTS, len(scores)):  # else components suffice without
+        matrix = matrix[:, varies]
+        matrix = matrix if sp.issparse(matrix) else np.ascontiguousarray(matrix)
+    share = scib.metrics.pc_regression(matrix, scores, n_comps=COMPONENTS, linreg_method="numpy")
+    return finite(share, f"{what} has fewer components than dimensions")
 
 
 def _genes_found(embedding: ScoredEmbedding) -> str:

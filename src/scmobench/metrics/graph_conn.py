@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from scmobench.metrics.neighbors import ScoredEmbedding, finite, quiet
+from scmobench.types import NotApplicable
 
 
 def graph_conn(embedding: ScoredEmbedding) -> float:
     """Mean over cell types of |largest connected component of the type's subgraph| / |type|.
 
-    scib's ``graph_connectivity`` (Luecken et al. 2022, Nature Methods, Methods, "Graph connectivity").
+    scib's ``graph_connectivity`` (Luecken et al. 2022, Nature Methods, Methods, "Graph connectivity"). With
+    one cell type it says whether the graph hangs together as a whole.
+
+    Raises
+    ------
+    NotApplicable : a cell without a type; every type has one cell, so that every embedding scores 1; at
+        most 15 cells, or all cells at one point: they have no graph.
     """
+    if embedding.categories("cell_type").value_counts().max() < 2:
+        raise NotApplicable("every cell type has one scored cell: there is nothing to connect")
     cells = embedding.connected_cells("cell_type")
     with quiet():
         import scib

@@ -9,17 +9,20 @@ With the competition's ``pairing_ix`` (mod2_shuffled[k] = mod2[pairing_ix[k]]) t
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
 from scmobench.types import NotApplicable
+
+ONE_CELL = "one cell: every pair is a true one"
 
 
 def match_probability(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None) -> float:
     """Mean probability that a cell is given its own profile; the competition's ranking metric.
 
     (1/n) sum_i max(P[i, c(i)], 0) / sum_j max(P[i, j], 0), with c(i) the partner. Top-1 accuracy for a
-    hard matching; 1/n by chance. Deviation from the competition's code: a row without any positive
-    weight scores 0 there it turned the whole score into NaN.
+    hard matching; 1/n by chance. Defined for every matching. Deviation from the competition's code: a row
+    without any positive weight scores 0; there it turned the whole score into NaN.
     """
     return float(partner_probability(similarity, partner).mean())
 
@@ -42,7 +45,7 @@ def pairing_auroc(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None
     """
     right, wrong = _ranked_pairs(similarity, partner)
     if wrong.sum() == 0:
-        raise NotApplicable("one cell: every pair is a true one")
+        raise NotApplicable(ONE_CELL)
     above = np.cumsum(right) - right
     return float(np.sum(wrong * (above + right / 2)) / (right.sum() * wrong.sum()))
 
@@ -53,8 +56,14 @@ def pairing_aupr(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None)
     Average precision, sum_k (R_k - R_{k-1}) Q_k over distinct values, so tied pairs (all that are not
     stored among them) enter at once. Deviation: the competition's R code draws tied pairs in random order
     and takes trapezoids, which is not reproducible and, for a sparse prediction, a little higher.
+
+    Raises
+    ------
+    NotApplicable : one cell, so that no pair is wrong and every prediction scores 1.
     """
     right, wrong = _ranked_pairs(similarity, partner)
+    if wrong.sum() == 0:
+        raise NotApplicable(ONE_CELL)
     hits = np.cumsum(right)
     precision = hits / (hits + np.cumsum(wrong))
     return float(np.sum(right / right.sum() * precision))
@@ -91,25 +100,25 @@ def foscttm(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None) -> f
 def cell_type_match(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None) -> float:
     """Mean probability that a cell is given a profile of its own cell type.
 
-    (1/n) sum_i sum_j max(P[i, j], 0) [type i = type j] / sum_j max(P[i, j], 0), over the labelled
-    cells; a row without weight scores 0.
+    (1/n) sum_i sum_j max(P[i, j], 0) [type i = type j] / sum_j max(P[i, j], 0); a row without weight
+    scores 0.
 
     Raises
     ------
-    NotApplicable : no cell has a type.
+    NotApplicable : a cell without a type, or all cells of one type, so that no match is wrong.
     """
-    if cell_type is None:
-        raise NotApplicable("the solution has no cell types")
-    names, rows = np.unique(np.asarray(cell_type, dtype=object).astype(str), return_inverse=True)
-    unknown = np.isin(names, ("nan", "None", ""))[rows]
-    if unknown.all():
-        raise NotApplicable("no cell of the solution has a cell type")
     weights = _row_probabilities(similarity, partner).tocoo()
+    if cell_type is None:
+        raise NotApplicable("the solution has no cell_type")
+    if missing := int(pd.isna(cell_type).sum()):
+        raise NotApplicable(f"{missing} cells have no cell_type")
+    rows, types = pd.factorize(np.asarray(cell_type, dtype=object))
+    if len(types) < 2:
+        raise NotApplicable(f"all cells are of one type, {types[0]}: every match is within it")
     columns = np.empty_like(rows)
     columns[partner] = rows
     equal = rows[weights.row] == columns[weights.col]
-    share = np.bincount(weights.row[equal], weights.data[equal], minlength=len(rows))
-    return float(share[~unknown].mean())
+    return float(np.bincount(weights.row[equal], weights.data[equal], minlength=len(rows)).mean())
 
 
 def _checked(similarity: sp.csr_matrix, partner: np.ndarray) -> sp.csr_matrix:

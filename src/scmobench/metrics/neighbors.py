@@ -26,8 +26,9 @@ class ScoredEmbedding:
     Parameters
     ----------
     embedding : cells x dimensions.
-    solution : GEX of the same cells, normalised X; obs as in `scmobench.types.Paired`. Where obs has
-        ``is_scored``, only those cells are scored.
+    solution : GEX of the same cells, normalised X; labels in obs as `scmobench.data.labels` makes them:
+        categories, floats and bools, NaN where missing. Where obs has ``is_scored``, only those cells are
+        scored.
 
     Raises
     ------
@@ -46,10 +47,10 @@ class ScoredEmbedding:
         self._solution = solution
         self._keep = np.ones(solution.n_obs, bool)
         if "is_scored" in solution.obs:
-            if not set(solution.obs["is_scored"].unique()) <= {0, 1}:
-                found = list(solution.obs["is_scored"].unique()[:3])
+            if solution.obs["is_scored"].dtype != bool:
+                found = solution.obs["is_scored"].dtype
                 raise ValueError(f"expected is_scored of the solution's obs to be bool, found {found}")
-            self._keep = solution.obs["is_scored"].to_numpy(bool)
+            self._keep = solution.obs["is_scored"].to_numpy()
         if not self._keep.any():
             raise ValueError("expected cells with is_scored, found none; check the solution's obs")
         self._matrix = matrix[self._keep]
@@ -63,6 +64,11 @@ class ScoredEmbedding:
     def organism(self) -> str:
         """``human``, ``mouse``, ... or empty where the solution does not say."""
         return str(self._solution.uns.get("organism", ""))
+
+    @property
+    def protocol(self) -> str:
+        """Whose rules the test set follows, see `scmobench.types.Paired`."""
+        return str(self._solution.uns.get("protocol", ""))
 
     @cached_property
     def gex(self) -> AnnData:

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 
 from scmobench.metrics.neighbors import ScoredEmbedding, quiet
+from scmobench.types import NotApplicable
 
 RESOLUTIONS = tuple(step / 10 for step in range(1, 21))
 
@@ -19,16 +21,26 @@ def nmi(embedding: ScoredEmbedding, seed: int = 0) -> float:
     (vtraag) finds them on the directed, unweighted graph of 15 neighbours, as in the competition (Luecken
     et al. 2021; scib's ``opt_louvain`` of that time). The number depends on this flavour, on the seed and
     on the order of cells (by about 0.03).
+
+    Raises
+    ------
+    NotApplicable : a cell without a type; one cell type, whose entropy H(Y) is 0; at most 15 cells, or all
+        cells at one point: they have no graph.
     """
     from scmobench.metrics.louvain import partitions  # numba takes half a second
 
-    cells = embedding.connected_cells("cell_type")
+    cells = _typed_cells(embedding)
     return _best(embedding, partitions(cells.obsp["connectivities"], RESOLUTIONS, seed))
 
 
 def nmi_leiden(embedding: ScoredEmbedding, seed: int = 0) -> float:
-    """As `nmi`, clusters by scanpy's leiden, igraph flavour, two iterations: not comparable with `nmi`."""
-    cells = embedding.connected_cells("cell_type")
+    """As `nmi`, clusters by scanpy's leiden, igraph flavour, two iterations: not comparable with `nmi`.
+
+    Raises
+    ------
+    NotApplicable : as `nmi`.
+    """
+    cells = _typed_cells(embedding)
     with quiet():
         import scanpy as sc
 
@@ -45,6 +57,12 @@ def nmi_leiden(embedding: ScoredEmbedding, seed: int = 0) -> float:
             return pd.Categorical(cells.obs["cluster"].astype(str)).codes
 
         return _best(embedding, map(clusters, RESOLUTIONS))
+
+
+def _typed_cells(embedding: ScoredEmbedding) -> AnnData:
+    if len(types := embedding.categories("cell_type").categories) < 2:
+        raise NotApplicable(f"all scored cells are of one type, {types[0]}: its entropy is 0")
+    return embedding.connected_cells("cell_type")
 
 
 def _best(embedding: ScoredEmbedding, clusterings: Iterable[np.ndarray]) -> float:

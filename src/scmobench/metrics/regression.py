@@ -3,6 +3,10 @@
 Every function takes the truth T and the prediction P (n cells x m features, dense or sparse) and
 returns one number. Matrices are read in blocks of rows, so that a large sparse one is never dense as a
 whole. Source: competition's `predict_modality` metrics (Luecken et al. 2021, NeurIPS datasets track).
+
+Errors are defined for all finite matrices. A correlation of two rows is 0 where one of them is constant, by
+the competition's definition; where no row of the truth varies, every prediction would score 0, and the
+metric is not applicable.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import scipy.sparse as sp
 from scipy.stats import rankdata
+
+from scmobench.types import NotApplicable
 
 Matrix = np.ndarray | sp.spmatrix | sp.sparray
 BLOCK = 1 << 22
@@ -29,34 +35,67 @@ def mae(truth: Matrix, prediction: Matrix) -> float:
 
 
 def mean_pearson_per_cell(truth: Matrix, prediction: Matrix) -> float:
-    """Mean over cells of the Pearson correlation across features; 0 where either side is constant."""
-    return float(pearson_per_cell(truth, prediction).mean())
+    """Mean over cells of the Pearson correlation across features; 0 where either side is constant.
+
+    Raises
+    ------
+    NotApplicable : no cell of the truth varies across features, as with one feature.
+    """
+    return float(pearson_per_cell(*_varying(truth, prediction, axis=1)).mean())
 
 
 def mean_pearson_per_gene(truth: Matrix, prediction: Matrix) -> float:
-    """Mean over features of the Pearson correlation across cells; 0 where either side is constant."""
-    return float(pearson_per_cell(*_transposed(truth, prediction)).mean())
+    """Mean over features of the Pearson correlation across cells; 0 where either side is constant.
+
+    Raises
+    ------
+    NotApplicable : no feature of the truth varies across cells, as with one cell.
+    """
+    truth, prediction = _varying(truth, prediction, axis=0)
+    return float(pearson_per_cell(truth.T, prediction.T).mean())
 
 
 def mean_spearman_per_cell(truth: Matrix, prediction: Matrix) -> float:
-    """Mean over cells of the Spearman correlation across features; 0 where either side is constant."""
-    return float(spearman_per_cell(truth, prediction).mean())
+    """Mean over cells of the Spearman correlation across features; 0 where either side is constant.
+
+    Raises
+    ------
+    NotApplicable : no cell of the truth varies across features, as with one feature.
+    """
+    return float(spearman_per_cell(*_varying(truth, prediction, axis=1)).mean())
 
 
 def mean_spearman_per_gene(truth: Matrix, prediction: Matrix) -> float:
-    """Mean over features of the Spearman correlation across cells; 0 where either side is constant."""
-    return float(spearman_per_cell(*_transposed(truth, prediction)).mean())
+    """Mean over features of the Spearman correlation across cells; 0 where either side is constant.
+
+    Raises
+    ------
+    NotApplicable : no feature of the truth varies across cells, as with one cell.
+    """
+    truth, prediction = _varying(truth, prediction, axis=0)
+    return float(spearman_per_cell(truth.T, prediction.T).mean())
 
 
 def overall_pearson(truth: Matrix, prediction: Matrix) -> float:
-    """Pearson correlation of the two flattened matrices; 0 where either side is constant."""
-    _check(truth, prediction)
-    return _pearson_flat(truth, prediction)
+    """Pearson correlation of the two flattened matrices; 0 where the prediction is constant.
+
+    Raises
+    ------
+    NotApplicable : all values of the truth are equal.
+    """
+    return _pearson_flat(*_varying(truth, prediction))
 
 
 def overall_spearman(truth: Matrix, prediction: Matrix) -> float:
-    """Spearman correlation of the two flattened matrices (ties share their mean rank); 0 where constant."""
-    _check(truth, prediction)
+    """Spearman correlation of the two flattened matrices (ties share their mean rank).
+
+    0 where the prediction is constant.
+
+    Raises
+    ------
+    NotApplicable : all values of the truth are equal.
+    """
+    truth, prediction = _varying(truth, prediction)
     return _pearson_flat(_centred_ranks(truth), _centred_ranks(prediction))
 
 
@@ -88,9 +127,21 @@ def _check(truth: Matrix, prediction: Matrix) -> None:
         )
 
 
-def _transposed(truth: Matrix, prediction: Matrix) -> tuple[Matrix, Matrix]:
+def _varying(truth: Matrix, prediction: Matrix, axis: int | None = None) -> tuple[Matrix, Matrix]:
+    """Both matrices, if the truth varies along the axis (None: as a whole) anywhere."""
     _check(truth, prediction)
-    return truth.T, prediction.T
+    low, high = truth.min(axis=axis), truth.max(axis=axis)
+    if sp.issparse(low):
+        low, high = low.toarray(), high.toarray()
+    if not (low < high).any():
+        raise NotApplicable(
+            {
+                None: "all values of the truth are equal",
+                0: "no feature of the truth varies across cells",
+                1: "no cell of the truth varies across features",
+            }[axis]
+        )
+    return truth, prediction
 
 
 def _blocks(truth: Matrix, prediction: Matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
