@@ -195,6 +195,29 @@ def test_empty_cells_need_a_decision_and_leave_both_modalities(tiny_paired):
     assert dropped.obs.index.equals(dropped.mod2.obs_names)
 
 
+def test_features_are_judged_after_empty_cells_are_gone(tiny_paired):
+    gex, adt = tiny_paired.mod1.copy(), tiny_paired.mod2.copy()
+    first = (tiny_paired.obs["batch"] == tiny_paired.obs["batch"].iloc[0]).to_numpy()
+    X, Y = gex.X.toarray(), adt.X.toarray()
+    Y[first] = 0  # a batch without proteins
+    X[:, 7] = first * 3  # and a gene that is found in it alone
+    gex.X, adt.X = sp.csr_matrix(X), sp.csr_matrix(Y)
+    gap = changed(tiny_paired, mod1=gex, mod2=adt)
+    with pytest.raises(ValueError, match=f"1 of 120 GEX features have no counts.*{gex.var_names[7]}"):
+        check(gap, empty_cells="drop")
+    dropped = check(gap, empty_cells="drop", empty_features="drop")
+    assert dropped.mod1.shape == ((~first).sum(), 119)
+    assert gex.var_names[7] not in dropped.mod1.var_names
+    for modality in (dropped.mod1, dropped.mod2):
+        assert modality.X.getnnz(axis=0).min() > 0
+        assert modality.X.getnnz(axis=1).min() > 0
+    kept = check(gap, empty_cells="drop", empty_features="keep")
+    assert kept.mod1.n_vars == 120
+    for cells in (kept.obs, kept.mod1.obs, kept.mod2.obs):
+        assert cells["batch"].value_counts().min() > 0
+    assert len({tiny_paired.hash, dropped.hash, kept.hash}) == 3
+
+
 def test_too_few_cells_and_a_missing_side_are_refused(tiny_paired):
     few = slice(100, 112)
     small = changed(

@@ -8,8 +8,8 @@ from pathlib import Path
 import anndata as ad
 import pytest
 
-from scmobench.evaluate import evaluate
-from scmobench.types import Score
+from scmobench.evaluate import evaluate, metrics, scorer_inputs
+from scmobench.types import COUNTED, PROTOCOL, Score
 
 KIT = "openproblems_bmmc_cite_starter"
 
@@ -67,3 +67,18 @@ def test_a_trajectory_without_root_is_not_applicable(embedding_scores):
     assert "No root cell found" in score.reason
     assert "99 of 600 cells" in score.reason
     assert embedding_scores["mean"].reason == "of 5/6"
+
+
+def test_on_the_competitions_test_sets_a_missing_root_counts_as_0(embedding_scores, golden_dir):
+    prediction, solution = (read(golden_dir / "joint_embedding", name) for name in ("prediction", "solution"))
+    solution.uns["protocol"] = PROTOCOL
+    found = metrics("joint_embedding")
+    score = found["ti_cons_batch_mean"](*scorer_inputs("joint_embedding", prediction, solution))
+    assert score.value == 0
+    assert score.reason.startswith("no root cell is found by pseudotime_order_GEX (99 of 600 cells")
+    assert score.reason.endswith("0 is counted for it, as in the competition")
+    mean = found["mean"].mean(embedding_scores | {"ti_cons_batch_mean": score})
+    assert mean.value == pytest.approx(embedding_scores["mean"].value * 5 / 6)
+    assert (
+        mean.reason == "ti_cons_batch_mean has no value in part: 0 is counted for it, as in the competition"
+    )

@@ -21,7 +21,7 @@ from scmobench.metrics.graph_conn import graph_conn
 from scmobench.metrics.neighbors import ScoredEmbedding
 from scmobench.metrics.nmi import nmi, nmi_leiden
 from scmobench.metrics.trajectory import ti_cons_batch_mean
-from scmobench.types import NotApplicable, Score
+from scmobench.types import PROTOCOL, NotApplicable, Score
 
 SIX = [nmi, asw_label, asw_batch, graph_conn, cc_cons, ti_cons_batch_mean]
 NEED_GRAPH = [nmi, nmi_leiden, graph_conn, ti_cons_batch_mean]
@@ -150,6 +150,24 @@ def test_trajectory_uses_both_references():
     alone = [value(ti_cons_batch_mean, embedding, s) for s in (first, second)]
     assert alone[0] != alone[1]
     assert both == pytest.approx(np.mean(alone))
+
+
+def test_a_root_that_is_missing_for_one_reference_counts_as_half_a_0_in_the_competition():
+    embedding, solution = cells()
+    apart = solution.obs["cell_type"].to_numpy() == "t0"  # the start of one order is not in the largest part
+    moved = embedding + 1000 * apart[:, None]
+    solution.obs["pseudotime_order_ATAC"] *= -1
+    with pytest.raises(NotApplicable, match="No root cell found"):
+        value(ti_cons_batch_mean, moved, solution)
+    solution.uns["protocol"] = PROTOCOL
+    score = ti_cons_batch_mean(ScoredEmbedding(moved, solution))
+    assert 0 < score.value <= 0.5
+    assert score.reason.startswith("no root cell is found by pseudotime_order_GEX (240 of 240")
+    assert "ATAC" not in score.reason
+    solution.obs["pseudotime_order_GEX"] *= -1
+    assert ti_cons_batch_mean(ScoredEmbedding(moved, solution)).reason == ""
+    solution.uns["protocol"] = "another"
+    assert value(ti_cons_batch_mean, moved, solution) > score.value
 
 
 def test_clusters_equal_to_types_are_a_perfect_nmi():

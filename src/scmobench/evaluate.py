@@ -74,7 +74,8 @@ class Metric:
             return Score(None, f"none of {', '.join(self.mean_of)} applies")
         total = len(self.mean_of)
         notes = [] if len(found) == total else [f"of {len(found)}/{total}"]
-        notes += [f"{name} {COUNTED}" for name, score in found.items() if score.reason.endswith(COUNTED)]
+        counted = [name for name, score in found.items() if score.reason.endswith(COUNTED)]
+        notes += [f"{name} has no value in part: {COUNTED}" for name in counted]
         return Score(float(np.mean([score.value for score in found.values()])), "; ".join(notes))
 
 

@@ -17,7 +17,7 @@ MODALITIES = ("GEX", "ADT", "ATAC")
 TASKS = ("predict_modality", "match_modality", "joint_embedding")
 PROTOCOL = "neurips2021-phase2"
 """The competition's own test sets and its own rules for them."""
-COUNTED = "counted as 0, as in the competition"
+COUNTED = "0 is counted for it, as in the competition"
 """End of the reason of a score that holds a 0 for what could not be computed."""
 SUBTASKS = ("GEX2ADT", "ADT2GEX", "GEX2ATAC", "ATAC2GEX", "GEX-ADT", "GEX-ATAC")
 
