@@ -12,13 +12,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scmobench import __version__
 from scmobench.arithmetic import prepare
-
-if TYPE_CHECKING:
-    from anndata import AnnData
 
 TASKS = ("predict_modality", "match_modality", "joint_embedding")
 COMMITTED = [Path("results/records")]
@@ -140,9 +136,10 @@ def _score(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from scmobench.config import build, compose
+    from scmobench.data.foreign import read_scored
     from scmobench.evaluate import evaluate
 
-    prediction, solution = _h5ad(options.prediction), _h5ad(options.solution)
+    solution, prediction = read_scored(options.solution, options.prediction)
     task = build(compose([f"task={options.task}"]).task)
     scores = evaluate(options.task, *task.check(prediction, solution))
     print(json.dumps({name: asdict(score) for name, score in scores.items()}, indent=1))
@@ -150,27 +147,14 @@ def _score(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from scmobench.config import build, compose
+    from scmobench.data.foreign import read_scored
     from scmobench.evaluate import paired_test, primary
 
-    given = _h5ad(options.solution)
+    given, *predictions = read_scored(options.solution, *options.predictions)
     task = build(compose([f"task={options.task}"]).task)
-    (first, solution), (second, _) = (task.check(_h5ad(path), given) for path in options.predictions)
+    (first, solution), (second, _) = (task.check(prediction, given) for prediction in predictions)
     found = paired_test(options.task, first, second, solution)
     print(json.dumps({"metric": primary(options.task).name} | found._asdict(), indent=1))
-
-
-def _h5ad(path: Path) -> AnnData:
-    import anndata
-
-    if not path.is_file():
-        raise FileNotFoundError(f"expected an h5ad file at {path}, found none")
-    try:
-        return anndata.read_h5ad(path)
-    except Exception as error:
-        raise ValueError(
-            f"expected an h5ad file at {path}, found one that anndata cannot read ({error}); "
-            "write it by anndata's write_h5ad"
-        ) from error
 
 
 def _leaderboard(options: argparse.Namespace) -> None:

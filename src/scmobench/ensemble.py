@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
-import anndata
 import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData
@@ -14,6 +13,7 @@ from scipy.optimize import nnls
 
 from scmobench import arithmetic, records
 from scmobench.config import build, digest
+from scmobench.data.foreign import read_h5ad
 from scmobench.data.reduce import SVD
 from scmobench.models.assignment import assign_softmax
 from scmobench.models.base import Answer
@@ -55,7 +55,7 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
             return done | {"skipped": True}
         trials = held_out_runs(members) if cfg.ensemble.weights == "held_out" else []
         weights = held_out_weights(cfg, trials) if trials else member_weights(cfg.ensemble.weights, runs)
-        stored = [anndata.read_h5ad(records.folder(cfg.runs, r) / records.PREDICTION) for r in runs]
+        stored = _stored(cfg, runs)
         with records.Meter() as meter:
             answer = combine(problem.data, stored, weights, runs[0]["config"]["model"])
         spent = {
@@ -66,6 +66,11 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
         if trials and cfg.task.name == "joint_embedding":
             known["label_supervised"] = True  # the weights are scores that labels of training cells gave
         return scored(cfg, task, problem, answer, known)
+
+
+def _stored(cfg: DictConfig, runs: list[dict[str, Any]]) -> list[AnnData]:
+    """The predictions of finished runs, with the factors of a matching's similarity."""
+    return read_h5ad(*(records.folder(cfg.runs, r) / records.PREDICTION for r in runs), factors=SIMILARITY)
 
 
 def member_configs(
@@ -192,7 +197,7 @@ def held_out_weights(cfg: DictConfig, trials: list[dict[str, Any]]) -> np.ndarra
     inner = cfg.copy()
     inner.score_on = "validation"
     truth = build(cfg.task, modules=cfg.modules).split(cells(inner), cfg.direction).solution.X
-    stored = [anndata.read_h5ad(records.folder(cfg.runs, r) / records.PREDICTION).X for r in trials]
+    stored = [member.X for member in _stored(cfg, trials)]
     gram, products = np.zeros((len(stored), len(stored))), np.zeros(len(stored))
     for start in range(0, truth.shape[0], CHUNK):
         rows = slice(start, start + CHUNK)
@@ -205,8 +210,7 @@ def held_out_weights(cfg: DictConfig, trials: list[dict[str, Any]]) -> np.ndarra
 def _shares(scores: np.ndarray) -> np.ndarray:
     """Scores scaled to sum 1; equal shares where they say nothing (all 0, or one missing)."""
     total = scores.sum()
-    equal = np.full(len(scores), 1 / len(scores))
-    return scores / total if np.isfinite(total) and total > 0 else equal
+    return scores / total if np.isfinite(total) and total > 0 else np.full(len(scores), 1 / len(scores))
 
 
 def convex_weights(gram: np.ndarray, products: np.ndarray) -> np.ndarray:

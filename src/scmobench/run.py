@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from scmobench import arithmetic, records
 from scmobench.config import build, digest, for_subtask, not_installed, own_code
+from scmobench.data.matrix import checked_matrix
 from scmobench.data.split import training_cells_split
 from scmobench.evaluate import evaluate, intervals
 from scmobench.models.base import Answer, Model, SolutionControl
@@ -130,14 +131,7 @@ def respond(model: Model | SolutionControl, problem: Problem, seed: int) -> Answ
         if not isinstance(fitted, Model):
             raise TypeError(f"expected fit to end in `return self`, found that it returns {fitted!r}")
         answer = fitted.predict(at_prediction(model, problem))
-        if not isinstance(answer, np.ndarray) and not sp.issparse(answer):
-            found = type(answer).__name__
-            raise TypeError(
-                f"expected predict to return a numpy array or a scipy.sparse matrix, found {found}"
-            )
-        if np.ma.isMaskedArray(answer) or answer.dtype.kind not in "biufO":
-            found = "a masked array" if np.ma.isMaskedArray(answer) else answer.dtype
-            raise TypeError(f"expected predict to return real numbers, found {found}")
+        answer = checked_matrix(answer, "what predict returns")
         return answer.tocsr() if sp.issparse(answer) else answer
 
 

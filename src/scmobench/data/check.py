@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.labels import check_filled, tidy_labels
+from scmobench.data.matrix import checked_matrix
 from scmobench.types import MODALITIES, Paired, feature_type
 
 FILLED = ("batch", "cell_type")
@@ -144,10 +145,8 @@ def _tidy(paired: Paired, modality: AnnData) -> AnnData:
 
 
 def _csr(matrix: object, where: str) -> sp.csr_matrix:
-    if matrix is None:
-        raise ValueError(f"{where} is missing; expected a matrix of cells x features")
-    csr = sp.csr_matrix(matrix, dtype=np.float32, copy=True)
-    csr.sum_duplicates()  # sorts the indices, too
+    csr = sp.csr_matrix(checked_matrix(matrix, where), dtype=np.float32, copy=True)
+    csr.sort_indices()
     csr.eliminate_zeros()
     return csr
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import tempfile
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData
 
+from scmobench.data.foreign import read_h5ad
 from scmobench.data.labels import LABELS
 from scmobench.data.source import Source, cache_dir
 from scmobench.types import TASKS, Paired, feature_type
@@ -94,13 +94,9 @@ class Competition(Source):
         FileNotFoundError : a part is missing.
         ValueError : a file has changed since it was first seen, or the parts do not fit together.
         """
-        import anndata as ad
-
         files = self._files()
         self._pin(files)
-        with warnings.catch_warnings():  # the files of 2021 predate anndata 0.8's encoding
-            warnings.simplefilter("ignore", ad.OldFormatWarning)
-            parts = {part: ad.read_h5ad(file) for part, file in files.items()}
+        parts = dict(zip(files, read_h5ad(*files.values()), strict=True))
         if self.task == "joint_embedding":
             mod1, mod2 = parts["mod1"], parts["mod2"]
             obs = parts["solution"].obs.reindex(mod1.obs_names)

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scmobench.data.source import Source, read_file, with_feature_type
+from scmobench.data.foreign import read_h5ad
+from scmobench.data.source import Source, with_feature_type
 from scmobench.types import Paired, feature_type
 
 
@@ -63,16 +64,11 @@ class Folder(Source):
 
     def read(self) -> Paired:
         """Read both files, leave out what `drop` names, split."""
-        import anndata as ad
-
         kind = self.mod2.upper()
         place = self.fetch()
-        gex, mod2 = (
-            with_feature_type(
-                read_file(place / f"{stem}.h5ad", "an h5ad", ad.read_h5ad), own, f"{self.name} {stem}.h5ad"
-            )
-            for stem, own in (("gex", "GEX"), (self.mod2, kind))
-        )
+        gex, mod2 = read_h5ad(place / "gex.h5ad", place / f"{self.mod2}.h5ad", layer=self.layer)
+        gex = with_feature_type(gex, "GEX", f"{self.name} gex.h5ad")
+        mod2 = with_feature_type(mod2, kind, f"{self.name} {self.mod2}.h5ad")
         if self.layer:
             use_layer(self.name, (gex, mod2), self.layer, self.normalization)
         obs = named_columns(self.name, gex.obs, self.batch, self.cell_type)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pandas as pd
 from anndata import AnnData
 
+from scmobench.data.cellranger import read_tenx_folder
 from scmobench.data.folder import named_columns, use_layer
-from scmobench.data.source import TENX_TYPES, Source, read_file, with_feature_type
+from scmobench.data.foreign import check_file, read_h5ad, read_h5mu, read_tenx
+from scmobench.data.source import TENX_TYPES, Source, with_feature_type
 from scmobench.types import MODALITIES, Paired, feature_type
 
 H5MU_NAMES = {"GEX": ("gex", "rna"), "ADT": ("adt", "prot", "protein"), "ATAC": ("atac", "peaks")}
-TENX_FILES = ("matrix.mtx.gz", "barcodes.tsv.gz", "features.tsv.gz")
-TENX_OLD = ("features", "genes")  # before version 3 of Cell Ranger, and nothing zipped
 
 
 @dataclass(kw_only=True)
@@ -57,7 +57,7 @@ class Own(Source):
         Raises
         ------
         FileNotFoundError : a file is missing.
-        ValueError : not exactly one way of giving the cells.
+        ValueError : not exactly one way of giving the cells; a pipe or a device for a file.
         """
         given = [w for w in (self.gex or self.mod2, self.h5ad, self.h5mu, self.tenx) if w]
         if len(given) != 1 or bool(self.gex) != bool(self.mod2):
@@ -66,8 +66,8 @@ class Own(Source):
                 f"`h5mu` or `tenx`; found {len(given)}"
             )
         for file in (self.gex, self.mod2, self.h5ad, self.h5mu, self.tenx, self.labels):
-            if file and not Path(file).expanduser().exists():
-                raise FileNotFoundError(f"{self.name}: no file {file}; give its full path")
+            if file and not (file == self.tenx and Path(file).expanduser().is_dir()):
+                check_file(Path(file).expanduser())
         return Path(given[0]).expanduser()
 
     def load(self) -> Paired:
@@ -109,10 +109,7 @@ class Own(Source):
         return self.pair(gex, mod2, obs, self.normalization or {"GEX": "counts", kind: "counts"})
 
     def _h5ad_pair(self, first: Path) -> tuple[AnnData, AnnData]:
-        import anndata as ad
-
-        second = Path(str(self.mod2)).expanduser()
-        gex, mod2 = (read_file(file, "an h5ad", ad.read_h5ad) for file in (first, second))
+        gex, mod2 = read_h5ad(first, Path(str(self.mod2)).expanduser(), layer=self.layer)
         kind = self.kind or self._stated_kind(mod2)
         return with_feature_type(gex, "GEX", str(self.gex)), with_feature_type(mod2, kind, str(self.mod2))
 
@@ -127,27 +124,22 @@ class Own(Source):
         return kinds.pop()
 
     def _mudata(self, first: Path) -> tuple[AnnData, AnnData]:
-        import mudata
-
-        both = read_file(first, "an h5mu", mudata.read_h5mu)
-        named = {name.lower(): name for name in both.mod}
+        mods, cells = read_h5mu(first, [name for kind in H5MU_NAMES.values() for name in kind], self.layer)
+        named = {name.lower(): name for name in mods}
         present = {k: named[n] for k, names in H5MU_NAMES.items() for n in names[::-1] if n in named}
-        gex_name, mod2_name, kind = self._chosen(present, list(both.mod))
-        gex, mod2 = both.mod[gex_name].copy(), both.mod[mod2_name].copy()
-        wider = both.obs.reindex(gex.obs_names)
+        gex_name, mod2_name, kind = self._chosen(present, list(mods))
+        gex, mod2 = mods[gex_name], mods[mod2_name]
+        wider = cells.reindex(gex.obs_names)
         gex.obs = gex.obs.join(wider[[c for c in wider if c not in gex.obs]])
         return with_feature_type(gex, "GEX", gex_name), with_feature_type(mod2, kind, mod2_name)
 
     def _by_feature_type(self, first: Path) -> tuple[AnnData, AnnData]:
-        import scanpy as sc
-
         if self.h5ad:
-            both = read_file(first, "an h5ad", sc.read_h5ad)
+            both = read_h5ad(first, layer=self.layer)[0]
         elif first.is_dir():
-            self._check_tenx(first)
-            both = read_file(first, "Cell Ranger's matrix folder", sc.read_10x_mtx, gex_only=False)
+            both = read_tenx_folder(first)
         else:
-            both = read_file(first, "Cell Ranger's feature-barcode h5", sc.read_10x_h5, gex_only=False)
+            both = read_tenx(first)
         both.var_names_make_unique()  # a few gene symbols stand for two genes
         if "feature_types" not in both.var:
             raise ValueError(
@@ -159,13 +151,6 @@ class Own(Source):
         gex_type, mod2_type, kind = self._chosen(present, sorted(types.unique()))
         gex, mod2 = both[:, types == gex_type].copy(), both[:, types == mod2_type].copy()
         return with_feature_type(gex, "GEX", str(first)), with_feature_type(mod2, kind, str(first))
-
-    def _check_tenx(self, folder: Path) -> None:
-        for name in TENX_FILES:
-            names = name, name.removesuffix(".gz").replace(*TENX_OLD)
-            if not any((folder / n).is_file() for n in names):
-                expected = ", ".join(TENX_FILES)
-                raise FileNotFoundError(f"{self.name}: expected {expected} in {folder}, found no {name}")
 
     def _chosen(self, present: Mapping[str, str], found: list[str]) -> tuple[str, str, str]:
         others = [k for k in present if k != "GEX" and self.kind in (None, k)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,22 +134,6 @@ class Source(ABC):
             source=self.source or source,
             organism=self.organism,
         )
-
-
-def read_file(file: Path, what: str, reader: Callable[..., Any], **settings: Any) -> Any:
-    """What ``reader`` makes of the file.
-
-    Raises
-    ------
-    FileNotFoundError : there is none.
-    ValueError : the reader fails; says which file should have been ``what``.
-    """
-    try:
-        return reader(file, **settings)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"expected {what} at {file}, found one that cannot be read: {error}") from error
 
 
 def with_feature_type(modality: AnnData, expected: str, where: str) -> AnnData:

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData
 
+from scmobench.data.matrix import checked_matrix
 from scmobench.data.preprocess import Normalizer
 from scmobench.types import Paired, Problem, TaskData, feature_type
 
@@ -119,8 +120,7 @@ def normalized(paired: Paired, swap: bool = False) -> tuple[AnnData, AnnData, di
 def real_values(table: AnnData, file: str) -> AnnData:
     """The table with X in a dtype that every metric can compute with; the same object where it is already.
 
-    Booleans and half precision become float32, integers and other floats float64, both in the processor's
-    byte order.
+    See `checked_matrix`, which also sees that a sparse X can be trusted.
 
     Parameters
     ----------
@@ -129,20 +129,16 @@ def real_values(table: AnnData, file: str) -> AnnData:
 
     Raises
     ------
-    ValueError : X is missing, holds no real numbers, or a value is NaN, infinite or beyond `LARGEST`.
+    ValueError : X is missing, holds no real numbers, is a damaged sparse matrix, or a value is NaN, infinite
+        or beyond `LARGEST`.
     """
     if table.X is None:
         raise ValueError(f"X is missing: expected the {file}'s values in X, found none")
-    if (dtype := table.X.dtype).kind not in "biuf":
-        raise ValueError(
-            f"expected real numbers in X of the {file}, found {dtype}: save X as float32 (of complex numbers "
-            "X.real, where the imaginary part is 0)"
-        )
-    if dtype not in (np.float32, np.float64):
-        small = dtype.kind == "b" or dtype.newbyteorder("=") in (np.float16, np.float32)
+    X = checked_matrix(table.X, f"X of the {file}")
+    if X is not table.X:
         table = table.copy()
-        table.X = table.X.astype(np.float32 if small else np.float64)
-    values = table.X.data if sp.issparse(table.X) else np.asarray(table.X)
+        table.X = X
+    values = X.data if sp.issparse(X) else X
     bad = int((~np.isfinite(values)).sum())
     if bad:
         raise ValueError(f"expected finite values in X of the {file}, found {bad} NaN or infinite ones")

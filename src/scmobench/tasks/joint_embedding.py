@@ -11,6 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
+from scmobench.data.matrix import checked_matrix
 from scmobench.tasks.base import Task, normalized
 from scmobench.tasks.names import check_order, is_transposed, unnamed
 from scmobench.types import EmbeddingData, Paired, Problem
@@ -120,4 +121,5 @@ def _equal(one: np.ndarray | sp.spmatrix, other: np.ndarray | sp.spmatrix) -> bo
     """Whether two matrices, sparse or dense, hold the same real numbers."""
     if one.shape != other.shape or one.dtype.kind not in "biuf" or other.dtype.kind not in "biuf":
         return False
-    return np.allclose(*(m.toarray() if sp.issparse(m) else m for m in (one, other)), equal_nan=True)
+    sound = (checked_matrix(matrix, "X and obsm of the prediction") for matrix in (one, other))
+    return np.allclose(*(m.toarray() if sp.issparse(m) else m for m in sound), equal_nan=True)

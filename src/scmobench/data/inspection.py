@@ -1,0 +1,172 @@
+"""Look through HDF5 files of anybody's before they are read: links, declared sizes, structure, every value.
+
+`scmobench.data.foreign` runs this module in a process that it can end: damaged HDF5 may crash or hang the
+library. It imports h5py and numpy alone, so that the process starts in 0.3 s.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+
+from scmobench.data.declared import TABLE_VALUES, Plan, Refusal, gigabytes, size
+from scmobench.data.matrix import flaw
+
+MAX_OBJECTS = 100_000
+MAX_DEPTH = 32
+BLOCK = 2**26  # bytes read at a time
+SMALL = 2**26  # bytes that are read even where they cannot fit, for a better message afterwards
+EMBEDDING = 2**10  # columns of an embedding, or of one beside X
+LABEL = 2**10  # bytes of a name
+LONGEST = 2**16  # bytes of a name or label
+SPARE = 2**31  # bytes of address space for Python, the libraries and blocks
+
+
+def walk(file: h5py.File) -> None:
+    """Refuse a file that leads out of itself, or that has no end.
+
+    Raises
+    ------
+    Refusal : a link that is not a plain one, a dataset whose values are in another file, too many or
+        too deep groups; names the place.
+    """
+    seen, count, waiting = {h5py.h5o.get_info(file.id).addr}, 0, [("", file, 0)]
+    while waiting:
+        path, group, depth = waiting.pop()
+        for name in group:
+            place, count = f"{path}/{name}", count + 1
+            if count > MAX_OBJECTS or depth > MAX_DEPTH:
+                raise Refusal(
+                    f"expected at most {MAX_OBJECTS} objects and {MAX_DEPTH} levels of groups, found more at "
+                    f"{place[:80]}: keep only what is needed"
+                )
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise Refusal(f"{place} is a link to another place or file: write the values themselves")
+            item = group[name]
+            if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
+                raise Refusal(f"the values of {place} are in another file: write them into this one")
+            if isinstance(item, h5py.Group):
+                address = h5py.h5o.get_info(item.id).addr
+                if address in seen:
+                    raise Refusal(f"{place} is a group that has another name, too: write it once")
+                seen.add(address)
+                waiting.append((place, item, depth + 1))
+
+
+def fit(plan: Plan, solution: Plan) -> None:
+    """Refuse a file too large to be a prediction of the solution's cells, by what it declares.
+
+    What is small may go on: a task says better why it does not fit.
+    """
+    if plan is solution:
+        return
+    n, m = plan.shape
+    widest = max(solution.shape[1], EMBEDDING)
+    fits = n == solution.shape[0] and m <= widest
+    if plan.bytes > SMALL + fits * (16 * n * (m + EMBEDDING) + LABEL * (n + m)):
+        raise Refusal(
+            f"expected {solution.shape[0]} rows and at most {widest} columns to fit the solution, found a "
+            f"matrix of shape {plan.shape} and {gigabytes(plan.bytes)}: is it a prediction of these cells?"
+        )
+
+
+def planned(job: dict[str, Any]) -> Iterator[Plan]:
+    """What will be read of each file of a job, after the checks of links, shapes and sizes; no value is read.
+
+    Parameters
+    ----------
+    job : ``files``, each as `Plan` takes it; whether they are a solution and predictions of it (``scored``),
+        which may have so many ``columns``; bytes of ``memory`` that they may take.
+
+    Raises
+    ------
+    Refusal, ValueError, OSError : a file that must not or cannot be read.
+    """
+    total, solution = 0, None
+    for wanted in job["files"]:
+        print(json.dumps({"path": wanted["path"], "kind": wanted["kind"], "at": ""}), flush=True)
+        file = h5py.File(wanted["path"], "r")
+        walk(file)
+        plan = Plan(file, wanted)
+        solution, total = solution or plan, total + plan.bytes
+        if job["scored"]:
+            fit(plan, solution)
+        if total > job["memory"]:
+            raise Refusal(
+                f"expected at most {gigabytes(job['memory'])} of values, half of the free memory, found "
+                f" {gigabytes(total)}: use a larger machine"
+            )
+        yield plan
+
+
+def limit_memory(plans: list[Plan]) -> None:
+    """Bound the process, so that no text or chunk can take more than it declares."""
+    block = max((_step(dataset) * _row(dataset) for plan in plans for dataset in plan.datasets), default=0)
+    pointers = max((size(group["indptr"]) for plan in plans for _, group, _, _ in plan.sparse), default=0)
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (SPARE + 4 * (block + pointers), hard))
+
+
+def read_through(plan: Plan) -> None:
+    """Check every sparse matrix, and read all to the end."""
+    for where, group, shape, axis in plan.sparse:
+        indptr = np.concatenate(list(_blocks(group["indptr"])) or [np.empty(0, int)])
+        if found := flaw(group["data"].size, indptr, _blocks(group["indices"]), shape, axis):
+            raise Refusal(f"{where} is damaged: {found}")
+    for dataset in plan.datasets:
+        for block in _blocks(dataset):
+            texts = block.ravel() if dataset.dtype.kind == "O" else ()
+            if any(len(text) > LONGEST for text in texts if isinstance(text, bytes)):
+                raise Refusal(f"{dataset.name} holds a text of more than {LONGEST} bytes: shorten it")
+    for dataset in plan.datasets:
+        dict(dataset.attrs)
+        dict(dataset.parent.attrs)
+
+
+def _row(dataset: h5py.Dataset) -> int:
+    return max(1, size(dataset) // max(1, (dataset.shape or (1,))[0]))
+
+
+def _step(dataset: h5py.Dataset) -> int:
+    """Rows read at a time: whole chunks, texts fewer."""
+    step = max(1, BLOCK // _row(dataset))
+    if dataset.dtype.kind == "O":
+        step = min(step, TABLE_VALUES // 10)
+    if dataset.chunks:
+        step = max(1, step // dataset.chunks[0]) * dataset.chunks[0]
+    return step
+
+
+def _blocks(dataset: h5py.Dataset) -> Iterator[Any]:
+    print(json.dumps({"at": dataset.name}), flush=True)  # in case that we come no further
+    if not dataset.shape:
+        yield np.atleast_1d(dataset[()]) if dataset.shape == () else np.empty(0)
+        return
+    step = _step(dataset)
+    for start in range(0, dataset.shape[0], step):
+        yield dataset[start : start + step]
+
+
+def main() -> None:
+    """Do the job on standard input; say on standard output where we are and, if so, what is wrong."""
+    job = json.load(sys.stdin)
+    try:
+        plans = list(planned(job))
+        limit_memory(plans)
+        for wanted, plan in zip(job["files"], plans, strict=True):
+            print(json.dumps({"path": wanted["path"], "kind": wanted["kind"]}), flush=True)
+            read_through(plan)
+    except Exception as error:
+        said = " ".join(str(error).split())[:400] or type(error).__name__
+        print(json.dumps({"error": said, "refused": isinstance(error, Refusal)}), flush=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

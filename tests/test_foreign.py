@@ -1,0 +1,219 @@
+"""Files of anybody's: hostile and damaged ones are refused in one line, sound ones are read as they are."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from damaged_files import (
+    MUTATIONS,
+    OF_TABLES,
+    SAME,
+    as_type,
+    damage,
+    external,
+    link,
+    virtual,
+)
+from scmobench import cli
+from scmobench.data import inspection
+from scmobench.data.foreign import read_h5ad, read_scored
+from scmobench.data.own import Own
+
+CELLS, FEATURES = 40, 12
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """A solution and a prediction of it that is 0.5 too high wherever it is not 0."""
+    truth = sp.random(CELLS, FEATURES, 0.4, "csr", np.float32, rng=np.random.default_rng(0))
+    obs = pd.DataFrame({"kind": pd.Categorical(["a", "b"] * 20)}, index=[f"c{i}" for i in range(CELLS)])
+    solution = ad.AnnData(truth, obs, pd.DataFrame(index=[f"g{i}" for i in range(FEATURES)]))
+    solution.write_h5ad(tmp_path / "solution.h5ad")
+    solution.X.data += 0.5
+    solution.write_h5ad(tmp_path / "prediction.h5ad")
+    return tmp_path / "solution.h5ad", tmp_path / "prediction.h5ad"
+
+
+def score(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> float | str:
+    """RMSE by the command line, or the line that it says instead."""
+    line = ["score", "--task", "predict_modality", "--solution", str(files[0])]
+    try:
+        cli.main([*line, "--prediction", str(files[1])])
+    except SystemExit as refused:
+        return str(refused)
+    return json.loads(capsys.readouterr().out)["rmse"]["value"]
+
+
+def inspected(path: Path, tables: bool = False) -> str:
+    """What the inspection says, in this process; empty where the file is sound."""
+    wanted = {"path": str(path), "kind": "h5ad", "matrices": ["X"], "layer": None, "tables": tables}
+    job = {"files": [wanted], "scored": False, "columns": None, "memory": 2**30}
+    try:
+        for plan in inspection.planned(job):
+            inspection.read_through(plan)
+    except (ValueError, OSError) as refused:
+        return str(refused)
+    return ""
+
+
+def is_a_line(said: object, path: Path) -> bool:
+    parts = ("scmobench: ", str(path))
+    return isinstance(said, str) and all(p in said for p in parts) and "\n" not in said and len(said) < 800
+
+
+@pytest.mark.parametrize("name", [name for name in MUTATIONS if name != "two values at one place"])
+def test_the_inspection_finds_every_damage(name, files):
+    assert not inspected(files[0], tables=True)
+    damage(files[0], MUTATIONS[name])
+    assert len(inspected(files[0], tables=True).splitlines()) == 1
+    assert bool(inspected(files[0])) == (name not in OF_TABLES)
+
+
+@pytest.mark.parametrize(
+    ("mutation", "message"),
+    [
+        (MUTATIONS["pointer falls"], "X is damaged: expected indptr to start at 0, never to fall"),
+        (MUTATIONS["two values at one place"], "found two for some: call sum_duplicates"),
+        (MUTATIONS["complex values"], "expected real numbers .* found complex64: keep the real part, .real"),
+        (MUTATIONS["giant chunk"], "expected 40 rows and .* columns .* found .* 3.0 GB"),
+        (MUTATIONS["giant X"], "X declares the shape .* obs and var have 40 cells and 12 features"),
+    ],
+)
+def test_score_says_what_is_wrong(mutation, message, files, capsys):
+    damage(files[1], mutation)
+    said = score(files, capsys)
+    assert is_a_line(said, files[1])
+    assert re.search(message, said)
+
+
+def test_the_same_numbers_written_otherwise_get_the_same_score(files, capsys):
+    expected, X = score(files, capsys), ad.read_h5ad(files[1]).X
+    changed = [files[1].with_name(f"{name}.h5ad") for name in SAME]
+    for path, mutation in zip(changed, SAME.values(), strict=True):
+        path.write_bytes(files[1].read_bytes())
+        damage(path, mutation)
+    for path, prediction in zip(changed, read_scored(files[0], *changed)[1:], strict=True):
+        assert (prediction.X != X).nnz == 0, path
+        assert prediction.X.dtype in (np.float32, np.float64)
+    damage(files[1], partial(as_type, "data", "f2"))
+    assert score(files, capsys) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("way", ["external link", "soft link", "virtual", "external storage"])
+def test_a_prediction_that_leads_to_the_solution_is_refused(way, files, capsys):
+    truth = str(files[0])
+    ways = {
+        "external link": partial(link, truth, "/X"),
+        "soft link": partial(link, "", "/layers"),
+        "virtual": partial(virtual, truth),
+        "external storage": partial(external, truth),
+    }
+    damage(files[1], ways[way])
+    said = score(files, capsys)
+    assert is_a_line(said, files[1])
+    place = "a link to another place" if "link" in way else "values of /X/data are in another file"
+    assert place in said
+    damage(files[0], ways[way])  # also where nobody would read it
+    with h5py.File(files[0], "r+") as file:
+        file.move("X", "obsp/far")
+    assert "/obsp/far" in inspected(files[0])
+
+
+def test_what_is_no_file_is_refused_at_once(files, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.h5ad")
+    with open(files[1], "rb") as file, gzip.open(tmp_path / "p.h5ad.gz", "wb") as zipped:
+        shutil.copyfileobj(file, zipped)
+    for path, message in (
+        (tmp_path / "pipe.h5ad", "found a pipe or a device"),
+        (Path("/dev/zero"), "found a pipe or a device"),
+        (tmp_path, "found a folder"),
+        (tmp_path / "none.h5ad", "found none"),
+        (tmp_path / "p.h5ad.gz", "gunzip"),
+    ):
+        for pair in ((files[0], path), (path, files[1])):
+            assert message in score(pair, capsys)
+        for given in ({"gex": path, "mod2": path}, {"h5ad": path}, {"h5mu": path}, {"tenx": path}):
+            if message != "found a folder" or "tenx" not in given:
+                with pytest.raises((ValueError, FileNotFoundError), match=message):
+                    Own(name="mine", **{key: str(value) for key, value in given.items()}).load()
+    with pytest.raises(ValueError, match="found a pipe or a device"):
+        Own(name="mine", h5ad=str(files[0]), labels="/dev/zero").load()
+    subprocess.run(["gunzip", tmp_path / "p.h5ad.gz"], check=True)  # as the message says
+    assert isinstance(score((files[0], tmp_path / "p.h5ad"), capsys), float)
+
+
+def test_reading_has_a_time_limit(files, monkeypatch, capsys):
+    monkeypatch.setenv("SCMOBENCH_READ_SECONDS", "0.01")
+    said = score(files, capsys)
+    assert "was not read within 0.01 seconds" in said
+    assert "SCMOBENCH_READ_SECONDS sets another limit" in said
+    monkeypatch.setenv("SCMOBENCH_READ_SECONDS", "soon")
+    assert "expected a number of seconds as SCMOBENCH_READ_SECONDS, found 'soon'" in score(files, capsys)
+    monkeypatch.setenv("SCMOBENCH_READ_SECONDS", "300")
+    assert isinstance(score(files, capsys), float)
+
+
+def test_only_what_is_needed_is_read(files):
+    cells = ad.read_h5ad(files[0])
+    cells.obsp["distances"] = sp.eye(CELLS, format="csr")
+    cells.obsm["X_pca"] = cells.obsm["X_emb"] = np.ones((CELLS, 3))
+    cells.raw = cells
+    cells.layers["counts"] = cells.layers["log"] = cells.X
+    cells.uns |= {"organism": "human", "colours": ["red"]}
+    cells.write_h5ad(files[1])
+    (own,) = read_h5ad(files[1])
+    assert (list(own.layers), list(own.uns), own.raw) == (["counts"], ["organism"], None)
+    assert not own.obsm
+    assert not own.obsp
+    assert own.obs.equals(cells.obs)
+    assert list(read_h5ad(files[1], layer="log")[0].layers) == ["log"]
+    with pytest.raises(ValueError, match=r"no layer 'raw' in /, it has \['counts', 'log'\]"):
+        read_h5ad(files[1], layer="raw")
+    prediction = read_scored(files[0], files[1])[1]
+    assert (list(prediction.obsm), list(prediction.obs)) == (["X_emb"], [])
+    assert prediction.obs_names.equals(cells.obs_names)
+
+
+def test_the_inspection_starts_without_heavy_libraries():
+    heavy = "{'pandas', 'scipy', 'anndata', 'scanpy', 'torch', 'hydra'}"
+    code = f"import sys, scmobench.data.inspection; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_file_that_changes_is_read_again_and_one_that_does_not_is_inspected_once(files):
+    start = time.perf_counter()
+    first = read_h5ad(files[0])[0]
+    middle = time.perf_counter()
+    assert (read_h5ad(files[0])[0].X != first.X).nnz == 0
+    assert time.perf_counter() - middle < middle - start
+    damage(files[0], MUTATIONS["index too high"])
+    with pytest.raises(ValueError, match="X is damaged"):
+        read_h5ad(files[0])
+
+
+def test_anndata_before_0_7_is_written_anew_as_the_message_says(files):
+    table = np.array([(b"c%d" % i, i) for i in range(CELLS)], dtype=[("index", "S9"), ("depth", "i8")])
+    with h5py.File(files[0], "r+") as file:
+        del file["obs"]
+        file["obs"] = table
+    with pytest.raises(ValueError, match=r"before 0\.7"):
+        read_h5ad(files[0])
+    ad.read_h5ad(files[0]).write_h5ad(files[1])
+    assert list(read_h5ad(files[1])[0].obs["depth"]) == list(range(CELLS))
