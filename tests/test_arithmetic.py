@@ -66,7 +66,10 @@ def test_portable_runs_in_workers_whatever_the_user_has_set(tmp_path: Path) -> N
         assert {r["prediction_hash"][:16] for r in single} == {SVD_LINEAR}
 
 
-def test_native_is_the_default_and_adds_nothing_to_the_identity(tmp_path: Path) -> None:
+def test_native_is_the_default_and_adds_nothing_to_the_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(arithmetic.VARIABLE, raising=False)
     overrides = ["dataset=tiny_cite", "model=mean", f"runs={tmp_path}"]
     cfg = compose(overrides)
     record = run(cfg, method_name(cfg, overrides))

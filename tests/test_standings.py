@@ -237,6 +237,10 @@ def test_compare_sets_means_beside_the_spread_of_the_kept_seeds():
         told = board.verdict(board.compare(fresh, kept))
         assert f"means over seeds {good} of 2 are within one sd" in told
     assert "outside: predict_modality cells GEX2ADT b rmse: 0.5 here, 0.5 ± 0 kept" in told
+    assert "another processor trains other networks" in told
+    both = [[r | {"arithmetic": "portable"} for r in side] for side in (fresh, kept)]
+    assert "portable arithmetic differs by versions alone" in board.verdict(board.compare(*both))
+    assert "another processor" in board.verdict(board.compare(both[0], kept))
     same = board.verdict(board.compare(kept, kept))
     assert same == "reproduced: 4 of 4 scores within 1e-06 (largest difference 0)"
 

@@ -22,28 +22,31 @@ def compare(records: Iterable[Record], reference: Iterable[Record]) -> pd.DataFr
 
     Runs are the same where task, dataset, subtask, method, seed, configuration hash and data hash
     agree. One row a score: the identity, ``metric``, ``ours``, ``reference`` and ``difference``
-    (absolute; 0 where the metric is not applicable in both, infinite where in one only). Runs
-    without a counterpart are not in it.
+    (absolute; 0 where the metric is not applicable in both, infinite where in one only), ``portable``
+    (both in portable arithmetic). Runs without a counterpart are not in it.
     """
     kept = {_identity(r): r for r in reference if r["status"] == "ok"}
     rows = []
     for run in sorted((r for r in records if r["status"] == "ok"), key=lambda r: sortable(_identity(r))):
         other = kept.get(_identity(run))
+        portable = bool(other) and {run.get("arithmetic"), other.get("arithmetic")} == {"portable"}
         for metric in sorted({*run["scores"], *other["scores"]}) if other else ():
             mine, theirs = number(run["scores"].get(metric)), number(other["scores"].get(metric))
             if mine is None or theirs is None:
                 difference = 0.0 if mine is theirs else math.inf
             else:
                 difference = abs(mine - theirs)
-            rows.append([*_identity(run), metric, mine, theirs, difference])
-    return pd.DataFrame(rows, columns=[*IDENTITY, "metric", "ours", "reference", "difference"])
+            rows.append([*_identity(run), metric, mine, theirs, difference, portable])
+    columns = [*IDENTITY, "metric", "ours", "reference", "difference", "portable"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def verdict(compared: pd.DataFrame, tolerance: float = 1e-6) -> str:
     """How many scores were reproduced; where some were not, how many means over seeds, and of which methods.
 
-    Another processor (a record's versions name it) rounds otherwise, and training amplifies that: then a
-    mean is reproduced that lies within one standard deviation of the kept seeds (two or more) from theirs.
+    Another processor (a record's versions name it) rounds otherwise, unless both runs are in portable
+    arithmetic, and training amplifies that: then a mean is reproduced that lies within one standard deviation
+    of the kept seeds (two or more) from theirs.
 
     Examples
     --------
@@ -62,7 +65,10 @@ def verdict(compared: pd.DataFrame, tolerance: float = 1e-6) -> str:
     far = means[~(means["gap"] <= means["sd"].clip(lower=tolerance))]
     if len(means):
         share = f"{len(means) - len(far)} of {len(means)} are within one sd of the kept seeds"
-        lines.append(f"another processor trains other networks; of the means over seeds {share}")
+        cause = "another processor trains other networks"
+        if outside["portable"].all():
+            cause = "portable arithmetic differs by versions alone, of packages or the C library"
+        lines.append(f"{cause}; of the means over seeds {share}")
     for row in far.itertuples():
         lines.append(
             f"  outside: {' '.join(row.Index)}: {row.ours:.4g} here, {row.reference:.4g} ± {row.sd:.2g} kept"
