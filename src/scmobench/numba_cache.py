@@ -1,0 +1,49 @@
+"""A folder for numba's compiled code where the install is read-only and so is the user's cache folder."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+
+def ensure_folder() -> None:
+    """Give numba a folder of this process and its children, where it would find none to write to.
+
+    numba keeps what it compiles beside the source, else in the user's cache folder. Where it can write to
+    neither, ``import scanpy`` fails. This folder goes with the process: another user could put code of
+    theirs into a lasting one under a name known beforehand.
+    """
+    given = os.environ.get("NUMBA_CACHE_DIR", "")
+    if (given and _writable(Path(given))) or _writable(_users_folder()) or all(map(_writable, _sources())):
+        return
+    with contextlib.suppress(OSError):  # no room for temporary files at all: little else works then
+        folder = tempfile.mkdtemp(prefix="scmobench-numba-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["NUMBA_CACHE_DIR"] = folder
+
+
+def _users_folder() -> Path:
+    """Where numba looks after the source's folder."""
+    if sys.platform == "darwin":
+        return Path(os.path.expanduser("~/Library/Caches/numba"))
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "numba"
+
+
+def _sources() -> list[Path]:
+    """Folders of code that numba compiles: ours and scanpy's."""
+    scanpy = importlib.util.find_spec("scanpy")
+    return [Path(origin).parent for origin in (__file__, scanpy and scanpy.origin) if origin]
+
+
+def _writable(folder: Path) -> bool:
+    """Whether files can be written there, after it has been made where there is none."""
+    with contextlib.suppress(OSError):
+        present = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        return present.is_dir() and os.access(present, os.W_OK | os.X_OK)
+    return False
