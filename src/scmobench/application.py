@@ -32,6 +32,7 @@ from scmobench.config import (
 from scmobench.ensemble import member_configs, run_ensemble
 from scmobench.launcher import refuse_lacking
 from scmobench.overrides import as_text
+from scmobench.parser import lazy_help
 from scmobench.progress import PRIMARY
 from scmobench.run import cells, method_name, model_block, run
 from scmobench.tasks.base import DIRECTIONS
@@ -57,7 +58,8 @@ def launch(arguments: Sequence[str]) -> None:
     except USER_ERRORS as error:
         raise SystemExit(f"scmobench: {error}") from error
     sys.argv = ["scmobench run", *options, *as_text(overrides)]
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(experiment)()
+    with lazy_help():
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(experiment)()
 
 
 def _sorted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
