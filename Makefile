@@ -1,5 +1,5 @@
 # scmobench: type `make help`.
-# PYTHON=python3.12 make test     another interpreter (3.11 or newer)
+# PYTHON=python3.12 make test     another interpreter (3.11 to 3.14)
 # make test VENV=                 your own environment: nothing is installed, $(PYTHON) is used as it is
 PYTHON ?= python3
 VENV ?= .venv
@@ -23,15 +23,15 @@ TABLES := $(TASKS) $(TASKS:%=ablation_%) ensemble_predict_modality
 RIVALS := $(TASKS:%=rivals_%)
 
 .DEFAULT_GOAL := help
-.PHONY: help install data reproduce test smoke lint leaderboard results clean rivals $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%)
+.PHONY: help install data reproduce test smoke lint wheels-check leaderboard results clean rivals $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%)
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  make reproduce-<table>, table one of: $(TABLES) $(RIVALS)"
 
 $(VENV)/.ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "expected Python 3.11 or newer, found $$($(PYTHON) --version); name one with PYTHON="; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
+	  { echo "expected Python 3.11 to 3.14, found $$($(PYTHON) --version); name one with PYTHON="; exit 1; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (some minutes, once)"
 	@$(VENV)/bin/python -m pip install -q -c constraints.txt torch
@@ -66,6 +66,11 @@ lint: $(READY)  ## style
 	@$(PY) -m ruff check src tests benchmarks && $(PY) -m ruff format --check src tests benchmarks
 
 leaderboard results: export SCMOBENCH_ARITHMETIC := $(ARITHMETIC)
+wheels-check:  ## whether every pin has a wheel for Python 3.11 to 3.14 on Linux and macOS (needs the network)
+	@test -x .wheels-check/bin/uv || $(PYTHON) -m venv .wheels-check
+	@.wheels-check/bin/python -m pip install -q uv packaging
+	@PATH="$(CURDIR)/.wheels-check/bin:$$PATH" .wheels-check/bin/python benchmarks/wheels.py
+
 leaderboard: $(READY)  ## the committed tables again, from the committed records
 	@$(SCMOBENCH) leaderboard --records results/records --out results/leaderboard --readme README.md --methods results/methods.md
 
@@ -73,4 +78,4 @@ results: $(READY)  ## for maintainers: keep what is in runs/ as the committed re
 	@$(SCMOBENCH) leaderboard --records runs --keep results/records --out results/leaderboard --readme README.md --methods results/methods.md
 
 clean:  ## remove runs and caches (the environment stays)
-	rm -rf runs smoke-runs .pytest_cache .ruff_cache
+	rm -rf runs smoke-runs .pytest_cache .ruff_cache .wheels-check
