@@ -32,7 +32,7 @@ from scmobench.config import (
 from scmobench.ensemble import member_configs, run_ensemble
 from scmobench.launcher import refuse_lacking
 from scmobench.overrides import as_text
-from scmobench.parser import lazy_help
+from scmobench.parser import lazy_help, sorted_arguments
 from scmobench.progress import PRIMARY
 from scmobench.run import cells, method_name, model_block, run
 from scmobench.tasks.base import DIRECTIONS
@@ -41,16 +41,14 @@ OPTIONS = (
     "task dataset model trainer logger tuned ablation ensemble launcher sweep "
     "seed direction official_files score_on arithmetic variant runs force smoke modules"
 )
-VALUED = "--config-dir -cd --config-name -cn --config-path -cp --package -p --cfg -c --experimental-rerun"
 KINDS = ("method", "control")
-INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 SEEDS = 2**32  # what numpy takes
 
 
 def launch(arguments: Sequence[str]) -> None:
     """Run one experiment or a sweep; exits with 1 where a run failed."""
     sys.path.append(os.getcwd())  # a method of the user's own, named in `modules`
-    options, overrides = _sorted(arguments)
+    options, overrides = sorted_arguments(arguments)
     try:
         for folder in [value for name, value in pairwise(options) if name in ("--config-dir", "-cd")]:
             refuse_hidden(folder)
@@ -60,24 +58,6 @@ def launch(arguments: Sequence[str]) -> None:
     sys.argv = ["scmobench run", *options, *as_text(overrides)]
     with lazy_help():
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(experiment)()
-
-
-def _sorted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Hydra's options with their values, and overrides: it takes them in this order alone."""
-    options, overrides, rest = [], [], iter(arguments)
-    for argument in rest:
-        if not argument.startswith("-"):
-            overrides.append(argument)
-            continue
-        name, given, value = argument.partition("=")
-        options += [name, os.path.expanduser(value)] if given else [name]
-        if name in VALUED.split() and not given:
-            options += [os.path.expanduser(value)] if (value := next(rest, "")) else []
-        elif name in ("--info", "-i") and not given:  # its value may be left out
-            value = next(rest, "")
-            options.append(value if value in INFO else "all")
-            overrides += [value] if value and value not in INFO else []
-    return options, overrides
 
 
 class Scored(dict[str, Any]):

@@ -1,10 +1,14 @@
-"""Hydra's own options on Python 3.14."""
+"""Hydra's command line: its options beside the overrides, and its parser on Python 3.14."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+
+VALUED = "--config-dir -cd --config-name -cn --config-path -cp --package -p --cfg -c --experimental-rerun"
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 @contextlib.contextmanager
@@ -29,3 +33,21 @@ def lazy_help() -> Iterator[None]:
         yield
     finally:
         argparse._ActionsContainer._check_help = check
+
+
+def sorted_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's options with their values, and overrides: it takes them in this order alone."""
+    options, overrides, rest = [], [], iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        name, given, value = argument.partition("=")
+        options += [name, os.path.expanduser(value)] if given else [name]
+        if name in VALUED.split() and not given:
+            options += [os.path.expanduser(value)] if (value := next(rest, "")) else []
+        elif name in ("--info", "-i") and not given:  # its value may be left out
+            value = next(rest, "")
+            options.append(value if value in INFO else "all")
+            overrides += [value] if value and value not in INFO else []
+    return options, overrides
