@@ -151,6 +151,7 @@ def test_flags_are_bools_whatever_they_were(column, values):
         ("pseudotime_order_GEX", [0.1 + 0j, 1j], "found .*0.1"),
         ("pseudotime_order_GEX", np.array([0.1 + 0j, 1], np.complex64), "found "),
         ("pseudotime_order_ADT", pd.Series([0.1, 2 + 0j], dtype=object), r"found \(2\+0j\)"),
+        ("pseudotime_order_ADT", pd.Series([0.1, np.complex64(2)], dtype=object), r"found \(2\+0j\)"),
         ("pseudotime_order_ATAC", pd.to_datetime(["2021-01-01", "2021-01-02"]), "found 2021"),
         ("cell_type", [1j, 2j], "expected cell_type to be names, found 1j, 2j"),
         ("is_scored", [0, 2], "expected is_scored to be true or false for every cell, found 2;"),

@@ -321,3 +321,13 @@ def test_solution_is_left_alone():
     pd.testing.assert_frame_equal(solution.obs, before.obs)
     assert (solution.X != before.X).nnz == 0
     assert not solution.obsp
+
+
+def test_silhouettes_of_cells_at_one_point_are_no_rounding_errors():
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame({c: pd.Categorical(rng.choice(list("xyz"), 300)) for c in ("batch", "cell_type")})
+    solution = AnnData(np.zeros((300, 3), np.float32), obs=obs.set_axis(obs.index.astype(str)))
+    for seed in range(12):  # where scikit-learn's distances of equal cells are not 0 depends on the values
+        point = np.random.default_rng(seed).normal(size=(1, 20)).astype(np.float32) * 3
+        assert value(asw_batch, np.repeat(point, 300, axis=0), solution) == 1
+        assert value(asw_label, np.repeat(point, 300, axis=0), solution) == 0.5
