@@ -35,7 +35,8 @@ def check_types(node: Any, locate: Callable[[str], Any]) -> None:
     hints = _hints(target)
     for key, value in node.items():
         if key in hints and not _fits(value, hints[key]):
-            kind = str(getattr(hints[key], "__name__", hints[key])).replace("collections.abc.", "")
+            hint = hints[key]  # a union is no type; from Python 3.14 on its name is "Union"
+            kind = hint.__name__ if isinstance(hint, type) else str(hint).replace("collections.abc.", "")
             raise ValueError(f"{target.__name__}: expected {key} to be {kind}, found {value!r}")
         check_types(value, locate)
 
