@@ -16,7 +16,7 @@ import torch
 from numpy._core._multiarray_umath import __cpu_features__
 
 from command_line import scmobench
-from scmobench import arithmetic, records
+from scmobench import arithmetic, kept, records
 from scmobench.arithmetic import check, prepare, recipe, refuse_processor, reported
 from scmobench.cli import main
 from scmobench.config import compose
@@ -53,7 +53,7 @@ def test_portable_runs_in_workers_whatever_the_user_has_set(tmp_path: Path) -> N
     )
     done = scmobench(*sweep, "arithmetic=portable", "seed=0", "ensemble=none,seeds", cwd=tmp_path, **OTHERS)
     assert done.returncode == 0, done.stderr
-    found = records.read([tmp_path / "runs"])
+    found = kept.read([tmp_path / "runs"])
     assert len(found) == 5
     assert {(r["arithmetic"], r["threads"]) for r in found} == {("portable", 1)}
     assert {p.parents[1].name[-9:] for p in (tmp_path / "runs").rglob("record.json")} == {"-portable"}

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from scmobench import config, records
+from scmobench import config, kept
 from scmobench.application import validate
 from scmobench.ensemble import (
     combine,
@@ -95,8 +95,8 @@ def test_embeddings_are_joined_whatever_their_units_and_origins() -> None:
     for member, weight in zip(members, (0.25, 0.75), strict=True):
         centred = member.X - member.X.mean(axis=0)
         gram = gram + weight * centred @ centred.T / np.linalg.norm(centred) ** 2
-    kept = np.sort(np.linalg.eigvalsh(gram))[-3:]  # of five directions
-    np.testing.assert_allclose(np.linalg.norm(joined) ** 2, kept.sum(), rtol=1e-5)
+    found = np.sort(np.linalg.eigvalsh(gram))[-3:]  # of five directions
+    np.testing.assert_allclose(np.linalg.norm(joined) ** 2, found.sum(), rtol=1e-5)
 
 
 def test_weights_follow_validation() -> None:
@@ -117,7 +117,7 @@ def test_members_are_ordinary_runs_with_seeds_of_their_own(tmp_path: Path) -> No
     given = ["dataset=tiny_cite", "model=random", "ensemble=seeds", "seed=1", f"runs={tmp_path}"]
     record = ensemble_of(given)
     assert ensemble_of(given)["skipped"]
-    stored = {(r["method"], r["seed"]): r for r in records.read([tmp_path])}
+    stored = {(r["method"], r["seed"]): r for r in kept.read([tmp_path])}
     assert set(stored) == {("random", s) for s in (4, 5, 6, 7)} | {("random+ensemble_seeds", 1)}
     assert record["kind"] == "ensemble"
     members = [anndata.read_h5ad(p) for p in tmp_path.rglob("random/*/*/prediction.h5ad")]
@@ -168,7 +168,7 @@ def test_unlike_members_are_weighted_on_training_cells(tmp_path: Path) -> None:
     assert record["method"] == "ensemble_unlike"
     assert record["report"]["members"] == ["svd_linear seed 1", "zeros seed 2", "zeros seed 3"]
     assert record["report"]["weights"] == [1.0, 0.0, 0.0]
-    assert {r["method"] for r in records.read([tmp_path])} == {"ensemble_unlike", "svd_linear", "zeros"}
+    assert {r["method"] for r in kept.read([tmp_path])} == {"ensemble_unlike", "svd_linear", "zeros"}
     for score_on in ("validation", "predicted_types"):
         with pytest.raises(ValueError, match=f"needs score_on=test, found {score_on}"):
             ensemble_of([*given, f"score_on={score_on}"])

@@ -23,7 +23,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from command_line import own_model, scmobench
-from scmobench import records
+from scmobench import kept
 from scmobench.arithmetic import THREADS
 from scmobench.cli import main
 from scmobench.config import compose, conf_dir, names
@@ -56,8 +56,8 @@ METHOD = """        import os
 
 def outcome(folder: Path) -> list[dict]:
     """Every record below ``folder/runs`` without what differs from run to run, in a fixed order."""
-    kept = [{k: v for k, v in r.items() if k not in ITS_OWN} for r in records.read([folder / "runs"])]
-    return sorted(kept, key=lambda r: (r["task"], r["method"], r["seed"]))
+    found = [{k: v for k, v in r.items() if k not in ITS_OWN} for r in kept.read([folder / "runs"])]
+    return sorted(found, key=lambda r: (r["task"], r["method"], r["seed"]))
 
 
 def place(folder: Path) -> Path:

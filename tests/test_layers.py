@@ -12,6 +12,9 @@ LAYER = {
     "types": 0,
     "settings": 0,
     "arithmetic": 0,
+    "files": 0,
+    "schema": 0,
+    "meter": 0,
     "data": 1,
     "metrics": 1,
     "tasks": 2,
@@ -19,7 +22,7 @@ LAYER = {
     "nn": 2,
     "models": 3,
 }
-LAYER |= {"overrides": 4, "evaluate": 4, "records": 4, "config": 4}
+LAYER |= {"overrides": 4, "evaluate": 4, "records": 4, "kept": 4, "config": 4, "code": 4}
 TOP = 5
 NEVER = {
     "models": {"metrics", "tasks", "records", "evaluate"},

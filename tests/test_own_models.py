@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from command_line import begin, own_model, scmobench
-from scmobench import records
+from scmobench import kept
 from scmobench.config import build, compose
 from scmobench.models.base import Model
 from scmobench.run import at_prediction, cells, respond
@@ -44,7 +44,7 @@ def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
     (tmp_path / "my_method.py").write_text(code.replace("np.ones(", "2 * np.ones("))
     changed = scmobench(*line, "modules=[my_method]", cwd=tmp_path)
     assert "finished before" not in changed.stdout, "other code is another run"
-    one, two = (r for r in records.read([tmp_path / "runs"]) if r["status"] == "ok")
+    one, two = (r for r in kept.read([tmp_path / "runs"]) if r["status"] == "ok")
     assert one["prediction_hash"] != two["prediction_hash"]
     assert one["config"]["model"] == two["config"]["model"]
 
@@ -156,7 +156,7 @@ def test_two_processes_never_make_the_same_run_at_once(
             assert ("finished before" in second.stdout.read()) != bool(killed)
     assert (first.returncode, second.returncode) == (-9 if killed else 0, 0)
     assert (tmp_path / "fits").read_text() == ("fit fit " if killed else "fit ")
-    assert len(records.read([tmp_path / "runs"])) == 1
+    assert len(kept.read([tmp_path / "runs"])) == 1
 
 
 def signalled(arguments: tuple[str, ...], number: signal.Signals, folder: Path) -> tuple[int, str]:
@@ -198,12 +198,12 @@ def test_an_interrupted_run_says_where_it_goes_on(tmp_path: Path) -> None:
     assert again[0] in told
     done = scmobench(*arguments[:-1], "trainer.checkpoint=true", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    (record,) = records.read([tmp_path / "runs"])
+    (record,) = kept.read([tmp_path / "runs"])
     assert "interrupted and resumed" in record["report"]["notes"]
     (path,) = tmp_path.rglob("best.ckpt")
-    kept = torch.load(path)
-    assert kept["epoch"] == record["report"]["best_epoch"]
-    assert sum(p.numel() for p in kept["state_dict"].values()) >= record["parameters"] > 0
+    best = torch.load(path)
+    assert best["epoch"] == record["report"]["best_epoch"]
+    assert sum(p.numel() for p in best["state_dict"].values()) >= record["parameters"] > 0
 
 
 def test_a_reader_that_closes_the_pipe_gets_no_error(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from conftest import ROOT
 from sample_runs import METRICS, embedding, failure, run, study
+from scmobench import kept
 from scmobench import leaderboard as board
-from scmobench import records
 from scmobench.figures import Row, axis
 from scmobench.report import PAGE, report_page
 from scmobench.roster import latest
@@ -91,7 +91,7 @@ def body(page):
 
 @pytest.fixture(name="kept", scope="module")
 def _kept():
-    runs = records.read([ROOT / "results" / "records"])
+    runs = kept.read([ROOT / "results" / "records"])
     if not runs:
         pytest.skip("no records are kept yet")
     return runs

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from command_line import scmobench
-from scmobench import records
+from scmobench import kept, records
 from scmobench.application import validate
 from scmobench.cli import main
 from scmobench.config import build, compose
@@ -29,7 +29,7 @@ def experiment(runs: Path, *overrides: str) -> dict:
 
 def test_a_run_leaves_prediction_and_record(tmp_path: Path) -> None:
     record = experiment(tmp_path, "model=svd_linear", "seed=3")
-    (stored,) = records.read([tmp_path])
+    (stored,) = kept.read([tmp_path])
     assert stored == json.loads(json.dumps(record))
     for key in (
         "config_hash",
@@ -133,7 +133,7 @@ def test_a_failing_run_does_not_stop_a_sweep(sweep: tuple[Path, subprocess.Compl
     assert "4 runs" in done.stdout
     assert done.stdout.count("FAILED") == 2
     assert "2 ran, 2 failed" in done.stdout
-    status = [record["status"] for record in records.read([folder / "runs"])]
+    status = [record["status"] for record in kept.read([folder / "runs"])]
     assert sorted(status) == ["failed", "failed", "ok", "ok"]
     assert {p.name for p in folder.iterdir()} == {"runs"}, "nothing is written outside of runs"
 
@@ -335,9 +335,9 @@ def test_kept_records_are_found_from_anywhere(
 def test_a_failure_is_forgotten_once_the_run_is_there(tmp_path: Path) -> None:
     done = experiment(tmp_path, "model=mean")
     records.write_failure(tmp_path, done, ValueError("a typo"))
-    assert len(records.read([tmp_path])) == 2
+    assert len(kept.read([tmp_path])) == 2
     assert experiment(tmp_path, "model=mean")["skipped"]
-    assert len(records.read([tmp_path])) == 1
+    assert len(kept.read([tmp_path])) == 1
 
 
 def test_sizes_of_an_embedding_are_of_the_scored_cells() -> None:
@@ -380,7 +380,7 @@ def test_an_ablation_of_what_another_subtask_has_makes_no_row(tmp_path: Path) ->
     done = scmobench("run", "-m", *given, "direction=from_gex,to_gex", "smoke=true", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("no run: ablation=no_initial_residual changes nothing") == 1
-    assert {r["subtask"] for r in records.read([tmp_path])} == {"GEX2ADT"}
+    assert {r["subtask"] for r in kept.read([tmp_path])} == {"GEX2ADT"}
 
 
 def test_an_ablation_of_something_else_makes_no_row(tmp_path: Path) -> None:
@@ -390,7 +390,7 @@ def test_an_ablation_of_something_else_makes_no_row(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "no run: ablation=label_free changes nothing of predict_modality with knn" in done.stdout
     assert "Warning" not in done.stderr
-    assert {r["method"] for r in records.read([tmp_path])} == {"knn"}
+    assert {r["method"] for r in kept.read([tmp_path])} == {"knn"}
     alone = scmobench("run", *given[2:4], "ablation=label_free", f"runs={tmp_path}", cwd=tmp_path)
     assert (alone.returncode, len(alone.stderr.splitlines())) == (1, 1)
     with pytest.raises(ValueError, match="ablation=label_free changes nothing of predict_modality with knn"):

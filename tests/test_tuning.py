@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from scmobench import records
+from scmobench import kept, records
 from scmobench.config import build, compose
 from scmobench.data.split import training_cells_split
 from scmobench.run import cells, run, threads
@@ -48,7 +48,7 @@ def test_a_validation_run_stands_in_no_table(tmp_path: Path) -> None:
     chosen = run(compose([*given, "score_on=validation"]), "svd_linear")
     assert chosen["scores"]["rmse"]["value"] != tested["scores"]["rmse"]["value"]
     assert chosen["n_train"] + chosen["n_test"] == tested["n_train"]
-    assert [r["data_hash"] for r in records.read([tmp_path])] == [tested["data_hash"]]
+    assert [r["data_hash"] for r in kept.read([tmp_path])] == [tested["data_hash"]]
     with pytest.raises(ValueError, match="score_on"):
         cells(compose([*given, "score_on=tests"]))
 
@@ -94,7 +94,7 @@ def test_predicted_types_need_types_and_an_embedding(tmp_path: Path) -> None:
     scored = run(compose([*given, "task=joint_embedding", "model=gex_only"]), "gex_only")
     assert scored["scores"]["asw_batch"]["value"] is not None
     assert scored["scores"]["ti_cons_batch_mean"]["value"] is None
-    assert records.read([tmp_path]) == []
+    assert kept.read([tmp_path]) == []
 
 
 def test_optuna_searches_on_validation(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_optuna_searches_on_validation(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = OmegaConf.load(tmp_path / "optimization_results.yaml")
     assert "model.predict_modality.dropout" in found.best_params
-    runs = [r for path in tmp_path.rglob(records.RECORD) for r in records._lines(path)]
+    runs = [r for path in tmp_path.rglob(records.RECORD) for r in kept.lines(path)]
     assert len(runs) == 3
     assert all(r["config"]["score_on"] == "validation" for r in runs)
     assert found.best_value == min(r["scores"]["rmse"]["value"] for r in runs)
@@ -114,9 +114,9 @@ def test_a_validation_run_leaves_the_failure_of_the_test_run(tmp_path: Path) -> 
     attempt = {"task": "predict_modality", "dataset": "d", "direction": "from_gex", "method": "m", "seed": 0}
     records.write_failure(tmp_path, attempt, ValueError("too few cells"))
     records.clear_failure(tmp_path, attempt | {"config": {"score_on": "validation"}})
-    assert [r["status"] for r in records.read([tmp_path])] == ["failed"]
+    assert [r["status"] for r in kept.read([tmp_path])] == ["failed"]
     records.clear_failure(tmp_path, attempt | {"config": {}})
-    assert records.read([tmp_path]) == []
+    assert kept.read([tmp_path]) == []
 
 
 @pytest.mark.parametrize(("asked", "found"), [("3", 3), ("4,2", 4), ("", None), ("0", None)])

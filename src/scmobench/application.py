@@ -34,7 +34,7 @@ from scmobench.launcher import refuse_lacking
 from scmobench.overrides import as_text
 from scmobench.parser import lazy_help, sorted_arguments
 from scmobench.progress import PRIMARY
-from scmobench.run import cells, method_name, model_block, run
+from scmobench.run import cells, check_names, method_name, model_block, run
 from scmobench.tasks.base import DIRECTIONS
 
 OPTIONS = (
@@ -95,9 +95,8 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
         if isinstance(error, SystemExit):  # a model's own: the sweep goes on
             told = f"the run called sys.exit({error.code!r})"
             error = RuntimeError(told).with_traceback(error.__traceback__)
-        if begun:
-            records.write_failure(cfg.runs, _attempt(cfg, method), error)
-        place = place_in_modules(error, cfg.modules)
+        lost = records.write_failure(cfg.runs, _attempt(cfg, method), error) if begun else ""
+        place = f"{place_in_modules(error, cfg.modules)} {lost}".strip()
         if not isinstance(error, USER_ERRORS):
             if place:
                 error.add_note(place)
@@ -170,6 +169,7 @@ def check_choices(cfg: DictConfig) -> None:
         raise ValueError(
             f"expected the model's YAML to say `name:`, a text, and `kind:`, one of {KINDS}, found {found}"
         )
+    check_names(cfg)
     if cfg.direction not in DIRECTIONS:
         raise ValueError(
             f"expected direction to be one of {DIRECTIONS}, found {cfg.direction!r}; "

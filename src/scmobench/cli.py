@@ -158,13 +158,13 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _leaderboard(options: argparse.Namespace) -> None:
-    from scmobench import leaderboard, records
+    from scmobench import kept, leaderboard
 
     committed = options.records == COMMITTED
     if not committed:
         options.records = [_ours(folder) for folder in options.records]
         options.compare = options.compare and _ours(options.compare)
-    found = records.read(options.records)
+    found = kept.read(options.records)
     if not found:
         raise ValueError(
             f"expected records of runs (record.json, *.jsonl) below {', '.join(map(str, options.records))}, "
@@ -174,10 +174,10 @@ def _leaderboard(options: argparse.Namespace) -> None:
     if options.keep and options.check:
         raise ValueError("--check writes nothing and --keep keeps records: give one of them")
     if options.keep:
-        records.keep(found, options.keep)
-        found = records.read([options.keep])
+        kept.keep(found, options.keep)
+        found = kept.read([options.keep])
     if options.compare:
-        print(leaderboard.verdict(leaderboard.compare(found, records.read([options.compare]))))
+        print(leaderboard.verdict(leaderboard.compare(found, kept.read([options.compare]))))
     if options.readme and not options.readme.is_file():
         raise FileNotFoundError(f"expected a file with the tables' markers at {options.readme}, found none")
     if out.exists() and not out.is_dir():

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from scmobench.records import sortable
+from scmobench.kept import sortable
 from scmobench.roster import Record, number
 
 IDENTITY = ["task", "dataset", "subtask", "method", "seed", "config_hash", "data_hash"]

@@ -12,9 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from scipy.optimize import nnls
 
 from scmobench import arithmetic, records
+from scmobench.code import code_digest
 from scmobench.config import build, digest
 from scmobench.data.foreign import read_h5ad
 from scmobench.data.reduce import SVD
+from scmobench.meter import Meter
 from scmobench.models.assignment import assign_softmax
 from scmobench.models.base import Answer
 from scmobench.progress import PRIMARY
@@ -56,7 +58,7 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
         trials = held_out_runs(members) if cfg.ensemble.weights == "held_out" else []
         weights = held_out_weights(cfg, trials) if trials else member_weights(cfg.ensemble.weights, runs)
         stored = _stored(cfg, runs)
-        with records.Meter() as meter:
+        with Meter() as meter:
             answer = combine(problem.data, stored, weights, runs[0]["config"]["model"])
         spent = {
             "seconds": round(meter.seconds + sum(r["seconds"] for r in runs + trials), 3),
@@ -130,17 +132,15 @@ def ensemble_identity(cfg: DictConfig, runs: list[dict[str, Any]], method: str) 
     if cfg.score_on != "test":
         config["score_on"] = cfg.score_on
     shared = ("task", "dataset", "subtask", "direction", "normalization", "data_hash")
-    return (
-        {key: runs[0][key] for key in shared}
-        | {
-            "method": method,
-            "kind": "ensemble",
-            "seed": cfg.seed,
-            "config": config,
-            "config_hash": digest(config),
-        }
-        | arithmetic.identity(cfg.arithmetic)
-    )
+    known = {key: runs[0][key] for key in shared} | arithmetic.identity(cfg.arithmetic)
+    return known | {
+        "method": method,
+        "kind": "ensemble",
+        "seed": cfg.seed,
+        "config": config,
+        "config_hash": digest(config),
+        "code": digest([code_digest(__name__, cfg.task.name), *(r["code"] for r in runs)]),
+    }
 
 
 def member_weights(rule: str, runs: list[dict[str, Any]]) -> np.ndarray:

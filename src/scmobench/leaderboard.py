@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 from omegaconf import OmegaConf
 
-from scmobench import records as record_files
 from scmobench.comparison import between_seeds, compare, largest, verdict
 from scmobench.config import conf_dir
+from scmobench.files import whole
+from scmobench.kept import read
 from scmobench.methods import methods_page
 from scmobench.published import join_published, published_page, published_table, read_published
 from scmobench.readme import readme_section, replaced, update_readme
@@ -138,7 +138,7 @@ def write(
 def is_current(readme: str | Path, records: str | Path | None = None) -> bool:
     """Whether the README's tables are those of the kept records (``results/records`` beside it)."""
     readme = Path(readme)
-    runs = record_files.read([records or readme.parent / "results" / "records"])
+    runs = read([records or readme.parent / "results" / "records"])
     return readme.read_text(encoding="utf-8") == _readme(runs, readme)
 
 
@@ -176,7 +176,7 @@ def _records(records: Iterable[Record | str | Path]) -> list[Record]:
     items = [records] if isinstance(records, str | Path) else list(records)
     runs = [item for item in items if isinstance(item, dict)]
     folders = [item for item in items if not isinstance(item, dict)]
-    return runs + (record_files.read(folders) if folders else [])
+    return runs + (read(folders) if folders else [])
 
 
 def _published(out: Path, given: str | Path | None) -> Path | None:
@@ -202,11 +202,8 @@ def _page(runs: list[Record], published: pd.DataFrame | None) -> str:
 
 
 def _put(path: Path, text: str) -> Path:
-    """Write by rename, so that a reader never meets half a file."""
-    place = path.resolve()  # a link stays one
-    partial = place.with_name(f".{place.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, place)
+    with whole(path.resolve()) as partial:  # a link stays one
+        partial.write_text(text, encoding="utf-8")
     return path
 
 

@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from scmobench.records import writable
+from scmobench.files import writable
 
 TOTAL = "SCMOBENCH_SWEEP_RUNS"
 PRIMARY = {"predict_modality": "rmse", "match_modality": "match_probability", "joint_embedding": "mean"}
@@ -33,7 +33,7 @@ class Progress(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Find out whether the folder of runs can be written, before Hydra and the run need it."""
         try:
-            writable(config.runs)
+            writable(config.runs, "name another by runs=FOLDER")
         except OSError as error:
             raise SystemExit(f"scmobench: {error}") from error  # Hydra only warns of other exceptions here
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from scmobench.files import whole
 from scmobench.roster import COMPARABLE
 from scmobench.standings import Metadata
 from scmobench.tables import ABSENT, TITLES, groups, heading, markdown_table, primary, score
@@ -42,7 +43,8 @@ def update_readme(path: str | Path, section: str) -> bool:
     text = path.read_text(encoding="utf-8")
     updated = replaced(text, section, path)
     if updated != text:
-        path.write_text(updated, encoding="utf-8")
+        with whole(path.resolve()) as partial:
+            partial.write_text(updated, encoding="utf-8")
     return updated != text
 
 

@@ -6,13 +6,12 @@ subtask, normalisation, data hash and protocol agree; otherwise the same metric 
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from scmobench.records import sortable
+from scmobench.kept import sortable, turn
 from scmobench.types import MODALITIES
 
 Record = dict[str, Any]
@@ -23,21 +22,21 @@ MEAN_OF_SIX = ("joint_embedding", "mean")
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
-    """The last finished record of each run, sorted; several configurations of one method told apart.
+    """The record of the last attempt at each run, sorted; several configurations of one method told apart.
 
     A failed run stops counting once the same method and seed has ended well. A failed record that
     does not know its data (the run stopped before) stands with the newest runs of its dataset and
     direction. Where a method has runs of more than one configuration on the same data, the first
     six digits of the configuration's hash are added to its name, so that no mean mixes them.
     """
-    ordered = sorted(records, key=lambda r: (str(r.get("finished", "")), json.dumps(r, sort_keys=True)))
+    ordered = sorted(records, key=turn)
     done = [r for r in ordered if r["status"] == "ok"]
-    ended = {(*_home(r), r["method"], r["seed"]): str(r.get("finished", "")) for r in done}
+    ended = {(*_home(r), r["method"], r["seed"]): turn(r)[:2] for r in done}
     homes = {_home(r): {name: r.get(name) for name in COMPARABLE[:-1]} | _task_of(r) for r in done}
     last = {}
     for run in ordered:
         if run["status"] != "ok":
-            if ended.get((*_home(run), run["method"], run["seed"]), "") >= str(run.get("finished", "-")):
+            if ended.get((*_home(run), run["method"], run["seed"]), (-1, "")) >= turn(run)[:2]:
                 continue
             if not run.get("data_hash"):
                 run = {**run, **homes.get(_home(run), {})}

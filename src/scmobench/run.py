@@ -12,10 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
 from scmobench import arithmetic, records
+from scmobench.code import code_digest
 from scmobench.config import build, digest, for_subtask, not_installed, own_code
 from scmobench.data.matrix import checked_matrix
 from scmobench.data.split import training_cells_split
 from scmobench.evaluate import evaluate, intervals
+from scmobench.files import checked_name
+from scmobench.meter import Meter
 from scmobench.models.base import Answer, Model, SolutionControl
 from scmobench.tasks.base import Task
 from scmobench.tasks.predicted_types import predicted_types
@@ -51,9 +54,9 @@ def run(cfg: DictConfig, method: str) -> dict[str, Any]:
             records.clear_failure(cfg.runs, done)
             return done | {"skipped": True}
         if "trainer" in settings:
-            settings["trainer"]["folder"] = str(records.training_folder(where, fresh=cfg.force))
+            settings["trainer"]["folder"] = str(records.training_folder(where, identity, fresh=cfg.force))
         model = build(settings, modules=cfg.modules)
-        with records.Meter() as meter:
+        with Meter() as meter:
             answer = respond(model, problem, cfg.seed)
         spent = {"seconds": meter.seconds, "peak_memory_gb": meter.peak_memory_gb}
         with threadpool_limits(threads(), user_api="openmp"):
@@ -109,7 +112,8 @@ def scored(
         "interval": intervals(task.name, prediction, problem.solution),
     }
     record = known | result | {"status": "ok", "message": "", "finished": records.now()}
-    records.write_json(where / records.RECORD, record)
+    record["attempt"] = records.attempts(cfg.runs, record) + 1
+    records.write_record(where, record)
     records.clear_failure(cfg.runs, record)
     return record
 
@@ -168,7 +172,7 @@ def model_block(cfg: DictConfig, task: str, subtask: str = "") -> dict[str, Any]
 def identify(
     cfg: DictConfig, method: str, problem: Problem, settings: dict[str, Any], data_hash: str
 ) -> dict[str, Any]:
-    """What makes two runs the same: data, task, resolved settings, code not ours, seed, arithmetic."""
+    """What makes two runs the same: data, task, resolved settings, code, seed, arithmetic."""
     task = OmegaConf.to_container(cfg.task, resolve=True)
     trainer = {k: v for k, v in settings.get("trainer", {}).items() if k in TRAINING_CHOICES}
     config = {"task": task, "model": settings | ({"trainer": trainer} if trainer else {})}
@@ -188,6 +192,7 @@ def identify(
         "config": config,
         "config_hash": digest(config),
         "data_hash": data_hash,
+        "code": code_digest(__name__, task["name"], [config, OmegaConf.to_container(cfg.dataset)]),
     } | arithmetic.identity(cfg.arithmetic)
 
 
@@ -215,6 +220,21 @@ def sizes(problem: Problem) -> dict[str, int]:
     scored = solution.obs["is_scored"].to_numpy(bool) if "is_scored" in solution.obs else np.ones_like(train)
     n = train.sum(), scored.sum(), (train & scored).sum()
     return dict(zip(("n_train", "n_test", "n_test_seen"), map(int, n), strict=True))
+
+
+def check_names(cfg: DictConfig) -> None:
+    """Refuse what cannot name a folder, a record or a row of the tables.
+
+    Raises
+    ------
+    ValueError : a task, data set or model, an ablation or ensemble that is there, whose name is not a text,
+        or empty.
+    """
+    for key in ("task", "dataset", "model"):
+        checked_name(f"{key}.name", cfg[key].get("name"))
+    for key, name in (("variant", cfg.variant), ("ensemble.name", cfg.ensemble.get("name"))):
+        if name is not None:
+            checked_name(key, name)
 
 
 def method_name(cfg: DictConfig, overrides: list[str]) -> str:

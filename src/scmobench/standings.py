@@ -44,7 +44,7 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
     Parameters
     ----------
     records : runs, in any order. Of repeated runs (same data, method, configuration, seed) the
-        one that finished last counts.
+        last attempt counts.
     metrics : task -> metric -> metadata (``label``, ``direction`` ``min`` or ``max``, ``primary``).
 
     Returns

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData
 
+from scmobench.data.download import download, read_pins, sha256, write_pins
 from scmobench.data.foreign import read_h5ad
 from scmobench.data.labels import LABELS
-from scmobench.data.source import Source, cache_dir
-from scmobench.types import TASKS, Paired, feature_type
+from scmobench.data.source import Source, cache_dir, cache_folder
+from scmobench.files import claimed, file_name
+from scmobench.types import MODALITIES, TASKS, Paired, feature_type
 
 PARTS = {
     "predict_modality": ("train_mod1", "train_mod2", "test_mod1", "test_mod2"),
@@ -36,7 +34,7 @@ class Competition(Source):
     is not gene expression (ADT2GEX, ATAC2GEX) the two are exchanged: `Paired.mod1` is always GEX.
 
     The official test sets were drawn with a secret seed and have no published hash: the hashes of
-    the first files seen are kept (`pins`), and other files under the same name are refused.
+    the first files that were read well are kept (`pins`), and other files under the same name are refused.
 
     Attributes
     ----------
@@ -58,33 +56,81 @@ class Competition(Source):
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ValueError(f"{self.name}: expected a task of {TASKS}, found {self.task!r}")
+        ending = ".censor_dataset.output_train_mod1.h5ad"
+        if file_name(self.dataset, ending) != f"{self.dataset}{ending}":
+            raise ValueError(
+                f"{self.name}: expected dataset.dataset to be what the files' names begin with, found "
+                f"{self.dataset!r}; dataset.path names their folder"
+            )
 
     @property
     def pins(self) -> Path:
-        """JSON file with the sha256 of every file of this task and dataset seen first."""
-        return cache_dir() / "competition" / f"{self.task}.{self.dataset}.sha256.json"
+        """JSON file with the sha256 of every file of this task and dataset that was first read well."""
+        return cache_dir() / "competition" / file_name(f"{self.task}.{self.dataset}", ".sha256.json")
 
     def fetch(self) -> Path:
-        """The folder with the files; downloads what is missing where `url` is given.
+        """The folder with the files; downloads what is missing or damaged where `url` is given.
+
+        A download is opened before it is kept, and all files are read together before they are pinned.
 
         Raises
         ------
         FileNotFoundError : files are missing and there is no `url`.
+        OSError : a file could not be downloaded.
+        ValueError : what was downloaded is not what was expected; says which file and what to do.
         """
+        first = PARTS[self.task][0]
+        if not self.url:
+            return self._files()[first].parent
         try:
-            return self._files()[PARTS[self.task][0]].parent
+            files = self._files()
         except FileNotFoundError:
-            if not self.url:
-                raise
-        import pooch
-
-        folder = Path(self.path).expanduser() if self.path else cache_dir() / "competition"
-        folder = folder / self.task / self.dataset
-        for part in PARTS[self.task]:
-            file = f"{self.dataset}.censor_dataset.output_{part}.h5ad"
-            address = f"{self.url.rstrip('/')}/{self.task}/{self.dataset}/{file}"
-            pooch.retrieve(address, known_hash=None, fname=file, path=folder)
+            root = Path(self.path).expanduser() if self.path else cache_folder("competition")
+            name = f"{self.dataset}.censor_dataset.output_"
+            files = {p: root / self.task / self.dataset / f"{name}{p}.h5ad" for p in PARTS[self.task]}
+        folder = files[first].parent
+        with claimed(folder, "another process downloads, waiting for it"):
+            for part, file in files.items():
+                if not self._serves(part, file):
+                    self._download(part, file)
+            try:
+                self.read()
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}; one of the files may be another than its name says: delete it from {folder}, "
+                    f"and `scmobench data fetch {self.name}` gets it again"
+                ) from error
         return folder
+
+    def _serves(self, part: str, file: Path) -> bool:
+        """Whether a file can be read and is the one that was pinned, if one was."""
+        if not file.is_file():
+            return False
+        seen, found = read_pins(self.pins), sha256(file)
+        try:
+            check_part(part, file, *read_h5ad(file))
+        except ValueError:
+            if seen.get(part) == found:  # an earlier version pinned what it could not open
+                write_pins(self.pins, {known: sha for known, sha in seen.items() if known != part})
+            return False
+        return seen.get(part, found) == found
+
+    def _download(self, part: str, file: Path) -> None:
+        def check(got: Path) -> None:
+            check_part(part, got, *read_h5ad(got))
+            seen, found = read_pins(self.pins), sha256(got)
+            if seen.get(part, found) != found:
+                raise ValueError(
+                    f"{self.name}: {got} is not the file first seen: sha256 {found}, {seen[part]} then; "
+                    f"delete {self.pins} to accept it"
+                )
+
+        address = f"{self.url.rstrip('/')}/{self.task}/{self.dataset}/"
+        address += f"{self.dataset}.censor_dataset.output_{part}.h5ad"
+        advice = (
+            f"try `scmobench data fetch {self.name}` again, check dataset.url, or save the right file as "
+        )
+        download(address, file, check, advice + str(file))
 
     def read(self) -> Paired:
         """Read all parts, undo the cut and the shuffle, exchange the modalities where needed.
@@ -95,8 +141,16 @@ class Competition(Source):
         ValueError : a file has changed since it was first seen, or the parts do not fit together.
         """
         files = self._files()
-        self._pin(files)
+        found = {part: sha256(file) for part, file in files.items()}
+        self._refuse_changed(files, found)
         parts = dict(zip(files, read_h5ad(*files.values()), strict=True))
+        for part, file in files.items():
+            check_part(part, file, parts[part])
+        paired = self._put_together(parts)
+        write_pins(self.pins, found)
+        return paired
+
+    def _put_together(self, parts: Mapping[str, AnnData]) -> Paired:
         if self.task == "joint_embedding":
             mod1, mod2 = parts["mod1"], parts["mod2"]
             obs = parts["solution"].obs.reindex(mod1.obs_names)
@@ -133,21 +187,16 @@ class Competition(Source):
             f"or $SCMOBENCH_COMPETITION to that of all{fetch}"
         )
 
-    def _pin(self, files: Mapping[str, Path]) -> None:
-        seen = json.loads(self.pins.read_text()) if self.pins.is_file() else {}
-        found = {part: _sha256(file) for part, file in files.items()}
+    def _refuse_changed(self, files: Mapping[str, Path], found: Mapping[str, str]) -> None:
+        seen = read_pins(self.pins)
         for part, sha in found.items():
             if seen.get(part, sha) != sha:
+                again = f" (by `scmobench data fetch {self.name}`)" if self.url else ""
                 raise ValueError(
                     f"{self.name}: {files[part]} has changed: sha256 {seen[part]} when first seen, "
-                    f"{sha} now. Results on it cannot be compared with earlier ones; restore the file, or "
-                    f"delete {self.pins} to accept it"
+                    f"{sha} now. Results on it cannot be compared with earlier ones; restore it{again}, "
+                    f"or delete {self.pins} to accept it"
                 )
-        if seen != found:
-            self.pins.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self.pins.parent, delete=False) as part_file:
-                json.dump(found, part_file, indent=1)
-            os.replace(part_file.name, self.pins)
 
     def _side(self, parts: Mapping[str, AnnData], side: str) -> tuple[AnnData, AnnData]:
         mod1, mod2 = parts[f"{side}_mod1"], parts[f"{side}_mod2"]
@@ -164,6 +213,28 @@ class Competition(Source):
                 mod1.obs[column] = labels[column].to_numpy()
         mod1.obs["is_train"] = side == "train"
         return mod1, mod2
+
+
+def check_part(part: str, file: Path, content: AnnData) -> None:
+    """Check one file of the competition.
+
+    Raises
+    ------
+    ValueError : it has no cells, no known feature type where it is a modality, or no pairing where it is a
+        matching's solution; says which file.
+    """
+    kinds = content.var["feature_types"].astype(str).unique() if "feature_types" in content.var else []
+    try:
+        if "mod" in part and (len(kinds) != 1 or kinds[0] not in MODALITIES):
+            raise ValueError(
+                f"{', '.join(kinds) or 'none'} and not one of {MODALITIES} in var['feature_types']"
+            )
+        if part.endswith("_sol"):
+            pairing(content)
+        if not content.n_obs:
+            raise ValueError("one without cells")
+    except ValueError as error:
+        raise ValueError(f"expected the competition's {part} at {file}, found {error}") from error
 
 
 def pairing(solution: AnnData) -> np.ndarray:
@@ -206,8 +277,3 @@ def _stack(sides: list[AnnData]) -> AnnData:
     both = ad.concat(sides, merge="first", uns_merge="first")
     both.var = train.var.copy()
     return both
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -54,7 +54,7 @@ class Folder(Source):
         if self.path:
             places = [Path(self.path).expanduser()]
         for place in places:
-            if (place / "gex.h5ad").is_file() and (place / f"{self.mod2}.h5ad").is_file():
+            if all(os.path.isfile(place / f"{stem}.h5ad") for stem in ("gex", self.mod2)):  # of any name
                 return place
         raise FileNotFoundError(
             f"{self.name}: expected gex.h5ad and {self.mod2}.h5ad in one of {[str(p) for p in places]}; "

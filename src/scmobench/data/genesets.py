@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from scmobench.data.source import cache_dir
+from scmobench.data.source import cache_dir, cache_folder
 
 HALLMARK = "h.all.v7.4.symbols.gmt"
 HALLMARK_URL = f"https://data.broadinstitute.org/gsea-msigdb/msigdb/release/7.4/{HALLMARK}"
@@ -60,12 +60,11 @@ def gene_set_file(source: str | Path) -> Path:
         return at_hand
     import pooch
 
+    folder = cache_dir() / "genesets"
+    if not (folder / HALLMARK).is_file():
+        cache_folder("genesets")
     try:
-        return Path(
-            pooch.retrieve(
-                HALLMARK_URL, f"sha256:{HALLMARK_SHA256}", fname=HALLMARK, path=cache_dir() / "genesets"
-            )
-        )
+        return Path(pooch.retrieve(HALLMARK_URL, f"sha256:{HALLMARK_SHA256}", fname=HALLMARK, path=folder))
     except OSError as error:
         raise OSError(
             f"the hallmark sets could not be downloaded from {HALLMARK_URL} ({error}): "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -11,7 +10,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from scmobench.data.source import Source, cache_dir, with_feature_type
+from scmobench.data.source import Source, cache_dir, cache_folder, with_feature_type
+from scmobench.files import claimed, whole
 from scmobench.types import Paired
 
 WHEEL = "scmidas==0.3.0"
@@ -44,18 +44,22 @@ class MiniCite(Source):
         Raises
         ------
         FileNotFoundError : pip could not download the wheel.
+        OSError : the cache cannot be written.
         ValueError : the download is not the expected file; the cache is left as it was.
         """
         target = cache_dir() / "mini_cite" / Path(MEMBER).name
-        if target.is_file() and _sha256(target.read_bytes()) == self.file_sha256:
+        if self._serves(target):
             return target
-        with tempfile.TemporaryDirectory() as folder:
-            content = self._member(_download(Path(folder), target))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as part:
-            part.write(content)
-        os.replace(part.name, target)
+        with claimed(cache_folder("mini_cite"), "another process downloads, waiting for it"):
+            if not self._serves(target):
+                with tempfile.TemporaryDirectory() as folder:
+                    content = self._member(_download(Path(folder), target))
+                with whole(target) as partial:
+                    partial.write_bytes(content)
         return target
+
+    def _serves(self, file: Path) -> bool:
+        return file.is_file() and _sha256(file.read_bytes()) == self.file_sha256
 
     def _member(self, wheel: Path) -> bytes:
         self._expect(self.wheel_sha256, wheel.read_bytes(), wheel.name)

@@ -15,6 +15,7 @@ from anndata import AnnData
 from scmobench.data.check import check
 from scmobench.data.labels import LABELS, check_filled, tidy_labels
 from scmobench.data.split import assign_split
+from scmobench.files import writable
 from scmobench.types import MODALITIES, Paired
 
 TENX_TYPES = {"Gene Expression": "GEX", "Antibody Capture": "ADT", "Peaks": "ATAC"}
@@ -22,11 +23,22 @@ TENX_TYPES = {"Gene Expression": "GEX", "Antibody Capture": "ADT", "Peaks": "ATA
 
 def cache_dir() -> Path:
     """Where downloads are kept: ``$SCMOBENCH_CACHE``, else ``scmobench`` in the user's cache folder."""
-    if "SCMOBENCH_CACHE" in os.environ:
+    if os.environ.get("SCMOBENCH_CACHE"):
         return Path(os.environ["SCMOBENCH_CACHE"]).expanduser()
     import pooch
 
     return Path(pooch.os_cache("scmobench"))
+
+
+def cache_folder(name: str) -> Path:
+    """A folder of the cache to write to.
+
+    Raises
+    ------
+    OSError : it cannot be written; says how to name another cache.
+    """
+    advice = "set the environment variable SCMOBENCH_CACHE to one that can be"
+    return writable(cache_dir() / name, advice)
 
 
 @dataclass(kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +12,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+
+from scmobench.files import whole
 
 RESUME_FILE = "resume.ckpt"
 VERSION = version("scmobench")
@@ -61,9 +62,8 @@ class Clock(Callback):
 
 def written_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Write by rename, so that a reader never meets half a file."""
-    part = path.with_name(path.name + ".part")
-    write(part)
-    os.replace(part, path)
+    with whole(path) as partial:
+        write(partial)
 
 
 def _read(path: Path) -> dict[str, Any]:
