@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
-from typing import IO
 
 import pandas as pd
 import psutil
 from anndata import AnnData
 
 from scmobench.data.matrix import checked_matrix
+from scmobench.data.table import check_text, open_text, read_table
 
 FILES = ("matrix.mtx.gz", "barcodes.tsv.gz", "features.tsv.gz")
 OLD = ("features", "genes")  # before version 3 of Cell Ranger, which zips nothing
 FIELDS = ("integer", "unsigned-integer", "real", "pattern")
-BLOCK = 2**24  # bytes
 TEXT = 2**16  # bytes of a line at most
 ENTRY = 32  # bytes of memory that a value takes while the matrix is read
 
@@ -31,16 +29,13 @@ def read_tenx_folder(folder: Path) -> AnnData:
     from scipy.io import mmread
 
     matrix, barcodes, features = (_found(folder, name) for name in FILES)
-    memory = psutil.virtual_memory().available // 2
+    check_text(matrix)
+    cells, table = (
+        read_table(file, sep="\t", header=None, dtype=str, na_filter=False) for file in (barcodes, features)
+    )
     try:
-        for file in (matrix, barcodes, features):
-            _check_size(file, memory)
-        stored = _stored_values(matrix, memory)
+        stored = _stored_values(matrix)
         X = checked_matrix(mmread(matrix).T.tocsr(), matrix.name)
-        cells, table = (
-            pd.read_csv(file, sep="\t", header=None, dtype=str, na_filter=False)
-            for file in (barcodes, features)
-        )
         if X.nnz != stored:
             raise ValueError(f"two values for one cell and feature in {matrix.name}")
         names = table[min(1, table.shape[1] - 1)]  # the symbols; identifiers stand first
@@ -61,23 +56,9 @@ def _found(folder: Path, name: str) -> Path:
     raise FileNotFoundError(f"expected {', '.join(FILES)} in {folder}, found no {name}")
 
 
-def _open(file: Path) -> IO[bytes]:
-    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")
-
-
-def _check_size(file: Path, memory: int) -> None:
-    """Unzip it once without keeping it: a small file may hold more than the memory does."""
-    size = 0
-    with _open(file) as stream:
-        while block := stream.read(BLOCK):
-            size += len(block)
-            if size > memory:
-                raise ValueError(f"more than {memory / 2**30:.1f} GB of text in {file.name}")
-
-
-def _stored_values(matrix: Path, memory: int) -> int:
+def _stored_values(matrix: Path) -> int:
     """How many values a Matrix Market file declares, of real numbers one by one."""
-    with _open(matrix) as stream:
+    with open_text(matrix) as stream:
         head = stream.readline(TEXT).decode(errors="replace").split()
         line = b"%"
         while line.startswith(b"%"):
@@ -87,6 +68,6 @@ def _stored_values(matrix: Path, memory: int) -> int:
     if head[3] not in FIELDS:
         raise ValueError(f"{head[3]} values in {matrix.name}; expected {', '.join(FIELDS)}")
     rows, columns, values = map(int, line.split())
-    if max(values * ENTRY, rows, columns) > memory or values > rows * columns:
+    if max(values, rows, columns) * ENTRY > psutil.virtual_memory().available or values > rows * columns:
         raise ValueError(f"{values} values in a matrix of {rows} x {columns} declared in {matrix.name}")
     return values

@@ -25,7 +25,7 @@ SMALL = 2**26  # bytes that are read even where they cannot fit, for a better me
 EMBEDDING = 2**10  # columns of an embedding, or of one beside X
 LABEL = 2**10  # bytes of a name
 LONGEST = 2**16  # bytes of a name or label
-SPARE = 2**31  # bytes of address space for Python, the libraries and blocks
+SPARE = 2**29  # bytes of address space for Python, the libraries and blocks
 
 
 def walk(file: h5py.File) -> None:

@@ -14,6 +14,7 @@ from scmobench.data.cellranger import read_tenx_folder
 from scmobench.data.folder import named_columns, use_layer
 from scmobench.data.foreign import check_file, read_h5ad, read_h5mu, read_tenx
 from scmobench.data.source import TENX_TYPES, Source, with_feature_type
+from scmobench.data.table import read_table
 from scmobench.types import MODALITIES, Paired, feature_type
 
 H5MU_NAMES = {"GEX": ("gex", "rna"), "ADT": ("adt", "prot", "protein"), "ATAC": ("atac", "peaks")}
@@ -90,7 +91,7 @@ class Own(Source):
             use_layer(self.name, (gex, mod2), self.layer, self.normalization)
         obs = gex.obs
         if self.labels:
-            table = pd.read_csv(Path(self.labels).expanduser(), index_col=0)
+            table = read_table(Path(self.labels).expanduser(), index_col=0)
             missing = gex.obs_names.difference(table.index.astype(str), sort=False)
             if len(missing):
                 raise ValueError(
@@ -124,7 +125,8 @@ class Own(Source):
         return kinds.pop()
 
     def _mudata(self, first: Path) -> tuple[AnnData, AnnData]:
-        mods, cells = read_h5mu(first, [name for kind in H5MU_NAMES.values() for name in kind], self.layer)
+        kinds = ("GEX", self.kind) if self.kind else H5MU_NAMES
+        mods, cells = read_h5mu(first, [n for kind in kinds for n in H5MU_NAMES.get(kind, ())], self.layer)
         named = {name.lower(): name for name in mods}
         present = {k: named[n] for k, names in H5MU_NAMES.items() for n in names[::-1] if n in named}
         gex_name, mod2_name, kind = self._chosen(present, list(mods))

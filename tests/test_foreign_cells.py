@@ -1,0 +1,192 @@
+"""Own cells of damaged files: pairs, MuData, Cell Ranger's h5 and folder, tables of labels."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import anndata as ad
+import h5py
+import mudata
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse as sp
+
+from damaged_files import MUTATIONS, damage, external, link, write_anew
+from scmobench.data.own import Own
+from scmobench.types import Paired
+
+
+@pytest.fixture
+def gex(tiny_paired: Paired, tmp_path: Path) -> Path:
+    """The tiny set as ``gex.h5ad`` and ``adt.h5ad``; its batches in the first."""
+    cells = tiny_paired.mod1.copy()
+    cells.obs = tiny_paired.obs[["batch"]].copy()
+    cells.write_h5ad(tmp_path / "gex.h5ad")
+    tiny_paired.mod2.write_h5ad(tmp_path / "adt.h5ad")
+    return tmp_path / "gex.h5ad"
+
+
+def own(gex: Path, **settings: str) -> Paired:
+    files = {"gex": str(gex), "mod2": str(gex.with_name("adt.h5ad"))}
+    return Own(name="mine", **files, batch="batch", **settings).load()
+
+
+@pytest.mark.parametrize("name", ["index too high", "complex values", "giant column", "a column too long"])
+def test_a_damaged_file_of_a_pair_is_refused(name: str, gex: Path) -> None:
+    damage(gex, MUTATIONS[name])
+    with pytest.raises(ValueError, match=rf"^{gex}: "):
+        own(gex)
+
+
+def test_counts_beside_x_are_inspected_and_other_layers_are_not(gex: Path) -> None:
+    cells = ad.read_h5ad(gex)
+    cells.layers["counts"] = cells.layers["other"] = cells.X
+    cells.write_h5ad(gex)
+    with h5py.File(gex, "r+") as file:
+        file["layers/other/indices"][3] = 10**6
+    said = {"normalization": {"GEX": "my_log1p", "ADT": "counts"}}
+    assert "counts" in own(gex, **said).mod1.layers
+    with h5py.File(gex, "r+") as file:
+        file["layers/counts/indices"][3] = 10**6
+    with pytest.raises(ValueError, match="/layers/counts is damaged: expected indices of 0 to 119"):
+        own(gex, **said)
+
+
+def test_bool_integers_and_floats_of_any_width_are_counts(gex: Path) -> None:
+    expected = own(gex).hash
+    for dtype in (">i4", "f2"):
+        with h5py.File(gex, "r+") as file:
+            write_anew(file["X/data"], file["X/data"][()].astype(dtype))
+        assert own(gex).hash == expected, dtype
+
+
+def test_a_damaged_h5mu_is_refused(gex: Path, tmp_path: Path) -> None:
+    whole = {"rna": ad.read_h5ad(gex), "prot": ad.read_h5ad(tmp_path / "adt.h5ad")}
+    whole["atac"] = whole["prot"].copy()
+    path = tmp_path / "own.h5mu"
+    mudata.MuData(whole).write(path)
+    with h5py.File(path, "r+") as file:
+        file["mod/atac/X/indptr"][5] = 10**6
+    chosen = {"h5mu": str(path), "batch": "batch"}
+    assert Own(name="mine", **chosen, kind="ADT").load().hash == own(gex).hash  # atac is not asked for
+    with pytest.raises(ValueError, match="/mod/atac/X is damaged: expected indptr to start at 0"):
+        Own(name="mine", **chosen).load()
+    with h5py.File(path, "r+") as file:
+        file["mod/prot/X/indices"][0] = 20
+    with pytest.raises(ValueError, match="/mod/prot/X is damaged: expected indices of 0 to 19"):
+        Own(name="mine", **chosen, kind="ADT").load()
+    with h5py.File(path, "r+") as file:
+        file["mod/far"] = h5py.ExternalLink(str(gex), "/")
+    with pytest.raises(ValueError, match="/mod/far is a link to another place or file"):
+        Own(name="mine", **chosen, kind="ADT").load()
+
+
+def tenx(path: Path, paired: Paired) -> Own:
+    """What Cell Ranger 3 writes of both modalities."""
+    X = sp.hstack([paired.mod1.X, paired.mod2.X], "csr")
+    kinds = ["Gene Expression"] * paired.mod1.n_vars + ["Antibody Capture"] * paired.mod2.n_vars
+    with h5py.File(path, "w") as file:
+        for array in ("data", "indices", "indptr"):
+            file[f"matrix/{array}"] = getattr(X, array).astype("i8")
+        file["matrix/shape"] = np.array(X.shape[::-1], "i4")
+        file["matrix/barcodes"] = paired.mod1.obs_names.to_numpy().astype("S")
+        file["matrix/features/name"] = np.append(paired.mod1.var_names, paired.mod2.var_names).astype("S")
+        file["matrix/features/feature_type"] = np.array(kinds, "S")
+    return Own(name="mine", tenx=str(path))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("indices", 140, "/matrix is damaged: expected indices of 0 to 139, found 0 to 140"),
+        ("indices", -1, "/matrix is damaged: expected indices of 0 to 139, found -1"),
+        ("indptr", 10**9, "/matrix is damaged: expected indptr to start at 0, never to fall"),
+        ("shape", 10**8, "expected one name for each cell and feature in /matrix/features/name"),
+        ("features/name", b"\xff\xfe", "can't decode byte"),
+    ],
+)
+def test_a_damaged_h5_of_cell_ranger_is_refused(
+    place: str, value: object, message: str, tiny_paired: Paired, tmp_path: Path
+) -> None:
+    path = tmp_path / "cells.h5"
+    source = tenx(path, tiny_paired)
+    if place == "indices":
+        assert (source.load().mod1.X != tiny_paired.mod1.X).nnz == 0
+    with h5py.File(path, "r+") as file:
+        file[f"matrix/{place}"][0] = value
+    with pytest.raises(ValueError, match=message):
+        source.load()
+
+
+def test_the_matrix_of_cell_ranger_leads_nowhere_else(tiny_paired: Paired, tmp_path: Path) -> None:
+    source, other = tenx(tmp_path / "cells.h5", tiny_paired), tmp_path / "other.h5"
+    other.write_bytes((tmp_path / "cells.h5").read_bytes())
+    with h5py.File(tmp_path / "cells.h5", "r+") as file:
+        del file["matrix/data"]
+        file["matrix/data"] = h5py.ExternalLink(str(other), "/matrix/data")
+    with pytest.raises(ValueError, match="/matrix/data is a link to another place or file"):
+        source.load()
+
+
+HEAD = "%%MatrixMarket matrix coordinate integer general"
+
+
+def of_line(number: int, text: str) -> Callable[[list[str]], list[str]]:
+    """The text of a Matrix Market file with another line."""
+    return lambda lines: [*lines[:number], text, *lines[number + 1 :]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (of_line(0, HEAD.replace("integer", "complex")), "complex values in matrix.mtx.gz; expected integer"),
+        (of_line(0, HEAD.replace("coordinate", "array")), "the first line"),
+        (of_line(0, "hello"), "the first line 'hello' in matrix.mtx.gz"),
+        (of_line(2, "140 150 999999999999"), "999999999999 values in a matrix of 140 x 150 declared"),
+        (of_line(2, "140 150"), "not enough values to unpack"),
+        (of_line(5, "141 1 1"), "Row index out of bounds"),
+        (of_line(5, "1 0 1"), "Column index out of bounds"),
+        (of_line(5, "1 1 x"), "Invalid integer value"),
+        (lambda lines: [*lines[:4], lines[3], *lines[5:]], "two values for one cell and feature"),
+        (lambda lines: lines[:50], "Truncated file"),
+    ],
+)
+def test_a_damaged_matrix_of_text_is_refused(
+    change, message: str, tiny_paired: Paired, tmp_path: Path
+) -> None:
+    X = sp.hstack([tiny_paired.mod1.X, tiny_paired.mod2.X], "csr")
+    scipy.io.mmwrite(tmp_path / "matrix.mtx", X.T.astype(int))
+    text = (tmp_path / "matrix.mtx").read_text()
+    (tmp_path / "matrix.mtx").unlink()
+    for name, lines in (
+        ("matrix.mtx.gz", change(text.splitlines())),
+        ("barcodes.tsv.gz", tiny_paired.mod1.obs_names),
+        ("features.tsv.gz", [f"{k}\tf{k}\tGene Expression" for k in range(X.shape[1])]),
+    ):
+        with gzip.open(tmp_path / name, "wt") as file:
+            file.write("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=f"Cell Ranger's matrix folder at {tmp_path}, found: .*{message}"):
+        Own(name="mine", tenx=str(tmp_path)).load()
+
+
+def test_a_damaged_table_of_labels_is_refused(gex: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv.gz"
+    labels.write_bytes(gzip.compress(b"cell,cell_type\n" * 1000)[:40])
+    with pytest.raises(ValueError, match="found a damaged file"):
+        own(gex, labels=str(labels))
+    labels = tmp_path / "labels.csv"
+    labels.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"expected a table in text at .*labels\.csv, found one that cannot"):
+        own(gex, labels=str(labels))
+
+
+@pytest.mark.parametrize("way", [link, external])
+def test_own_cells_lead_nowhere_else(way: Callable, gex: Path, tmp_path: Path) -> None:
+    target = str(tmp_path / "adt.h5ad")
+    damage(gex, partial(link, target, "/X") if way is link else partial(external, target))
+    with pytest.raises(ValueError, match=r"is a link to another place|are in another file"):
+        own(gex)
