@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-import psutil
 from anndata import AnnData
 
+from scmobench.data.declared import one_line
+from scmobench.data.foreign import memory_share
 from scmobench.data.matrix import checked_matrix
 from scmobench.data.table import check_text, open_text, read_table
 
@@ -44,8 +45,9 @@ def read_tenx_folder(folder: Path) -> AnnData:
             var["feature_types"] = table[2].to_numpy()
         return AnnData(X, pd.DataFrame(index=cells[0].to_numpy()), var)
     except Exception as error:
-        said = " ".join(str(error).split())[:400]
-        raise ValueError(f"expected Cell Ranger's matrix folder at {folder}, found: {said}") from error
+        raise ValueError(
+            f"expected Cell Ranger's matrix folder at {folder}, found: {one_line(error)}"
+        ) from error
 
 
 def _found(folder: Path, name: str) -> Path:
@@ -68,6 +70,6 @@ def _stored_values(matrix: Path) -> int:
     if head[3] not in FIELDS:
         raise ValueError(f"{head[3]} values in {matrix.name}; expected {', '.join(FIELDS)}")
     rows, columns, values = map(int, line.split())
-    if max(values, rows, columns) * ENTRY > psutil.virtual_memory().available or values > rows * columns:
+    if max(values, rows, columns) * ENTRY > memory_share() or values > rows * columns:
         raise ValueError(f"{values} values in a matrix of {rows} x {columns} declared in {matrix.name}")
     return values

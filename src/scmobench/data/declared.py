@@ -172,6 +172,12 @@ def size(dataset: h5py.Dataset) -> int:
     return values * dataset.dtype.itemsize
 
 
+def one_line(error: Exception) -> str:
+    """What an error says, as one printable line: a file chooses the names in it."""
+    text = " ".join(str(error).split())[:400] or type(error).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 

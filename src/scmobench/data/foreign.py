@@ -23,10 +23,11 @@ import psutil
 from anndata import AnnData, OldFormatWarning
 from anndata.io import read_elem
 
-from scmobench.data.declared import ARRAYS, TENX_NAMES, UNS, sparse_layout
+from scmobench.data.declared import ARRAYS, TENX_NAMES, UNS, one_line, sparse_layout
 from scmobench.data.matrix import checked_matrix, compressed
 
 SECONDS = 300.0  # that an inspection may take; $SCMOBENCH_READ_SECONDS for slow disks
+CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 WHAT = {"h5ad": "an h5ad file", "h5mu": "an h5mu file", "tenx": "Cell Ranger's feature-barcode h5 file"}
 
 
@@ -115,6 +116,15 @@ def check_file(path: Path, what: str = "a file") -> None:
     raise ValueError(f"expected {what} at {path}, found {found}")
 
 
+def memory_share() -> int:
+    """Bytes that what is read may take: half of what is free here, or of what a container may have."""
+    free = psutil.virtual_memory().available
+    for limit in CGROUPS:
+        with suppress(OSError, ValueError):  # there is none, or it says "max"
+            free = min(free, int(Path(limit).read_text()))
+    return free // 2
+
+
 def _job(path: Path, kind: str, layer: str | None = None) -> dict[str, Any]:
     """What is wanted of a file, in the words of `declared.Plan`."""
     matrices = ["X", f"layers/{layer or 'counts'}"]
@@ -131,9 +141,8 @@ def _read(jobs: list[dict[str, Any]], reader: Callable[..., Any], *, scored: boo
             with h5py.File(job["path"], "r") as file:
                 read.append(reader(file, job))
         except Exception as error:
-            said = " ".join(str(error).split())[:400]
             what = f"expected {WHAT[job['kind']]} at {job['path']}, found one that cannot be read"
-            raise ValueError(f"{what}: {said}") from error
+            raise ValueError(f"{what}: {one_line(error)}") from error
     for job, identity in zip(jobs, before, strict=True):
         if _identity(job) != identity:
             raise ValueError(f"{job['path']} changed while it was read; try again when it is written")
@@ -160,7 +169,7 @@ def _inspect(job: str, identity: tuple[Any, ...]) -> None:
     ------
     ValueError : the files must not be read here; says why.
     """
-    files = {"memory": psutil.virtual_memory().available // 2} | json.loads(job)
+    files = {"memory": memory_share()} | json.loads(job)
     # one thread: it calculates nothing, and each thread reserves memory
     given = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-P", "-m", "scmobench.data.inspection"]

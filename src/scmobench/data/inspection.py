@@ -10,12 +10,13 @@ import json
 import resource
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import h5py
 import numpy as np
 
-from scmobench.data.declared import TABLE_VALUES, Plan, Refusal, gigabytes, size
+from scmobench.data.declared import TABLE_VALUES, Plan, Refusal, gigabytes, one_line, size
 from scmobench.data.matrix import flaw
 
 MAX_OBJECTS = 100_000
@@ -110,7 +111,8 @@ def limit_memory(plans: list[Plan]) -> None:
     block = max((_step(dataset) * _row(dataset) for plan in plans for dataset in plan.datasets), default=0)
     pointers = max((size(group["indptr"]) for plan in plans for _, group, _, _ in plan.sparse), default=0)
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (SPARE + 4 * (block + pointers), hard))
+    with suppress(ValueError, OSError):  # macOS may not know this limit
+        resource.setrlimit(resource.RLIMIT_AS, (SPARE + 4 * (block + pointers), hard))
 
 
 def read_through(plan: Plan) -> None:
@@ -163,8 +165,8 @@ def main() -> None:
             print(json.dumps({"path": wanted["path"], "kind": wanted["kind"]}), flush=True)
             read_through(plan)
     except Exception as error:
-        said = " ".join(str(error).split())[:400] or type(error).__name__
-        print(json.dumps({"error": said, "refused": isinstance(error, Refusal)}), flush=True)
+        said = {"error": one_line(error), "refused": isinstance(error, Refusal)}
+        print(json.dumps(said), flush=True)
         sys.exit(1)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import pandas as pd
-import psutil
 
-from scmobench.data.foreign import check_file
+from scmobench.data.declared import one_line
+from scmobench.data.foreign import check_file, memory_share
 
 BLOCK = 2**24  # bytes
 
@@ -26,9 +26,8 @@ def read_table(file: Path, **settings: Any) -> pd.DataFrame:
     try:
         return pd.read_csv(file, compression="gzip" if file.suffix == ".gz" else None, **settings)
     except Exception as error:
-        said = " ".join(str(error).split())[:400]
         raise ValueError(
-            f"expected a table in text at {file}, found one that cannot be read: {said}"
+            f"expected a table in text at {file}, found one that cannot be read: {one_line(error)}"
         ) from error
 
 
@@ -45,13 +44,13 @@ def check_text(file: Path) -> None:
     FileNotFoundError, ValueError : as of `read_table`.
     """
     check_file(file, "a file of text")
-    memory, size = psutil.virtual_memory().available // 2, 0
+    memory, size = memory_share(), 0
     try:
         with open_text(file) as stream:
             while size <= memory and (block := stream.read(BLOCK)):
                 size += len(block)
     except (OSError, EOFError) as error:
-        raise ValueError(f"expected text at {file}, found a damaged file: {error}") from error
+        raise ValueError(f"expected text at {file}, found a damaged file: {one_line(error)}") from error
     if size > memory:
         raise ValueError(
             f"expected at most {memory / 2**30:.1f} GB, half of the free memory, in {file}; found more"
