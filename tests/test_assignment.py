@@ -105,6 +105,22 @@ def test_kept_pairs_reach_numpys_quantile(monkeypatch, quantile, ties):
     assert quantile != 0.995 or ties or inside.sum(axis=1).min() == 2
 
 
+def test_above_what_is_held_ties_are_cut(monkeypatch):
+    """Else equal pairs of many cells would be as many as all pairs."""
+    kept = []
+    monkeypatch.setattr(assignment, "HELD_CELLS", 50)
+
+    def any_matching(pairs, values, n):
+        kept.append(len(pairs))
+        return np.arange(n)
+
+    monkeypatch.setattr(assignment, "solve_sparse", any_matching)
+    for n, most in ((50, 50 * 50), (60, 2 * 60 * 3)):
+        assign_softmax(np.zeros((n, n)), ["a"] * n, ["a"] * n, 0.95)
+        assert kept[-1] <= most
+    assert kept[0] == 50 * 50
+
+
 def test_softmax_falls_back_to_all_pairs():
     S = np.zeros((60, 60))
     S[:, :3] = 5 + np.random.default_rng(0).random((60, 3))

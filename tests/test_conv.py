@@ -167,8 +167,19 @@ def test_learned_alpha_starts_even_and_learns():
     assert mixer.logits.grad.abs().sum() > 0
 
 
-def test_layer_normalises_each_message_before_it_mixes():
-    layer = CellFeatureConv(4, 8, pathway=True, alpha=0.25, norm="layer", activation="relu").double().eval()
+def test_every_layer_learns_an_alpha_of_its_own():
+    net, graph = small_net(layers=3, alpha=None), random_graph().tensors()
+    net(graph).square().sum().backward()
+    logits = [conv.mixer.logits for conv in net.convs[:2]]  # the last layer leaves features alone
+    assert logits[0] is not logits[1]
+    assert all(one.grad.abs().sum() > 0 for one in logits)
+    assert net.convs[2].mixer is None
+
+
+@pytest.mark.parametrize(("mixer", "weights"), [("alpha", (0.75, 0.25)), ("sum", (1.0, 1.0))])
+def test_layer_normalises_each_message_before_it_mixes(mixer, weights):
+    layer = CellFeatureConv(4, 8, pathway=True, mixer=mixer, alpha=0.25, norm="layer", activation="relu")
+    layer = layer.double().eval()
     graph, cells, features = hand_made(), torch.randn(3, 4).double(), torch.randn(4, 4).double()
     new_cells, new_features = layer(cells, features, None, graph.matrix, graph.pathway)
     to = layer.messages
@@ -180,7 +191,8 @@ def test_layer_normalises_each_message_before_it_mixes():
         return (m - m.mean(1, keepdim=True)) / (m.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
 
     torch.testing.assert_close(new_cells, scaled(m_cell).relu())
-    torch.testing.assert_close(new_features, (0.75 * scaled(m_feature) + 0.25 * scaled(m_pathway)).relu())
+    mixed = weights[0] * scaled(m_feature) + weights[1] * scaled(m_pathway)
+    torch.testing.assert_close(new_features, mixed.relu())
     with pytest.raises(ValueError, match="found none"):
         layer(cells, features, None, graph.matrix)
 

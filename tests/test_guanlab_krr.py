@@ -8,6 +8,7 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from omegaconf import OmegaConf
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_ridge import KernelRidge as Reference
@@ -111,6 +112,14 @@ def test_peaks_that_are_not_binary_have_no_upper_bound(to_atac) -> None:
     many.X = many.X * 7
     assert bounds(to_atac) == (0.0, 1.0)
     assert bounds(dataclasses.replace(to_atac, train_mod2=many)) == (0.0, None)
+
+
+def test_targets_below_zero_can_be_predicted_down_to_the_lowest_of_training(tiny_paired) -> None:
+    data = PredictModality().split(tiny_paired).data
+    data.train_mod2.X = sp.csr_matrix(data.train_mod2.X.toarray() - 1)
+    found = answer(GuanlabKRR(n1=20, n2=10), data)
+    assert bounds(data) == (-1.0, None)
+    assert -1 <= found.min() < 0
 
 
 @pytest.mark.parametrize("width", [14, 300])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -102,6 +103,25 @@ def test_same_seed_same_bytes(planted, name):
     )
     assert first.tobytes() == same.tobytes()
     assert not np.allclose(first, other)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_few_cells_are_trained_in_smaller_batches(planted, name, monkeypatch):
+    """To reach ``min_steps`` an epoch; 1, as published, leaves the batch as it is."""
+    sizes = []
+    home = sys.modules[type(MODELS[name]()).__module__]
+    for function in ("fit_network", "fit_module"):
+        if original := getattr(home, function, None):
+
+            def spy(*given, original=original, **training):
+                sizes.append((training["batch_size"], len(training["fitted"])))
+                return original(*given, **training)
+
+            monkeypatch.setattr(home, function, spy)
+    for steps in (1, 5):
+        MODELS[name](max_epochs=1, batch_size=60, min_steps=steps).fit(planted[0].for_fit(False, False), 0)
+        assert all(size == min(60, cells // steps) for size, cells in sizes)
+        sizes.clear()
 
 
 @pytest.mark.parametrize("name", MODELS)

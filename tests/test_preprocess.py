@@ -83,6 +83,12 @@ def test_tfidf_and_lsi_against_a_dense_computation(counts):
     np.testing.assert_allclose(with_first[:, 1:], found, atol=1e-3)
 
 
+def test_a_feature_without_training_counts_weighs_nothing_in_new_cells():
+    tfidf = TFIDF().fit(np.array([[1.0, 0.0, 2.0], [2.0, 0.0, 1.0]]))
+    found = tfidf.transform(np.array([[1.0, 1.0, 2.0]])).toarray()
+    np.testing.assert_allclose(found, [[2 / 3 / 4, 0, 2 * 2 / 3 / 4]], rtol=1e-6)
+
+
 def test_lsi_of_new_cells_uses_training_weights(counts):
     lsi = LSI(4).fit(counts[:30])
     both = lsi.transform(counts)

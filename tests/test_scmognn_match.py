@@ -335,6 +335,18 @@ def test_held_out_cells_are_a_share_up_to_a_number(share, cells, expected):
     assert sorted([*fitted, *held_out]) == list(range(100))
 
 
+def test_without_counts_the_lsi_is_of_normalised_values_and_says_so(data):
+    bare = data.train_mod1.copy()
+    del bare.layers["counts"]
+    reduction = Reduction({"GEX": 5}).fit(bare)
+    assert reduction.notes == ["LSI of normalised GEX: there are no raw counts"]
+    expected = Reduction({"GEX": 5}, normalised=True).fit(data.train_mod1)
+    assert expected.notes == []
+    np.testing.assert_array_equal(reduction.transform(bare), expected.transform(data.train_mod1))
+    counts = Reduction({"GEX": 5}).fit(data.train_mod1).transform(data.train_mod1)
+    assert np.abs(counts - reduction.transform(bare)).max() > 1e-3
+
+
 def test_cells_are_scaled_by_the_standard_deviation_of_a_sample_before_a_component_goes(data):
     plain, scaled = (Reduction({"GEX": 5}, zscore=z).fit(data.train_mod1) for z in (False, True))
     x = plain.lsi.svd.transform(plain.lsi._logs(data.train_mod1.layers["counts"])).astype(float)

@@ -25,6 +25,7 @@ from scmobench.models.validation import validation_cells
 from scmobench.nn.scmognn import ScMoGNN
 from scmobench.types import PredictionData
 
+OPTIMISER = {"weight_averaging": 0.0, "lr": 0.01, "weight_decay": 0.0, "decay_start": 10}
 STEPS = {"weight_averaging": 0.0}
 ONE_BATCH = [torch.zeros(1)]
 
@@ -171,6 +172,23 @@ def test_validation_clips_at_zero_or_at_the_lowest_target(data, below):
     assert (predicted < lowest).any()
     expected = error(np.maximum(predicted, lowest), shifted.X.toarray()[held_out])
     assert fitted.fitted.best == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_step_takes_the_root_of_the_mean_square_over_its_own_cells_that_are_not_held_out(whole):
+    rng = np.random.default_rng(0)
+    graph = CellFeatureGraph.build(sp.random(12, 8, 0.6, "csr", np.float32, rng))
+    target, held_out = torch.randn(10, 3), np.array([1, 4, 5])  # cells 10 and 11 are test cells
+    module = PredictModule(
+        ScMoGNN(8, 3, hidden=8, layers=2), graph, target, held_out, 1.0, whole, OPTIMISER
+    ).eval()
+    batch = torch.tensor([0, 4, 7, 11, 2])
+    loss = module.training_step(batch, 0)
+    cells = np.setdiff1d(np.arange(10), held_out) if whole else np.array([0, 7, 2])
+    seen = graph if whole else graph.sample(batch.numpy())
+    places = cells if whole else np.array([0, 2, 4])
+    error = module.network(seen.tensors())[places] - target[cells]
+    torch.testing.assert_close(loss, error.square().mean().sqrt())
 
 
 def test_features_of_a_step_are_drawn_by_their_number_of_edges():
