@@ -167,6 +167,7 @@ def test_novel_clip_similarity_is_the_mean_of_its_models(data: MatchingData) -> 
             )
     np.testing.assert_allclose(left @ right.T, expected.numpy(), rtol=1e-4, atol=1e-4)
     batches = [cells.obs["batch"].to_numpy() for cells in (data.test_mod1, data.test_mod2)]
+    assert model.match.quantile == 0.99  # as published
     assert (model.predict(data) != assign_softmax((left, right), *batches, quantile=0.99)).nnz == 0
 
 
