@@ -37,6 +37,18 @@ def truncate(path: Path, seed: int) -> None:
     path.write_bytes(content[: int(np.random.default_rng(seed).integers(len(content)))])
 
 
+def repeat_a_text(path: Path, cells: int, length: int) -> None:
+    """All names of cells are one text of so many bytes, which the file holds once; X is not there."""
+    with h5py.File(path, "r+") as file:
+        del file["X"]
+        names = np.array(["x" * length, *"y" * (cells - 1)], dtype=object)
+        write_anew(file["obs/_index"], names, dtype=h5py.string_dtype())
+        at = file["obs/_index"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[at : at + 16 * cells] = content[at : at + 16] * cells  # length, place, number in the heap
+    path.write_bytes(content)
+
+
 def write_anew(item: h5py.Dataset, values: object, **settings: object) -> None:
     """Other values, of another type or length, under the same name and attributes."""
     parent, name, attributes = item.parent, item.name.rsplit("/", 1)[-1], dict(item.attrs)

@@ -28,7 +28,9 @@ from damaged_files import (
     damage,
     external,
     flip_bytes,
+    giant,
     link,
+    repeat_a_text,
     truncate,
     virtual,
 )
@@ -93,7 +95,7 @@ def test_the_inspection_finds_every_damage(name, files):
         (MUTATIONS["pointer falls"], "X is damaged: expected indptr to start at 0, never to fall"),
         (MUTATIONS["two values at one place"], "found two for some: call sum_duplicates"),
         (MUTATIONS["complex values"], "expected real numbers .* found complex64: keep the real part, .real"),
-        (MUTATIONS["giant chunk"], "expected 40 rows and .* columns .* found .* 3.0 GB"),
+        (MUTATIONS["giant chunk"], "expected 40 rows and .* columns .* found .* 3.0 GB are declared"),
         (MUTATIONS["giant X"], "X declares the shape .* obs and var have 40 cells and 12 features"),
     ],
 )
@@ -197,6 +199,24 @@ def test_names_in_a_file_do_not_reach_the_terminal_as_they_are(files, capsys):
         file["obs/" + "long" * 1000] = 1
     assert is_a_line(said := score(files, capsys), files[1])
     assert said.isprintable()
+
+
+def test_a_large_solution_of_other_cells_is_not_read(files, capsys):
+    rows, columns = 30_000, 2_000
+    names = [pd.DataFrame(index=np.arange(k).astype(str)) for k in (rows, columns)]
+    ad.AnnData(sp.csr_matrix((rows, columns), dtype="f4"), *names).write_h5ad(files[0])
+    damage(files[0], partial(giant, "X", (rows, columns)))
+    said = score(files, capsys)
+    assert (
+        "expected 30000 rows and at most 2000 columns to fit the solution, found a matrix of shape (40, 12)"
+        in said
+    )
+
+
+def test_one_text_under_many_names_does_not_fill_the_memory(files):
+    repeat_a_text(files[1], cells=4000, length=2**20)
+    with pytest.raises(ValueError, match=r"cannot be read in /obs/_index: .*memory allocation failed"):
+        read_scored(files[0], files[1])
 
 
 def test_exchanged_bytes_give_a_score_or_a_line(files, capsys):

@@ -61,7 +61,7 @@ def walk(file: h5py.File) -> None:
 
 
 def fit(plan: Plan, solution: Plan) -> None:
-    """Refuse a file too large to be a prediction of the solution's cells, by what it declares.
+    """Refuse a large file that cannot be a prediction of the solution's cells, by what both declare.
 
     What is small may go on: a task says better why it does not fit.
     """
@@ -70,10 +70,11 @@ def fit(plan: Plan, solution: Plan) -> None:
     n, m = plan.shape
     widest = max(solution.shape[1], EMBEDDING)
     fits = n == solution.shape[0] and m <= widest
-    if plan.bytes > SMALL + fits * (16 * n * (m + EMBEDDING) + LABEL * (n + m)):
+    declared = plan.bytes if fits else max(plan.bytes, solution.bytes)
+    if declared > SMALL + fits * (16 * n * (m + EMBEDDING) + LABEL * (n + m)):
         raise Refusal(
             f"expected {solution.shape[0]} rows and at most {widest} columns to fit the solution, found a "
-            f"matrix of shape {plan.shape} and {gigabytes(plan.bytes)}: is it a prediction of these cells?"
+            f"matrix of shape {plan.shape}; {gigabytes(declared)} are declared: is it of these cells?"
         )
 
 
