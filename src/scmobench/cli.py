@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     options = _parsed(arguments)
     warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about themselves
+    warnings.filterwarnings("ignore", message=".* names are not unique")  # the suite's checks say it
     try:
         options.command(options)
         sys.stdout.flush()

@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from scmobench.data.feature_types import needed
 from scmobench.data.matrix import unreal
 
 TABLE_VALUES = 10**6  # a column may be so long, or as long as the table
@@ -40,9 +41,8 @@ class Plan:
         elif wanted["kind"] == "h5mu":
             if "mod" not in file or "obs" not in file:
                 raise ValueError(f"expected groups `mod` and `obs`, found {list(file)[:5]}")
-            for name in file["mod"]:
-                if name.lower() in wanted["modalities"]:
-                    self._anndata(file["mod"][name])
+            for name in needed(file["mod"], wanted["modality"]):
+                self._anndata(file["mod"][name])
             self._table(file["obs"])
         else:
             self._anndata(file)

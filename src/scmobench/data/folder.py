@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scmobench.data.feature_types import with_feature_type
 from scmobench.data.foreign import read_h5ad
-from scmobench.data.source import Source, with_feature_type
+from scmobench.data.source import Source
 from scmobench.types import Paired, feature_type
 
 

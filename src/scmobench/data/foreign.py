@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from anndata import AnnData, OldFormatWarning
 from anndata.io import read_elem
 
 from scmobench.data.declared import ARRAYS, TENX_NAMES, UNS, one_line, sparse_layout
+from scmobench.data.feature_types import needed
 from scmobench.data.matrix import checked_matrix, compressed
 
 SECONDS = 300.0  # that an inspection may take; $SCMOBENCH_READ_SECONDS for slow disks
@@ -63,11 +65,11 @@ def read_scored(solution: Path, *predictions: Path) -> list[AnnData]:
 
 
 def read_h5mu(
-    path: Path, modalities: Sequence[str], layer: str | None = None
+    path: Path, *, kind: str | None = None, layer: str | None = None
 ) -> tuple[dict[str, AnnData | None], pd.DataFrame]:
     """All modalities of an h5mu file by name, and the table of all cells.
 
-    A modality that ``modalities`` (in small letters) does not name is not read: None.
+    One that is not `needed` is not read: None.
 
     Raises
     ------
@@ -75,11 +77,11 @@ def read_h5mu(
     """
 
     def read(file: h5py.File, job: dict[str, Any]) -> tuple[dict[str, AnnData | None], pd.DataFrame]:
-        known = {name: name.lower() in modalities for name in file["mod"]}
-        cells = {name: _cells(file["mod"][name], job) if known[name] else None for name in known}
+        mods, known = file["mod"], needed(file["mod"], kind)
+        cells = {name: _cells(mods[name], job) if name in known else None for name in mods}
         return cells, _element(file["obs"])
 
-    return _read([_job(path, "h5mu", layer) | {"modalities": list(modalities)}], read)[0]
+    return _read([_job(path, "h5mu", layer) | {"modality": kind}], read)[0]
 
 
 def read_tenx(path: Path) -> AnnData:
@@ -156,7 +158,9 @@ def _identity(job: dict[str, Any]) -> tuple[int, ...]:
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
     if zipped:
-        raise ValueError(f"expected {WHAT[job['kind']]} at {path}, found it zipped; unpack it by gunzip")
+        plain = path.with_suffix("") if path.suffix == ".gz" else path.with_name(f"unpacked_{path.name}")
+        command = f"gunzip -c {shlex.quote(str(path))} > {shlex.quote(str(plain))}"
+        raise ValueError(f"expected {WHAT[job['kind']]} at {path}, found it zipped; unpack it: {command}")
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 

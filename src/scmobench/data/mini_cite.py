@@ -10,7 +10,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from scmobench.data.source import Source, cache_dir, cache_folder, with_feature_type
+from scmobench.data.feature_types import with_feature_type
+from scmobench.data.source import Source, cache_dir, cache_folder
 from scmobench.files import claimed, whole
 from scmobench.types import Paired
 

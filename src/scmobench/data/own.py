@@ -10,14 +10,17 @@ from pathlib import Path
 import pandas as pd
 from anndata import AnnData
 
+from scmobench.data.annotation import check_agreement, read_labels
 from scmobench.data.cellranger import read_tenx_folder
+from scmobench.data.feature_types import chosen, modality_of, stated_modality, with_feature_type
 from scmobench.data.folder import named_columns, use_layer
 from scmobench.data.foreign import check_file, read_h5ad, read_h5mu, read_tenx
-from scmobench.data.source import TENX_TYPES, Source, with_feature_type
-from scmobench.data.table import read_table
+from scmobench.data.labels import LABELS
+from scmobench.data.source import Source
 from scmobench.types import MODALITIES, Paired, feature_type
 
-H5MU_NAMES = {"GEX": ("gex", "rna"), "ADT": ("adt", "prot", "protein"), "ATAC": ("atac", "peaks")}
+Parts = tuple[AnnData, AnnData, Mapping[str, pd.DataFrame]]
+"""GEX, mod2, and where which annotation of the cells stands."""
 
 
 @dataclass(kw_only=True)
@@ -29,11 +32,10 @@ class Own(Source):
     gex, mod2 : two h5ad files with the same cells.
     h5ad : one h5ad file with the features of both, ``var["feature_types"]`` says which is which (as the
         competition's public deposit, GEO GSE194122).
-    h5mu : one MuData file with the modalities ``rna`` (or ``gex``) and ``prot``, ``adt`` or ``protein``,
-        or ``atac`` or ``peaks``, in small or capital letters.
+    h5mu : one MuData file whose modalities have names of `WORDS`, such as ``rna`` and ``prot`` or ``atac``.
     tenx : Cell Ranger's ``filtered_feature_bc_matrix.h5``, or its folder with matrix.mtx.gz.
-    kind : ``ADT`` or ``ATAC``. Needed only where the file of mod2 does not say its feature type, or
-        where there are more than two modalities.
+    kind : ``ADT`` or ``ATAC``. Needed only where the file says the feature type of mod2 in no word of
+        `WORDS`, or where there are more than two modalities.
     batch, cell_type : columns of the (GEX) cell annotation; without `batch` all cells are one batch.
     labels : CSV with one row a cell (cell name first), for annotation that the files lack.
     layer : read X from this layer of both modalities; what X was is kept as the raw counts.
@@ -82,83 +84,75 @@ class Own(Source):
         """Read the files, name the modalities, find batch and cell type, split."""
         first = self.fetch()
         if self.gex:
-            gex, mod2 = self._h5ad_pair(first)
+            gex, mod2, tables = self._h5ad_pair(first)
         elif self.h5mu:
-            gex, mod2 = self._mudata(first)
+            gex, mod2, tables = self._mudata(first)
         else:
-            gex, mod2 = self._by_feature_type(first)
+            gex, mod2, tables = self._by_feature_type(first)
         if self.layer:
             use_layer(self.name, (gex, mod2), self.layer, self.normalization)
-        obs = gex.obs
-        if self.labels:
-            table = read_table(Path(self.labels).expanduser(), index_col=0)
-            missing = gex.obs_names.difference(table.index.astype(str), sort=False)
-            if len(missing):
-                raise ValueError(
-                    f"{self.name}: {len(missing)} of {gex.n_obs} cells are not in {self.labels}, e.g. "
-                    f"{', '.join(missing[:3])}; its first column must hold the cell names"
-                )
-            table.index = table.index.astype(str)
-            table = table[table.index.isin(gex.obs_names)]
-            if twice := list(table.index[table.index.duplicated()][:3]):
-                raise ValueError(
-                    f"{self.name}: cells twice in {self.labels}: {', '.join(twice)}; keep one row"
-                )
-            obs = obs.drop(columns=table.columns, errors="ignore").join(table)
+        labels = read_labels(self.name, self.labels, gex.obs_names)
+        columns = {self.batch, self.cell_type, "is_train", "is_scored", *LABELS[1:]}
+        check_agreement(self.name, tables, columns - set(labels))
+        obs = gex.obs.drop(columns=labels.columns, errors="ignore").join(labels)
         obs = named_columns(self.name, obs, self.batch, self.cell_type)
         kind = feature_type(mod2)
         return self.pair(gex, mod2, obs, self.normalization or {"GEX": "counts", kind: "counts"})
 
-    def _h5ad_pair(self, first: Path) -> tuple[AnnData, AnnData]:
+    def _mod2(self) -> str | None:
+        """`kind` in the field's short form."""
+        if self.kind is None or (kind := modality_of(self.kind)) in MODALITIES[1:]:
+            return self.kind and kind
+        raise ValueError(f"{self.name}: expected dataset.kind to be ADT or ATAC, found {self.kind!r}")
+
+    def _h5ad_pair(self, first: Path) -> Parts:
         gex, mod2 = read_h5ad(first, Path(str(self.mod2)).expanduser(), layer=self.layer)
-        kind = self.kind or self._stated_kind(mod2)
-        return with_feature_type(gex, "GEX", str(self.gex)), with_feature_type(mod2, kind, str(self.mod2))
+        where = f"{self.name}: {self.mod2}"
+        kind = self._mod2() or stated_modality(mod2, where, "Say what it holds: dataset.kind=ADT")
+        if kind == "GEX":
+            raise ValueError(f"{where}: expected ADT or ATAC features in dataset.mod2, found gene expression")
+        gex = with_feature_type(gex, "GEX", f"{self.name}: {self.gex}")
+        tables = {str(self.gex): gex.obs, str(self.mod2): mod2.obs}
+        return gex, with_feature_type(mod2, kind, where), tables
 
-    def _stated_kind(self, modality: AnnData) -> str:
-        stated = set(map(str, modality.var.get("feature_types", pd.Series(dtype=str)).unique()))
-        kinds = {TENX_TYPES.get(t, t) for t in stated}
-        if len(kinds) != 1 or not kinds <= {"ADT", "ATAC"}:
+    def _mudata(self, first: Path) -> Parts:
+        kind = self._mod2()
+        mods, cells = read_h5mu(first, kind=kind, layer=self.layer)
+        rename = 'name the modalities so: mudata.MuData({"rna": ..., "prot": ...}), or "atac"'
+        genes, others, kind = chosen(mods, kind, f"{self.name}: {first}", rename)
+        if len(genes) + len(others) > 2:
             raise ValueError(
-                f'{self.name}: var["feature_types"] of mod2 says {sorted(stated) or "nothing"}; expected '
-                "ADT or ATAC (or Antibody Capture, Peaks). Name it: dataset.kind=ADT"
+                f"{self.name}: expected one modality for GEX and one for {kind} in {first}, found "
+                f"{genes + others}: write a file without the others"
             )
-        return kinds.pop()
-
-    def _mudata(self, first: Path) -> tuple[AnnData, AnnData]:
-        kinds = ("GEX", self.kind) if self.kind else H5MU_NAMES
-        mods, cells = read_h5mu(first, [n for kind in kinds for n in H5MU_NAMES.get(kind, ())], self.layer)
-        named = {name.lower(): name for name in mods}
-        present = {k: named[n] for k, names in H5MU_NAMES.items() for n in names[::-1] if n in named}
-        gex_name, mod2_name, kind = self._chosen(present, list(mods))
-        gex, mod2 = mods[gex_name], mods[mod2_name]
+        gex, mod2 = (mods[names[0]] for names in (genes, others))
+        tables = {
+            f"mod[{genes[0]!r}].obs": gex.obs,
+            "obs of the whole file": cells,
+            f"mod[{others[0]!r}].obs": mod2.obs,
+        }
+        check_agreement(self.name, tables, ())
         wider = cells.reindex(gex.obs_names)
         gex.obs = gex.obs.join(wider[[c for c in wider if c not in gex.obs]])
-        return with_feature_type(gex, "GEX", gex_name), with_feature_type(mod2, kind, mod2_name)
+        gex = with_feature_type(gex, "GEX", genes[0])
+        return gex, with_feature_type(mod2, kind, others[0]), tables
 
-    def _by_feature_type(self, first: Path) -> tuple[AnnData, AnnData]:
+    def _by_feature_type(self, first: Path) -> Parts:
         if self.h5ad:
             both = read_h5ad(first, layer=self.layer)[0]
         elif first.is_dir():
             both = read_tenx_folder(first)
         else:
             both = read_tenx(first)
-        both.var_names_make_unique()  # a few gene symbols stand for two genes
         if "feature_types" not in both.var:
             raise ValueError(
-                f'{self.name}: {first} does not say which features are genes (no var["feature_types"]; Cell '
-                "Ranger before 3 has none): give two h5ad files"
+                f'{self.name}: {first} does not say which features are genes (no var["feature_types"]; a '
+                "features.tsv of two columns, as before Cell Ranger 3, has none): give two h5ad files"
             )
         types = both.var["feature_types"].astype(str)
-        present = {TENX_TYPES.get(t, t): t for t in types.unique() if TENX_TYPES.get(t, t) in MODALITIES}
-        gex_type, mod2_type, kind = self._chosen(present, sorted(types.unique()))
-        gex, mod2 = both[:, types == gex_type].copy(), both[:, types == mod2_type].copy()
-        return with_feature_type(gex, "GEX", str(first)), with_feature_type(mod2, kind, str(first))
-
-    def _chosen(self, present: Mapping[str, str], found: list[str]) -> tuple[str, str, str]:
-        others = [k for k in present if k != "GEX" and self.kind in (None, k)]
-        if "GEX" not in present or len(others) != 1:
-            raise ValueError(
-                f"{self.name}: expected gene expression and one of ADT or ATAC, found {found}; "
-                "where there are three, choose by dataset.kind=ADT or dataset.kind=ATAC"
-            )
-        return present["GEX"], present[others[0]], others[0]
+        genes, others, kind = chosen(types.unique(), self._mod2(), f"{self.name}: {first}")
+        gex, mod2 = (both[:, types.isin(words)].copy() for words in (genes, others))
+        for modality, modality_kind in ((gex, "GEX"), (mod2, kind)):
+            modality.var["feature_types"] = modality_kind
+            modality.var_names_make_unique()  # a few gene symbols stand for two genes
+        return gex, mod2, {str(first): gex.obs}

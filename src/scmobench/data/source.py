@@ -16,9 +16,7 @@ from scmobench.data.check import check
 from scmobench.data.labels import LABELS, check_filled, tidy_labels
 from scmobench.data.split import assign_split
 from scmobench.files import writable
-from scmobench.types import MODALITIES, Paired
-
-TENX_TYPES = {"Gene Expression": "GEX", "Antibody Capture": "ADT", "Peaks": "ATAC"}
+from scmobench.types import Paired
 
 
 def cache_dir() -> Path:
@@ -146,29 +144,3 @@ class Source(ABC):
             source=self.source or source,
             organism=self.organism,
         )
-
-
-def with_feature_type(modality: AnnData, expected: str, where: str) -> AnnData:
-    """Name the feature type in the field's short form, and refuse a file of another one.
-
-    Parameters
-    ----------
-    modality : cells x features; ``var["feature_types"]`` may be missing or in 10x Genomics' words.
-    expected : one of `MODALITIES`.
-    where : what to call the file in a message.
-
-    Raises
-    ------
-    ValueError : the file says that it holds something else.
-    """
-    if expected not in MODALITIES:
-        raise ValueError(f"expected a modality of {MODALITIES}, found {expected!r}")
-    if "feature_types" in modality.var:
-        found = {TENX_TYPES.get(str(t), str(t)) for t in modality.var["feature_types"].unique()}
-        if found != {expected}:
-            raise ValueError(
-                f"{where}: expected {expected} features, found feature_types {sorted(found)}; "
-                "is this the right file? A file with two feature types belongs in `tenx` of an `own` dataset"
-            )
-    modality.var["feature_types"] = expected
-    return modality
