@@ -42,7 +42,9 @@ def test_targets_outside_the_package_are_refused(target: str) -> None:
         config.build({"_target_": target})
     with pytest.raises(ValueError, match="is outside"):
         config.build(
-            OmegaConf.create({"_target_": "scmobench.models.controls.Zeros", "inner": {"_target_": target}})
+            OmegaConf.create(
+                {"_target_": "scmobench.models.controls.ZeroPrediction", "inner": {"_target_": target}}
+            )
         )
 
 
@@ -117,16 +119,25 @@ def test_deltas_change_only_keys_that_exist(group: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("model=knn model.predict_modality.k=abc", "KNN: expected k to be int, found 'abc'"),
-        ("model=scmognn model.predict_modality.hidden=wide", "expected hidden to be int, found 'wide'"),
-        ("model=scmognn model.predict_modality.pathway_threshold=low", "to be float \\| None, found 'low'"),
-        ("model=scmognn model.predict_modality.max_epochs=2.5", "expected max_epochs to be int, found 2.5"),
+        ("model=knn model.predict_modality.k=abc", "KNN: expected k to be a whole number, found 'abc'"),
+        (
+            "model=scmognn model.predict_modality.hidden=wide",
+            "expected hidden to be a whole number, found 'wide'",
+        ),
+        ("model=scmognn model.predict_modality.pathway_threshold=low", "to be a number or null, found 'low'"),
+        (
+            "model=scmognn model.predict_modality.max_epochs=2.5",
+            "expected max_epochs to be a whole number, found 2.5",
+        ),
         (
             "model=babel_like model.predict_modality.batch_size=[8]",
-            r"expected batch_size to be int, found \[8\]",
+            r"expected batch_size to be a whole number, found \[8\]",
         ),
-        ("dataset.n_cells=many", "Synthetic: expected n_cells to be int, found 'many'"),
-        ("trainer.progress=3 model=scmognn", "TrainerSettings: expected progress to be bool, found 3"),
+        ("dataset.n_cells=many", "Synthetic: expected n_cells to be a whole number, found 'many'"),
+        (
+            "trainer.progress=3 model=scmognn",
+            "TrainerSettings: expected progress to be true or false, found 3",
+        ),
     ],
 )
 def test_a_setting_of_another_type_is_named(setting: str, message: str) -> None:

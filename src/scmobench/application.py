@@ -14,49 +14,47 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import env_override
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from scmobench import arithmetic, records
 from scmobench.config import (
-    USER_ERRORS,
     build,
     compose,
-    conf_dir,
     for_subtask,
     names,
     not_installed,
-    refuse_hidden,
 )
+from scmobench.data.source import Source
 from scmobench.ensemble import member_configs, run_ensemble
 from scmobench.launcher import refuse_lacking
+from scmobench.loader import USER_ERRORS, conf_dir, one_line, refuse_hidden
+from scmobench.models.memory import within_memory
 from scmobench.overrides import as_text
 from scmobench.parser import lazy_help, sorted_arguments
 from scmobench.progress import PRIMARY
-from scmobench.run import cells, check_names, method_name, model_block, run
-from scmobench.tasks.base import DIRECTIONS
+from scmobench.run import MODEL, cells, check_names, method_name, model_block, run
+from scmobench.tasks.base import Task
 
-OPTIONS = (
-    "task dataset model trainer logger tuned ablation ensemble launcher sweep "
-    "seed direction official_files score_on arithmetic variant runs force smoke modules"
-)
-KINDS = ("method", "control")
-SEEDS = 2**32  # what numpy takes
 
 
 def launch(arguments: Sequence[str]) -> None:
-    """Run one experiment or a sweep; exits with 1 where a run failed."""
+    """Run one experiment or a sweep.
+
+    Raises
+    ------
+    ValueError, HydraException : what a run or the first failed run of a sweep says.
+    """
     sys.path.append(os.getcwd())  # a method of the user's own, named in `modules`
     options, overrides = sorted_arguments(arguments)
-    try:
-        for folder in [value for name, value in pairwise(options) if name in ("--config-dir", "-cd")]:
-            refuse_hidden(folder)
-        refuse_lacking(overrides)
-    except USER_ERRORS as error:
-        raise SystemExit(f"scmobench: {error}") from error
+    for folder in [value for name, value in pairwise(options) if name in ("--config-dir", "-cd")]:
+        refuse_hidden(folder)
+    refuse_lacking(overrides)
     sys.argv = ["scmobench run", *options, *as_text(overrides)]
-    with lazy_help():
+    # Hydra hands errors on: the command line says them
+    with lazy_help(), env_override({"HYDRA_FULL_ERROR": "1"}):
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(experiment)()
 
 
@@ -76,7 +74,8 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     given = list(HydraConfig.get().overrides.task)
     method, begun = "", False
     try:
-        check_choices(cfg)
+        arithmetic.check(cfg.arithmetic)
+        check_names(cfg)
         check_ablation(cfg, HydraConfig.get().runtime.choices.get("ablation"))
         method = method_name(cfg, given)
         if told := idle_ablation(cfg, given, lambda others: hydra.compose("config", overrides=others)):
@@ -84,9 +83,8 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
                 raise ValueError(told)
             return {"skipped": True, "message": told}  # sweeps cross lists of ablations and of datasets
         begun = True
-        if cfg.ensemble.members:
-            return Scored(run_ensemble(cfg, given, method))
-        return Scored(run(cfg, method))
+        with within_memory():
+            return Scored(run_ensemble(cfg, given, method) if cfg.ensemble.members else run(cfg, method))
     except (Exception, SystemExit) as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns it into an exit
             raise
@@ -101,7 +99,7 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
             if place:
                 error.add_note(place)
             raise error
-        told = f"{error or type(error).__name__} {place}".strip()
+        told = f"{one_line(error)} {place}".strip()
         if HydraConfig.get().mode == RunMode.RUN:
             raise SystemExit(f"scmobench: {told}") from error
         raise CompactHydraException(told) from error  # the sweep goes on; no traceback of what is not ours
@@ -141,40 +139,10 @@ def _changes_settings(cfg: DictConfig, whole: DictConfig) -> bool:
     changed = [key for key in blocks[0] | blocks[1] if blocks[0].get(key) != blocks[1].get(key)]
     if not any(isinstance(block.get(key), dict) for key in changed for block in blocks):
         return bool(changed)
-    subtask = build(cfg.task, modules=cfg.modules).subtask(cells(cfg), cfg.direction)  # which value holds
+    subtask = build(cfg.task, Task, modules=cfg.modules).subtask(
+        cells(cfg), cfg.direction
+    )  # which value holds
     return for_subtask(blocks[0], subtask) != for_subtask(blocks[1], subtask)
-
-
-def check_choices(cfg: DictConfig) -> None:
-    """Refuse what is no run at all, so that it leaves no failed record of a seed or direction.
-
-    Raises
-    ------
-    ValueError : a seed that is no whole number from 0 on, an unknown direction, a switch that is neither on
-        nor off, an option that there is not, or an arithmetic that this process does not have.
-    """
-    if unknown := sorted(set(cfg) - set(OPTIONS.split())):
-        raise ValueError(f"expected one of the options {OPTIONS}, found {', '.join(unknown)}")
-    arithmetic.check(cfg.arithmetic)
-    for switch in ("force", "smoke"):
-        if not isinstance(cfg[switch], bool):
-            raise ValueError(f"expected {switch} to be true or false, found {cfg[switch]!r}")
-    if not isinstance(cfg.seed, int) or isinstance(cfg.seed, bool) or not 0 <= cfg.seed < SEEDS:
-        raise ValueError(
-            f"expected seed to be a whole number from 0 to {SEEDS - 1}, found {cfg.seed!r}; "
-            "several seeds: scmobench run -m seed=0,1,2"
-        )
-    if not isinstance(cfg.model.get("name"), str) or cfg.model.get("kind", "method") not in KINDS:
-        found = {key: cfg.model.get(key) for key in ("name", "kind")}
-        raise ValueError(
-            f"expected the model's YAML to say `name:`, a text, and `kind:`, one of {KINDS}, found {found}"
-        )
-    check_names(cfg)
-    if cfg.direction not in DIRECTIONS:
-        raise ValueError(
-            f"expected direction to be one of {DIRECTIONS}, found {cfg.direction!r}; "
-            "both: scmobench run -m direction=from_gex,to_gex"
-        )
 
 
 def check_ablation(cfg: DictConfig, choice: str | None) -> None:
@@ -222,11 +190,12 @@ def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
         )
     sys.path.append(os.getcwd())
     cfg = compose(overrides, folder)
-    check_choices(cfg)
+    arithmetic.check(cfg.arithmetic)
+    check_names(cfg)
     if told := idle_ablation(cfg, overrides, lambda others: compose(others, folder)):
         raise ValueError(told)
     paired = cells(cfg)
-    task = build(cfg.task, modules=cfg.modules)
+    task = build(cfg.task, Task, modules=cfg.modules)
     problem = task.split(paired, cfg.direction)
     runs = [(cfg, "")]
     if cfg.ensemble.members:
@@ -234,7 +203,7 @@ def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
     models = []
     for each, _ in runs:
         settings = for_subtask(model_block(each, task.name, problem.data.subtask), problem.data.subtask)
-        models.append(type(build(settings, modules=each.modules)).__name__)
+        models.append(type(build(settings, MODEL, modules=each.modules)).__name__)
     return (
         f"ok: {task.name} {problem.data.subtask} on {paired.name} "
         f"({paired.obs['is_train'].sum()} training, {(~paired.obs['is_train']).sum()} test cells) "
@@ -251,7 +220,7 @@ def validate_all() -> None:
     """
     wrong = []
     for name in names("dataset"):
-        wrong += _attempted(f"dataset={name}", lambda cfg: build(cfg.dataset))
+        wrong += _attempted(f"dataset={name}", lambda cfg: build(cfg.dataset, Source))
     for name in names("model"):
         model = compose([f"model={name}"]).model
         if lacking := not_installed(model):
@@ -261,21 +230,21 @@ def validate_all() -> None:
             if task in model:
                 wrong += _attempted(f"model={name} task={task}", _build_model)
     if wrong:
-        raise ValueError("these configurations cannot be built:\n" + "\n".join(wrong))
+        raise ValueError("these configurations cannot be built: " + "; ".join(wrong))
     print(f"ok: {len(names('dataset'))} datasets, {len(names('model'))} models")
 
 
 def _build_model(cfg: DictConfig) -> None:
-    task = build(cfg.task).name
+    task = build(cfg.task, Task).name
     directed = ("GEX2ADT", "ADT2GEX", "GEX2ATAC", "ATAC2GEX")
     subtasks = ("GEX-ADT", "GEX-ATAC") if task == "joint_embedding" else directed
     for subtask in cfg.model.get("subtasks", subtasks):
-        build(for_subtask(model_block(cfg, task), subtask))
+        build(for_subtask(model_block(cfg, task), subtask), MODEL)
 
 
 def _attempted(overrides: str, action: Any) -> list[str]:
     try:
         action(compose(overrides.split()))
     except Exception as error:
-        return [f"  {overrides}: {error}"]
+        return [f"{overrides}: {error}"]
     return []

@@ -28,14 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         raise SystemExit(f"scmobench: {error}") from error
     if arguments[:1] == ["run"]:
-        from scmobench.application import launch
-
-        try:
-            launch(arguments[1:])
-        except KeyboardInterrupt:
-            raise SystemExit("scmobench: interrupted; finished runs stay, the same command goes on") from None
-        return
-    options = _parsed(arguments)
+        options = argparse.Namespace(command=_run, arguments=arguments[1:])
+    else:
+        options = _parsed(arguments)
     warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about themselves
     warnings.filterwarnings("ignore", message=".* names are not unique")  # the suite's checks say it
     try:
@@ -44,11 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        from scmobench.config import USER_ERRORS
+        from scmobench.loader import USER_ERRORS, one_line
 
         if os.environ.get("SCMOBENCH_TRACEBACK") or not isinstance(error, USER_ERRORS):
             raise
-        raise SystemExit(f"scmobench: {error}") from error
+        raise SystemExit(f"scmobench: {one_line(error)}") from error
+
+
+def _run(options: argparse.Namespace) -> None:
+    from scmobench.application import launch
+
+    try:
+        launch(options.arguments)
+    except KeyboardInterrupt:
+        raise SystemExit("scmobench: interrupted; finished runs stay, the same command goes on") from None
 
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:

@@ -1,10 +1,13 @@
-"""Configuration: where the YAML lives, how it is composed, and the one caller of `instantiate`."""
+"""Configuration: how it is composed, and the one place where what it names is built."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,27 +15,14 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from scmobench.loader import conf_dir, refuse_hidden
 from scmobench.overrides import as_text
-from scmobench.settings import check_types
+from scmobench.settings import CALLED, check_types, shown
 from scmobench.types import SUBTASKS
 
-# what a user can put right: said in a line, without a traceback
-USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException)
 PER_SUBTASK = frozenset((*SUBTASKS, "default"))
-
-
-def conf_dir() -> Path:
-    """The folder of YAML files: inside an installed package, else at the checkout's root."""
-    here = Path(__file__).resolve().parent
-    for folder in (here / "conf", here.parents[1] / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise FileNotFoundError(f"no conf/ beside {here} or at {here.parents[1]}: reinstall scmobench")
 
 
 def compose(overrides: Sequence[str] = (), folder: str | Path | None = None) -> DictConfig:
@@ -45,25 +35,6 @@ def compose(overrides: Sequence[str] = (), folder: str | Path | None = None) -> 
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return hydra_compose("config", overrides=overrides)
-
-
-def refuse_hidden(folder: str | Path) -> None:
-    """Check a folder of the user's own YAML: of two files of a name Hydra would read the shipped one.
-
-    Raises
-    ------
-    FileNotFoundError : there is no such folder.
-    ValueError : a file has the name of a shipped one.
-    """
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(f"expected a folder of configurations at {folder}, found none")
-    for shipped in sorted(conf_dir().glob("*/**/*.yaml")):
-        file = Path(folder) / shipped.relative_to(conf_dir())
-        if file.is_file():
-            raise ValueError(
-                f"{file} has the name of a shipped one, which would be read in its place: rename it, e.g. "
-                f"my_{file.name}"
-            )
 
 
 def names(group: str) -> list[str]:
@@ -79,33 +50,75 @@ def not_installed(model: Mapping[str, Any]) -> str:
     return ""
 
 
-def build(node: DictConfig | dict[str, Any], *, modules: Sequence[str] = (), **arguments: Any) -> Any:
-    """Make the object that a config node describes by its ``_target_``.
+def build(node: DictConfig | dict[str, Any], kind: Any = object, *, modules: Sequence[str] = ()) -> Any:
+    """Make the object that a config node describes by its ``_target_``, after all of it was checked.
 
     Parameters
     ----------
-    node : a mapping with ``_target_``, of this package or of one of ``modules``.
+    node : a mapping with ``_target_``, a class of this package or of one of ``modules``.
+    kind : what the object must be: a class, a union of classes, or a function of the package of this name.
     modules : names of other top-level modules that the user allows (config key ``modules``).
-    arguments : what only code can know (data-dependent sizes).
 
     Raises
     ------
-    ValueError : no ``_target_``, or one outside the allowed modules, or no such module; a setting of
-        another type than its target asks for.
+    ValueError : see `check`.
     """
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
-    _check_targets(plain, _allowed(modules), top=True)
-    check_types(plain, _located)
-    return instantiate(plain, _convert_="all", **arguments)
+    check(plain, kind, modules=modules)
+    return _made(plain)
 
 
-def _located(target: str) -> Any:
+def check(node: Any, kind: Any = object, *, modules: Sequence[str] = ()) -> None:
+    """Check what `build` would make of a plain config; only allowed modules are imported, nothing is called.
+
+    Raises
+    ------
+    ValueError : no ``_target_``, or one that is not defined in the allowed modules or is of another kind
+        than its place takes, or no such module; a setting of another type than its target asks for.
+    """
+    if not isinstance(node, dict) or not node.get("_target_"):
+        found = f"keys {sorted(map(str, node))}" if isinstance(node, dict) else shown(node)
+        raise ValueError(f"expected a config with `_target_`, found {found}")
+    check_types(node, partial(located, allowed=_allowed(modules)), kind)
+
+
+def located(target: str, allowed: set[str]) -> Any:
+    """The class or function that ``_target_`` names, defined (not just found) in one of some modules.
+
+    Raises
+    ------
+    ValueError : outside of them, or nothing to be imported.
+    """
+    module, _, name = str(target).rpartition(".")
+    outside = f"; to allow it add its top-level module: modules=[{str(target).split('.')[0]}]"
+    if module.split(".")[0] not in allowed:
+        raise ValueError(f"target {shown(target)} is outside {sorted(allowed)}{outside}")
     try:
-        return get_object(target)
-    except ImportError as error:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, SyntaxError) as error:
         raise ValueError(
             f"expected `_target_` to name a class that can be imported, found {target}: {error}"
         ) from error
+    home = str(getattr(found, "__module__", "")).split(".")[0]
+    if not (inspect.isclass(found) or inspect.isfunction(found)) or home not in allowed:
+        raise ValueError(
+            f"expected `_target_` to name a class or function of {sorted(allowed)}, found {target}: "
+            "what they import is no part of them"
+        )
+    return found
+
+
+def _made(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_made(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    settings = {key: _made(value) for key, value in node.items() if key not in CALLED}
+    if "_target_" not in node:
+        return settings
+    module, _, name = node["_target_"].rpartition(".")
+    target = getattr(import_module(module), name)
+    return partial(target, **settings) if node.get("_partial_") else target(**settings)
 
 
 def own_code(node: Any, modules: Sequence[str] = ()) -> dict[str, str]:
@@ -115,10 +128,9 @@ def own_code(node: Any, modules: Sequence[str] = ()) -> dict[str, str]:
 
     Raises
     ------
-    ValueError : a target outside the allowed modules, or an allowed module that does not exist.
+    ValueError : an allowed module that does not exist.
     """
-    _check_targets(node, _allowed(modules))
-    named = _targets(node) - {"scmobench"}
+    named = _targets(node) & (_allowed(modules) - {"scmobench"})
     return {name: digest([file.read_text() for file in _files(name)]) for name in sorted(named)}
 
 
@@ -146,23 +158,6 @@ def _files(module: str) -> list[Path]:
     if folders is not None:
         return sorted(file for folder in folders for file in Path(folder).rglob("*.py"))
     return [Path(spec.origin)] if spec.has_location and str(spec.origin).endswith(".py") else []
-
-
-def _check_targets(node: Any, allowed: set[str], top: bool = False) -> None:
-    if isinstance(node, dict):
-        target = node.get("_target_")
-        if top and not target:
-            raise ValueError(f"expected a config with `_target_`, found keys {sorted(node)}")
-        if target and str(target).split(".")[0] not in allowed:
-            raise ValueError(
-                f"target {target!r} is outside {sorted(allowed)}; "
-                f"to allow it add its top-level module: modules=[{str(target).split('.')[0]}]"
-            )
-        for child in node.values():
-            _check_targets(child, allowed)
-    elif isinstance(node, list):
-        for child in node:
-            _check_targets(child, allowed)
 
 
 def for_subtask(node: Any, subtask: str, name: str = "a setting") -> Any:

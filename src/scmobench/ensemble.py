@@ -21,6 +21,7 @@ from scmobench.models.assignment import assign_softmax
 from scmobench.models.base import Answer
 from scmobench.progress import PRIMARY
 from scmobench.run import SIMILARITY, cells, method_name, run, scored, sizes
+from scmobench.tasks.base import Task
 from scmobench.types import EmbeddingData, MatchingData, PredictionData, Problem, TaskData
 
 CHUNK = 1024  # cells
@@ -47,7 +48,7 @@ def run_ensemble(cfg: DictConfig, overrides: Sequence[str], method: str) -> dict
     """
     members = member_configs(cfg, overrides)
     runs = [run(member, name) for member, name in members]
-    task = build(cfg.task, modules=cfg.modules)
+    task = build(cfg.task, Task, modules=cfg.modules)
     problem = task.split(cells(cfg), cfg.direction)
     identity = ensemble_identity(cfg, runs, method)
     where = records.folder(cfg.runs, identity)
@@ -115,6 +116,8 @@ def member_configs(
             o for o in inherited if not (unlike and o.lstrip("+~").split("=")[0].split(".")[0] == "model")
         ]
         keys = {o.split("=")[0] for o in own}
+        if code := [o for o in own if o.lstrip("+~").startswith(("modules", "hydra"))]:
+            raise ValueError(f"expected members to set what they are, found {', '.join(code)}: leave it out")
         if twice := [o for o in kept if o.lstrip("+~").split("=")[0] in keys]:
             raise ValueError(
                 f"{cfg.ensemble.name} sets {', '.join(twice)} of its members itself: leave it out"
@@ -196,7 +199,7 @@ def held_out_weights(cfg: DictConfig, trials: list[dict[str, Any]]) -> np.ndarra
         return _shares(np.array([np.nan if value is None else value for value in found]))
     inner = cfg.copy()
     inner.score_on = "validation"
-    truth = build(cfg.task, modules=cfg.modules).split(cells(inner), cfg.direction).solution.X
+    truth = build(cfg.task, Task, modules=cfg.modules).split(cells(inner), cfg.direction).solution.X
     stored = [member.X for member in _stored(cfg, trials)]
     gram, products = np.zeros((len(stored), len(stored))), np.zeros(len(stored))
     for start in range(0, truth.shape[0], CHUNK):

@@ -22,6 +22,8 @@ from scmobench.data.labels import LABELS, tidy_labels
 from scmobench.metrics.neighbors import ScoredEmbedding
 from scmobench.types import COUNTED, TASKS, NotApplicable, Score
 
+METRICS = "scmobench.metrics"
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -193,9 +195,9 @@ def _read(path: Any) -> Metric:
     per_cell = about.pop("per_cell", None)
     return Metric(
         name=path.stem,
-        function=build(node) if "_target_" in node else None,
+        function=build(node, METRICS) if "_target_" in node else None,
         mean_of=tuple(node.get("mean_of", ())),
-        per_cell=build(per_cell) if per_cell else None,
+        per_cell=build(per_cell, METRICS) if per_cell else None,
         bounds=tuple(about.pop("bounds")),
         **about,
     )

@@ -13,6 +13,7 @@ from anndata import AnnData
 from scmobench.config import build, compose
 from scmobench.records import write_prediction
 from scmobench.run import cells
+from scmobench.tasks.base import Task
 from scmobench.types import MatchingData
 
 
@@ -33,7 +34,7 @@ def export(overrides: Sequence[str], out: str | Path) -> list[Path]:
     ValueError, FileNotFoundError : what would stop a run.
     """
     cfg = compose(overrides)
-    problem = build(cfg.task, modules=cfg.modules).split(cells(cfg), cfg.direction)
+    problem = build(cfg.task, Task, modules=cfg.modules).split(cells(cfg), cfg.direction)
     data = problem.data
     parts = {name: part for name, part in vars(data).items() if isinstance(part, AnnData)}
     if isinstance(data, MatchingData):

@@ -13,8 +13,9 @@ from threadpoolctl import threadpool_limits
 
 from scmobench import arithmetic, records
 from scmobench.code import code_digest
-from scmobench.config import build, digest, for_subtask, not_installed, own_code
+from scmobench.config import build, check, digest, for_subtask, not_installed, own_code
 from scmobench.data.matrix import checked_matrix
+from scmobench.data.source import Source
 from scmobench.data.split import training_cells_split
 from scmobench.evaluate import evaluate, intervals
 from scmobench.files import checked_name
@@ -25,7 +26,7 @@ from scmobench.tasks.predicted_types import predicted_types
 from scmobench.types import EmbeddingData, Paired, Problem, TaskData
 
 SIMILARITY = "similarity_factors"
-SCORE_ON = ("test", "validation", "predicted_types")
+MODEL = Model | SolutionControl
 # what of the trainer can change a prediction; the rest is about where and how loudly it runs
 TRAINING_CHOICES = ("precision", "max_epochs", "max_seconds", "check_val_every_n_epoch")
 
@@ -44,18 +45,19 @@ def run(cfg: DictConfig, method: str) -> dict[str, Any]:
     record comes back with ``skipped`` set.
     """
     paired = cells(cfg)
-    task = build(cfg.task, modules=cfg.modules)
+    task = build(cfg.task, Task, modules=cfg.modules)
     problem = task.split(paired, cfg.direction)
     settings = for_subtask(model_block(cfg, task.name, problem.data.subtask), problem.data.subtask)
+    check(settings, MODEL, modules=cfg.modules)
     identity = identify(cfg, method, problem, settings, paired.hash)
     where = records.folder(cfg.runs, identity)
     with records.claimed(where):
         if not cfg.force and (done := records.finished(where, identity)):
             records.clear_failure(cfg.runs, done)
             return done | {"skipped": True}
-        if "trainer" in settings:
+        if settings.get("trainer"):
             settings["trainer"]["folder"] = str(records.training_folder(where, identity, fresh=cfg.force))
-        model = build(settings, modules=cfg.modules)
+        model = build(settings, MODEL, modules=cfg.modules)
         with Meter() as meter:
             answer = respond(model, problem, cfg.seed)
         spent = {"seconds": meter.seconds, "peak_memory_gb": meter.peak_memory_gb}
@@ -72,11 +74,9 @@ def cells(cfg: DictConfig) -> Paired:
 
     Raises
     ------
-    ValueError : another value of ``score_on``, or one that the task or the dataset does not serve.
+    ValueError : a ``score_on`` that the task or the dataset does not serve.
     """
-    if cfg.score_on not in SCORE_ON:
-        raise ValueError(f"expected score_on to be one of {SCORE_ON}, found {cfg.score_on!r}")
-    paired = build(cfg.dataset, modules=cfg.modules).load()
+    paired = build(cfg.dataset, Source, modules=cfg.modules).load()
     if cfg.score_on == "predicted_types":
         if cfg.task.name != "joint_embedding":
             raise ValueError(f"score_on=predicted_types is of joint_embedding, found task={cfg.task.name}")
@@ -174,7 +174,7 @@ def identify(
 ) -> dict[str, Any]:
     """What makes two runs the same: data, task, resolved settings, code, seed, arithmetic."""
     task = OmegaConf.to_container(cfg.task, resolve=True)
-    trainer = {k: v for k, v in settings.get("trainer", {}).items() if k in TRAINING_CHOICES}
+    trainer = {k: v for k, v in (settings.get("trainer") or {}).items() if k in TRAINING_CHOICES}
     config = {"task": task, "model": settings | ({"trainer": trainer} if trainer else {})}
     if cfg.score_on != "test":
         config["score_on"] = cfg.score_on

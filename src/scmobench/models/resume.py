@@ -1,4 +1,7 @@
-"""Training that goes on where it was killed: the file it goes on from, written whole or not at all."""
+"""Training that goes on where it was killed: the file it goes on from, written whole or not at all.
+
+The file holds tensors and plain containers alone, and is read as such: no code of a file runs.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from scmobench.files import whole
 
@@ -67,7 +71,14 @@ def written_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return torch.load(path, map_location="cpu", weights_only=False)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class Checkpoints(TorchCheckpointIO):
+    """Reads the resume file for Lightning, which by itself would unpickle it."""
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        return _read(path)
 
 
 def resumable(folder: Path | None) -> Path | None:

@@ -17,7 +17,7 @@ from anndata import AnnData
 from scmobench.data.preprocess import as_csr, highly_variable
 from scmobench.models.base import Model
 from scmobench.models.extras import load
-from scmobench.models.training import TrainerSettings, quiet, seeded, threads_kept
+from scmobench.models.training import TrainerSettings, alone, quiet, seeded, threads_kept
 from scmobench.types import EmbeddingData, feature_type
 
 
@@ -76,6 +76,7 @@ class SCVIEmbedding(Model):
                 datasplitter_kwargs={"drop_last": round(0.9 * data.mod1.n_obs) % size == 1},
                 enable_progress_bar=self.trainer.progress,
                 enable_checkpointing=False,
+                plugins=[alone()],
             )
             self.embedding = np.asarray(self.vae.get_latent_representation(), dtype=np.float32)
         self.cells = data.mod1.obs_names

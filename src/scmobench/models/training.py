@@ -19,11 +19,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import nn
 
 from scmobench.models.forecast import Forecast
 from scmobench.models.limits import at_least
-from scmobench.models.resume import RESUME_FILE, Clock, resumable, written_whole
+from scmobench.models.resume import RESUME_FILE, Checkpoints, Clock, resumable, written_whole
 
 BEST_FILE = "best.ckpt"
 RESUMED = "training was interrupted and resumed: seconds are those since"
@@ -182,8 +184,8 @@ class BestEpoch(Callback):
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Without Lightning's remarks on devices, workers and tips; levels and filters are put back."""
-    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric", "lightning")]
-    loggers += [logging.getLogger(n) for n in ("lightning.pytorch.utilities.rank_zero",)]
+    names = ("lightning.pytorch", "lightning.fabric", "lightning", "lightning.pytorch.utilities.rank_zero")
+    loggers = [logging.getLogger(name) for name in names]
     before = [log.level for log in loggers]
     try:
         for log in loggers:
@@ -196,11 +198,15 @@ def quiet() -> Iterator[None]:
             log.setLevel(level)
 
 
+def alone() -> LightningEnvironment:
+    """One process trains on one device, whatever a scheduler's variables say of its job's other tasks."""
+    rank_zero_only.rank = 0  # else the second task of a job would keep no log
+    return LightningEnvironment()
+
+
 def _accelerator(name: str) -> str:
     """``auto`` avoids accelerators other than CUDA: they lack sparse products."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def _trainer(
@@ -210,6 +216,7 @@ def _trainer(
         accelerator=_accelerator(settings.accelerator),
         devices=1,
         precision=settings.precision,
+        plugins=[alone(), Checkpoints()],
         max_epochs=length,
         # a run shorter than the interval is evaluated once, at its end
         check_val_every_n_epoch=min(settings.check_val_every_n_epoch or evaluate_every, length),
