@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from hydra._internal import hydra as hydra_application
@@ -21,31 +22,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from scmobench.settings import fits, in_words
-from scmobench.tasks.base import DIRECTIONS
+from scmobench.choices import check_choices
 
 # what a user can put right: said in a line, without a traceback
 USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 LONGEST = 1000  # characters of a message
-SEEDS = 2**32  # what numpy takes
 ALIASES = 20  # in a file of YAML; a hundred of them can stand for 10**15 values
-OPTIONS = (
-    "task dataset model trainer logger tuned ablation ensemble launcher sweep "
-    "seed direction official_files score_on arithmetic variant runs force smoke modules"
-)
-KINDS = {
-    **dict.fromkeys(("task", "dataset", "model"), dict[str, Any]),
-    "ensemble": Mapping[str, Any],
-    "official_files": Mapping[str, str],
-    "score_on": Literal["test", "validation", "predicted_types"],
-    "variant": str | None,
-    "runs": str,
-    "force": bool,
-    "smoke": bool,
-    "modules": str | Sequence[str],
-}
-MEMBERS = {"members": Sequence[Sequence[str]], "name": str | None, "weights": str, "unlike": bool}
-MODELS = ("method", "control")
 VARIABLES = ("SCMOBENCH_", "RAY_ADDRESS")  # of the environment, that `${oc.env:...}` may read
 PLUGINS = (
     "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
@@ -79,9 +61,14 @@ def conf_dir() -> Path:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line: its own words, else its cause's, else its type's name."""
-    said = str(error) or str(error.__cause__ or "") or type(error).__name__
-    said = " ".join(said.split())
+    """What an error says, in one line: its own words, a word of its cause where those have none."""
+    said = str(error)
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        said += f" {error.__cause__}"
+    said = " ".join(said.split()).partition(" Config search path:")[0]
+    said = (
+        re.sub(r" full_key: (\S*)( (reference|object)_type=\S+)*", r" (at \1)", said) or type(error).__name__
+    )
     return said if len(said) <= LONGEST else f"{said[:LONGEST]} ..."
 
 
@@ -171,7 +158,7 @@ def check_hydra(cfg: DictConfig, overrides: Sequence[str]) -> None:
             raise ValueError(f"expected hydra/{name}=disabled, found another: the suite prints what it does")
     for name, right in FIXED.items():
         found = functools.reduce(lambda inside, key: inside[key], name.split("."), node)
-        if found != right:
+        if found != right or type(found) is not type(right):
             raise ValueError(
                 f"expected hydra.{name} to be {right}, as in conf/config.yaml, found {found}: leave it out; "
                 "runs go to the folder runs=, environment variables are set in the shell"
@@ -217,54 +204,6 @@ def check_modules(cfg: DictConfig, overrides: Sequence[str]) -> None:
             "expected `modules` on the command line alone, found it in YAML: leave it out there, and where "
             "you trust the modules say modules=[NAME]"
         )
-
-
-def check_choices(cfg: DictConfig) -> None:
-    """Refuse what is no run at all, so that it leaves no record and no folder.
-
-    Raises
-    ------
-    ValueError : an option that there is not, a value of another kind, a seed that is no whole number from
-        0 on, an unknown direction, a model that does not say what it is.
-    OmegaConfBaseException : a value that refers to nothing, or is missing.
-    """
-    if unknown := sorted(set(cfg) - set(OPTIONS.split()) - {"hydra"}, key=str):
-        raise ValueError(f"expected one of the options {OPTIONS}, found {', '.join(map(str, unknown))}")
-    if not isinstance(cfg.seed, int) or isinstance(cfg.seed, bool) or not 0 <= cfg.seed < SEEDS:
-        raise ValueError(
-            f"expected seed to be a whole number from 0 to {SEEDS - 1}, found {cfg.seed!r}; "
-            "several seeds: scmobench run -m seed=0,1,2"
-        )
-    if cfg.direction not in DIRECTIONS:
-        raise ValueError(
-            f"expected direction to be one of {DIRECTIONS}, found {cfg.direction!r}; "
-            "both: scmobench run -m direction=from_gex,to_gex"
-        )
-    plain = {key: _plain(cfg[key]) for key in cfg if key != "hydra"}
-    for key, kind in KINDS.items():
-        if not fits(plain[key], kind):
-            raise ValueError(f"expected {key} to be {in_words(kind)}, found {plain[key]!r}")
-    for key, kind in MEMBERS.items():
-        if not fits(plain["ensemble"].get(key, False), kind):
-            raise ValueError(
-                f"expected ensemble.{key} to be {in_words(kind)}, found {plain['ensemble'].get(key)!r}"
-            )
-    for group in ("task", "dataset"):
-        if not isinstance(name := plain[group].get("name"), str):
-            raise ValueError(f"expected {group}.name to be text, found {name!r}")
-    if (kind := plain["model"].get("kind", "method")) not in MODELS or not isinstance(
-        plain["model"].get("name"), str
-    ):
-        found = {"name": plain["model"].get("name"), "kind": kind}
-        raise ValueError(
-            f"expected the model's YAML to say `name:`, a text, and `kind:`, one of {MODELS}, found {found}"
-        )
-
-
-def _plain(value: Any) -> Any:
-    if not OmegaConf.is_config(value):
-        return value
-    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
 
 
 def refuse_hidden(folder: str | Path) -> None:
