@@ -1,7 +1,7 @@
 """Odd values for every setting, given to the command line: a right run or one clear line.
 
-A part of it is a test; the whole is `python tests/odd_settings.py [SHARE] [SEED]` (half an hour), which counts
-what came of it and prints all that was said.
+A part of it is a test; the whole is `python tests/odd_settings.py [SHARE] [SEED]` (half an hour), which
+counts what came of it and prints all that was said.
 """
 
 from __future__ import annotations

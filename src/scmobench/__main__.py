@@ -2,4 +2,5 @@
 
 from scmobench.cli import main
 
-main()
+if __name__ == "__main__":  # not where a configuration names it
+    main()

@@ -203,6 +203,7 @@ def _ours(folder: Path) -> Path:
 
 def _data(options: argparse.Namespace) -> None:
     from scmobench.config import build, compose, names
+    from scmobench.data.source import Source
 
     if options.action == "list":
         for name in names("dataset"):
@@ -218,7 +219,7 @@ def _data(options: argparse.Namespace) -> None:
     if options.out or options.direction:
         raise ValueError("--out and --direction are of `data export`: leave them out")
     chosen = [f"dataset={options.dataset}", *([f"task={options.task}"] if options.task else [])]
-    source = build(compose([*chosen, *options.override]).dataset)
+    source = build(compose([*chosen, *options.override]).dataset, Source)
     if options.action == "fetch":
         print(source.fetch() or f"{options.dataset}: nothing to fetch, it is made when it is asked for")
     elif options.action == "check":

@@ -46,8 +46,8 @@ FIXED = {
     "output_subdir": None,
     "verbose": False,
     "job.chdir": False,
-    "job.env_set": {},
     "job.env_copy": [],
+    "job.env_set": {},
 }
 
 
@@ -89,6 +89,8 @@ class CheckedLoader(ConfigLoaderImpl):
             cfg = super().load_configuration(config_name, overrides, run_mode, *args, **settings)
         except ConfigCompositionException as error:
             raise ValueError(one_line(error)) from error
+        except KeyError as error:  # of `hydra.job.env_copy`, which the check below would refuse
+            raise ValueError(f"expected no variables for Hydra to copy, found {error}") from error
         except RecursionError as error:
             raise ValueError("expected lists and mappings within each other at most 50 deep") from error
         check_hydra(cfg, overrides)

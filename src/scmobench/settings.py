@@ -20,7 +20,9 @@ CALLED = ("_target_", "_partial_")
 BUILT = ("scmobench.nn", "scmobench.models")  # whose classes may be settings of any class
 
 
-def check_types(node: Any, locate: Callable[[str], Any], hint: Any = object, place: str = "config") -> None:
+def check_types(
+    node: Any, locate: Callable[[str], Any], hint: Any = object, place: str = "`_target_`"
+) -> None:
     """Check each ``_target_`` against its place, and each setting beside it against its annotations.
 
     Parameters
@@ -45,7 +47,7 @@ def check_types(node: Any, locate: Callable[[str], Any], hint: Any = object, pla
         target = locate(node["_target_"])
         hints = _hints(target)
         if not _makes(target, hint, node.get("_partial_", False)):
-            raise ValueError(f"expected {place} to be {in_words(hint)}, found `_target_` {node['_target_']}")
+            raise ValueError(f"expected {place} to be {in_words(hint)}, found {node['_target_']}")
         hints["_partial_"] = bool
     for key, value in node.items():
         if "_target_" in node and str(key).startswith("_") and key not in CALLED:

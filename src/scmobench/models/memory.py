@@ -14,6 +14,7 @@ import torch
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # what a container or a batch job is allowed
 # how numpy, torch and Python say that a size is beyond what they can hold
 TOO_LARGE = (
+    "array is too big",
     "allocate memory",
     "out of memory",
     "Storage size calculation overflowed",
