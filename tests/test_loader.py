@@ -205,10 +205,10 @@ def test_yaml_of_others_names_no_modules_by_members() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    ["--config-name=evil", "--config-path mine", "-cn evil", "--experimental-rerun mine.pickle"],
+    ["--config-name=evil", "--config-path mine", "-cnevil", "--exp mine.pickle", "--config-d mine", "--"],
 )
 def test_hydras_options_that_would_run_other_files_are_refused(options: str) -> None:
-    assert "expected your own YAML in a folder named by --config-dir, found" in said(*options.split(" "))
+    assert "your own YAML goes into a folder named by --config-dir" in said(*options.split(" "))
 
 
 def test_the_check_goes_with_a_sweep_into_its_workers() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from scmobench.data.preprocess import NoTrendError
 from scmobench.data.reduce import SVD
@@ -20,7 +23,7 @@ from scmobench.models import resume
 from scmobench.models.loggers import csv_logger, wandb_logger
 from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
 from scmobench.models.scmognn.predict_module import PredictModule
-from scmobench.models.training import TrainerSettings, seeded, train
+from scmobench.models.training import TrainerSettings, _trainer, seeded, train
 from scmobench.models.validation import validation_cells
 from scmobench.nn.scmognn import ScMoGNN
 from scmobench.types import PredictionData
@@ -514,7 +517,17 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 9
 
 
-@pytest.mark.parametrize("damage", ["other version", "half a file"])
+class Planted:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return Path.touch, (self.place,)
+
+
+@pytest.mark.parametrize("damage", ["other version", "half a file", "code"])
 def test_a_resume_file_that_does_not_serve_is_put_away(tmp_path, monkeypatch, damage):
     settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0)
 
@@ -523,11 +536,35 @@ def test_a_resume_file_that_does_not_serve_is_put_away(tmp_path, monkeypatch, da
     file = tmp_path / resume.RESUME_FILE
     if damage == "half a file":
         file.write_bytes(file.read_bytes()[:500])
+    elif damage == "code":
+        torch.save(torch.load(file) | {"planted": Planted(tmp_path / "ran")}, file)
     else:
         monkeypatch.setattr(resume, "VERSION", "99")
     anew = Walk()
     assert not train(anew, ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings).resumed
     assert anew.calls == 12
+    assert not (tmp_path / "ran").exists()
+
+
+def test_lightning_reads_the_resume_file_as_we_do(tmp_path):
+    """Not by itself: it would unpickle what it is given."""
+    torch.save({"planted": Planted(tmp_path / "ran")}, tmp_path / "file")
+    trainer = _trainer(TrainerSettings(), None, 1, 1, [])
+    with pytest.raises(pickle.UnpicklingError):
+        trainer.strategy.load_checkpoint(tmp_path / "file")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_one_process_trains_whatever_a_scheduler_says(tmp_path, monkeypatch):
+    """A job of four tasks, of which this is the second: the same training, and its log is kept."""
+    expected = train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=3)
+    slurm = {"JOB_ID": 1, "JOB_NAME": "batch", "NTASKS": 4, "PROCID": 1, "LOCALID": 1, "NODEID": 0}
+    for name, value in (slurm | {"JOB_NODELIST": "node1"}).items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # as Lightning reads it where it is imported
+    settings = TrainerSettings(logger=csv_logger, folder=tmp_path)
+    assert train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=3, settings=settings) == expected
+    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 3
 
 
 def test_time_before_a_kill_counts(tmp_path):

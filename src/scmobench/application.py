@@ -39,7 +39,6 @@ from scmobench.run import MODEL, cells, check_names, method_name, model_block, r
 from scmobench.tasks.base import Task
 
 
-
 def launch(arguments: Sequence[str]) -> None:
     """Run one experiment or a sweep.
 

@@ -61,6 +61,9 @@ def check_choices(cfg: DictConfig) -> None:
         if not fits(plain["ensemble"].get(key, False), kind):
             found = shown(plain["ensemble"].get(key))
             raise ValueError(f"expected ensemble.{key} to be {in_words(kind)}, found {found}")
+    members = [o for one in plain["ensemble"].get("members", ()) for o in one]
+    if code := [o for o in members if o.lstrip("+~").startswith(("modules", "hydra"))]:
+        raise ValueError(f"expected members to set what they are, found {', '.join(code)}: leave it out")
     for group in ("task", "dataset"):
         if not isinstance(name := plain[group].get("name"), str):
             raise ValueError(f"expected {group}.name to be text, found {name!r}")

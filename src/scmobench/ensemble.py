@@ -116,8 +116,6 @@ def member_configs(
             o for o in inherited if not (unlike and o.lstrip("+~").split("=")[0].split(".")[0] == "model")
         ]
         keys = {o.split("=")[0] for o in own}
-        if code := [o for o in own if o.lstrip("+~").startswith(("modules", "hydra"))]:
-            raise ValueError(f"expected members to set what they are, found {', '.join(code)}: leave it out")
         if twice := [o for o in kept if o.lstrip("+~").split("=")[0] in keys]:
             raise ValueError(
                 f"{cfg.ensemble.name} sets {', '.join(twice)} of its members itself: leave it out"

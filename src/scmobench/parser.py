@@ -7,7 +7,10 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 
-VALUED = "--config-dir -cd --config-name -cn --config-path -cp --package -p --cfg -c --experimental-rerun"
+VALUED = "--config-dir -cd --package -p --cfg -c"
+# of Hydra's own not those that name another first file, or a pickle to run again
+OPTIONS = f"{VALUED} --info -i --help -h --hydra-help --version --resolve --run -r --multirun -m"
+OPTIONS += " --shell-completion -sc"
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
@@ -36,13 +39,23 @@ def lazy_help() -> Iterator[None]:
 
 
 def sorted_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Hydra's options with their values, and overrides: it takes them in this order alone."""
+    """Hydra's options with their values, and overrides: it takes them in this order alone.
+
+    Raises
+    ------
+    ValueError : another option, or one that is not written in full.
+    """
     options, overrides, rest = [], [], iter(arguments)
     for argument in rest:
         if not argument.startswith("-"):
             overrides.append(argument)
             continue
         name, given, value = argument.partition("=")
+        if name not in OPTIONS.split():
+            raise ValueError(
+                f"expected one of the options {OPTIONS}, found {name}: leave it out; your own YAML goes into "
+                "a folder named by --config-dir"
+            )
         options += [name, os.path.expanduser(value)] if given else [name]
         if name in VALUED.split() and not given:
             options += [os.path.expanduser(value)] if (value := next(rest, "")) else []
