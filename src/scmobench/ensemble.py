@@ -111,9 +111,8 @@ def member_configs(
         )
     for i, own in enumerate(named):
         like = [place for place, model in enumerate(models) if model == models[i]]
-        unlike = bool(models[i])
         kept = [
-            o for o in inherited if not (unlike and o.lstrip("+~").split("=")[0].split(".")[0] == "model")
+            o for o in inherited if not (models[i] and o.lstrip("+~").split("=")[0].split(".")[0] == "model")
         ]
         keys = {o.split("=")[0] for o in own}
         if twice := [o for o in kept if o.lstrip("+~").split("=")[0] in keys]:
