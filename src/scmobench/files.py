@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 import re
 import tempfile
@@ -80,33 +79,6 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
-
-
-class Patient(io.FileIO):
-    """A file that takes everything and keeps its first error as ``lost``.
-
-    HDF5 goes on writing after a write that failed, and as it closes: each of these would be a traceback.
-    """
-
-    lost: OSError | None = None
-
-    def write(self, content: Any) -> int:
-        """Write all of it, unless a write has failed before."""
-        rest = memoryview(content).cast("B")
-        try:
-            while self.lost is None and len(rest):
-                rest = rest[super().write(rest) :]
-        except OSError as error:
-            self.lost = error
-        return len(content)
-
-    def truncate(self, size: int | None = None) -> int:
-        """Change the size, unless that fails."""
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.lost = self.lost or error
-            return self.tell()
 
 
 @contextlib.contextmanager

@@ -163,6 +163,8 @@ def write_record(where: Path, record: dict[str, Any]) -> None:
 def write_prediction(path: Path, prediction: Any) -> None:
     """Write an AnnData by rename.
 
+    HDF5 makes the file in memory: on a full disk it would print tracebacks, one a write, or crash.
+
     Raises
     ------
     OSError : it cannot be written, e.g. on a full disk.
@@ -171,11 +173,12 @@ def write_prediction(path: Path, prediction: Any) -> None:
     from anndata.io import write_elem
 
     prediction.strings_to_categoricals()
+    with h5py.File(path.name, "w", driver="core", backing_store=False, block_size=1 << 24) as content:
+        write_elem(content, "/", prediction, dataset_kwargs={"compression": "gzip"})
+        content.flush()
+        image = content.id.get_file_image()
     with files.whole(path) as partial:
-        with files.Patient(partial, "w+") as file, h5py.File(file, "w") as content:
-            write_elem(content, "/", prediction, dataset_kwargs={"compression": "gzip"})
-        if file.lost:
-            raise file.lost
+        partial.write_bytes(image)
 
 
 def write_failure(runs: str | Path, attempt: dict[str, Any], error: Exception) -> str:
