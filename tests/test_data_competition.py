@@ -109,6 +109,18 @@ def test_matching_files_are_paired_again(tiny_paired, tmp_path, cache, by_matrix
         Competition(name="toy", normalization=COUNTS, **where).load()
 
 
+@pytest.mark.parametrize("part", ["train_mod2", "test_mod1"])
+def test_a_cell_that_is_there_twice_is_named_with_its_file(tiny_paired, tmp_path, cache, part):
+    parts = cut(tiny_paired)
+    names = list(parts[part].obs_names)
+    parts[part].obs_names = [names[1], *names[1:]]
+    write_parts(parts, tmp_path)
+    with pytest.raises(
+        ValueError, match=rf"competition's {part} at .*found one with the cell {names[1]} twice"
+    ):
+        Competition(name="toy", dataset="toy", path=str(tmp_path), normalization=COUNTS).load()
+
+
 def test_files_are_pinned_when_first_seen(tiny_paired, tmp_path, cache):
     write_parts(cut(tiny_paired), tmp_path)
     source = Competition(name="toy", dataset="toy", path=str(tmp_path), normalization=COUNTS)

@@ -220,8 +220,8 @@ def check_part(part: str, file: Path, content: AnnData) -> None:
 
     Raises
     ------
-    ValueError : it has no cells, no known feature type where it is a modality, or no pairing where it is a
-        matching's solution; says which file.
+    ValueError : it has no cells, or one twice; a modality has no known feature type, a matching's solution no
+        pairing; says which file.
     """
     kinds = content.var["feature_types"].astype(str).unique() if "feature_types" in content.var else []
     try:
@@ -233,6 +233,8 @@ def check_part(part: str, file: Path, content: AnnData) -> None:
             pairing(content)
         if not content.n_obs:
             raise ValueError("one without cells")
+        if not (cells := content.obs_names).is_unique:
+            raise ValueError(f"one with the cell {cells[cells.duplicated()][0]} twice")
     except ValueError as error:
         raise ValueError(f"expected the competition's {part} at {file}, found {error}") from error
 
