@@ -22,7 +22,16 @@ LAYER = {
     "nn": 2,
     "models": 3,
 }
-LAYER |= {"overrides": 4, "evaluate": 4, "records": 4, "kept": 4, "config": 4, "code": 4, "loader": 4, "choices": 4}
+LAYER |= {
+    "overrides": 4,
+    "evaluate": 4,
+    "records": 4,
+    "kept": 4,
+    "config": 4,
+    "code": 4,
+    "loader": 4,
+    "choices": 4,
+}
 TOP = 5
 NEVER = {
     "models": {"metrics", "tasks", "records", "evaluate"},
