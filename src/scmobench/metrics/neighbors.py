@@ -53,7 +53,7 @@ class ScoredEmbedding:
             self._keep = solution.obs["is_scored"].to_numpy()
         if not self._keep.any():
             raise ValueError("expected cells with is_scored, found none; check the solution's obs")
-        self._matrix = matrix[self._keep]
+        self._matrix = _single(matrix[self._keep])
 
     @property
     def n_cells(self) -> int:
@@ -75,7 +75,7 @@ class ScoredEmbedding:
         """Normalised GEX of the scored cells, in CSR or dense form."""
         kept = self._solution if self._keep.all() else self._solution[self._keep]
         x = kept.X.tocsr() if hasattr(kept.X, "tocsr") else np.asarray(kept.X)
-        return AnnData(x, obs=kept.obs.copy(), var=pd.DataFrame(index=kept.var_names))
+        return AnnData(_single(x), obs=kept.obs.copy(), var=pd.DataFrame(index=kept.var_names))
 
     @cached_property
     def obs(self) -> pd.DataFrame:
@@ -136,6 +136,13 @@ class ScoredEmbedding:
             "params": {"n_neighbors": NEIGHBORS, "method": "umap", "use_rep": EMBEDDING},
         }
         return cells
+
+
+def _single(matrix: np.ndarray | sp.spmatrix) -> np.ndarray | sp.spmatrix:
+    """In single precision where that holds every number, so that a file's type does not move a score."""
+    with np.errstate(over="ignore"):
+        single = matrix.astype(np.float32)
+    return matrix if (single != matrix).sum() else single
 
 
 @contextlib.contextmanager

@@ -1,0 +1,404 @@
+"""Cases of `scmobench data check own`: the same cells in every layout, changed in a known way, or damaged."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import io
+import os
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import h5py
+import mudata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+from scipy.io import mmread
+
+from damaged_files import MUTATIONS, SAME, external, flip_bytes, link, truncate, virtual
+from fuzz import Attempt
+from scmobench.data import declared
+from scmobench.data.own import Own
+
+N, GENES, PROTEINS = 24, 10, 4
+TYPES = ("Gene Expression", "Antibody Capture")
+Cells = list[AnnData]  # GEX with the labels, ADT
+Change = Callable[[Cells, np.random.Generator], Any]
+
+
+@functools.cache
+def plain() -> tuple[AnnData, AnnData]:
+    """Both modalities, no cell or feature without counts."""
+    rng = np.random.default_rng(2)
+    names = [f"AAAC{i}-1" for i in range(N)]
+    obs = pd.DataFrame({"batch": np.arange(N) // 8, "cell_type": np.arange(N) % 3}, index=names)
+    obs = obs.astype({"batch": str}).assign(
+        cell_type=obs["cell_type"].map(["B", "T", "NK"].__getitem__), S_score=rng.integers(-8, 9, N) / 8
+    )
+    found = []
+    for kind, width, table in (("GEX", GENES, obs), ("ADT", PROTEINS, obs[[]])):
+        counts = np.maximum(rng.poisson(2, (N, width)), np.arange(width) % 2).astype(np.float32)
+        var = pd.DataFrame({"feature_types": kind}, index=[f"{kind}{i}" for i in range(width)])
+        found.append(AnnData(sp.csr_matrix(counts), table.copy(), var))
+    return tuple(found)
+
+
+def copies(cells: Sequence[AnnData]) -> Cells:
+    """For whoever changes them; anndata does as it writes them."""
+    return [modality.copy() for modality in cells]
+
+
+def pair(cells: Cells, folder: Path) -> dict[str, Path]:
+    for name, modality in zip(("gex", "mod2"), cells, strict=True):
+        modality.write_h5ad(folder / f"{name}.h5ad")
+    return {name: folder / f"{name}.h5ad" for name in ("gex", "mod2")}
+
+
+def single(cells: Cells, folder: Path) -> dict[str, Path]:
+    dense = [m.X.toarray() if sp.issparse(m.X) else m.X for m in cells]
+    var = pd.concat([m.var[["feature_types"]] for m in cells])
+    X = np.hstack(dense)
+    both = AnnData(X if X.dtype == np.float16 else sp.csr_matrix(X), cells[0].obs, var)
+    both.write_h5ad(folder / "both.h5ad")
+    return {"h5ad": folder / "both.h5ad"}
+
+
+def h5mu(cells: Cells, folder: Path) -> dict[str, Path]:
+    mudata.MuData(dict(zip(("rna", "prot"), cells, strict=True))).write(folder / "both.h5mu")
+    return {"h5mu": folder / "both.h5mu"}
+
+
+def labelled(cells: Cells, folder: Path) -> dict[str, Path]:
+    cells[0].obs.to_csv(folder / "labels.csv")
+    return {"labels": folder / "labels.csv"}
+
+
+def stacked(cells: Cells) -> tuple[sp.csr_matrix, list[str], list[str]]:
+    types = [t for t, m in zip(TYPES, cells, strict=True) for _ in range(m.n_vars)]
+    dense = [m.X.toarray() if sp.issparse(m.X) else m.X for m in cells]
+    X = sp.csr_matrix(np.hstack(dense).astype(np.float64))  # SciPy has no half nor big-endian numbers
+    return X, types, [*cells[0].var_names, *cells[1].var_names]
+
+
+def tenx(cells: Cells, folder: Path) -> dict[str, Path]:
+    X, types, names = stacked(cells)
+    with h5py.File(folder / "cells.h5", "w") as file:
+        group = file.create_group("matrix")
+        for array in ("data", "indices", "indptr"):
+            group[array] = getattr(X, array)
+        group["shape"] = X.shape[::-1]
+        group["barcodes"] = np.array(list(cells[0].obs_names), "S")
+        for name, values in (("id", names), ("name", names), ("feature_type", types)):
+            group[f"features/{name}"] = np.array(values, "S")
+    return {"tenx": folder / "cells.h5"} | labelled(cells, folder)
+
+
+def tenx_folder(cells: Cells, folder: Path) -> dict[str, Path]:
+    X, types, names = stacked(cells)
+    T = X.T.tocoo()
+    head = f"%%MatrixMarket matrix coordinate integer general\n%made up\n{T.shape[0]} {T.shape[1]} {T.nnz}\n"
+    entries = "".join(f"{r + 1} {c + 1} {v:g}\n" for r, c, v in zip(T.row, T.col, T.data, strict=True))
+    table = "".join(f"ENSG{k}\t{n}\t{t}\n" for k, (n, t) in enumerate(zip(names, types, strict=True)))
+    texts = {"matrix.mtx": head + entries, "features.tsv": table}
+    texts["barcodes.tsv"] = "".join(f"{name}\n" for name in cells[0].obs_names)
+    for name, text in texts.items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
+    return {"tenx": folder} | labelled(cells, folder)
+
+
+LAYOUTS = {"pair": pair, "single": single, "h5mu": h5mu, "tenx": tenx, "folder": tenx_folder}
+
+
+def digest(cells: Sequence[AnnData]) -> str:
+    """What the cells are, read from two plain h5ad files."""
+    with tempfile.TemporaryDirectory() as folder:
+        given = {key: str(path) for key, path in pair(copies(cells), Path(folder)).items()}
+        return Own(name="own", **given, batch="batch").load().hash
+
+
+def checked(given: dict[str, Path], right: list[Any], **more: Any) -> Attempt:
+    paths = [f"dataset.{key}={path}" for key, path in given.items()]
+    command = ["data", "check", "own", *paths, "dataset.batch=batch"]
+    return Attempt(command, right, read=lambda printed: printed.split()[-1], **more)
+
+
+def held_as(form: Callable[[Any], Any]) -> Change:
+    def change(cells: Cells, rng: np.random.Generator) -> None:
+        at = int(rng.integers(2))
+        cells[at] = AnnData(form(cells[at].X), cells[at].obs, cells[at].var)
+
+    return change
+
+
+def column(name: str, form: Callable[[pd.Series], Any]) -> Change:
+    return lambda cells, rng: cells[0].obs.__setitem__(name, form(cells[0].obs[name]))
+
+
+def at(value: float, dtype: str = "f8") -> Change:
+    def change(cells: Cells, rng: np.random.Generator) -> None:
+        where = int(rng.integers(2))
+        X = cells[where].X.toarray().astype(dtype)
+        X[tuple(rng.integers(X.shape))] = value
+        cells[where] = AnnData(X, cells[where].obs, cells[where].var)
+
+    return change
+
+
+def more(cells: Cells, rng: np.random.Generator) -> None:
+    """All else that a file of cells may hold."""
+    for modality in cells:
+        modality.obs["donor"] = pd.Categorical(rng.choice(["NA", "é🧬"], N))
+        modality.var["id"] = [f"ID{k}" for k in range(modality.n_vars)]
+        modality.obsm["X_pca"] = rng.random((N, 2))
+        modality.uns |= {"log1p": {"base": 2.0}, "colours": ["red"]}
+        modality.layers["log"] = modality.X.copy()
+
+
+def names(axis: str, change: Callable[[list[str]], list[str]], *which: int) -> Change:
+    def changed(cells: Cells, rng: np.random.Generator) -> None:
+        for k in which:
+            setattr(cells[k], f"{axis}_names", change(list(getattr(cells[k], f"{axis}_names"))))
+
+    return changed
+
+
+def cut(pick: Callable[[AnnData], AnnData], *which: int) -> Change:
+    return lambda cells, rng: [cells.__setitem__(k, pick(cells[k]).copy()) for k in which]
+
+
+REWRITTEN: dict[str, Change] = {
+    "as it is": lambda cells, rng: None,
+    "dense": held_as(lambda X: X.toarray()),
+    "csc": held_as(lambda X: X.tocsc()),
+    **{f"type {t}": held_as(lambda X, t=t: X.toarray().astype(t)) for t in ("f2", "f8", ">f4", "u1", "i8")},
+    **{f"sparse {t}": held_as(lambda X, t=t: X.astype(t)) for t in ("i4", "u2", "f8")},
+    "more in the files": more,
+    "batches as numbers": column("batch", lambda v: v.astype(int)),
+    "batches as fractions": column("batch", lambda v: v.astype(float)),
+    "batches as categories": column("batch", lambda v: pd.Categorical(v, ["2", "unused", "0", "1"])),
+    "types as categories": column("cell_type", lambda v: pd.Categorical(v, ["B", "T", "NK", "none left"])),
+    "types as text": column("cell_type", lambda v: v.astype("string")),
+    "scores as text": column("S_score", lambda v: v.map(repr)),
+    "scores as categories": column("S_score", lambda v: v.astype("category")),
+}
+KNOWN: dict[str, Change] = {
+    "a count more": at(17),
+    "large counts": at(2**20),
+    "a cell renamed": names("obs", lambda n: ["TTTT-1", *n[1:]], 0, 1),
+    "a gene renamed": names("var", lambda n: ["é🧬", *n[1:]], 0),
+    "another batch": column("batch", lambda v: v.where(v.index != "AAAC3-1", "1")),
+    "another type": column("cell_type", lambda v: v.where(v.index != "AAAC3-1", "nK")),
+    "another score": column("S_score", lambda v: v + 0.25),
+    "a score missing": column("S_score", lambda v: v.where(v.index != "AAAC3-1")),
+    "another order": cut(lambda x: x[::-1], 0, 1),
+    "a gene less": cut(lambda x: x[:, 1:], 0),
+}
+REFUSED: dict[str, Change] = {
+    "negative": at(-1),
+    "fraction": at(0.5),
+    "NaN": at(np.nan),
+    "infinite": at(np.inf),
+    "a gene without counts": held_as(lambda X: X.toarray() * (np.arange(X.shape[1]) > 0)),
+    "a cell without counts": held_as(lambda X: X.toarray() * (np.arange(N) > 0)[:, None]),
+    "a cell twice": names("obs", lambda n: [n[1], *n[1:]], 0, 1),
+    "few cells": cut(lambda x: x[:15], 0, 1),
+    "one protein": cut(lambda x: x[:, :1], 1),
+    "a cell without batch": column("batch", lambda v: v.where(v.index != "AAAC3-1", "NA")),
+    "a cell without type": column("cell_type", lambda v: v.where(v.index != "AAAC3-1", " ")),
+    "no batches": lambda cells, rng: cells[0].obs.drop(columns="batch", inplace=True),
+    "scores in words": column("S_score", lambda v: v.map(repr).where(v.index != "AAAC3-1", "high")),
+}
+OF_PAIR: dict[str, Change] = {
+    "imaginary": at(1j, "c8"),
+    "proteins in another order": cut(lambda x: x[::-1], 1),
+    "a cell only in one": cut(lambda x: x[1:], 1),
+    "transposed": cut(lambda x: x.T, 1),
+    "a gene twice": names("var", lambda n: [n[1], *n[1:]], 0),
+    "exchanged": lambda cells, rng: cells.__setitem__(slice(None), cells[::-1]),
+    "other types": lambda cells, rng: cells[1].var.__setitem__("feature_types", "Custom"),
+}
+
+
+def rewritten(layout: str, name: str, folder: Path, rng: np.random.Generator) -> Attempt:
+    """The same cells: the hash is the same."""
+    cells = copies(plain())
+    REWRITTEN[name](cells, rng)
+    return checked(LAYOUTS[layout](cells, folder), [digest(plain())])
+
+
+def known(layout: str, name: str, folder: Path, rng: np.random.Generator) -> Attempt:
+    """Other cells: the hash is another one, and that of the same cells as h5ad files."""
+    cells = copies(plain())
+    KNOWN[name](cells, rng)
+    right = digest(cells)
+    return checked(LAYOUTS[layout](cells, folder), [right] if right != digest(plain()) else [])
+
+
+def refused(layout: str, name: str, folder: Path, rng: np.random.Generator) -> Attempt:
+    cells = copies(plain())
+    (REFUSED | OF_PAIR)[name](cells, rng)
+    return checked(LAYOUTS[layout](cells, folder), [], line=True)
+
+
+LEADING = {"external link": partial(link, "far.h5ad", "/X"), "virtual": partial(virtual, "far.h5ad")}
+LEADING |= {"external": partial(external, "far.h5ad")}
+PLACE = {"pair": "/", "single": "/", "h5mu": "mod/rna", "tenx": "matrix"}
+OF_ATTRIBUTES = "shape|format|for a matrix|no matrix|column|names|giant X|link|version|group|long"
+
+
+def damaged(layout: str, name: str, folder: Path, rng: np.random.Generator) -> Attempt:
+    """One matrix of one file changed by h5py."""
+    given = LAYOUTS[layout](copies(plain()), folder)
+    plain()[0].copy().write_h5ad(folder / "far.h5ad")
+    with h5py.File(given[rng.choice([k for k in given if k != "labels"])], "r+") as file:
+        if layout == "tenx":
+            file["X"] = file["matrix"]
+        (MUTATIONS | SAME | LEADING)[name](file["/" if layout == "tenx" else PLACE[layout]], rng)
+        if layout == "tenx":
+            del file["X"]
+    return checked(given, [digest(plain())] if name in SAME else [], line=name not in SAME)
+
+
+def reading(given: dict[str, Path]) -> list[str]:
+    """The hash of what other readers read."""
+    try:
+        if "gex" in given:
+            return [digest([ad.read_h5ad(given[name]) for name in ("gex", "mod2")])]
+        if "h5mu" in given:
+            both = mudata.read_h5mu(given["h5mu"])
+            return [digest([both["rna"], both["prot"]])]
+        cells = ad.read_h5ad(given["h5ad"]) if "h5ad" in given else tenx_read(given["tenx"])
+        if "labels" in given:
+            cells.obs = pd.read_csv(given["labels"], index_col=0).loc[cells.obs_names]
+        is_gex = cells.var["feature_types"].isin(["GEX", TYPES[0]]).to_numpy()
+        both = [cells[:, is_gex].copy(), cells[:, ~is_gex].copy()]
+        for modality, kind in zip(both, ("GEX", "ADT"), strict=True):
+            modality.var["feature_types"] = kind
+        return [digest(both)]
+    except Exception:  # then nothing but a line is right
+        return []
+
+
+def tenx_read(path: Path) -> AnnData:
+    if path.is_dir():
+        X = mmread(path / "matrix.mtx.gz").T.tocsr()
+        cells = pd.read_csv(path / "barcodes.tsv.gz", header=None)[0]
+        _, names, types = pd.read_csv(path / "features.tsv.gz", sep="\t", header=None).to_numpy().T
+    else:
+        with h5py.File(path) as file:
+            arrays = [file[f"matrix/{name}"][()] for name in ("data", "indices", "indptr")]
+            tables = [file[f"matrix/{name}"].asstr()[()] for name in declared.TENX_NAMES]
+        X, (cells, names, types) = sp.csr_matrix(tuple(arrays), (N, GENES + PROTEINS)), tables
+    return AnnData(X, pd.DataFrame(index=cells), pd.DataFrame({"feature_types": types}, index=names))
+
+
+def raw(layout: str, name: str, folder: Path, rng: np.random.Generator) -> Attempt:
+    """One file changed as bytes: a line, or the hash of what other readers read."""
+    given = LAYOUTS[layout](copies(plain()), folder)
+    files = sorted(folder.iterdir())
+    path, seed = files[int(rng.integers(len(files)))], int(rng.integers(2**31))
+    if name.endswith("bytes") or name == "truncated":
+        flip_bytes(path, seed, int(name.split()[0])) if name.endswith("bytes") else truncate(path, seed)
+        return checked(given, [digest(plain())], line=True, otherwise=partial(reading, given))
+    path.unlink()
+    {"pipe": os.mkfifo, "folder": os.mkdir, "gone": str, "empty": Path.touch}[name](path)
+    return checked(given, [], line=True)
+
+
+def table(change: Callable[[str], str], right: bool, folder: Path, rng: np.random.Generator) -> Attempt:
+    """The labels, written otherwise."""
+    given = tenx(copies(plain()), folder)
+    text = change(given["labels"].read_text())
+    given["labels"].write_bytes(text if isinstance(text, bytes) else text.encode())
+    return checked(given, [digest(plain())] if right else [], line=not right)
+
+
+def lines(change: Callable[[list[str]], list[str]]) -> Callable[[str], str]:
+    return lambda text: "\n".join(change(text.splitlines())) + "\n"
+
+
+def frame(change: Callable[[pd.DataFrame], pd.DataFrame], **form: Any) -> Callable[[str], str]:
+    return lambda text: change(pd.read_csv(io.StringIO(text), index_col=0)).to_csv(**form)
+
+
+LABELS = {
+    "CRLF": (lambda t: t.replace("\n", "\r\n"), True),
+    "BOM": (lambda t: "\ufeff" + t, True),
+    "quoted": (frame(lambda f: f, quoting=1), True),
+    "blank lines": (lambda t: t + "\n\n", True),
+    "another order": (frame(lambda f: f[::-1]), True),
+    "more cells": (frame(lambda f: pd.concat([f, f.set_axis([f"x{i}" for i in range(N)])])), True),
+    "more columns": (frame(lambda f: f.assign(donor="é", note="a,b\nc")), True),
+    "columns in another order": (frame(lambda f: f.iloc[:, ::-1]), True),
+    "a cell less": (lines(lambda rows: rows[:-1]), False),
+    "a cell twice": (lines(lambda rows: [*rows, rows[-1]]), False),
+    "no rows": (lines(lambda rows: rows[:1]), False),
+    "no header": (lines(lambda rows: rows[1:]), False),
+    "semicolons": (lambda t: t.replace(",", ";"), False),
+    "a line too long": (lambda t: t + "x,1,2,3,4,5,6\n", False),
+    "an open quote": (lines(lambda rows: [*rows[:4], '"' + rows[4], *rows[5:]]), False),
+    "UTF-16": (lambda t: t.encode("utf-16"), False),
+    "a zero byte": (lambda t: t.replace("AAAC5", "AA\0C5"), False),
+    "batch twice": (lambda t: t.replace("cell_type", "batch", 1), False),
+    "Latin-1": (lambda t: t.replace("NK", "é").encode("latin-1"), False),
+}
+
+
+def matrix(change: Callable[[str], str], right: bool, folder: Path, rng: np.random.Generator) -> Attempt:
+    """Cell Ranger's matrix in text, written otherwise."""
+    given = tenx_folder(copies(plain()), folder)
+    text = change(gzip.decompress((folder / "matrix.mtx.gz").read_bytes()).decode())
+    (folder / "matrix.mtx.gz").write_bytes(gzip.compress(text.encode()))
+    return checked(given, [digest(plain())] if right else [], line=not right)
+
+
+def entry(line: str) -> Callable[[str], str]:
+    """The last entry says something else."""
+    return lines(lambda rows: [*rows[:-1], line.format(*rows[-1].split())])
+
+
+MATRIX = {
+    "real": (lambda t: t.replace("integer", "real", 1), True),
+    "as real": (lambda t: entry("{} {} {}.0")(t.replace("integer", "real", 1)), True),
+    "another order": (lines(lambda rows: rows[:3] + rows[:2:-1]), True),
+    "CRLF": (lambda t: t.replace("\n", "\r\n"), True),
+    "more comments": (lines(lambda rows: [*rows[:2], "% é", "%", *rows[2:]]), True),
+    "blanks": (entry("  {}   {}\t{} "), True),
+    "index 0": (entry("0 {1} {2}"), False),
+    "index too high": (entry("99 {1} {2}"), False),
+    "negative": (entry("{} {} -1"), False),
+    "NaN": (lambda t: entry("{} {} nan")(t.replace("integer", "real", 1)), False),
+    "text": (entry("{} {} x"), False),
+    "an entry less": (lines(lambda rows: rows[:-1]), False),
+    "an entry more": (lines(lambda rows: [*rows, rows[-1]]), False),
+    "an entry twice": (lines(lambda rows: [*rows[:-1], rows[-2]]), False),
+    "complex": (lambda t: t.replace("integer", "complex", 1), False),
+    "symmetric": (lambda t: t.replace("general", "symmetric", 1), False),
+    "dense": (lambda t: t.replace("coordinate", "array", 1), False),
+    "giant": (lines(lambda rows: [*rows[:2], "999999 999999 999999999999", *rows[3:]]), False),
+    "beyond int64": (entry("{} {} 99999999999999999999999"), False),
+    "other head": (lambda t: t[2:], False),
+}
+
+NOT_OF_ALL = {layout: set(OF_PAIR) for layout in LAYOUTS} | {"pair": set()}
+NOT_OF_ALL["h5mu"] = {"a gene twice", "exchanged", "transposed"}
+HURT = (*MUTATIONS, *SAME, *LEADING)
+own: dict[str, Any] = {}
+for layout in LAYOUTS:
+    kinds: dict[Any, Any] = {rewritten: REWRITTEN, known: KNOWN}
+    kinds[refused] = (*REFUSED, *(name for name in OF_PAIR if name not in NOT_OF_ALL[layout]))
+    kinds[raw] = ("pipe", "folder", "gone", "empty", "truncated", *(f"{k} bytes" for k in (1, 2, 10)))
+    if layout != "folder":
+        kinds[damaged] = [n for n in HURT if layout != "tenx" or not re.search(OF_ATTRIBUTES, n)]
+    for maker, found in kinds.items():
+        own |= {f"{maker.__name__}, {layout}, {name}": partial(maker, layout, name) for name in found}
+own |= {f"labels, {name}": partial(table, *LABELS[name]) for name in LABELS}
+own |= {f"matrix, {name}": partial(matrix, *MATRIX[name]) for name in MATRIX}
+TABLES = {"own data": (0.26, own)}
