@@ -15,7 +15,7 @@ import pytest
 from scmobench import records
 from scmobench.config import compose
 from scmobench.files import checked_name, claimed, file_name, whole, writable
-from scmobench.run import check_names, run
+from scmobench.run import run
 
 NASTY = [
     *("..", ".", "a/b", "a\\b", "/etc/passwd", "../../x", " a", "a ", "a.", ".a", "a\nb", "a\tb", "\x1b[2J"),
@@ -59,14 +59,14 @@ def test_what_is_no_name_is_refused(text: object) -> None:
 
 def test_advice_for_a_number_as_a_name() -> None:
     with pytest.raises(ValueError, match=r"task.name='2'") as told:
-        check_names(compose(["dataset=tiny_cite", "task.name=2"]))
-    check_names(compose(["dataset=tiny_cite", str(told.value).split('"')[1]]))
+        compose(["dataset=tiny_cite", "task.name=2"])
+    compose(["dataset=tiny_cite", str(told.value).split('"')[1]])
 
 
 @pytest.mark.parametrize("key", ["task.name", "dataset.name", "model.name", "variant", "ensemble.name"])
 def test_an_empty_name_is_refused_wherever_it_stands(key: str) -> None:
     with pytest.raises(ValueError, match=f"expected {key} to be a text"):
-        check_names(compose(["dataset=tiny_cite", f"{key}=''"]))
+        compose(["dataset=tiny_cite", f"{key}=''"])
 
 
 def test_a_run_keeps_its_long_names_whole_and_its_folder_short(tmp_path: Path) -> None:

@@ -258,9 +258,9 @@ def test_score_prints_json(tmp_path: Path) -> None:
         ),
         (
             ("run", "dataset=tiny_cite", "model=mean", "model.name=12"),
-            "expected the model's YAML to say `name:`",
+            "expected model.name to be a text that is not empty",
         ),
-        (("run", "dataset=tiny_cite", "model=mean", "model.kind=metod"), "'kind': 'metod'"),
+        (("run", "dataset=tiny_cite", "model=mean", "model.kind=metod"), "found 'metod'"),
         (
             ("run", "dataset=tiny_cite", "model=mean", "model.predict_modality._target_=scmobench.models.No"),
             "a class that can be imported, found scmobench.models.No",

@@ -35,7 +35,7 @@ from scmobench.models.memory import within_memory
 from scmobench.overrides import as_text
 from scmobench.parser import lazy_help, sorted_arguments
 from scmobench.progress import PRIMARY
-from scmobench.run import MODEL, cells, check_names, method_name, model_block, run
+from scmobench.run import MODEL, cells, method_name, model_block, run
 from scmobench.tasks.base import Task
 
 
@@ -74,7 +74,6 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     method, begun = "", False
     try:
         arithmetic.check(cfg.arithmetic)
-        check_names(cfg)
         check_ablation(cfg, HydraConfig.get().runtime.choices.get("ablation"))
         method = method_name(cfg, given)
         if told := idle_ablation(cfg, given, lambda others: hydra.compose("config", overrides=others)):
@@ -190,7 +189,6 @@ def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
     sys.path.append(os.getcwd())
     cfg = compose(overrides, folder)
     arithmetic.check(cfg.arithmetic)
-    check_names(cfg)
     if told := idle_ablation(cfg, overrides, lambda others: compose(others, folder)):
         raise ValueError(told)
     paired = cells(cfg)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from scmobench.arithmetic import ARITHMETIC
+from scmobench.files import checked_name
 from scmobench.settings import fits, in_words, shown
 from scmobench.tasks.base import DIRECTIONS
 
@@ -22,13 +23,12 @@ KINDS = {
     "official_files": Mapping[str, str],
     "score_on": Literal["test", "validation", "predicted_types"],
     "arithmetic": Literal[ARITHMETIC],
-    "variant": str | None,
     "runs": str,
     "force": bool,
     "smoke": bool,
     "modules": str | Sequence[str],
 }
-MEMBERS = {"members": Sequence[Sequence[str]], "name": str | None, "weights": str, "unlike": bool}
+MEMBERS = {"members": Sequence[Sequence[str]], "weights": str, "unlike": bool}
 MODELS = ("method", "control")
 
 
@@ -64,18 +64,15 @@ def check_choices(cfg: DictConfig) -> None:
     members = [o for one in plain["ensemble"].get("members", ()) for o in one]
     if code := [o for o in members if o.lstrip("+~").startswith(("modules", "hydra"))]:
         raise ValueError(f"expected members to set what they are, found {', '.join(code)}: leave it out")
-    for group in ("task", "dataset"):
-        if not isinstance(name := plain[group].get("name"), str):
-            raise ValueError(f"expected {group}.name to be text, found {name!r}")
+    named = {f"{group}.name": plain[group].get("name") for group in ("task", "dataset", "model")}
+    named |= {"variant": plain["variant"], "ensemble.name": plain["ensemble"].get("name")}
+    for key, name in named.items():
+        if name is not None or key not in ("variant", "ensemble.name"):
+            checked_name(key, name)
     if not fits(smoke := plain["model"].get("smoke") or {}, Mapping[str, Any]):
         raise ValueError(f"expected model.smoke to be a mapping of settings, found {shown(smoke)}")
-    if (kind := plain["model"].get("kind", "method")) not in MODELS or not isinstance(
-        plain["model"].get("name"), str
-    ):
-        found = {"name": plain["model"].get("name"), "kind": kind}
-        raise ValueError(
-            f"expected the model's YAML to say `name:`, a text, and `kind:`, one of {MODELS}, found {found}"
-        )
+    if (kind := plain["model"].get("kind", "method")) not in MODELS:
+        raise ValueError(f"expected the model's `kind:` to be one of {MODELS}, found {kind!r}")
 
 
 def _plain(value: Any) -> Any:

@@ -18,7 +18,6 @@ from scmobench.data.matrix import checked_matrix
 from scmobench.data.source import Source
 from scmobench.data.split import training_cells_split
 from scmobench.evaluate import evaluate, intervals
-from scmobench.files import checked_name
 from scmobench.meter import Meter
 from scmobench.models.base import Answer, Model, SolutionControl
 from scmobench.tasks.base import Task
@@ -220,21 +219,6 @@ def sizes(problem: Problem) -> dict[str, int]:
     scored = solution.obs["is_scored"].to_numpy(bool) if "is_scored" in solution.obs else np.ones_like(train)
     n = train.sum(), scored.sum(), (train & scored).sum()
     return dict(zip(("n_train", "n_test", "n_test_seen"), map(int, n), strict=True))
-
-
-def check_names(cfg: DictConfig) -> None:
-    """Refuse what cannot name a folder, a record or a row of the tables.
-
-    Raises
-    ------
-    ValueError : a task, data set or model, an ablation or ensemble that is there, whose name is not a text,
-        or empty.
-    """
-    for key in ("task", "dataset", "model"):
-        checked_name(f"{key}.name", cfg[key].get("name"))
-    for key, name in (("variant", cfg.variant), ("ensemble.name", cfg.ensemble.get("name"))):
-        if name is not None:
-            checked_name(key, name)
 
 
 def method_name(cfg: DictConfig, overrides: list[str]) -> str:
