@@ -34,7 +34,7 @@ from scmobench.loader import USER_ERRORS, conf_dir, one_line, refuse_hidden
 from scmobench.models.memory import within_memory
 from scmobench.overrides import as_text
 from scmobench.parser import lazy_help, sorted_arguments
-from scmobench.progress import PRIMARY
+from scmobench.progress import PRIMARY, TOTAL
 from scmobench.run import MODEL, cells, method_name, model_block, run
 from scmobench.tasks.base import Task
 
@@ -52,8 +52,8 @@ def launch(arguments: Sequence[str]) -> None:
         refuse_hidden(folder)
     refuse_lacking(overrides)
     sys.argv = ["scmobench run", *options, *as_text(overrides)]
-    # Hydra hands errors on: the command line says them
-    with lazy_help(), env_override({"HYDRA_FULL_ERROR": "1"}):
+    # Hydra hands errors on: the command line says them. The number of runs is not that of an earlier sweep
+    with lazy_help(), env_override({"HYDRA_FULL_ERROR": "1", TOTAL: "1"}):
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(experiment)()
 
 
