@@ -60,7 +60,7 @@ def measure(solver: str, sizes: tuple[int, ...]) -> dict[str, Any]:
 
         partner = linear_sum_assignment(left @ right.T, maximize=True)[1]
     else:
-        from scmobench.models.assignment import assign, assign_softmax
+        from scmobench.models.matching.assignment import assign, assign_softmax
 
         start = time.perf_counter()
         if solver in ("softmax", "typed"):

@@ -92,7 +92,7 @@ def one(name: str, X: sp.csr_matrix, loop_cells: int) -> dict[str, str | float |
 
 def rna(dataset: str) -> sp.csr_matrix:
     """Normalised RNA of a data set, cells x features."""
-    from scmobench.config import build, compose
+    from scmobench.experiment.config import build, compose
 
     return sp.csr_matrix(build(compose([f"dataset={dataset}"]).dataset).load().mod1.X)
 

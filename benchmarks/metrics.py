@@ -58,7 +58,7 @@ def _counts(signal: np.ndarray, rng: np.random.Generator) -> sp.csr_matrix:
 
 def timed(cells: int, genes: int, dimensions: int, seed: int) -> dict:
     """Seconds of each metric on one embedding; the graph is timed with the first that needs it."""
-    from scmobench.evaluate import metrics
+    from scmobench.experiment.evaluate import metrics
     from scmobench.metrics.neighbors import ScoredEmbedding
 
     embedding = ScoredEmbedding(*blobs(cells, genes, dimensions, seed))

@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scmobench.arithmetic import prepare
+from scmobench.machine.arithmetic import prepare
 
 EMULATOR = "qemu-x86_64"
 PROCESSORS = {"native": None, "Haswell": "Haswell-v4", "EPYC-Rome": "EPYC-Rome-v2"}
@@ -42,7 +42,7 @@ def cases(models: list[str], datasets: list[str]) -> list[list[str]]:
     """Overrides of each run: a data set, a model, a task that it serves."""
     from omegaconf import OmegaConf
 
-    from scmobench.config import conf_dir, names, not_installed
+    from scmobench.experiment.config import conf_dir, names, not_installed
     from scmobench.types import TASKS
 
     order = sorted(
@@ -195,8 +195,8 @@ def child(arguments: argparse.Namespace) -> None:
             if case not in done:
                 print(case, flush=True)
                 keep(case, hash=sha(np.asarray(call())), scores={})
-        from scmobench.config import compose
-        from scmobench.run import run
+        from scmobench.experiment.config import compose
+        from scmobench.experiment.run import run
 
         for overrides in cases(arguments.models, arguments.datasets):
             case = " ".join(overrides)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from scmobench.config import build
+from scmobench.experiment.config import build
 from scmobench.types import Paired
 
 ROOT = Path(__file__).resolve().parents[1]

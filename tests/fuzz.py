@@ -31,8 +31,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from scmobench import cli, config, evaluate
+from scmobench import cli
 from scmobench.data import foreign, inspection
+from scmobench.experiment import config, evaluate
 
 SECONDS, PATIENCE, GIGABYTES, LONGEST = 20, 120, 4, 1200  # of processor, of clock, of memory; of a line
 RIGHT = ("right value", "one clear line")

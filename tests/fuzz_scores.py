@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 
 from damaged_files import MUTATIONS, OF_TABLES, SAME, damage, external, flip_bytes, link, truncate, virtual
 from fuzz import Attempt, same
-from scmobench.evaluate import evaluate
+from scmobench.experiment.evaluate import evaluate
 from scmobench.types import TASKS
 
 N = 30

@@ -21,8 +21,8 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from scmobench.cli import main
-from scmobench.config import compose
-from scmobench.loader import LONGEST, conf_dir
+from scmobench.experiment.config import compose
+from scmobench.experiment.loader import LONGEST, conf_dir
 
 MODELS = ("svd_linear", "scmognn")
 SLOW = 20  # seconds

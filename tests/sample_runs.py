@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from conftest import ROOT
-from scmobench import leaderboard as board
+from scmobench.leaderboard import write as board
 
 METRICS = {
     "predict_modality": {

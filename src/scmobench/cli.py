@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scmobench import __version__
-from scmobench.arithmetic import prepare
+from scmobench.machine.arithmetic import prepare
 
 TASKS = ("predict_modality", "match_modality", "joint_embedding")
 COMMITTED = [Path("results/records")]
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        from scmobench.loader import USER_ERRORS, one_line
+        from scmobench.experiment.loader import USER_ERRORS, one_line
 
         if os.environ.get("SCMOBENCH_TRACEBACK") or not isinstance(error, USER_ERRORS):
             raise
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from scmobench.application import launch
+    from scmobench.experiment.application import launch
 
     try:
         launch(options.arguments)
@@ -140,9 +140,9 @@ def _path(text: str) -> Path:
 def _score(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from scmobench.config import build, compose
     from scmobench.data.foreign import read_scored
-    from scmobench.evaluate import evaluate
+    from scmobench.experiment.config import build, compose
+    from scmobench.experiment.evaluate import evaluate
 
     solution, prediction = read_scored(options.solution, options.prediction)
     task = build(compose([f"task={options.task}"]).task)
@@ -151,9 +151,9 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from scmobench.config import build, compose
     from scmobench.data.foreign import read_scored
-    from scmobench.evaluate import paired_test, primary
+    from scmobench.experiment.config import build, compose
+    from scmobench.experiment.evaluate import paired_test, primary
 
     given, *predictions = read_scored(options.solution, *options.predictions)
     task = build(compose([f"task={options.task}"]).task)
@@ -163,7 +163,8 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _leaderboard(options: argparse.Namespace) -> None:
-    from scmobench import kept, leaderboard
+    from scmobench.experiment import kept
+    from scmobench.leaderboard import write as leaderboard
 
     committed = options.records == COMMITTED
     if not committed:
@@ -195,15 +196,15 @@ def _leaderboard(options: argparse.Namespace) -> None:
 
 def _ours(folder: Path) -> Path:
     """``results/records`` is the checkout's from wherever the command runs."""
-    from scmobench.config import conf_dir
+    from scmobench.experiment.config import conf_dir
 
     ours = conf_dir().parent / folder
     return ours if folder in COMMITTED and not folder.is_dir() and ours.is_dir() else folder
 
 
 def _data(options: argparse.Namespace) -> None:
-    from scmobench.config import build, compose, names
     from scmobench.data.source import Source
+    from scmobench.experiment.config import build, compose, names
 
     if options.action == "list":
         for name in names("dataset"):
@@ -229,7 +230,7 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from scmobench.export import export
+    from scmobench.experiment.export import export
 
     if not options.out:
         raise ValueError("expected --out FOLDER, where `data export` writes the task's files")
@@ -239,7 +240,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _validate(options: argparse.Namespace) -> None:
-    from scmobench.application import validate, validate_all
+    from scmobench.experiment.application import validate, validate_all
 
     if options.override or options.config_dir:
         print(validate(options.override, options.config_dir))

@@ -14,7 +14,7 @@ from scmobench.data.download import download, read_pins, sha256, write_pins
 from scmobench.data.foreign import read_h5ad
 from scmobench.data.labels import LABELS
 from scmobench.data.source import Source, cache_dir, cache_folder
-from scmobench.files import claimed, file_name
+from scmobench.machine.files import claimed, file_name
 from scmobench.types import MODALITIES, TASKS, Paired, feature_type
 
 PARTS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scmobench.data.source import cache_folder
-from scmobench.files import whole
+from scmobench.machine.files import whole
 
 
 def download(address: str, file: Path, check: Callable[[Path], Any], advice: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scmobench.data.feature_types import with_feature_type
 from scmobench.data.source import Source, cache_dir, cache_folder
-from scmobench.files import claimed, whole
+from scmobench.machine.files import claimed, whole
 from scmobench.types import Paired
 
 WHEEL = "scmidas==0.3.0"

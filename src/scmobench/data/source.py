@@ -15,7 +15,7 @@ from anndata import AnnData
 from scmobench.data.check import check
 from scmobench.data.labels import LABELS, check_filled, tidy_labels
 from scmobench.data.split import assign_split
-from scmobench.files import writable
+from scmobench.machine.files import writable
 from scmobench.types import Paired
 
 

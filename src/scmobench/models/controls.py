@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.preprocess import as_csr
-from scmobench.models.assignment import permutation, shared_batches
 from scmobench.models.base import Model, SolutionControl
+from scmobench.models.matching.assignment import permutation, shared_batches
 from scmobench.types import EmbeddingData, MatchingData, PredictionData, TaskData
 
 MAX_DIMENSIONS = 100

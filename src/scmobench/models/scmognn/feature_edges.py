@@ -10,7 +10,7 @@ from anndata import AnnData
 
 from scmobench.data.genesets import gene_set_file, read_gmt
 from scmobench.graph.pathway import coexpression_edges, gene_set_edges, table_edges
-from scmobench.models.limits import at_least
+from scmobench.training.limits import at_least
 from scmobench.types import feature_type
 
 

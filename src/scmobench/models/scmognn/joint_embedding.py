@@ -12,11 +12,11 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from scmobench.graph.propagation import standardised
 from scmobench.models.base import Model
-from scmobench.models.limits import at_least, positive
 from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule
 from scmobench.models.scmognn.reduction import Reduction, layer_states
-from scmobench.models.training import TrainerSettings, seeded, train
-from scmobench.models.validation import validation_split
+from scmobench.training.fit import TrainerSettings, seeded, train
+from scmobench.training.limits import at_least, positive
+from scmobench.training.validation import validation_split
 from scmobench.types import EmbeddingData
 
 MAX_DIMENSIONS = 100

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from scmobench.models.assignment import assign_softmax, chunks, shared_batches, softmax_sum
 from scmobench.models.base import Model
-from scmobench.models.limits import at_least, positive
+from scmobench.models.matching.assignment import assign_softmax, chunks, shared_batches, softmax_sum
 from scmobench.models.scmognn.match_module import MatchModule, embed_cells, fit_pairs
 from scmobench.models.scmognn.match_states import MatchStates, gex_first
-from scmobench.models.training import TrainerSettings
-from scmobench.models.validation import validation_split
+from scmobench.training.fit import TrainerSettings
+from scmobench.training.limits import at_least, positive
+from scmobench.training.validation import validation_split
 from scmobench.types import MatchingData
 
 

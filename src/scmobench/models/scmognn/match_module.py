@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
-from scmobench.models.limits import at_least
-from scmobench.models.training import FitReport, TrainerSettings, seeded, train
 from scmobench.nn.layer_weights import LayerWeights
 from scmobench.nn.mlp import MLP
+from scmobench.training.fit import FitReport, TrainerSettings, seeded, train
+from scmobench.training.limits import at_least
 
 CHUNK = 8192
 PairModule = TypeVar("PairModule", bound=LightningModule)

@@ -16,13 +16,13 @@ from scmobench.data.reduce import SVD
 from scmobench.graph.batch_features import NAMES as BATCH_NUMBERS
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models.base import Model
-from scmobench.models.limits import at_least, positive
-from scmobench.models.memory import check_memory
 from scmobench.models.scmognn.feature_edges import FeatureEdges
 from scmobench.models.scmognn.predict_module import PredictModule
-from scmobench.models.training import TrainerSettings, seeded, threads_kept, train
-from scmobench.models.validation import validation_cells
 from scmobench.nn.scmognn import ScMoGNN
+from scmobench.training.fit import TrainerSettings, seeded, threads_kept, train
+from scmobench.training.limits import at_least, positive
+from scmobench.training.memory import check_memory
+from scmobench.training.validation import validation_cells
 from scmobench.types import PredictionData
 
 SVD_COMPONENTS = 100

@@ -10,9 +10,9 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from scmobench.graph.cell_feature import CellFeatureGraph
-from scmobench.models.regression import rmse
-from scmobench.models.weight_averaging import averaged
+from scmobench.models.prediction.regression import rmse
 from scmobench.nn.scmognn import ScMoGNN
+from scmobench.training.weight_averaging import averaged
 
 DECAY, DECAY_EVERY = 0.99, 15  # the published schedule
 

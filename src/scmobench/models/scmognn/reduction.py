@@ -11,7 +11,7 @@ from anndata import AnnData
 
 from scmobench.data.reduce import LSI
 from scmobench.graph.propagation import propagate, standardised
-from scmobench.models.batch_correction import harmonised
+from scmobench.models.embedding.batch_correction import harmonised
 from scmobench.types import feature_type
 
 

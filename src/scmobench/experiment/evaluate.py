@@ -1,0 +1,235 @@
+"""Scoring: every metric of a task on a prediction and its solution, with intervals and paired tests.
+
+``conf/metric/<task>/<name>.yaml`` is the list of metrics; nothing here knows one by name. The prediction's
+format is checked by the task, not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+from omegaconf import OmegaConf
+
+from scmobench.data.competition import pairing
+from scmobench.data.labels import LABELS, tidy_labels
+from scmobench.experiment.config import build, conf_dir
+from scmobench.metrics.neighbors import ScoredEmbedding
+from scmobench.types import COUNTED, TASKS, NotApplicable, Score
+
+METRICS = "scmobench.metrics"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric and what a table needs to know of it.
+
+    Attributes
+    ----------
+    name : the file's name, and the column's.
+    label, citation : for people.
+    direction : ``min`` or ``max``, which is better.
+    bounds : lowest and highest possible value, None where there is none.
+    primary : the one metric that ranks the task.
+    extra : stands beside the competition's metrics and never enters a rank or a mean.
+    function : what computes it; None for a mean of others.
+    mean_of : names of the metrics that it is the plain mean of.
+    per_cell : one number a cell whose mean (``root``: its square root) is the metric; None where the
+        metric is no such mean.
+    """
+
+    name: str
+    label: str
+    direction: str
+    bounds: tuple[float | None, float | None]
+    citation: str
+    primary: bool = False
+    extra: bool = False
+    function: Callable[..., float | Score] | None = None
+    mean_of: tuple[str, ...] = ()
+    per_cell: Callable[..., np.ndarray] | None = None
+    root: bool = False
+
+    def __call__(self, *inputs: Any) -> Score:
+        """Score of the task's inputs; no value, but a reason, where the metric does not apply."""
+        try:
+            result = self.function(*inputs)
+        except NotApplicable as reason:
+            return Score(None, str(reason))
+        score = result if isinstance(result, Score) else Score(float(result))
+        if score.value is not None and not np.isfinite(score.value):
+            return Score(None, f"not a finite number ({score.value})")
+        return score
+
+    def mean(self, scores: dict[str, Score]) -> Score:
+        """Plain mean over those of `mean_of` that apply; marked "of k/n" where some do not.
+
+        It also names those in which a 0 was counted for what could not be computed.
+        """
+        found = {name: scores[name] for name in self.mean_of if scores[name].value is not None}
+        if not found:
+            return Score(None, f"none of {', '.join(self.mean_of)} applies")
+        total = len(self.mean_of)
+        notes = [] if len(found) == total else [f"of {len(found)}/{total}"]
+        counted = [name for name, score in found.items() if score.reason.endswith(COUNTED)]
+        notes += [f"{name} has no value in part: {COUNTED}" for name in counted]
+        return Score(float(np.mean([score.value for score in found.values()])), "; ".join(notes))
+
+
+def metrics(task: str) -> dict[str, Metric]:
+    """Metrics of a task by name, the ranking one first.
+
+    Raises
+    ------
+    ValueError : an unknown task.
+    """
+    folder = conf_dir() / "metric" / _known(task)
+    found = [_read(path) for path in sorted(folder.glob("*.yaml"))]
+    return {metric.name: metric for metric in sorted(found, key=lambda m: (not m.primary, m.extra, m.name))}
+
+
+def primary(task: str) -> Metric:
+    """The metric that ranks a task."""
+    return next(iter(metrics(task).values()))
+
+
+def evaluate(task: str, prediction: AnnData, solution: AnnData) -> dict[str, Score]:
+    """Score a prediction with every metric of its task.
+
+    Parameters
+    ----------
+    task : one of `scmobench.types.TASKS`.
+    prediction : in the competition's layout, checked by the task.
+    solution : as in `scmobench.types.Problem`.
+
+    Raises
+    ------
+    ValueError : an unknown task, or shapes that do not belong together.
+    """
+    chosen = metrics(task)
+    inputs = scorer_inputs(task, prediction, solution)
+    scores = {name: metric(*inputs) for name, metric in chosen.items() if not metric.mean_of}
+    scores |= {name: metric.mean(scores) for name, metric in chosen.items() if metric.mean_of}
+    return {name: scores[name] for name in chosen}
+
+
+def scorer_inputs(task: str, prediction: AnnData, solution: AnnData) -> tuple[Any, ...]:
+    """What every metric of a task is called with: matrices, pairing, or an embedding with labels."""
+    readers = dict(zip(TASKS, (_prediction_inputs, _matching_inputs, _embedding_inputs), strict=True))
+    return readers[_known(task)](prediction, solution)
+
+
+def bootstrap(
+    task: str,
+    prediction: AnnData,
+    solution: AnnData,
+    metric: str = "",
+    n: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """95 % percentile interval of a metric over resampled test cells.
+
+    Parameters
+    ----------
+    metric : one that is a mean over cells; the ranking metric where empty.
+    n : resamples.
+
+    Raises
+    ------
+    ValueError : a metric that is no mean over cells.
+    """
+    chosen, values = _per_cell(task, metric, scorer_inputs(task, prediction, solution))
+    rng = np.random.default_rng(seed)
+    means = np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(n)])
+    low, high = np.quantile(np.sqrt(means) if chosen.root else means, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def intervals(task: str, prediction: AnnData, solution: AnnData) -> dict[str, tuple[float, float]]:
+    """`bootstrap` of the ranking metric by name; empty where it is no mean over cells."""
+    metric = primary(task)
+    return {metric.name: bootstrap(task, prediction, solution)} if metric.per_cell else {}
+
+
+class PairedTest(NamedTuple):
+    """Two predictions of the same cells: difference of the metric (a - b), p-value, test cells."""
+
+    difference: float
+    p_value: float
+    n: int
+
+
+def paired_test(
+    task: str, prediction_a: AnnData, prediction_b: AnnData, solution: AnnData, metric: str = ""
+) -> PairedTest:
+    """Wilcoxon signed-rank test of per-cell errors (or probabilities) of two predictions, two-sided.
+
+    Raises
+    ------
+    ValueError : a metric that is no mean over cells.
+    """
+    from scipy.stats import wilcoxon
+
+    chosen, a = _per_cell(task, metric, scorer_inputs(task, prediction_a, solution))
+    _, b = _per_cell(task, metric, scorer_inputs(task, prediction_b, solution))
+    total_a, total_b = (np.sqrt(v.mean()) if chosen.root else v.mean() for v in (a, b))
+    # Equal predictions leave nothing to rank, for which scipy has no p-value.
+    p_value = 1.0 if np.array_equal(a, b) else float(wilcoxon(a, b).pvalue)
+    return PairedTest(float(total_a - total_b), p_value, len(a))
+
+
+def _known(task: str) -> str:
+    if task not in TASKS:
+        raise ValueError(f"expected a task of {', '.join(TASKS)}, found {task!r}; check its spelling")
+    return task
+
+
+def _read(path: Any) -> Metric:
+    node = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    about = dict(node.pop("metadata"))
+    per_cell = about.pop("per_cell", None)
+    return Metric(
+        name=path.stem,
+        function=build(node, METRICS) if "_target_" in node else None,
+        mean_of=tuple(node.get("mean_of", ())),
+        per_cell=build(per_cell, METRICS) if per_cell else None,
+        bounds=tuple(about.pop("bounds")),
+        **about,
+    )
+
+
+def _per_cell(task: str, name: str, inputs: tuple[Any, ...]) -> tuple[Metric, np.ndarray]:
+    known = metrics(task)
+    possible = [m.name for m in known.values() if m.per_cell is not None]
+    name = name or primary(task).name
+    if name not in possible:
+        raise ValueError(
+            f"expected a metric of {task} that is a mean over cells ({', '.join(possible) or 'none'}), "
+            f"found {name!r}"
+        )
+    return known[name], known[name].per_cell(*inputs)
+
+
+def _prediction_inputs(prediction: AnnData, solution: AnnData) -> tuple[Any, ...]:
+    return solution.X, prediction.X
+
+
+def _matching_inputs(prediction: AnnData, solution: AnnData) -> tuple[Any, ...]:
+    partner = np.argsort(pairing(solution))
+    return sp.csr_matrix(prediction.X), partner, _labels(solution, "cell_type").get("cell_type")
+
+
+def _embedding_inputs(prediction: AnnData, solution: AnnData) -> tuple[Any, ...]:
+    labels = _labels(solution, "batch", "is_scored", *LABELS)
+    tidy = AnnData(X=solution.X, obs=labels, var=solution.var[[]], uns=solution.uns)
+    return (ScoredEmbedding(prediction.X, tidy),)
+
+
+def _labels(solution: AnnData, *columns: str) -> pd.DataFrame:
+    """These columns of a solution, which may be anybody's file, in the form that metrics expect."""
+    return tidy_labels("the solution", solution.obs[[c for c in columns if c in solution.obs]])

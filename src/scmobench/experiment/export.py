@@ -1,0 +1,58 @@
+"""A task's files in the competition's layout, for methods that run outside the suite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+from scmobench.experiment.config import build, compose
+from scmobench.experiment.records import write_prediction
+from scmobench.experiment.run import cells
+from scmobench.tasks.base import Task
+from scmobench.types import MatchingData
+
+
+def export(overrides: Sequence[str], out: str | Path) -> list[Path]:
+    """Write what a model may see and, as ``solution.h5ad``, what only the scorer may see.
+
+    Parameters
+    ----------
+    overrides : dataset, task, direction and score_on, as for a run.
+    out : folder of the files.
+
+    Returns
+    -------
+    The files; for matching ``train_sol.h5ad`` too, and ``labels.csv`` of training cells where known.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError : what would stop a run.
+    """
+    cfg = compose(overrides)
+    problem = build(cfg.task, Task, modules=cfg.modules).split(cells(cfg), cfg.direction)
+    data = problem.data
+    parts = {name: part for name, part in vars(data).items() if isinstance(part, AnnData)}
+    if isinstance(data, MatchingData):
+        parts["train_sol"] = _pairs(data)
+    out, written = Path(out), []
+    for name, part in (parts | {"solution": problem.solution}).items():
+        part.uns |= {"dataset_id": data.dataset, "subtask": data.subtask}
+        written.append(out / f"{name}.h5ad")
+        write_prediction(written[-1], part)
+    if data.labels is not None and data.labels.shape[1]:
+        written.append(out / "labels.csv")
+        data.labels.to_csv(written[-1])
+    return written
+
+
+def _pairs(data: MatchingData) -> AnnData:
+    """The training cells' pairing: a 0/1 matrix and ``uns["pairing_ix"]``, as in the solution."""
+    n = len(data.train_pairing)
+    matrix = sp.csr_matrix((np.ones(n, np.float32), (data.train_pairing, np.arange(n))), shape=(n, n))
+    names = pd.DataFrame(index=data.train_mod2.obs_names)
+    return AnnData(matrix, data.train_mod1.obs.copy(), names, uns={"pairing_ix": data.train_pairing})

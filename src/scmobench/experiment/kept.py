@@ -1,0 +1,128 @@
+"""Records as the tables read them: those of runs, and those kept as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from scmobench.experiment import schema
+from scmobench.experiment.records import RECORD
+from scmobench.machine import files
+from scmobench.machine.files import file_name
+
+LARGEST = 1 << 26  # bytes of a file of kept records
+
+
+def read(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
+    """All records below some folders: ``record.json`` of runs and ``*.jsonl`` of kept results.
+
+    Runs that were scored to choose settings (``score_on`` other than ``test``) are left out of every table.
+
+    Raises
+    ------
+    FileNotFoundError : a folder does not exist.
+    ValueError : a file is not a record; says which.
+    """
+    records = []
+    for where in map(Path, folders):
+        if not where.is_dir():
+            raise FileNotFoundError(
+                f"expected a folder of records at {where}: run something first, e.g. make reproduce"
+            )
+        for path in sorted(p for p in where.rglob("*") if p.name == RECORD or p.suffix == ".jsonl"):
+            records.extend(r for r in lines(path) if "score_on" not in (r.get("config") or {}))
+    return records
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records in a file: one, or in ``*.jsonl`` one a line.
+
+    Raises
+    ------
+    ValueError : a file that is no such; says which, which line, and what to do.
+    """
+    number = 0
+    try:
+        schema.check_regular(path)
+        if path.suffix != ".jsonl":
+            yield schema.read_record(path)
+            return
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"more than {LARGEST} bytes")
+        with path.open("rb") as file:
+            while raw := file.readline(schema.LARGEST + 1):
+                number += 1
+                yield schema.parsed(raw)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{path}, line {max(number, 1)}: expected a record of a run, found {error}; "
+            "delete it, and run again what it was the record of"
+        ) from error
+
+
+def keep(records: Iterable[dict[str, Any]], out: str | Path) -> list[Path]:
+    """Keep records for the tables: one JSON line each in ``out/<task>/<dataset>.jsonl``.
+
+    A run replaces the kept run of the same method and seed on the same subtask, whatever the clock said
+    then and now; others stay. Of several the last attempt is kept, and where another configuration gives
+    way to it, a line says so. Failed runs are kept too, so that a table can say so. The numbers of attempts
+    go on from those kept. Processes that keep in one folder wait for each other.
+    """
+    out = Path(out)
+    incoming: dict[Path, list[dict[str, Any]]] = {}
+    for record in records:
+        path = out / file_name(record["task"]) / file_name(record["dataset"], ".jsonl")
+        incoming.setdefault(path, []).append(record)
+    with files.claimed(out, "another process keeps records, waiting for it"):
+        for path, fresh in incoming.items():
+            _keep(path, fresh)
+    return sorted(incoming)
+
+
+def _keep(path: Path, fresh: list[dict[str, Any]]) -> None:
+    kept = list(lines(path)) if path.exists() else []
+    before = max([record.get("attempt") or 0 for record in kept], default=0)
+    known, last = {_content(record) for record in kept}, _last(kept)
+    for key, record in _last(fresh).items():
+        if _content(record) not in known:
+            _tell_replaced(last.get(key, record), record)
+            last[key] = record | {"attempt": before + (record.get("attempt") or 0)}
+    with files.whole(path) as partial:
+        rows = (json.dumps(last[key], sort_keys=True) + "\n" for key in sorted(last, key=sortable))
+        partial.write_text("".join(rows))
+
+
+def _last(records: Iterable[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    last: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for record in sorted(records, key=turn):
+        key = tuple(record[name] for name in ("task", "dataset", "subtask", "method", "seed"))
+        _tell_replaced(last.get(key, record), record)
+        last[key] = record
+    return last
+
+
+def _content(record: dict[str, Any]) -> str:
+    return json.dumps(record | {"attempt": None}, sort_keys=True)
+
+
+def turn(record: dict[str, Any]) -> tuple[int, str, str]:
+    """A key that sorts attempts at the same run: by number, older records without one by the clock."""
+    stamp = str(record.get("finished", ""))
+    return record.get("attempt") or 0, stamp, json.dumps(record, sort_keys=True)
+
+
+def _tell_replaced(old: dict[str, Any], new: dict[str, Any]) -> None:
+    for what, key in (("configuration", "config_hash"), ("data", "data_hash")):
+        one, other = (str(r.get(key))[:12] for r in (old, new))
+        if one != other:
+            print(
+                f"{new['task']} {new['dataset']} {new['subtask']} {new['method']} seed {new['seed']}: "
+                f"{what} {one} ({old.get('finished')}) is replaced by {other} ({new.get('finished')})"
+            )
+
+
+def sortable(key: Iterable[Any]) -> tuple[tuple[bool, Any], ...]:
+    """A key to sort by, also where seeds are numbers in one record and text in another: numbers first."""
+    return tuple((False, v) if isinstance(v, int | float) else (True, str(v)) for v in key)

@@ -1,0 +1,33 @@
+"""Where a head's training log goes: the choices of ``conf/logger``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import CSVLogger, Logger
+
+from scmobench.training.resume import RESUME_FILE
+
+
+def csv_logger(folder: Path) -> Logger:
+    """``metrics.csv`` in the run's folder; the one of a killed run that goes on is kept beside it."""
+    before = folder / "metrics.csv"
+    if before.is_file() and (folder / RESUME_FILE).is_file():
+        part = sum(1 for _ in folder.glob("metrics.before-*.csv"))
+        before.replace(folder / f"metrics.before-{part}.csv")
+    return CSVLogger(folder, name="", version="")
+
+
+def wandb_logger(
+    folder: Path, *, project: str = "scmobench", offline: bool = True, **settings: Any
+) -> Logger:
+    """Weights & Biases in the run's folder, offline unless told otherwise (needs the extra ``wandb``)."""
+    from lightning.pytorch.loggers import WandbLogger
+
+    return WandbLogger(project=project, save_dir=folder, offline=offline, **settings)
+
+
+def no_logger(folder: Path) -> None:
+    """Log nothing."""
+    return None

@@ -1,0 +1,99 @@
+"""Training that goes on where it was killed: the file it goes on from, written whole or not at all.
+
+The file holds tensors and plain containers alone, and is read as such: no code of a file runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from scmobench.machine.files import whole
+
+RESUME_FILE = "resume.ckpt"
+VERSION = version("scmobench")
+
+
+class Clock(Callback):
+    """Stops at a time limit and writes the resume file now and then.
+
+    Parameters
+    ----------
+    folder : of the resume file; None writes none.
+    every_seconds : time between two writes.
+    max_seconds : the limit; time before a kill counts.
+    waits : the limit waits for a first evaluation.
+    """
+
+    def __init__(self, folder: Path | None, every_seconds: float, max_seconds: float | None, waits: bool):
+        self.folder, self.every, self.limit, self.waits = folder, every_seconds, max_seconds, waits
+        self.started = self.saved = time.monotonic()
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.waits = False
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        now = time.monotonic()
+        if self.limit is not None and now - self.started > self.limit and not self.waits:
+            trainer.should_stop = True
+        if self.folder is not None and now - self.saved >= self.every:
+            written_whole(self.folder / RESUME_FILE, trainer.save_checkpoint)
+            self.saved = time.monotonic()
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt):
+            kept = resumable(self.folder)
+            start = f"goes on after epoch {_read(kept)['epoch'] + 1}" if kept else "starts anew"
+            told = f"interrupted in epoch {trainer.current_epoch + 1}; the same command {start}"
+            print(f"{told} (state is kept every {self.every:g} s)", file=sys.stderr, flush=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        seconds = time.monotonic() - self.started
+        return {"version": VERSION, "seconds": seconds, "waits": self.waits}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.started, self.waits = time.monotonic() - state["seconds"], state["waits"]
+
+
+def written_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write by rename, so that a reader never meets half a file."""
+    with whole(path) as partial:
+        write(partial)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class Checkpoints(TorchCheckpointIO):
+    """Reads the resume file for Lightning, which by itself would unpickle it."""
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        return _read(path)
+
+
+def resumable(folder: Path | None) -> Path | None:
+    """The resume file in ``folder``; None, and no such file any more, where there is none that serves.
+
+    A file that cannot be read, or that another version of the package wrote, does not serve.
+    """
+    if folder is None or not (path := folder / RESUME_FILE).is_file():
+        return None
+    try:
+        found = _read(path)["callbacks"]["Clock"]["version"]
+    except Exception as error:  # whatever a damaged file makes of it
+        found = f"no checkpoint ({type(error).__name__})"
+    if found == VERSION:
+        return path
+    logging.getLogger(__name__).warning("%s: found %s, training starts anew", path, found)
+    path.unlink()
+    return None

@@ -1,0 +1,147 @@
+"""Configuration: values by subtask, allowed targets, and every file composed and built."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from scmobench.experiment import config
+from scmobench.experiment.application import validate_all
+from scmobench.experiment.run import method_name, model_block
+
+
+def test_values_by_subtask_are_resolved_at_any_depth() -> None:
+    node = {
+        "hidden": {"GEX2ADT": 256, "default": 48},
+        "nested": [{"lr": {"ADT2GEX": 1.0, "default": 2.0}}],
+        "k": 3,
+    }
+    assert config.for_subtask(node, "GEX2ADT") == {"hidden": 256, "nested": [{"lr": 2.0}], "k": 3}
+
+
+def test_value_for_no_subtask_is_an_error() -> None:
+    with pytest.raises(
+        ValueError, match=r"hidden to name ATAC2GEX or `default`, found values for \['GEX2ADT'\] alone"
+    ):
+        config.for_subtask({"hidden": {"GEX2ADT": 256}}, "ATAC2GEX")
+
+
+def test_command_line_replaces_a_value_by_subtask() -> None:
+    cfg = config.compose(["model=svd_linear", "model.predict_modality.n_components={GEX2ADT:7,default:9}"])
+    assert config.for_subtask(model_block(cfg, "predict_modality"), "GEX2ADT")["n_components"] == 7
+    cfg = config.compose(["model=svd_linear", "model.predict_modality.n_components=5"])
+    assert config.for_subtask(model_block(cfg, "predict_modality"), "GEX2ADT")["n_components"] == 5
+
+
+@pytest.mark.parametrize("target", ["os.system", "subprocess.run", "builtins.eval"])
+def test_targets_outside_the_package_are_refused(target: str) -> None:
+    with pytest.raises(ValueError, match="is outside"):
+        config.build({"_target_": target})
+    with pytest.raises(ValueError, match="is outside"):
+        config.build(
+            OmegaConf.create(
+                {"_target_": "scmobench.models.controls.ZeroPrediction", "inner": {"_target_": target}}
+            )
+        )
+
+
+def test_a_module_that_the_user_named_is_allowed() -> None:
+    assert config.build({"_target_": "fractions.Fraction", "numerator": 1}, modules=["fractions"]) == 1
+
+
+def test_code_of_the_package_is_no_part_of_a_config() -> None:
+    """Else every record would change with the next release."""
+    assert config.own_code(model_block(config.compose(["model=scmognn"]), "predict_modality")) == {}
+    assert list(config.own_code([{"_target_": "fractions.Fraction"}], ["fractions"])) == ["fractions"]
+    with pytest.raises(ValueError, match="found no 'fractoins'"):
+        config.own_code({}, ["fractoins"])
+
+
+def test_every_dataset_and_model_builds(capsys: pytest.CaptureFixture[str]) -> None:
+    validate_all()
+    assert "ok" in capsys.readouterr().out
+
+
+def test_method_name_says_what_was_changed() -> None:
+    cfg = config.compose(["model=knn"])
+    assert method_name(cfg, ["model=knn", "seed=3"]) == "knn"
+    assert method_name(cfg, ["model.predict_modality.k=5", "seed=3"]) == "knn[k=5]"
+    assert method_name(cfg, ["+model.predict_modality.k=5"]) == "knn[k=5]"
+    given = ["trainer.max_epochs=1", "trainer.progress=true"]
+    assert method_name(cfg, given) == "knn"
+    assert method_name(config.compose(["model=scmognn"]), given) == "scmognn[trainer.max_epochs=1]"
+    cfg.smoke = True
+    assert method_name(cfg, ["model.predict_modality.k=5"]) == "knn[k=5,smoke]"
+    cfg.smoke = False
+    cfg.variant = "short"
+    assert method_name(cfg, []) == "knn+short"
+
+
+OFFICIAL = "neurips2021_cite_phase2"
+
+
+def model_settings(*overrides: str) -> dict:
+    return OmegaConf.to_container(config.compose(overrides).model, resolve=True)
+
+
+@pytest.mark.parametrize("group", ["ablation", "tuned"])
+def test_deltas_change_only_keys_that_exist(group: str) -> None:
+    """`optional` and merging would swallow a misspelt name: every key must be known to its model."""
+    for path in sorted((config.conf_dir() / group).rglob("*.yaml")):
+        delta = OmegaConf.to_container(OmegaConf.load(path))
+        if group == "tuned":
+            assert path.stem in config.names("dataset"), path
+            models = [path.parent.name]
+        else:
+            models = ["scmognn"] if delta.get("model") else []
+        other = f"dataset={path.stem}" if group == "tuned" else f"ablation={path.stem}"
+        for model in models:
+            sets = ("tiny_cite", OFFICIAL, "neurips_bmmc_cite_starter")
+            usual = [model_settings(f"model={model}", f"dataset={name}") for name in sets]
+            base = usual[0]
+            for task, settings in delta["model"].items():
+                known = set(base[task])
+                if "_target_" in base[task]:  # what the YAML leaves to the code
+                    known |= set(inspect.signature(get_class(base[task]["_target_"])).parameters)
+                unknown = set(settings) - known
+                assert not unknown, f"{path}: {sorted(unknown)} are not settings of {model} on {task}"
+            if group == "tuned":
+                changes = model_settings(f"model={model}", other) != base
+            else:
+                given = [model_settings(f"model={model}", f"dataset={name}", other) for name in sets]
+                changes = given != usual
+            assert changes, f"{path} changes nothing: is `# @package _global_` its first line?"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model=knn model.predict_modality.k=abc", "KNN: expected k to be a whole number, found 'abc'"),
+        (
+            "model=scmognn model.predict_modality.hidden=wide",
+            "expected hidden to be a whole number, found 'wide'",
+        ),
+        ("model=scmognn model.predict_modality.pathway_threshold=low", "to be a number or null, found 'low'"),
+        (
+            "model=scmognn model.predict_modality.max_epochs=2.5",
+            "expected max_epochs to be a whole number, found 2.5",
+        ),
+        (
+            "model=babel_like model.predict_modality.batch_size=[8]",
+            r"expected batch_size to be a whole number, found \[8\]",
+        ),
+        ("dataset.n_cells=many", "Synthetic: expected n_cells to be a whole number, found 'many'"),
+        (
+            "trainer.progress=3 model=scmognn",
+            "TrainerSettings: expected progress to be true or false, found 3",
+        ),
+    ],
+)
+def test_a_setting_of_another_type_is_named(setting: str, message: str) -> None:
+    cfg = config.compose(["dataset=tiny_cite", *setting.split(" ")])
+    model = config.for_subtask(model_block(cfg, "predict_modality"), "GEX2ADT")
+    with pytest.raises(ValueError, match=message):
+        config.build(OmegaConf.to_container(cfg.dataset) if "dataset." in setting else model)

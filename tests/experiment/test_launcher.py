@@ -1,0 +1,297 @@
+"""Launchers: a sweep gives the same records wherever its runs run, and what runs them is no part of a run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from command_line import own_model, scmobench
+from scmobench.cli import main
+from scmobench.experiment import kept
+from scmobench.experiment.config import compose, conf_dir, names
+from scmobench.experiment.ensemble import member_configs
+from scmobench.experiment.launcher import Workers, enter
+from scmobench.experiment.run import method_name
+from scmobench.machine.arithmetic import THREADS
+
+PACKAGES = {"joblib": "joblib_launcher", "ray": "ray_launcher", "slurm": "submitit_launcher"}
+INSTALLED = {name: find_spec(f"hydra_plugins.hydra_{package}") for name, package in PACKAGES.items()}
+NEEDS_RAY, NEEDS_SUBMITIT = (
+    pytest.mark.skipif(not INSTALLED[name], reason="needs the extra: pip install -e '.[cluster]'")
+    for name in ("ray", "slurm")
+)
+SWEEP = ("run", "-m", "--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "smoke=true")
+SWEEP += ("task=predict_modality,match_modality",)  # the user's own model matches no cells: that run fails
+BOTH, OWN = "model=own,scmognn", "model=own"
+ITS_OWN = ("seconds", "peak_memory_gb", "finished")  # of each run
+# the user's method says which threads it has, where it stands, and whether Ray may report
+METHOD = """        import os
+        shown = {key: os.environ.get(key) for key in ("OPENBLAS_NUM_THREADS", "RAY_USAGE_STATS_ENABLED")}
+        print("worker", shown, os.getcwd(), flush=True)
+        self.n = data.train_mod2.n_vars
+        return self
+
+    def predict(self, data):
+        factor = np.random.default_rng(0).normal(size=(data.test_mod1.n_vars, self.n))
+        return data.test_mod1.X.toarray() @ factor
+"""
+
+
+def outcome(folder: Path) -> list[dict]:
+    """Every record below ``folder/runs`` without what differs from run to run, in a fixed order."""
+    found = [{k: v for k, v in r.items() if k not in ITS_OWN} for r in kept.read([folder / "runs"])]
+    return sorted(found, key=lambda r: (r["task"], r["method"], r["seed"]))
+
+
+def place(folder: Path) -> Path:
+    own_model(folder, METHOD)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """What the sweep leaves, one run after the other in one process."""
+    folder = place(tmp_path_factory.mktemp("serial"))
+    done = scmobench(*SWEEP, BOTH, cwd=folder, OMP_NUM_THREADS="1")
+    assert "3 ran, 1 failed" in done.stdout, done.stderr
+    return outcome(folder)
+
+
+def free_port() -> str:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return str(listening.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Ray cluster on the loopback address, begun in another folder and without the user's variables.
+
+    Its address, and what it takes to join it.
+    """
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "token").write_text(secrets.token_hex(32))
+    to_join = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(elsewhere / "token")}
+    to_join |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # as Ray calls a cluster that is on loopback alone
+    kept = {k: v for k, v in os.environ.items() if k not in THREADS and not k.startswith("SCMOBENCH_")}
+    ports = [free_port() for _ in range(3)]
+    sockets = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # their paths must be short
+    line = [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        "--head",
+        "--block",
+        "--disable-usage-stats",
+    ]
+    line += ["--node-ip-address=127.0.0.1", "--num-cpus=2", "--include-dashboard=false", f"--port={ports[0]}"]
+    line += [f"--ray-client-server-port={ports[1]}", f"--dashboard-agent-listen-port={ports[2]}"]
+    with (elsewhere / "log").open("w") as log:
+        head = subprocess.Popen(
+            [*line, f"--temp-dir={sockets}"], cwd=elsewhere, env=kept | to_join, stdout=log, stderr=log
+        )
+    try:
+        for _ in range(120):
+            if head.poll() is not None or "runtime started" in (elsewhere / "log").read_text():
+                break
+            time.sleep(0.5)
+        assert head.poll() is None, (elsewhere / "log").read_text()
+        yield {"address": f"127.0.0.1:{ports[0]}", "folder": str(elsewhere), **to_join}
+    finally:
+        head.terminate()
+        head.wait(30)
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+def on_ray(cluster: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    variables = {name: value for name, value in cluster.items() if name.startswith("RAY_")}
+    where = f"hydra.launcher.ray.init.address={cluster['address']}"
+    return scmobench(*SWEEP, BOTH, "launcher=ray", where, cwd=folder, OMP_NUM_THREADS="", **variables)
+
+
+@NEEDS_RAY
+def test_a_ray_cluster_gives_what_one_process_gives(
+    serial: list[dict], cluster: dict[str, str], tmp_path: Path
+) -> None:
+    """One test, since pytest-xdist would begin a cluster for each."""
+    done = on_ray(cluster, place(tmp_path))
+    assert outcome(tmp_path) == serial, done.stderr
+    assert {p.name for p in tmp_path.iterdir()} - {"__pycache__"} == {"runs", "mine", "my_method.py"}
+    assert {p.name for p in Path(cluster["folder"]).iterdir()} == {"token", "log"}
+
+    assert done.stdout.splitlines()[0] == "4 runs"
+    assert all(done.stdout.count(f"[{number}/4]") == 1 for number in range(1, 5)), done.stdout
+    shown = {"OPENBLAS_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    assert f"worker {shown} {tmp_path.resolve()}\n" in done.stdout
+
+    assert done.returncode == 1
+    assert done.stdout.count("FAILED match_modality tiny_cite from_gex own seed 0: model 'own' does not") == 1
+    assert "model 'own' does not serve match_modality" in done.stderr
+    assert "Traceback" not in done.stderr
+
+    again = on_ray(cluster, tmp_path)
+    assert (again.stdout.count("finished before"), again.stdout.count("FAILED")) == (3, 1), again.stderr
+
+    refused = on_ray(cluster | {"RAY_AUTH_MODE": "disabled"}, tmp_path)
+    assert refused.returncode == 1
+    assert f"scmobench: expected a Ray cluster at {cluster['address']}, found" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@NEEDS_RAY
+def test_ray_without_an_address_is_a_cluster_of_its_own(serial: list[dict], tmp_path: Path) -> None:
+    token = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    line = (BOTH, "launcher=ray", "hydra.launcher.ray.init.num_cpus=2")
+    done = scmobench(*SWEEP, *line, cwd=place(tmp_path), OMP_NUM_THREADS="1", **token)
+    assert outcome(tmp_path) == serial, done.stderr
+    assert done.returncode == 1
+    assert "'RAY_USAGE_STATS_ENABLED': '0'" in done.stdout
+    assert "Token authentication" not in done.stderr
+
+
+def test_joblib_gives_what_one_process_gives(serial: list[dict], tmp_path: Path) -> None:
+    line = (OWN, "launcher=joblib", "hydra.launcher.n_jobs=2")
+    done = scmobench(*SWEEP, *line, cwd=place(tmp_path), OMP_NUM_THREADS="")
+    assert outcome(tmp_path) == [r for r in serial if r["method"].startswith("own")], done.stderr
+    assert (done.stdout.count("[1/2] "), done.stdout.count("[2/2] ")) == (1, 1)
+    whole = scmobench(*SWEEP[:-1], "seed=0,1", *line, cwd=tmp_path, OMP_NUM_THREADS="")
+    assert whole.returncode == 0, whole.stderr
+    assert whole.stdout.splitlines()[-1].startswith("2 runs ended in "), whole.stdout
+
+
+@NEEDS_SUBMITIT
+def test_submitit_gives_what_one_process_gives(serial: list[dict], tmp_path: Path) -> None:
+    """Its local executor: each run a job in a process of its own, as on Slurm, without the queue."""
+    line = (OWN, "hydra/launcher=submitit_local")
+    done = scmobench(*SWEEP, *line, cwd=place(tmp_path), OMP_NUM_THREADS="1")
+    assert done.returncode == 1
+    assert outcome(tmp_path) == [r for r in serial if r["method"].startswith("own")], done.stderr
+    said = "".join(path.read_text() for path in (tmp_path / "runs" / ".submitit").rglob("*.out"))
+    assert (said.count("[1/2] "), said.count("[2/2] ")) == (1, 1), said
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The configuration of a sweep, Hydra's own part with it."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
+
+
+@pytest.mark.parametrize("launcher", sorted(PACKAGES))
+def test_launchers_and_sweeps_compose_in_any_order(launcher: str) -> None:
+    if not INSTALLED[launcher]:
+        pytest.skip("needs the extra: pip install -e '.[cluster]'")
+    for sweep, sweeper in (("tune_predict_modality", "optuna"), ("predict_modality", "basic_sweeper")):
+        for order in itertools.permutations((f"sweep={sweep}", f"launcher={launcher}", "seed=3")):
+            hydra = composed(*order).hydra
+            assert PACKAGES[launcher] in hydra.launcher._target_, order
+            assert sweeper in hydra.sweeper._target_, order
+            assert set(hydra.callbacks) == {"progress", "launcher"}
+            assert hydra.mode.name == "MULTIRUN"
+    assert set(names("launcher")) == {"basic", *PACKAGES}
+    assert "basic_launcher" in composed("sweep=predict_modality").hydra.launcher._target_
+
+
+@NEEDS_SUBMITIT
+def test_slurm_is_asked_for_as_many_cores_as_a_run_has_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ("launcher=slurm", "hydra.launcher.partition=gpu", "hydra.launcher.gpus_per_node=1")
+    asked = composed(*given).hydra.launcher
+    assert asked._target_.endswith("SlurmLauncher")
+    assert (asked.partition, asked.gpus_per_node, asked.cpus_per_task) == ("gpu", 1, 1)
+    monkeypatch.setenv("SCMOBENCH_THREADS", "4")
+    assert asked.cpus_per_task == 4
+
+
+def test_a_sweep_of_the_users_own_names_its_launcher(tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "big.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /launcher: joblib\n"
+        "hydra: {mode: MULTIRUN, launcher: {n_jobs: 3}, sweeper: {params: {seed: '0,1'}}}\n"
+    )
+    hydra = composed(f"hydra.searchpath=['file://{tmp_path}']", "sweep=big").hydra
+    assert hydra.launcher.n_jobs == 3, "the sweep's settings win over the launcher's"
+    assert "joblib" in hydra.launcher._target_
+
+
+def test_a_launcher_is_no_part_of_a_run() -> None:
+    """Neither of the configuration, which gives the hash, nor of the method's name."""
+    given = ["launcher=joblib", "hydra.launcher.n_jobs=2"]
+    for own in (["model=knn", "dataset=tiny_cite"], ["sweep=predict_modality"], ["ensemble=seeds"]):
+        plain, launched = compose(own), compose([*own, *given])
+        assert launched == plain
+        assert OmegaConf.to_yaml(launched) == OmegaConf.to_yaml(plain)
+        assert method_name(launched, [*own, *given]) == method_name(plain, own)
+    members = member_configs(launched, [*own, *given], compose)
+    assert members == member_configs(plain, own, compose)
+
+
+def test_a_launcher_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("scmobench.experiment.launcher.version", absent)
+    for name, package, extra in (
+        ("joblib", "hydra-joblib-launcher", "sweep"),
+        ("ray", "hydra-ray-launcher", "cluster"),
+        ("slurm", "hydra-submitit-launcher", "cluster"),
+    ):
+        said = rf"^scmobench: expected {package} for launcher={name}, found it not installed: "
+        with pytest.raises(SystemExit, match=rf"{said}pip install 'scmobench\[{extra}\]'"):
+            main(["run", "dataset=nosuch", f"launcher={name}"])
+
+
+def test_what_cannot_be_launched_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    single = scmobench("run", "dataset=tiny_cite", "model=mean", "launcher=joblib", cwd=tmp_path)
+    assert (single.returncode, single.stderr.splitlines()) == (
+        1,
+        ["scmobench: expected a sweep for `launcher=`, found a single run: add -m"],
+    )
+    unknown = scmobench("run", "-m", "dataset=tiny_cite", "launcher=no", cwd=tmp_path)
+    assert "Could not find 'launcher/no'" in unknown.stderr
+    assert not list(tmp_path.rglob("record.json"))
+    monkeypatch.setattr("os.environ", {"PATH": str(tmp_path)})
+    with pytest.raises(SystemExit, match="expected the program sbatch for this launcher, found none"):
+        Workers(program="sbatch").on_multirun_start(OmegaConf.create())
+    with pytest.raises(
+        FileNotFoundError, match=r"expected the folder of the sweep, .*/none, on every machine"
+    ):
+        enter(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("given", "each", "openmp"),
+    [({}, "1", "1"), ({"OMP_NUM_THREADS": ""}, "1", "1"), ({"OMP_NUM_THREADS": "4,2"}, "4", "4,2")],
+)
+def test_a_worker_has_one_thread_or_what_the_user_says(
+    given: dict[str, str], each: str, openmp: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"MKL_NUM_THREADS": "3", "RAY_DEDUP_LOGS": "1", **given}
+    monkeypatch.setattr("os.environ", found)
+    Workers(environment={"RAY_USAGE_STATS_ENABLED": 0, "RAY_DEDUP_LOGS": 0}).on_multirun_start(
+        OmegaConf.create()
+    )
+    assert (found["OMP_NUM_THREADS"], found["OPENBLAS_NUM_THREADS"], found["MKL_NUM_THREADS"]) == (
+        openmp,
+        each,
+        "3",
+    )
+    assert (found["RAY_USAGE_STATS_ENABLED"], found["RAY_DEDUP_LOGS"]) == ("0", "1")
+    assert found["SCMOBENCH_THREADS"] == each

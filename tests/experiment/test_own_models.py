@@ -1,0 +1,212 @@
+"""Methods from outside the package, as the command line runs them; several processes at the same run."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from command_line import begin, own_model, scmobench
+from scmobench.experiment import kept
+from scmobench.experiment.config import build, compose
+from scmobench.experiment.run import at_prediction, cells, respond
+from scmobench.models.base import Model
+
+
+def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
+    own_model(
+        tmp_path,
+        "        self.n = data.train_mod2.n_vars\n        return self\n\n"
+        "    def predict(self, data):\n        return np.ones((data.test_mod1.n_obs, self.n))\n",
+    )
+    line = ("run", "--config-dir", "mine", "dataset=tiny_cite", "model=own")
+    refused = scmobench(*line, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "modules=[my_method]" in refused.stderr
+    valid = scmobench("validate", *line[1:], "modules=[my_method]", cwd=tmp_path)
+    assert "test cells) with Own" in valid.stdout, valid.stderr
+    done = scmobench(*line, "modules=[my_method]", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "predict_modality tiny_cite GEX2ADT own seed 0" in done.stdout
+    assert "finished before" in scmobench(*line, "modules=[my_method]", cwd=tmp_path).stdout
+    for modules in ("[]", "[my_methd]", "[my_method,my_methd]"):
+        mistyped = scmobench(*line, f"modules={modules}", cwd=tmp_path)
+        assert mistyped.returncode == 1, "also where the run is finished"
+        assert "modules" in mistyped.stderr
+    code = (tmp_path / "my_method.py").read_text()
+    (tmp_path / "my_method.py").write_text(code.replace("np.ones(", "2 * np.ones("))
+    changed = scmobench(*line, "modules=[my_method]", cwd=tmp_path)
+    assert "finished before" not in changed.stdout, "other code is another run"
+    one, two = (r for r in kept.read([tmp_path / "runs"]) if r["status"] == "ok")
+    assert one["prediction_hash"] != two["prediction_hash"]
+    assert one["config"]["model"] == two["config"]["model"]
+
+
+@pytest.mark.parametrize(
+    ("base", "fit", "predict", "message"),
+    [
+        (
+            object,
+            "self",
+            np.ones((1, 1)),
+            "expected a scmobench.models.base.Model, found Slip: inherit from it",
+        ),
+        (Model, None, np.ones((1, 1)), "expected fit to end in `return self`, found that it returns None"),
+        (Model, "self", [[1.0]], "numpy array or a scipy.sparse matrix, found list"),
+        (
+            Model,
+            "self",
+            np.ones((1, 1), complex),
+            "expected real numbers in what predict returns, found complex128",
+        ),
+        (Model, "self", np.ma.ones((1, 1)), "or a scipy.sparse matrix, found a masked array"),
+    ],
+)
+def test_slips_in_a_model_are_named(base: type, fit: str | None, predict: object, message: str) -> None:
+    methods = {"fit": lambda self, data, seed: self if fit else None, "predict": lambda self, data: predict}
+    cfg = compose(["dataset=tiny_cite"])
+    problem = build(cfg.task).split(cells(cfg), "from_gex")
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        respond(type("Slip", (base,), methods)(), problem, 0)
+
+
+@pytest.mark.parametrize("task", ["predict_modality", "match_modality", "joint_embedding"])
+def test_training_labels_reach_no_model_that_does_not_declare_them(task: str) -> None:
+    class Curious(Model):
+        def fit(self, data, seed):
+            self.seen = [data.labels]
+            return self
+
+        def predict(self, data):
+            self.seen.append(data.labels)
+            return np.ones((1, 1))
+
+        similarity = predict
+
+    class Declared(Curious):
+        label_supervised = True
+
+    problem = build(compose([f"task={task}"]).task).split(cells(compose(["dataset=tiny_cite"])), "from_gex")
+    for kind, known in ((Curious, False), (Declared, True)):
+        model = kind()
+        respond(model, problem, 0)
+        model.similarity(at_prediction(model, problem))
+        assert [labels is not None for labels in model.seen] == [known] * 3
+
+
+def test_a_model_that_exits_does_not_stop_a_sweep(tmp_path: Path) -> None:
+    own_model(tmp_path, "        raise SystemExit(3)\n\n    def predict(self, data): ...\n")
+    line = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own,mean")
+    done = scmobench("run", "-m", *line, cwd=tmp_path)
+    assert "1 ran, 1 failed" in done.stdout
+    assert "the run called sys.exit(3)" in done.stdout + done.stderr
+
+
+def test_errors_of_a_model_from_outside_say_where_and_do_not_stop_a_sweep(tmp_path: Path) -> None:
+    own_model(tmp_path, "        data.labels['cell_type']\n\n    def predict(self, data): ...\n")
+    line = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own")
+    done = scmobench("run", "-m", *line, "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "2 failed in" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "(my_method.py, line 7; fit is given data.test_mod1 where" in done.stderr
+    assert len(list((tmp_path / "runs" / "failed").rglob("record.json"))) == 2
+
+
+HELD = """\
+        import os, pathlib, signal, time
+        fits = pathlib.Path("fits")
+        fits.write_text((fits.read_text() if fits.is_file() else "") + "fit ")
+        end = time.monotonic() + 60
+        while not pathlib.Path("go").is_file() and time.monotonic() < end:
+            time.sleep(0.05)
+        if os.environ.get("KILLED") and fits.read_text() == "fit ":
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.n = data.train_mod2.n_vars
+        return self
+
+    def predict(self, data):
+        return np.ones((data.test_mod1.n_obs, self.n))
+"""
+
+
+@pytest.mark.parametrize("killed", ["", "1"])
+def test_two_processes_never_make_the_same_run_at_once(
+    killed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits for the first and takes its record, or its place where it was killed."""
+    monkeypatch.setenv("KILLED", killed)
+    own_model(tmp_path, HELD)
+    arguments = ("run", "--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own")
+    with begin(*arguments, cwd=tmp_path) as first:
+        while not (tmp_path / "fits").is_file():
+            assert first.poll() is None, first.stdout.read()
+            time.sleep(0.05)
+        with begin(*arguments, cwd=tmp_path) as second:
+            told = next((line for line in second.stdout if "another process makes this run" in line), "")
+            (tmp_path / "go").touch()
+            assert told, "it did not wait"
+            assert ("finished before" in second.stdout.read()) != bool(killed)
+    assert (first.returncode, second.returncode) == (-9 if killed else 0, 0)
+    assert (tmp_path / "fits").read_text() == ("fit fit " if killed else "fit ")
+    assert len(kept.read([tmp_path / "runs"])) == 1
+
+
+def signalled(arguments: tuple[str, ...], number: signal.Signals, folder: Path) -> tuple[int, str]:
+    """Exit status and output of a command that is sent a signal once its training can be resumed."""
+    with begin(*arguments, cwd=folder) as process:
+        while not list(folder.rglob("resume.ckpt")):
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.05)
+        told = None
+        while told is None:  # Python drops an interrupt that comes within a finaliser: a user asks again
+            process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                told, _ = process.communicate(timeout=3)
+    return process.returncode, told
+
+
+def test_a_time_limit_ends_the_sweep_and_is_no_failure(tmp_path: Path) -> None:
+    arguments = ("run", "-m", "model=scmognn,mean", "dataset=tiny_cite", "trainer.resume_every_seconds=0")
+    arguments += ("++model.predict_modality.max_epochs=500", "++model.predict_modality.patience=500")
+    code, told = signalled(arguments, signal.SIGTERM, tmp_path)
+    assert code == 128 + signal.SIGTERM, told
+    assert not list(tmp_path.rglob("record.json"))
+
+
+def test_an_interrupted_run_says_where_it_goes_on(tmp_path: Path) -> None:
+    arguments = ("run", "model=scmognn", "dataset=tiny_cite", "model.predict_modality.patience=500")
+    arguments += ("model.predict_modality.max_epochs=1000", "trainer.resume_every_seconds=0")
+    code, told = signalled(arguments, signal.SIGINT, tmp_path)
+    assert code != 0, told
+    assert "Traceback" not in told
+    assert re.search(r"interrupted in epoch \d+; the same command goes on after epoch \d+", told), told
+    arguments = (*arguments[:-1], "trainer.resume_every_seconds=1000", "trainer.progress=true")
+    with begin(*arguments, cwd=tmp_path) as second:  # writes no state of its own before it is interrupted
+        while "Epoch" not in (piece := second.stdout.read(400)):
+            assert piece, "it ended"
+        second.send_signal(signal.SIGINT)
+        again = re.search(r"the same command goes on after epoch \d+", second.stdout.read())
+    assert again is not None
+    assert again[0] in told
+    done = scmobench(*arguments[:-1], "trainer.checkpoint=true", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (record,) = kept.read([tmp_path / "runs"])
+    assert "interrupted and resumed" in record["report"]["notes"]
+    (path,) = tmp_path.rglob("best.ckpt")
+    best = torch.load(path)
+    assert best["epoch"] == record["report"]["best_epoch"]
+    assert sum(p.numel() for p in best["state_dict"].values()) >= record["parameters"] > 0
+
+
+def test_a_reader_that_closes_the_pipe_gets_no_error(tmp_path: Path) -> None:
+    with begin("data", "describe", "tiny_cite", cwd=tmp_path) as described:
+        described.stdout.close()
+    assert described.returncode == 0

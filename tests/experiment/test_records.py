@@ -1,0 +1,314 @@
+"""Records: whole or absent, never overwritten by a failure, kept as lines that merge."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scmobench.experiment import kept, records, schema
+from scmobench.leaderboard import write as leaderboard
+from scmobench.leaderboard.roster import latest
+from scmobench.machine import files
+from scmobench.machine.meter import Meter
+
+
+def record(**changes: object) -> dict:
+    base = {"status": "ok", "task": "predict_modality", "dataset": "d", "subtask": "GEX2ADT", "method": "m"}
+    return (
+        base
+        | {"seed": 0, "direction": "from_gex", "config_hash": "abc", "data_hash": "def", "scores": {}}
+        | changes
+    )
+
+
+def test_a_reader_never_meets_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "record.json"
+    records.write_json(path, {"score": 1})
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        records.write_json(path, {"score": 2})
+    assert json.loads(path.read_text()) == {"score": 1}
+
+
+WHOLE = {"interval": {}, "seconds": 1.0, "peak_memory_gb": 0.1, "validation": None, "parameters": None}
+WHOLE |= {"transductive": False, "label_supervised": False, "protocol": "", "device": "cpu"}
+
+
+def test_finished_needs_record_prediction_and_the_same_identity(tmp_path: Path) -> None:
+    identity = {k: v for k, v in record(code="c").items() if k not in ("status", "scores")}
+    whole = record(code="c", versions=records.versions()) | WHOLE
+    where = records.folder(tmp_path, identity)
+    assert records.finished(where, identity) is None
+    records.write_record(where, whole)
+    assert records.finished(where, identity) is None, "the prediction is missing"
+    (where / records.PREDICTION).write_text("")
+    assert records.finished(where, identity)["method"] == "m"
+    for key in ("data_hash", "code", "method", "dataset"):
+        assert records.finished(where, identity | {key: "other"}) is None
+    assert records.folder(tmp_path, identity | {"data_hash": "other"}) != where
+    assert records.folder(tmp_path, identity | {"code": "other"}) == where
+    lacking = {key: value for key, value in whole.items() if key != "seconds"}
+    older = whole | {"versions": whole["versions"] | {"scmobench": "0.0.9"}}
+    for unfit in (lacking, older, whole | {"status": "failed"}):
+        records.write_record(where, unfit)
+        assert records.finished(where, identity) is None
+
+
+def test_a_failure_is_recorded_and_cleared_by_success(tmp_path: Path) -> None:
+    attempt = {k: v for k, v in record().items() if k not in ("status", "subtask")}
+    records.write_failure(tmp_path, attempt, ValueError("too few cells"))
+    (failed,) = kept.read([tmp_path])
+    assert failed["status"] == "failed"
+    assert "too few cells" in failed["message"]
+    records.clear_failure(tmp_path, record())
+    assert kept.read([tmp_path]) == []
+
+
+def test_kept_records_merge(tmp_path: Path) -> None:
+    kept.keep([record(seed=1, seconds=1), record(seed=0)], tmp_path)
+    (path,) = kept.keep([record(seed=1, seconds=2), record(seed=2)], tmp_path)
+    found = kept.read([tmp_path])
+    assert [r["seed"] for r in found] == [0, 1, 2]
+    assert found[1]["seconds"] == 2
+    assert path.name == "d.jsonl"
+    before = path.read_bytes()
+    kept.keep([record(seed=2)], tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_the_last_attempt_is_kept_whatever_the_clock_said(tmp_path: Path, capsys) -> None:
+    runs = [
+        record(config_hash=c, attempt=n, finished=day) for c, n, day in (("aa", 2, "2031"), ("bb", 3, "2020"))
+    ]
+    kept.keep([*runs, record(config_hash="cc", finished="2040")], tmp_path)
+    assert [r["config_hash"] for r in kept.read([tmp_path])] == ["bb"]
+    assert "configuration aa (2031) is replaced by bb (2020)" in capsys.readouterr().out
+    kept.keep([record(config_hash="dd", attempt=1, finished="1970")], tmp_path)
+    assert [(r["config_hash"], r["attempt"]) for r in kept.read([tmp_path])] == [("dd", 4)], "it replaces"
+    for _ in range(2):  # again and again, also with the attempt that gave way
+        kept.keep(
+            [record(config_hash="ee", attempt=1), record(config_hash="dd", attempt=2, finished="1970")],
+            tmp_path,
+        )
+        assert [r["config_hash"] for r in kept.read([tmp_path])] == ["dd"]
+
+
+def test_a_failure_counts_by_its_attempt_and_not_by_the_clock(tmp_path: Path) -> None:
+    failed = record(
+        status="failed", subtask="from_gex", data_hash=None, config_hash=None, message="no", finished="1970"
+    )
+    kept.keep([record(attempt=7, finished="2030")], tmp_path)
+    kept.keep([failed | {"attempt": 1}], tmp_path)
+    assert [r["status"] for r in latest(kept.read([tmp_path]))] == ["failed", "ok"]
+    kept.keep([record(attempt=1, finished="1960")], tmp_path)
+    assert [r["status"] for r in latest(kept.read([tmp_path]))] == ["ok"]
+
+
+def test_attempts_at_a_run_are_counted_over_settings_and_failures(tmp_path: Path) -> None:
+    run = record(code="c")
+    assert records.attempts(tmp_path, run) == 0
+    records.write_record(records.folder(tmp_path, run), run | {"attempt": 3})
+    assert records.attempts(tmp_path, run | {"config_hash": "other"}) == 3
+    assert (
+        records.attempts(tmp_path, run | {"seed": 1})
+        == records.attempts(tmp_path, run | {"method": "n"})
+        == 0
+    )
+    attempt = {k: run[k] for k in ("task", "dataset", "direction", "method", "seed")}
+    records.write_failure(tmp_path, attempt, ValueError("no"))
+    assert records.attempts(tmp_path, run) == 4
+
+
+FOREIGN = ["../../away", "/absolute", "a/b", "..", "x" * 300, "a\nb", "lock", ".lock"]
+
+
+def test_a_foreign_record_is_kept_inside_the_folder(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "kept"
+    names = [(name, "d") for name in FOREIGN] + [("predict_modality", name) for name in FOREIGN]
+    kept.keep([record(task=task, dataset=dataset, method=dataset) for task, dataset in names], out)
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["kept"]
+    assert sorted((r["task"], r["dataset"]) for r in kept.read([out])) == sorted(names)
+
+
+def test_two_processes_keep_without_losing_a_record(tmp_path: Path) -> None:
+    code = "import sys; from scmobench import kept\n"
+    code += f"run = {record(task='t')}\n"
+    code += "for i in range(20): kept.keep([run | {'method': sys.argv[2], 'seed': i}], sys.argv[1])"
+    both = [subprocess.Popen([sys.executable, "-c", code, tmp_path, name]) for name in "mn"]
+    assert [process.wait(120) for process in both] == [0, 0]
+    assert len(kept.read([tmp_path])) == 40
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [".lock", "d.jsonl"]
+
+
+def test_seeds_that_are_text_are_kept_after_numbers(tmp_path: Path) -> None:
+    kept.keep([record(seed=seed) for seed in ("oops", 10, 9)], tmp_path)
+    assert [r["seed"] for r in kept.read([tmp_path])] == [9, 10, "oops"]
+    assert [r["seed"] for r in latest(kept.read([tmp_path]))] == [9, 10, "oops"]
+
+
+@pytest.mark.parametrize("damaged", ["", "{}", "[]", '{"status": "ok"}'])
+def test_a_damaged_record_blocks_no_other_and_is_named_in_tables(tmp_path: Path, damaged: str) -> None:
+    known = record(prediction_hash="p", versions=records.versions())
+    whole = known | {"seed": 1, "scores": {"rmse": {"value": 1, "reason": ""}}, "interval": {}}
+    records.write_json(tmp_path / "seed-1" / records.RECORD, whole)
+    (tmp_path / "seed-0").mkdir()
+    broken = tmp_path / "seed-0" / records.RECORD
+    broken.write_text(damaged)
+    (tmp_path / "seed-0" / records.PREDICTION).write_text("")
+    assert records.finished(tmp_path / "seed-0", known) is None
+    assert records.scores_of_same(tmp_path, known) == {"scores": whole["scores"], "interval": {}}
+    elsewhere = known | {"versions": known["versions"] | {"processor": "another"}}
+    assert known["versions"]["processor"]
+    assert records.scores_of_same(tmp_path, elsewhere) is None
+    with pytest.raises(ValueError, match=f"{broken}.*expected a record of a run"):
+        kept.read([tmp_path])
+
+
+def test_a_broken_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(record()) + "\n{half")
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 2"):
+        kept.read([tmp_path])
+    with pytest.raises(FileNotFoundError, match="make reproduce"):
+        kept.read([tmp_path / "nowhere"])
+
+
+def raw(**changes: object) -> bytes:
+    return json.dumps(record(**changes)).encode()
+
+
+HUGE = int("9" * 400)
+WRONG = {
+    "empty": b"",
+    "null": b"null",
+    "not UTF-8": raw(method="caf\u00e9").replace(b"\\u00e9", b"\xe9"),
+    "byte-order mark": b"\xef\xbb\xbf" + raw(),
+    "deep list": b'{"status": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "deep config": raw(config={"task": {"a": json.loads("[" * 50 + "]" * 50)}}),
+    "huge": raw(message="x" * (schema.LARGEST + 1)),
+    "many digits": raw().replace(b'"seed": 0', b'"seed": ' + b"9" * 5000),
+    "half a surrogate": raw(method="\ud800"),
+    **{f"{key} {value!r:.20}": raw(**{key: value}) for key, values in {
+        "config": ["text", 1, [], {"task": "text"}, {"model": [1]}],
+        "seed": [[0], {}, None, True, 1.5, float("nan"), HUGE],
+        "scores": [[], "text", None, {"rmse": 1}, {"rmse": {"value": "1"}}, {"rmse": {"value": HUGE}},
+                   {"rmse": {"value": 1e200}}, {"rmse": {"value": True}}, {"a": {"value": 1, "reason": 2}}],
+        "interval": [[], {"rmse": 1}, {"rmse": [1]}, {"rmse": [1, None]}, {"rmse": [1, float("inf")]}],
+        "dataset": [1, None, "", "  ", [], {}, "\n"],
+        "task": [1, None, ""], "method": [1, None, ""], "subtask": [1, None, ""],
+        "status": ["banana", 1, None], "message": [1], "kind": [1], "direction": [[]],
+        "config_hash": [1, None], "data_hash": [1, None], "finished": [20260101], "protocol": [False],
+        "seconds": ["1", True, 1e150], "peak_memory_gb": [[]], "parameters": [1.5, "1"], "n_train": [1.5],
+        "transductive": ["no", 1], "label_supervised": [None.__class__.__name__], "versions": ["1"],
+        "normalization": ["x", {"GEX": 1}, ["GEX"]], "attempt": ["1", 0.5], "report": ["text"],
+    }.items() for value in values},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", WRONG.values(), ids=WRONG)
+def test_what_is_no_record_is_one_line_that_names_the_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "runs" / "seed-0" / records.RECORD
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    (tmp_path / "kept.jsonl").write_bytes(raw(seed=5) + b"\n" + content.replace(b"\n", b" ") + b"\n" * 2)
+    for folder, where in ((tmp_path / "runs", path), (tmp_path, tmp_path / "kept.jsonl")):
+        with pytest.raises(
+            ValueError, match=r"expected a record of a run, found .*; delete it, and run"
+        ) as told:
+            kept.read([folder])
+        assert len(str(told.value)) < 600
+        assert "\n" not in str(told.value)
+        assert str(where) in str(told.value) or where.suffix == ".jsonl"
+    assert records.finished(path.parent, {}) is None
+    path.unlink()  # what the message says
+    assert kept.read([tmp_path / "runs"]) == []
+
+
+RIGHT = [
+    {"scores": {"rmse": {"value": v, "reason": "r"}}} for v in (1, 0.5, None, float("nan"), float("-inf"))
+]
+RIGHT += [
+    {"seconds": None},
+    {"seed": "x"},
+    {"report": {"a": [1, {"b": None}]}},
+    {"tuning": 5},
+    {"config": None},
+]
+
+
+@pytest.mark.parametrize("changes", RIGHT)
+def test_tables_are_made_of_every_record_that_is_read(tmp_path: Path, changes: dict) -> None:
+    (tmp_path / records.RECORD).write_bytes(raw(**changes))
+    (tmp_path / "more.jsonl").write_bytes(raw(seed=7, scores=RIGHT[0]["scores"]) + b"\n")
+    tables = leaderboard.render(kept.read([tmp_path]))
+    assert set(tables) == {"predict_modality.csv", "predict_modality.md"}
+
+
+def test_a_pipe_a_folder_and_a_broken_link_are_no_records(tmp_path: Path) -> None:
+    path = tmp_path / records.RECORD
+    for make in (
+        os.mkfifo,
+        Path.mkdir,
+        lambda p: p.symlink_to("nowhere"),
+        lambda p: p.symlink_to("/dev/zero"),
+    ):
+        make(path)
+        with pytest.raises(ValueError, match=r"record.json, line 1: expected .*, found no plain file"):
+            kept.read([tmp_path])
+        assert records.finished(tmp_path, {}) is None
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_a_file_of_records_without_end_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.jsonl").open("wb") as file:
+        file.truncate(kept.LARGEST + 1)
+    with pytest.raises(ValueError, match=r"a.jsonl, line 1: .*more than \d+ bytes"):
+        kept.read([tmp_path])
+
+
+def test_separators_inside_texts_part_no_lines(tmp_path: Path) -> None:
+    text = json.dumps(record(method="a\u2028b\x85c"), ensure_ascii=False)
+    (tmp_path / "a.jsonl").write_text(text + "\n", encoding="utf-8")
+    assert [r["method"] for r in kept.read([tmp_path])] == ["a\u2028b\x85c"]
+
+
+def test_a_record_that_no_reader_would_take_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"found parameters '1.5', which is not a whole number: mend .*report"
+    ):
+        records.write_record(tmp_path, record(parameters=1.5))
+    assert not list(tmp_path.iterdir())
+    records.write_record(tmp_path, record(parameters=np.int64(3), validation=np.float32(0.5)))
+    assert [(r["parameters"], r["validation"]) for r in kept.read([tmp_path])] == [(3, 0.5)]
+
+
+def test_a_failure_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "failed").write_text("in the way")
+    attempt = {k: record()[k] for k in ("task", "dataset", "direction", "method", "seed")}
+    told = records.write_failure(tmp_path, attempt, ValueError("x"))
+    assert told.startswith("(no failed record of it could be written: ")
+    (tmp_path / "failed").unlink()
+    assert records.write_failure(tmp_path, attempt, ValueError("a file named \udcff")) == ""
+    assert "udcff" in kept.read([tmp_path])[0]["message"]
+
+
+def test_peak_memory_is_that_of_the_block() -> None:
+    with Meter() as big:
+        block = bytearray(400_000_000)
+        del block
+    with Meter() as small:
+        pass
+    assert big.seconds >= 0
+    assert big.peak_memory_gb >= small.peak_memory_gb
+    if Path("/proc/self/clear_refs").is_file():
+        assert big.peak_memory_gb > small.peak_memory_gb + 0.3

@@ -1,0 +1,398 @@
+"""The command line, for real: runs, sweeps, resuming, scoring a stranger's file, messages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+
+from command_line import scmobench
+from scmobench.cli import main
+from scmobench.experiment import kept, records
+from scmobench.experiment.application import validate
+from scmobench.experiment.config import build, compose
+from scmobench.experiment.run import at_prediction, method_name, respond, run, sizes
+from scmobench.models.base import Model
+from scmobench.types import EmbeddingData
+
+
+def experiment(runs: Path, *overrides: str) -> dict:
+    cfg = compose(["dataset=tiny_cite", f"runs={runs}", *overrides])
+    return run(cfg, method_name(cfg, list(overrides)))
+
+
+def test_a_run_leaves_prediction_and_record(tmp_path: Path) -> None:
+    record = experiment(tmp_path, "model=svd_linear", "seed=3")
+    (stored,) = kept.read([tmp_path])
+    assert stored == json.loads(json.dumps(record))
+    for key in (
+        "config_hash",
+        "data_hash",
+        "versions",
+        "device",
+        "seconds",
+        "peak_memory_gb",
+        "transductive",
+    ):
+        assert stored[key] is not None, key
+    (path,) = tmp_path.rglob("prediction.h5ad")
+    prediction = anndata.read_h5ad(path)
+    assert prediction.uns["method_id"] == "svd_linear"
+    assert prediction.n_obs == stored["n_test"]
+    assert 0 < stored["scores"]["rmse"]["value"] < 2
+    low, high = stored["interval"]["rmse"]
+    assert low < stored["scores"]["rmse"]["value"] < high
+
+
+def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
+    first = experiment(tmp_path, "model=mean")
+    (path,) = tmp_path.rglob("prediction.h5ad")
+    stamp = path.stat().st_mtime_ns
+    again = experiment(tmp_path, "model=mean")
+    assert again.pop("skipped")
+    assert again == json.loads(json.dumps(first))
+    assert path.stat().st_mtime_ns == stamp
+    experiment(tmp_path, "model=mean", "force=true")
+    assert path.stat().st_mtime_ns > stamp
+
+
+def test_a_run_killed_before_its_record_is_run_again(tmp_path: Path) -> None:
+    experiment(tmp_path, "model=mean")
+    (path,) = tmp_path.rglob("record.json")
+    path.unlink()
+    assert "skipped" not in experiment(tmp_path, "model=mean")
+
+
+def test_same_seed_same_bytes(tmp_path: Path) -> None:
+    answers = []
+    for folder in ("a", "b"):
+        experiment(tmp_path / folder, "model=random", "seed=5")
+        (path,) = (tmp_path / folder).rglob("prediction.h5ad")
+        matrix = anndata.read_h5ad(path).X
+        answers.append(matrix.toarray() if hasattr(matrix, "toarray") else matrix)
+    np.testing.assert_array_equal(*answers)
+
+
+@pytest.mark.parametrize("supervised", [True, False])
+def test_labels_reach_a_model_that_says_that_it_uses_them_and_no_other(supervised: bool) -> None:
+    """Neither in fit nor at prediction, nor when similarities are asked for."""
+    cfg = compose(["dataset=tiny_cite", "task=joint_embedding", "model=random"])
+    problem = build(cfg.task).split(build(cfg.dataset).load(), cfg.direction)
+    assert problem.data.labels is not None
+
+    class Spy(Model):
+        transductive, label_supervised = True, supervised
+
+        def fit(self, data: EmbeddingData, seed: int) -> Spy:
+            self.seen = [data.labels]
+            return self
+
+        def predict(self, data: EmbeddingData) -> np.ndarray:
+            self.seen.append(data.labels)
+            return np.zeros((data.mod1.n_obs, 2))
+
+    spy = Spy()
+    respond(spy, problem, 0)
+    spy.predict(at_prediction(spy, problem))
+    assert [labels is not None for labels in spy.seen] == [supervised] * 3
+    train = problem.data.mod1.obs["is_train"]
+    for labels in spy.seen:
+        assert labels is None or set(labels.index) <= set(train.index[train])
+
+
+def test_a_model_on_a_task_that_it_does_not_serve(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not serve match_modality; it serves predict_modality"):
+        experiment(tmp_path, "model=svd_linear", "task=match_modality")
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A sweep of four runs of which two fail: svd_linear doesn't match cells."""
+    folder = tmp_path_factory.mktemp("sweep")
+    done = scmobench(
+        "run",
+        "-m",
+        "dataset=tiny_cite",
+        "task=match_modality",
+        "model=random,svd_linear",
+        "seed=0,1",
+        cwd=folder,
+    )
+    return folder, done
+
+
+def test_a_failing_run_does_not_stop_a_sweep(sweep: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, done = sweep
+    assert done.returncode != 0
+    assert "4 runs" in done.stdout
+    assert done.stdout.count("FAILED") == 2
+    assert "2 ran, 2 failed" in done.stdout
+    status = [record["status"] for record in kept.read([folder / "runs"])]
+    assert sorted(status) == ["failed", "failed", "ok", "ok"]
+    assert {p.name for p in folder.iterdir()} == {"runs"}, "nothing is written outside of runs"
+
+
+def test_the_tables_list_failures(sweep: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = sweep
+    done = scmobench("leaderboard", "--records", "runs", "--out", "tables", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    table = (folder / "tables" / "match_modality.md").read_text()
+    assert "does not serve" in table
+    assert f"written: {Path('tables', 'match_modality.csv')}" in done.stdout
+    header = (folder / "tables" / "match_modality.csv").read_text().splitlines()[0]
+    assert header.startswith("task,dataset,subtask,method,metric,mean,sd,n,source")
+
+
+def test_tables_of_other_records_leave_the_committed_ones_alone(tmp_path: Path) -> None:
+    experiment(tmp_path / "runs", "model=mean")
+    done = scmobench("leaderboard", "--records", "runs", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "leaderboard" / "predict_modality.md").is_file()
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_prediction_outlives_scores_that_cannot_be_had(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("scmobench.experiment.run.evaluate", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        experiment(tmp_path, "model=mean")
+    assert list(tmp_path.rglob("prediction.h5ad"))
+
+
+def test_cells_to_choose_settings_by_are_exported_as_asked(tmp_path: Path) -> None:
+    order = ("--task", "predict_modality", "--out", str(tmp_path))
+    main(["data", "export", "tiny_cite", *order, "score_on=validation"])
+    training = compose(["dataset=tiny_cite"])
+    names = build(training.dataset).load().obs.query("is_train").index
+    inside = [anndata.read_h5ad(tmp_path / f"{part}.h5ad").obs_names for part in ("train_mod1", "solution")]
+    assert sorted(inside[0].append(inside[1])) == sorted(names)
+
+
+def test_exported_files_are_all_that_a_prediction_from_outside_needs(tmp_path: Path, capsys) -> None:
+    for name in ("predict_modality", "match_modality", "joint_embedding"):
+        out = tmp_path / name
+        order = ("--task", name, "--out", str(out), "--direction", "to_gex", "dataset.name=mine")
+        main(["data", "export", "tiny_cite", *order])
+        seen = {path.stem: anndata.read_h5ad(path) for path in out.glob("*mod*.h5ad")}
+        if name == "predict_modality":
+            mean = np.asarray(seen["train_mod2"].X.mean(axis=0))
+            values, rows = np.repeat(mean, seen["test_mod1"].n_obs, axis=0), seen["test_mod1"].obs
+            prediction = anndata.AnnData(values, rows, seen["train_mod2"].var)
+        elif name == "match_modality":
+            assert sorted(seen) == ["test_mod1", "test_mod2", "train_mod1", "train_mod2"]
+            pairing = anndata.read_h5ad(out / "train_sol.h5ad").uns["pairing_ix"]
+            batches = [seen[f"train_mod{i}"].obs["batch"].astype(str).to_numpy() for i in (1, 2)]
+            assert (batches[0][pairing] == batches[1]).all()
+            prediction = anndata.read_h5ad(out / "solution.h5ad")
+        else:
+            prediction = seen["mod1"][:, :5].copy()
+        solution = anndata.read_h5ad(out / "solution.h5ad")
+        assert solution.uns["dataset_id"] == "mine"
+        build(compose([f"task={name}"]).task).check(prediction, solution)
+        prediction.write_h5ad(out / "mine.h5ad")
+    assert str(out / "solution.h5ad") in capsys.readouterr().out
+    mine, solution = (str(tmp_path / "predict_modality" / f"{f}.h5ad") for f in ("mine", "solution"))
+    main(["score", "--task", "predict_modality", "--prediction", mine, "--solution", solution])
+    assert 0 < json.loads(capsys.readouterr().out)["rmse"]["value"] < 2
+
+
+def test_score_prints_json(tmp_path: Path) -> None:
+    source = build(compose(["dataset=tiny_cite"]).dataset).load()
+    task = build(compose([]).task)
+    problem = task.split(source)
+    task.pack(problem.solution.X, problem.data, "truth").write_h5ad(tmp_path / "p.h5ad")
+    problem.solution.write_h5ad(tmp_path / "s.h5ad")
+    line = ("score", "--task", "predict_modality", "--prediction", "p.h5ad", "--solution", "s.h5ad")
+    done = scmobench(*line, cwd=tmp_path)
+    assert json.loads(done.stdout)["rmse"]["value"] == pytest.approx(0, abs=1e-6)
+    zeros = task.pack(0 * problem.solution.X.toarray(), problem.data, "zeros")
+    zeros.write_h5ad(tmp_path / "z.h5ad")
+    pair = (
+        "compare",
+        "--task",
+        "predict_modality",
+        "--predictions",
+        "p.h5ad",
+        "z.h5ad",
+        "--solution",
+        "s.h5ad",
+    )
+    found = json.loads(scmobench(*pair, cwd=tmp_path).stdout)
+    assert found["metric"] == "rmse"
+    assert found["difference"] < 0
+    assert found["p_value"] < 1e-3
+    anndata.read_h5ad(tmp_path / "p.h5ad").T.write_h5ad(tmp_path / "p.h5ad")
+    done = scmobench(*line, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "transposed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "model=nonesuch"), "Could not find 'model/nonesuch'"),
+        (("run", "task=nonesuch"), "Could not find 'task/nonesuch'"),
+        (("data", "describe", "nonesuch"), "no dataset 'nonesuch'; there are"),
+        (("run", "dataset=pbmc10x_cite", "dataset.path=nowhere"), "nowhere"),
+        (("leaderboard", "--records", "nowhere"), "expected a folder of records"),
+        (
+            ("score", "--task", "joint_embedding", "--prediction", "no.h5ad", "--solution", "no.h5ad"),
+            "no.h5ad",
+        ),
+        (("run", "dataset=tiny_cite", "seed=-1"), "expected seed to be a whole number"),
+        (("run", "dataset=tiny_cite", "seed=oops"), "found 'oops'"),
+        (("run", "dataset=tiny_cite", "direction=both"), "expected direction to be one of"),
+        (("run", "dataset=tiny_cite", "runs=file/runs"), "name another by runs=FOLDER"),
+        (("run", "-m", "dataset=tiny_cite", "runs=file/runs"), "name another by runs=FOLDER"),
+        (("run", "dataset=tiny_cite", "+sed=5"), "expected one of the options task dataset model"),
+        (("run", "dataset=tiny_cite", "smoke=flase"), "expected smoke to be true or false, found 'flase'"),
+        (
+            ("leaderboard", "--records", "."),
+            "expected records of runs (record.json, *.jsonl) below ., found none",
+        ),
+        (
+            ("run", "dataset=tiny_cite", "model=mean", "model.name=12"),
+            "expected model.name to be a text that is not empty",
+        ),
+        (("run", "dataset=tiny_cite", "model=mean", "model.kind=metod"), "found 'metod'"),
+        (
+            ("run", "dataset=tiny_cite", "model=mean", "model.predict_modality._target_=scmobench.models.No"),
+            "a class that can be imported, found scmobench.models.No",
+        ),
+        (("data", "check", "tiny_cite", "--out", "x"), "of `data export`"),
+        (("validate", "model=nosuch"), "Could not find 'model/nosuch'"),
+        (("validate", "model=knn", "ablation=no_pathway"), "pathway"),
+        (
+            (
+                "validate",
+                "ensemble=seeds",
+                "ensemble.members=[['model=knn'],['+model.predict_modality.no=1']]",
+            ),
+            "unexpected keyword argument 'no'",
+        ),
+        (("validate", "sweep=predict_modality"), "validate looks at one run"),
+        (("validate", "--config-dir", "nosuch"), "expected a folder of configurations at nosuch"),
+        (("data", "check", "mini_cite", "dataset.foo=1"), "foo"),
+        (("score", "--task", "joint_embedding", "--prediction", "file", "--solution", "file"), "at file"),
+    ],
+)
+def test_messages_for_what_is_not_there(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no HDF5")
+    done = scmobench(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    if message.startswith(("expected seed", "found 'oops'", "expected direction")):
+        assert not list(tmp_path.rglob("record.json")), "what is no run leaves no record"
+
+
+def test_yaml_of_the_users_own_that_would_not_be_read_is_refused(tmp_path: Path) -> None:
+    for group in ("model", "ablation"):
+        (tmp_path / "mi'ne" / group).mkdir(parents=True)
+    (tmp_path / "mi'ne" / "ablation" / "narrow.yaml").write_text(
+        "# @package _global_\nmodel: {predict_modality: {hidden: 8}}\n"
+    )
+    line = ("--config-dir", "mi'ne", "model=scmognn", "dataset=tiny_cite", "ablation=narrow")
+    done = scmobench("run", *line, cwd=tmp_path)
+    assert "expected ablation/narrow.yaml to say `variant: narrow`" in done.stderr
+    assert scmobench("validate", *line, cwd=tmp_path).stdout.startswith("ok: ")
+    (tmp_path / "mi'ne" / "model" / "knn.yaml").write_text("name: mine\n")
+    for command in ("run", "validate"):
+        done = scmobench(command, *line, cwd=tmp_path)
+        assert done.returncode == 1
+        assert "has the name of a shipped one" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_options_and_overrides_come_in_any_order(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    done = scmobench(
+        "run", "dataset=tiny_cite", "--config-dir", "mine", "model=mean", "-m", "seed=0,1", cwd=tmp_path
+    )
+    assert "2 ran" in done.stdout, done.stderr
+    told = scmobench("run", "dataset=tiny_cite", "--info", "searchpath", "model=mean", cwd=tmp_path)
+    assert "Config search path" in told.stdout, told.stderr
+    assert scmobench("run", "--info", "model=mean", cwd=tmp_path).returncode == 0
+
+
+def test_kept_records_are_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    experiment(tmp_path / "runs", "model=mean")
+    monkeypatch.chdir(tmp_path)
+    main(["leaderboard", "--records", "runs", "results/records", "--out", "tables"])
+    table = (tmp_path / "tables" / "predict_modality.md").read_text()
+    assert "## tiny_cite" in table
+    assert "## mini_cite" in table
+
+
+def test_a_failure_is_forgotten_once_the_run_is_there(tmp_path: Path) -> None:
+    done = experiment(tmp_path, "model=mean")
+    records.write_failure(tmp_path, done, ValueError("a typo"))
+    assert len(kept.read([tmp_path])) == 2
+    assert experiment(tmp_path, "model=mean")["skipped"]
+    assert len(kept.read([tmp_path])) == 1
+
+
+def test_sizes_of_an_embedding_are_of_the_scored_cells() -> None:
+    paired = build(compose(["dataset=tiny_cite"]).dataset).load()
+    train = paired.obs["is_train"]
+    scored = np.arange(len(train)) % 3 == 0
+    paired = replace(paired, obs=paired.obs.assign(is_scored=scored))
+    found = sizes(build(compose(["task=joint_embedding"]).task).split(paired))
+    assert found == {"n_train": train.sum(), "n_test": 50, "n_test_seen": (train & scored).sum()}
+    other = sizes(build(compose([]).task).split(paired))
+    assert other == {"n_train": train.sum(), "n_test": (~train).sum(), "n_test_seen": 0}
+
+
+def test_help_comes_at_once(tmp_path: Path) -> None:
+    seconds = []
+    for _ in range(2):
+        begun = time.perf_counter()
+        assert scmobench("--help", cwd=tmp_path).returncode == 0
+        seconds.append(time.perf_counter() - begun)
+    assert min(seconds) < 1
+
+
+def test_an_identical_prediction_is_scored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = experiment(tmp_path, "model=mean", "seed=0")
+    monkeypatch.setattr("scmobench.experiment.run.evaluate", lambda *_: pytest.fail("scored again"))
+    second = experiment(tmp_path, "model=mean", "seed=1")
+    assert second["prediction_hash"] == first["prediction_hash"]
+    assert second["scores"] == first["scores"]
+    with pytest.raises(pytest.fail.Exception, match="scored again"):
+        experiment(tmp_path, "model=mean", "seed=1", "force=true")
+    monkeypatch.undo()
+    one, two = (experiment(tmp_path, "model=random", f"seed={seed}") for seed in (0, 1))
+    assert one["prediction_hash"] != two["prediction_hash"]
+    assert one["scores"] != two["scores"]
+
+
+def test_an_ablation_of_what_another_subtask_has_makes_no_row(tmp_path: Path) -> None:
+    """The initial residual is on from GEX alone: without it, the other direction is the model itself."""
+    given = ["model=scmognn", "dataset=tiny_cite", "ablation=no_initial_residual", f"runs={tmp_path}"]
+    done = scmobench("run", "-m", *given, "direction=from_gex,to_gex", "smoke=true", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("no run: ablation=no_initial_residual changes nothing") == 1
+    assert {r["subtask"] for r in kept.read([tmp_path])} == {"GEX2ADT"}
+
+
+def test_an_ablation_of_something_else_makes_no_row(tmp_path: Path) -> None:
+    """It would stand in the table as an ablation and be the model itself."""
+    given = ["run", "-m", "model=knn", "dataset=tiny_cite", "ablation=none,label_free", f"runs={tmp_path}"]
+    done = scmobench(*given, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no run: ablation=label_free changes nothing of predict_modality with knn" in done.stdout
+    assert "Warning" not in done.stderr
+    assert {r["method"] for r in kept.read([tmp_path])} == {"knn"}
+    alone = scmobench("run", *given[2:4], "ablation=label_free", f"runs={tmp_path}", cwd=tmp_path)
+    assert (alone.returncode, len(alone.stderr.splitlines())) == (1, 1)
+    with pytest.raises(ValueError, match="ablation=label_free changes nothing of predict_modality with knn"):
+        validate(["model=knn", "dataset=tiny_cite", "ablation=label_free"])
+    assert validate(["model=scmognn", "dataset=tiny_cite", "ablation=no_pathway"]).startswith("ok")

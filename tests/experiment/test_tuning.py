@@ -1,0 +1,127 @@
+"""Settings are chosen on training cells alone: the cells, the record, the search."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from scmobench.data.split import training_cells_split
+from scmobench.experiment import kept, records
+from scmobench.experiment.config import build, compose
+from scmobench.experiment.run import cells, run, threads
+from scmobench.tasks.predicted_types import predicted_types
+from scmobench.types import Paired
+
+
+def paired(*overrides: str):
+    return build(compose(["dataset=synthetic_cite", "dataset.n_cells=300", *overrides]).dataset).load()
+
+
+def test_the_split_has_no_test_cell_and_holds_out_a_batch() -> None:
+    whole = paired()
+    inner = training_cells_split(whole)
+    assert set(inner.obs.index) == set(whole.obs.index[whole.obs["is_train"]])
+    assert list(inner.mod1.obs_names) == list(inner.obs.index) == list(inner.mod2.obs_names)
+    train, held_out = (set(inner.obs["batch"][inner.obs["is_train"] == side]) for side in (True, False))
+    assert train
+    assert held_out
+    assert not train & held_out
+    assert inner.hash != whole.hash
+
+
+def test_one_training_batch_is_split_at_random() -> None:
+    inner = training_cells_split(paired("dataset.n_batches=2", "dataset.test_batches=[batch2]"))
+    assert inner.obs["batch"].nunique() == 1
+    assert 0.15 < 1 - inner.obs["is_train"].mean() < 0.25
+
+
+def test_a_validation_run_stands_in_no_table(tmp_path: Path) -> None:
+    given = ["dataset=tiny_cite", "model=svd_linear", f"runs={tmp_path}"]
+    tested = run(compose(given), "svd_linear")
+    chosen = run(compose([*given, "score_on=validation"]), "svd_linear")
+    assert chosen["scores"]["rmse"]["value"] != tested["scores"]["rmse"]["value"]
+    assert chosen["n_train"] + chosen["n_test"] == tested["n_train"]
+    assert [r["data_hash"] for r in kept.read([tmp_path])] == [tested["data_hash"]]
+    with pytest.raises(ValueError, match="score_on"):
+        cells(compose([*given, "score_on=tests"]))
+
+
+def test_predicted_types_read_no_label_of_a_test_cell() -> None:
+    whole = paired("dataset.n_cells=600")
+    test = ~whole.obs["is_train"].to_numpy()
+    inner = predicted_types(whole)
+    assert (inner.obs["cell_type"][~test] == whole.obs["cell_type"][~test]).all()
+    assert (inner.obs["cell_type"][test] == whole.obs["cell_type"][test]).mean() > 0.8
+    assert set(inner.obs) == {"batch", "is_train", "is_scored", "cell_type"}
+    assert inner.hash != whole.hash
+    shuffled = whole.obs.copy()
+    shuffled.loc[test, "cell_type"] = np.random.default_rng(0).permutation(shuffled["cell_type"][test])
+    other = predicted_types(dataclasses.replace(whole, obs=shuffled))
+    assert list(other.obs["cell_type"]) == list(inner.obs["cell_type"])
+
+
+def test_predicted_types_without_counts_and_with_peaks(tiny_multiome: Paired) -> None:
+    scaled = paired("dataset.n_cells=600")
+    normal = scaled.mod1.copy()
+    normal.X = (normal.X.toarray() - normal.X.toarray().mean(axis=0)).astype(np.float32)
+    scaled = dataclasses.replace(scaled, mod1=normal, normalization={**scaled.normalization, "GEX": "scaled"})
+    for given in (scaled, tiny_multiome):
+        test = ~given.obs["is_train"].to_numpy()
+        said, true = (obs["cell_type"][test].astype(str) for obs in (predicted_types(given).obs, given.obs))
+        assert (said == true).mean() > 0.5
+
+
+def test_predicted_types_need_types_and_an_embedding(tmp_path: Path) -> None:
+    whole = paired()
+    some = whole.obs.copy()
+    some.iloc[np.flatnonzero(some["is_train"])[0], some.columns.get_loc("cell_type")] = np.nan
+    for obs in (whole.obs.drop(columns="cell_type"), whole.obs.assign(cell_type="T cell"), some):
+        with pytest.raises(ValueError, match="predicted_types needs a cell_type"):
+            predicted_types(dataclasses.replace(whole, obs=obs))
+    table = whole.obs.assign(is_scored=whole.obs["is_train"])  # the score would be that of a table
+    with pytest.raises(ValueError, match="needs test cells that are scored"):
+        predicted_types(dataclasses.replace(whole, obs=table))
+    given = ["dataset=tiny_cite", f"runs={tmp_path}", "score_on=predicted_types"]
+    with pytest.raises(ValueError, match="is of joint_embedding, found task=predict_modality"):
+        cells(compose([*given, "model=svd_linear"]))
+    scored = run(compose([*given, "task=joint_embedding", "model=gex_only"]), "gex_only")
+    assert scored["scores"]["asw_batch"]["value"] is not None
+    assert scored["scores"]["ti_cons_batch_mean"]["value"] is None
+    assert kept.read([tmp_path]) == []
+
+
+def test_optuna_searches_on_validation(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "scmobench", "run", "sweep=tune_predict_modality", "dataset=tiny_cite"]
+    command += ["smoke=true", "hydra.sweeper.n_trials=3", f"runs={tmp_path}", "trainer.max_epochs=2"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    found = OmegaConf.load(tmp_path / "optimization_results.yaml")
+    assert "model.predict_modality.dropout" in found.best_params
+    runs = [r for path in tmp_path.rglob(records.RECORD) for r in kept.lines(path)]
+    assert len(runs) == 3
+    assert all(r["config"]["score_on"] == "validation" for r in runs)
+    assert found.best_value == min(r["scores"]["rmse"]["value"] for r in runs)
+
+
+def test_a_validation_run_leaves_the_failure_of_the_test_run(tmp_path: Path) -> None:
+    attempt = {"task": "predict_modality", "dataset": "d", "direction": "from_gex", "method": "m", "seed": 0}
+    records.write_failure(tmp_path, attempt, ValueError("too few cells"))
+    records.clear_failure(tmp_path, attempt | {"config": {"score_on": "validation"}})
+    assert [r["status"] for r in kept.read([tmp_path])] == ["failed"]
+    records.clear_failure(tmp_path, attempt | {"config": {}})
+    assert kept.read([tmp_path]) == []
+
+
+@pytest.mark.parametrize(("asked", "found"), [("3", 3), ("4,2", 4), ("", None), ("0", None)])
+def test_threads_are_those_of_the_environment(
+    asked: str, found: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert threads() == found

@@ -1,0 +1,210 @@
+"""Training of a network from one matrix to another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from torch import nn
+
+from scmobench.models.prediction import regression
+from scmobench.models.prediction.regression import (
+    RegressionModule,
+    Rows,
+    apply_network,
+    capped_batch,
+    fit_network,
+)
+from scmobench.training.fit import TrainerSettings, seeded
+from scmobench.training.loggers import csv_logger
+
+FITTED, HELD_OUT = np.arange(0, 90), np.arange(90, 120)
+
+
+@pytest.fixture(scope="module")
+def cells() -> tuple[np.ndarray, np.ndarray]:
+    """Half-empty inputs and what a linear map makes of them, 120 cells."""
+    rng = np.random.default_rng(0)
+    inputs = rng.random((120, 12)) * (rng.random((120, 12)) < 0.5)
+    return inputs.astype(np.float32), (inputs @ rng.standard_normal((12, 5))).astype(np.float32)
+
+
+def fitted(cells, *, seed=0, network=None, **changed):
+    """A trained network and its report."""
+    if network is None:
+        with seeded(seed):
+            network = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, 5))
+    settings = {
+        "fitted": FITTED,
+        "held_out": HELD_OUT,
+        "batch_size": 16,
+        "max_epochs": 6,
+        "learning_rate": 0.01,
+    }
+    return network, fit_network(network, *cells, seed=seed, **(settings | changed))
+
+
+def bytes_of(network):
+    return b"".join(value.numpy().tobytes() for value in network.state_dict().values())
+
+
+def rmse(network, cells, places):
+    return float(np.sqrt(np.square(apply_network(network, cells[0][places]) - cells[1][places]).mean()))
+
+
+@pytest.mark.parametrize("loss", ["mse", "rmse"])
+def test_loss_falls(cells, loss, tmp_path):
+    settings = TrainerSettings(logger=csv_logger, folder=tmp_path)
+    network, report = fitted(cells, loss=loss, max_epochs=20, settings=settings, part="first")
+    scores = [e["validation"] for e in report.history]
+    assert len(scores) == report.epochs == 20
+    assert report.best < 0.5 * scores[0]
+    assert rmse(network, cells, FITTED) < 0.5 * cells[1].std()
+    assert (tmp_path / "first" / "metrics.csv").is_file()
+
+
+def test_best_epoch_is_restored(cells):
+    network, report = fitted(cells, learning_rate=0.5, max_epochs=15)  # too high a rate: it jumps about
+    assert report.best == min(e["validation"] for e in report.history)
+    assert report.best_epoch < 14
+    assert rmse(network, cells, HELD_OUT) == pytest.approx(report.best, rel=1e-5)
+    network, report = fitted(cells, held_out=None, max_epochs=3)
+    assert (report.best, report.best_epoch, report.epochs) == (None, None, 3)
+    network, report = fitted(cells, learning_rate=0.0, patience=2, max_epochs=15)
+    assert report.epochs == 3
+
+
+def test_score_over_chunks_is_the_plain_one(cells, monkeypatch):
+    whole, report = fitted(cells)
+    monkeypatch.setattr(regression, "chunk", lambda *_: 7)  # 30 cells: four chunks and a shorter one
+    parts, in_parts = fitted(cells)
+    assert in_parts.best == pytest.approx(report.best, rel=1e-6)
+    assert rmse(parts, cells, HELD_OUT) == pytest.approx(in_parts.best, rel=1e-5)
+    np.testing.assert_allclose(apply_network(parts, cells[0]), apply_network(whole, cells[0]), rtol=1e-5)
+
+
+def test_sparse_is_dense(cells):
+    for other in ((sp.csr_matrix(cells[0]), cells[1]), tuple(sp.csr_matrix(side) for side in cells)):
+        assert bytes_of(fitted(other)[0]) == bytes_of(fitted(cells)[0])
+    network = fitted(cells)[0]
+    np.testing.assert_array_equal(
+        apply_network(network, cells[0]), apply_network(network, sp.csr_matrix(cells[0]))
+    )
+    assert apply_network(network, cells[0].astype(np.float64)).dtype == np.float32
+
+
+def test_same_seed_same_bytes(cells):
+    before = torch.get_rng_state()
+    first, again, other = (bytes_of(fitted(cells, seed=seed)[0]) for seed in (1, 1, 2))
+    assert first == again != other
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_held_out_cells_are_not_learned_from(cells):
+    changed = cells[1].copy()
+    changed[HELD_OUT] += 5
+    ends = [fitted((cells[0], targets), held_out=None)[0] for targets in (cells[1], changed)]
+    assert bytes_of(ends[0]) == bytes_of(ends[1])
+
+
+class Counted(nn.Module):
+    """A linear map that notes the sizes of its training batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.map, self.sizes = nn.Linear(12, 5), []
+
+    def forward(self, x):
+        if self.training:
+            self.sizes.append(len(x))
+        return self.map(x)
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(33, [16, 16]), (34, [16, 16, 2]), (10, [10])])
+def test_a_batch_of_one_cell_is_left_out(cells, n, sizes):
+    network, _ = fitted(cells, network=Counted(), fitted=np.arange(n), max_epochs=1)
+    assert network.sizes == sizes
+
+
+def test_decoupled_decay_is_another_optimiser(cells):
+    plain = fitted(cells, weight_decay=0.1)[0]
+    decoupled = fitted(cells, weight_decay=0.1, decoupled=True)[0]
+    assert bytes_of(plain) != bytes_of(decoupled)
+    with seeded(0):
+        module = RegressionModule(nn.Linear(2, 2), learning_rate=0.2, weight_decay=0.5, decoupled=True)
+    start = module.network.weight.detach().clone()
+    optimiser = module.configure_optimizers()
+    module.network.weight.grad = torch.zeros_like(start)
+    optimiser.step()
+    torch.testing.assert_close(module.network.weight.detach(), start * (1 - 0.2 * 0.5))
+
+
+def test_batches_of_few_cells():
+    assert capped_batch(512, 66_000, 8) == 512
+    assert capped_batch(512, 400, 8) == 50
+    assert capped_batch(512, 40, 8) == 8
+    assert capped_batch(32, 400, 1) == 32
+
+
+def test_what_does_not_fit_is_an_error(cells):
+    with pytest.raises(ValueError, match="found 120 and 119"):
+        Rows(cells[0], cells[1][1:])
+    with pytest.raises(ValueError, match="found 'mae'"):
+        fitted(cells, loss="mae")
+    with pytest.raises(ValueError, match="lower the learning rate"):
+        fitted((cells[0] * np.nan, cells[1]))
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(cells, tmp_path, monkeypatch):
+    """In the middle of shuffled batches with dropout: order and masks go on where they were."""
+    straight, expected = fitted(cells)
+    step, steps = RegressionModule.training_step, []
+
+    def killed(self, batch, number):
+        steps.append(number)
+        if len(steps) == 20:  # of 36: in the fourth epoch
+            raise SystemError("killed")
+        return step(self, batch, number)
+
+    settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(RegressionModule, "training_step", killed)
+        with pytest.raises(SystemError):
+            fitted(cells, settings=settings)
+    resumed, found = fitted(cells, settings=settings)
+    assert found == expected
+    assert bytes_of(resumed) == bytes_of(straight)
+
+
+def test_a_time_limit_waits_for_the_first_evaluation(cells):
+    limit = TrainerSettings(max_seconds=0, check_val_every_n_epoch=3)
+    assert fitted(cells, settings=limit)[1].epochs == 3
+
+
+@pytest.mark.parametrize(("ceiling", "epochs"), [(None, 3), (2, 2), (9, 3)])
+def test_a_ceiling_on_epochs_never_raises_them(cells, ceiling, epochs):
+    settings = TrainerSettings(max_epochs=ceiling)
+    assert fitted(cells, max_epochs=3, settings=settings)[1].epochs == epochs
+
+
+def test_a_loss_that_is_no_number_stops_early(cells):
+    inputs = cells[0].copy()
+    inputs[HELD_OUT] = np.nan
+    steps = []
+    with pytest.raises(ValueError, match="to be a number"):
+        fitted((inputs, cells[1]), network=Evaluated(steps), max_epochs=50, patience=2)
+    assert len(steps) < 50
+
+
+class Evaluated(nn.Linear):
+    """Counts the epochs by its evaluations."""
+
+    def __init__(self, steps):
+        super().__init__(12, 5)
+        self.steps = steps
+
+    def forward(self, x):
+        if not self.training:
+            self.steps.append(1)
+        return super().forward(x)

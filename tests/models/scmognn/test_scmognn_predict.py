@@ -1,0 +1,573 @@
+"""scMoGNN's prediction head and the training loop under it."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+from anndata import AnnData
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from scmobench.data.preprocess import NoTrendError
+from scmobench.data.reduce import SVD
+from scmobench.graph.cell_feature import CellFeatureGraph
+from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
+from scmobench.models.scmognn.predict_module import PredictModule
+from scmobench.nn.scmognn import ScMoGNN
+from scmobench.training import resume
+from scmobench.training.fit import TrainerSettings, _trainer, seeded, train
+from scmobench.training.loggers import csv_logger, wandb_logger
+from scmobench.training.validation import validation_cells
+from scmobench.types import PredictionData
+
+OPTIMISER = {"weight_averaging": 0.0, "lr": 0.01, "weight_decay": 0.0, "decay_start": 10}
+STEPS = {"weight_averaging": 0.0}
+ONE_BATCH = [torch.zeros(1)]
+
+
+def side(X, feature_type, batch):
+    prefix = feature_type[0].lower()
+    var = pd.DataFrame({"feature_types": feature_type}, index=[f"{prefix}{j}" for j in range(X.shape[1])])
+    obs = pd.DataFrame({"batch": batch}, index=[f"c{i}" for i in range(len(X))])
+    cells = AnnData(sp.csr_matrix(X.astype(np.float32)), obs, var)
+    cells.layers["counts"] = sp.csr_matrix(np.ceil(X).astype(np.float32))
+    return cells
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[PredictionData, np.ndarray]:
+    """Proteins that follow three gene programs, 3 training batches and one for testing, and the truth."""
+    rng = np.random.default_rng(0)
+    programs = rng.gamma(1.0, 1.0, (160, 3))
+    genes = rng.poisson(programs @ rng.gamma(0.3, 1.0, (3, 40)))
+    proteins = np.maximum(programs @ rng.random((3, 6)) + 0.1 * rng.standard_normal((160, 6)), 0)
+    batch = np.repeat(["b1", "b2", "b3", "t1"], 40)
+    cells = side(np.log1p(genes), "GEX", batch), side(proteins, "ADT", batch)
+    train1, train2, test1 = cells[0][:120].copy(), cells[1][:120].copy(), cells[0][120:].copy()
+    return PredictionData("planted", "GEX2ADT", train1, train2, test1), proteins[120:]
+
+
+def model(**changed):
+    settings = {"hidden": 16, "layers": 2, "max_epochs": 4, "readout": "cat", "edge_dropout": 0.2} | changed
+    return ScMoGNNPrediction(**settings)
+
+
+def answer(data, seed=0, **changed):
+    made = model(**changed)
+    seen = data.for_fit(made.transductive, False)
+    return made.fit(seen, seed).predict(data)
+
+
+def error(predicted, truth):
+    return float(np.sqrt(((predicted - truth) ** 2).mean()))
+
+
+@pytest.mark.parametrize("transductive", [True, False])
+def test_planted_signal_is_recovered(data, transductive):
+    data, truth = data
+    fitted = model(transductive=transductive, max_epochs=80, edge_dropout=0, dropout=0.1)
+    predicted = fitted.fit(data.for_fit(transductive, False), 0).predict(data)
+    constant = np.tile(data.train_mod2.X.toarray().mean(0), (40, 1))
+    assert error(predicted, truth) < 0.85 * error(constant, truth)
+    assert predicted.min() >= 0
+    report = fitted.report()
+    assert report["validation"] == min(e["validation"] for e in fitted.fitted.history)
+    assert report["validation"] < 0.7 * fitted.fitted.history[0]["validation"]
+    assert report["parameters"] > 0
+    assert report["epochs"] == 80
+
+
+@pytest.mark.parametrize("changed", [{}, {"batch_size": 50, "feature_share": 0.5}, {"pathway": "learned"}])
+def test_same_seed_same_bytes(data, changed):
+    first, again, other = (answer(data[0], seed, **changed) for seed in (1, 1, 2))
+    assert first.tobytes() == again.tobytes()
+    assert not np.allclose(first, other)
+
+
+def test_random_state_of_the_process_is_left_alone(data):
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    answer(data[0])
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert (before[1] == np.random.get_state()[1]).all()
+
+
+CHANGES = [
+    {"transductive": False},
+    {"pathway": "learned"},
+    {"pathway": "learned", "pathway_weight": "pearson"},
+    {"pathway": "learned", "pathway_neighbours": 2},
+    {"pathway": "learned", "pathway_threshold": 0.6},
+    {"pathway": "learned", "alpha": 0.1},
+    {"batch_features": False},
+    {"cell_init": "svd"},
+    {"n_top_features": 20},
+    {"learning_rate": 1e-3},
+    {"weight_averaging": 0.5},
+    {"weight_decay": 0.5},
+    {"decay_start": -90},
+    {"max_epochs": 3},
+    {"validation": "batch_separated"},
+    {"validation_share": 0.4},
+    {"batch_size": 40},
+    {"feature_share": 0.5},
+    {"edge_dropout": 0.0},
+    {"dropout": 0.5},
+    {"residual": "add"},
+    {"embedding_blocks": 2},
+]
+
+
+def test_every_option_changes_the_prediction(data):
+    seen = {}
+    for changed in CHANGES:
+        seen[str(changed)] = answer(data[0], **changed).tobytes()
+    seen["none"] = answer(data[0]).tobytes()
+    assert len(set(seen.values())) == len(CHANGES) + 1
+
+
+def test_a_batch_of_all_cells_is_the_full_batch(data):
+    data, _ = data
+    whole = model().fit(data, 0)
+    target = torch.from_numpy(data.train_mod2.X.toarray())
+    graph = whole._graph(data)
+    held_out = validation_cells(data.train_mod1.obs, "random", 0.15, 0)
+    network = whole.module.network.eval()
+    full = PredictModule(network, graph, target, held_out, 1.0, True, STEPS).training_step(torch.zeros(1), 0)
+    module = PredictModule(network, graph, target, held_out, 1.0, False, STEPS)
+    shuffled = torch.from_numpy(np.random.default_rng(0).permutation(160))
+    torch.testing.assert_close(module.training_step(shuffled, 0), full)
+    halves = [module.training_step(part, 0) for part in shuffled.split(80)]
+    assert not torch.allclose(halves[0], full)
+
+
+def test_best_epoch_comes_back_whole(data):
+    data, _ = data
+    fitted = model(max_epochs=25, learning_rate=0.2, readout="weighted_sum", validation_share=0.3)
+    fitted.fit(data, 0)
+    report = fitted.report()
+    assert report["best_epoch"] < 24  # a rate this high overshoots
+    held_out = validation_cells(data.train_mod1.obs, "random", 0.3, 0)
+    with torch.no_grad():
+        predicted = fitted.module.network(fitted._graph(data).tensors()).clamp(min=0)[held_out]
+    truth = data.train_mod2.X.toarray()[held_out]
+    assert error(predicted.numpy(), truth) == pytest.approx(report["validation"], rel=1e-5)
+
+
+@pytest.mark.parametrize("below", [0.0, 0.1])
+def test_validation_clips_at_zero_or_at_the_lowest_target(data, below):
+    data, _ = data
+    shifted = data.train_mod2.copy()
+    shifted.X = sp.csr_matrix(shifted.X.toarray() - np.float32(below))
+    fitted = model(max_epochs=1, learning_rate=1e-30).fit(replace(data, train_mod2=shifted), 0)
+    held_out = validation_cells(data.train_mod1.obs, "random", 0.15, 0)
+    with torch.no_grad():
+        predicted = fitted.module.network(fitted._graph(data).tensors()).numpy()[held_out]
+    lowest = shifted.X.toarray().min()
+    assert lowest == pytest.approx(-below)
+    assert (predicted < lowest).any()
+    expected = error(np.maximum(predicted, lowest), shifted.X.toarray()[held_out])
+    assert fitted.fitted.best == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_step_takes_the_root_of_the_mean_square_over_its_own_cells_that_are_not_held_out(whole):
+    rng = np.random.default_rng(0)
+    graph = CellFeatureGraph.build(sp.random(12, 8, 0.6, "csr", np.float32, rng))
+    target, held_out = torch.randn(10, 3), np.array([1, 4, 5])  # cells 10 and 11 are test cells
+    module = PredictModule(
+        ScMoGNN(8, 3, hidden=8, layers=2), graph, target, held_out, 1.0, whole, OPTIMISER
+    ).eval()
+    batch = torch.tensor([0, 4, 7, 11, 2])
+    loss = module.training_step(batch, 0)
+    cells = np.setdiff1d(np.arange(10), held_out) if whole else np.array([0, 7, 2])
+    seen = graph if whole else graph.sample(batch.numpy())
+    places = cells if whole else np.array([0, 2, 4])
+    error = module.network(seen.tensors())[places] - target[cells]
+    torch.testing.assert_close(loss, error.square().mean().sqrt())
+
+
+def test_features_of_a_step_are_drawn_by_their_number_of_edges():
+    matrix = np.array([[1, 0, 2, 1], [1, 0, 0, 3], [5, 0, 0, 0]], np.float32)  # 3, 0, 1 and 2 edges
+    graph, network = CellFeatureGraph.build(sp.csr_matrix(matrix)), ScMoGNN(4, 1, hidden=8, layers=1)
+    one, three = (
+        PredictModule(network, graph, torch.zeros(3, 1), np.array([0]), share, False, STEPS)
+        for share in (0.25, 0.75)
+    )
+    torch.manual_seed(0)
+    drawn = np.concatenate([one._some_features() for _ in range(3000)])
+    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 3000, [3 / 6, 0, 1 / 6, 2 / 6], atol=0.03)
+    assert all(three._some_features().tolist() == [0, 2, 3] for _ in range(20))
+
+
+def test_inductive_fit_never_meets_the_test_cells(data):
+    data, _ = data
+    other = side(np.ones((40, 40)), "GEX", ["t1"] * 40)
+    seen = [replace(data, test_mod1=t).for_fit(False, False) for t in (data.test_mod1, other)]
+    states = [model(transductive=False).fit(s, 0).module.state_dict() for s in seen]
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_components_of_the_start_are_those_of_training_cells(data):
+    """An SVD of all cells has components for what sets the test batch apart, which nothing can teach."""
+    data, _ = data
+    shifted = side(data.test_mod1.X.toarray() + 5 * (np.arange(40) % 2), "GEX", ["t1"] * 40)
+    fits = [model(cell_init="svd").fit(d, 0) for d in (data, replace(data, test_mod1=shifted))]
+    assert np.array_equal(fits[0].svd.components_, fits[1].svd.components_)
+    whole = [fit._graph(data).cell_inputs for fit in fits]
+    assert np.array_equal(*whole)
+    assert len(whole[0]) == 160
+    expected = SVD(100, 0).fit(data.train_mod1.X).components_
+    np.testing.assert_allclose(fits[0].svd.components_, expected, atol=1e-6)
+
+
+def test_features_kept_are_the_most_variable_by_their_counts(data):
+    """They move with the counts, whatever the normalised values say; without counts those have to do."""
+    data, _ = data
+    moved = data.train_mod1.copy()
+    moved.layers["counts"] = moved.layers["counts"][:, np.roll(np.arange(40), 1)]
+    kept = [
+        model(n_top_features=10, max_epochs=1).fit(replace(data, train_mod1=cells), 0).columns
+        for cells in (data.train_mod1, moved)
+    ]
+    assert set(kept[1]) == set((kept[0] + 1) % 40) != set(kept[0])
+
+
+def test_variance_decides_where_seurat_v3_finds_no_trend(data, monkeypatch):
+    data, _ = data
+
+    def no_trend(*_):  # the real failure leaves the memory of the local regression in no good order
+        raise NoTrendError
+
+    monkeypatch.setattr("scmobench.data.preprocess._variance_of_standardised_counts", no_trend)
+    fitted = model(n_top_features=10, max_epochs=1).fit(data, 0)
+    variance = data.train_mod1.layers["counts"].toarray().var(axis=0)
+    assert set(fitted.columns) == set(np.argsort(-variance, kind="stable")[:10])
+    assert "seurat_v3 found no trend" in fitted.report()["notes"]
+
+
+def test_batch_features_of_one_training_batch_are_said_to_tell_nothing(data):
+    data, _ = data
+    one = (data.train_mod1.obs["batch"] == "b1").to_numpy()
+    single = replace(data, train_mod1=data.train_mod1[one].copy(), train_mod2=data.train_mod2[one].copy())
+    told = [
+        model(max_epochs=1, **more).fit(single, 0).report()["notes"]
+        for more in ({}, {"batch_features": False})
+    ]
+    told.append(model(max_epochs=1).fit(data, 0).report()["notes"])
+    assert ["one training batch" in notes for notes in told] == [True, False, False]
+
+
+def test_pathway_only_for_genes_and_said_so(data, tmp_path):
+    data, _ = data
+    swapped = replace(data, train_mod1=data.train_mod2, train_mod2=data.train_mod1, test_mod1=None)
+    fitted = model(pathway="learned", max_epochs=1).fit(swapped, 0)
+    assert fitted.pathway is None
+    assert "the input is ADT" in fitted.report()["notes"]
+    fitted = model(pathway="learned", max_epochs=1).fit(data, 0)
+    assert "learned from the training cells" in fitted.report()["notes"]
+    sets = tmp_path / "sets.gmt"
+    sets.write_text("S\tx\tG1\tG2\tG3\n")
+    fitted = model(pathway=str(sets), max_epochs=1).fit(data, 0)
+    assert fitted.pathway.nnz == 6
+    table = tmp_path / "links.tsv"
+    table.write_text("feature_a\tfeature_b\tweight\na1\ta2\t0.5\n")
+    assert model(pathway=str(table), max_epochs=1).fit(swapped, 0).pathway.nnz == 2
+
+
+def test_whole_batches_are_held_out():
+    obs = pd.DataFrame({"batch": np.repeat(["a", "b", "c", "d"], [10, 20, 30, 40])})
+    for seed in range(5):
+        held = obs["batch"].iloc[validation_cells(obs, "batch_separated", 0.15, seed)]
+        left = obs["batch"].drop(held.index)
+        assert not set(held) & set(left)
+        assert len(held) >= 15
+    for seed in range(5):  # the large one would leave less than a quarter of the cells to train on
+        assert list(validation_cells(obs[9:32], "batch_separated", 0.5, seed)) == [0, *range(21, 23)]
+    assert len(validation_cells(obs, "random", 0.15, 0)) == 15
+    with pytest.raises(ValueError, match="at least 2 training batches"):
+        validation_cells(obs[:10], "batch_separated", 0.15, 0)
+    with pytest.raises(ValueError, match="expected a validation of"):
+        validation_cells(obs, "x", 0.15, 0)
+
+
+def test_rate_falls_as_published(data):
+    fitted = model(max_epochs=1, decay_start=1200).fit(data[0], 0)
+    factor = fitted.module.configure_optimizers()["lr_scheduler"].lr_lambdas[0]
+    assert [factor(e) for e in (0, 1200, 1214)] == [1, 1, 1]
+    assert factor(1215) == pytest.approx(0.99)
+    assert factor(1231) == pytest.approx(0.99**2)
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ValueError, match=r"found \['hiden'\]"):
+        ScMoGNNPrediction(hiden=3)
+    with pytest.raises(ValueError, match="cell_init"):
+        ScMoGNNPrediction(cell_init="pca")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("batch_size", 0, "batch_size of at least 1, found 0"),
+        ("feature_share", 0.0, "feature_share above 0"),
+        ("feature_share", 2.0, "feature_share above 0"),
+        ("evaluate_every", 0, "evaluate_every of at least 1, found 0"),
+        ("max_epochs", 0, "max_epochs of at least 1, found 0"),
+        ("hidden", 0, "hidden of at least 1, found 0"),
+        ("learning_rate", 0.0, "learning_rate above 0, found 0"),
+        ("learning_rate", float("nan"), "learning_rate above 0, found nan"),
+        ("weight_decay", -0.1, "weight_decay of at least 0"),
+        ("pathway_neighbours", 0, "pathway_neighbours of at least 1, found 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting, value, message):
+    with pytest.raises(ValueError, match=message):
+        ScMoGNNPrediction(**{setting: value})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("precision", "64-true", "precision to be one of .*found '64-true'"),
+        ("accelerator", "tpu", "accelerator to be one of"),
+        ("accelerator", "cuda", "found none: use auto or cpu"),
+        ("precision", "16-mixed", "found the CPU: use bf16-mixed or 32-true"),
+        ("max_epochs", 0, "max_epochs of at least 1, found 0"),
+        ("check_val_every_n_epoch", 0, "check_val_every_n_epoch of at least 1"),
+    ],
+)
+def test_trainer_settings_that_cannot_work_are_refused(setting, value, message, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match=message):
+        TrainerSettings(**{setting: value})
+
+
+def test_hidden_fits_the_groups_of_its_normalisation(data):
+    with pytest.raises(ValueError, match="hidden to be a multiple of 4 with norm=group, found 30"):
+        answer(data[0], hidden=30, max_epochs=1)
+
+
+def test_held_out_targets_teach_nothing(data):
+    """What validates is permuted: it may choose the epoch, and there is but one to choose."""
+    data, _ = data
+    held_out = validation_cells(data.train_mod1.obs, "random", 0.15, 0)
+    other = data.train_mod2.copy()
+    X = other.X.toarray()
+    X[held_out] = X[np.roll(held_out, 1)]
+    other.X = sp.csr_matrix(X)
+    given = {"max_epochs": 1, "evaluate_every": 1, "validation_share": 0.15}
+    answers = [answer(replace(data, train_mod2=mod2), **given) for mod2 in (data.train_mod2, other)]
+    assert np.array_equal(*answers)
+
+
+def test_no_edges_are_no_pathway(data, tmp_path):
+    sets = tmp_path / "sets.gmt"
+    sets.write_text("S\tx\tG1\tG2\tG3\n")
+    fitted = model(pathway=str(sets), pathway_threshold=0.9999, max_epochs=1).fit(data[0], 0)
+    assert fitted.pathway is None
+    assert "no two features are joined of a weight above 0.9999" in fitted.report()["notes"]
+
+
+def test_starter_kit_falls_below_the_mean(golden_dir):
+    import anndata
+
+    name = "openproblems_bmmc_cite_starter"
+    parts = {
+        part: anndata.read_h5ad(golden_dir / "predict_modality" / f"{name}.{part}.h5ad")
+        for part in ("train_mod1", "train_mod2", "test_mod1", "test_mod2")
+    }
+    truth = parts.pop("test_mod2").X.toarray()
+    fitted = model(hidden=48, cell_init="svd", max_epochs=25)
+    predicted = fitted.fit(PredictionData("kit", "GEX2ADT", **parts), 0).predict(
+        PredictionData("kit", "GEX2ADT", **parts)
+    )
+    assert error(predicted, truth) < 0.7  # the mean scores 0.794
+
+
+def test_a_last_batch_of_one_cell_is_no_whole_graph(data, monkeypatch):
+    sizes = []
+    forward = ScMoGNN.forward
+
+    def counted(self, graph, cells):
+        if self.training:
+            sizes.append(graph.matrix.shape[0])
+        return forward(self, graph, cells)
+
+    monkeypatch.setattr(ScMoGNN, "forward", counted)
+    seen = data[0].for_fit(True, False)
+    model(batch_size=53, max_epochs=3).fit(seen, 0)  # 160 cells: 53, 53, 53 and 1
+    assert set(sizes) <= {53, 1}
+    assert 53 in sizes
+
+
+def test_a_last_batch_of_one_cell_has_no_batch_statistics(data):
+    seen = data[0].for_fit(True, False)
+    fitted = model(batch_size=53, max_epochs=2, norm="batch").fit(seen, 0)
+    assert np.isfinite(fitted.predict(data[0])).all()
+
+
+def test_targets_below_zero_can_be_predicted(data):
+    shifted = data[0].train_mod2.copy()
+    shifted.X = sp.csr_matrix(shifted.X.toarray() - 5)
+    below = replace(data[0], train_mod2=shifted)
+    assert model(max_epochs=30).fit(below.for_fit(True, False), 0).predict(below).mean() < -1
+
+
+class Walk(LightningModule):
+    """A weight that falls by 1 at each epoch and scores its distance from 5; noise beside it."""
+
+    def __init__(self, start=10.0):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.tensor(start))
+        self.noise = torch.nn.Parameter(torch.tensor(0.0))
+        self.calls = 0
+
+    def training_step(self, batch, _):
+        self.calls += 1
+        return self.w + self.noise * torch.rand(())
+
+    def validation_step(self, batch, _):
+        self.log("validation", (self.w - 5).abs(), batch_size=1)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+
+def test_training_stops_and_restores(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = Walk()
+    fit = train(module, ONE_BATCH, ONE_BATCH, max_epochs=50, patience=3)
+    assert (fit.best, fit.best_epoch, fit.epochs) == (0, 4, 8)
+    assert float(module.w) == 5
+    module = Walk()
+    fit = train(module, ONE_BATCH, ONE_BATCH, max_epochs=50, patience=3, min_epochs=20)
+    assert (fit.epochs, float(module.w)) == (20, 5)
+    fit = train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=50, settings=TrainerSettings(max_epochs=4))
+    assert (fit.epochs, fit.best) == (4, 1)
+    assert not list(tmp_path.iterdir())
+    assert capfd.readouterr() == ("", "")
+    assert logging.getLogger("lightning.pytorch").level != logging.ERROR
+
+
+def test_a_higher_score_can_be_better_and_never_a_number_is_an_error():
+    fit = train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=7, mode="max")
+    assert (fit.best, fit.best_epoch) == (4, 0)
+    with pytest.raises(ValueError, match="lower the learning rate"):
+        train(Walk(float("nan")), ONE_BATCH, ONE_BATCH, max_epochs=2)
+    with pytest.raises(ValueError, match="log 'other'"):
+        train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=2, monitor="other")
+    with pytest.raises(ValueError, match="'min' or 'max'"):
+        train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=2, mode="lowest")
+
+
+def test_log_and_bar_go_where_they_are_sent(tmp_path, capfd):
+    settings = TrainerSettings(logger=csv_logger, folder=tmp_path, progress=True)
+    train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=3, settings=settings)
+    assert [f.name for f in tmp_path.iterdir()] == ["metrics.csv"]
+    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 3
+    assert "Epoch" in "".join(capfd.readouterr())
+
+
+def test_each_run_has_a_wandb_run_of_its_own(tmp_path, monkeypatch):
+    """Else a sweep's second run would be logged into the first, which its process left open."""
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for name in ("one", "two"):
+        settings = TrainerSettings(logger=wandb_logger, folder=tmp_path / name)
+        train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=2, settings=settings)
+        assert wandb.run is None
+        assert len(list((tmp_path / name / "wandb").glob("offline-run-*"))) == 1
+
+
+class Killed(Walk):
+    """Dies before its best epoch, so that what comes back was drawn after."""
+
+    def training_step(self, batch, step):
+        if self.calls == 3:
+            raise SystemError("killed")
+        return super().training_step(batch, step)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0, logger=csv_logger)
+    with seeded(3):
+        straight = Walk()
+        expected = train(straight, ONE_BATCH, ONE_BATCH, max_epochs=12)
+
+    with seeded(3), pytest.raises(SystemError):
+        train(Killed(), ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
+    assert resume.RESUME_FILE in [f.name for f in tmp_path.iterdir()]
+    with seeded(99):
+        resumed = Walk()
+        found = train(resumed, ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
+    assert resumed.calls == 9
+    assert found == expected
+    assert "resumed" in found.summary(resumed)["notes"]
+    assert "resumed" not in expected.summary(straight)["notes"]
+    assert resumed.noise.item() == straight.noise.item() != 0
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["metrics.before-0.csv", "metrics.csv"]
+    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 9
+
+
+class Planted:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return Path.touch, (self.place,)
+
+
+@pytest.mark.parametrize("damage", ["other version", "half a file", "code"])
+def test_a_resume_file_that_does_not_serve_is_put_away(tmp_path, monkeypatch, damage):
+    settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0)
+
+    with pytest.raises(SystemError):
+        train(Killed(), ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
+    file = tmp_path / resume.RESUME_FILE
+    if damage == "half a file":
+        file.write_bytes(file.read_bytes()[:500])
+    elif damage == "code":
+        torch.save(torch.load(file) | {"planted": Planted(tmp_path / "ran")}, file)
+    else:
+        monkeypatch.setattr(resume, "VERSION", "99")
+    anew = Walk()
+    assert not train(anew, ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings).resumed
+    assert anew.calls == 12
+    assert not (tmp_path / "ran").exists()
+
+
+def test_lightning_reads_the_resume_file_as_we_do(tmp_path):
+    """Not by itself: it would unpickle what it is given."""
+    torch.save({"planted": Planted(tmp_path / "ran")}, tmp_path / "file")
+    trainer = _trainer(TrainerSettings(), None, 1, 1, [])
+    with pytest.raises(pickle.UnpicklingError):
+        trainer.strategy.load_checkpoint(tmp_path / "file")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_one_process_trains_whatever_a_scheduler_says(tmp_path, monkeypatch):
+    """A job of four tasks, of which this is the second: the same training, and its log is kept."""
+    expected = train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=3)
+    slurm = {"JOB_ID": 1, "JOB_NAME": "batch", "NTASKS": 4, "PROCID": 1, "LOCALID": 1, "NODEID": 0}
+    for name, value in (slurm | {"JOB_NODELIST": "node1"}).items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # as Lightning reads it where it is imported
+    settings = TrainerSettings(logger=csv_logger, folder=tmp_path)
+    assert train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=3, settings=settings) == expected
+    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 3
+
+
+def test_time_before_a_kill_counts(tmp_path):
+    clock = resume.Clock(tmp_path, 60, 100, waits=False)
+    clock.load_state_dict({"version": "", "seconds": 70.0, "waits": False})
+    assert clock.state_dict()["seconds"] == pytest.approx(70, abs=1)

@@ -1,0 +1,268 @@
+"""Tasks: what is cut off stays off, and a prediction that cannot be scored is refused with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from anndata import AnnData
+
+from scmobench.experiment.config import build, compose
+from scmobench.tasks.predict_modality import PredictModality
+from scmobench.types import Paired, Problem
+
+TASKS = ("predict_modality", "match_modality", "joint_embedding")
+
+
+def cut(name: str, paired: Paired, direction: str = "from_gex") -> tuple[object, Problem]:
+    task = build(compose([f"task={name}"]).task)
+    return task, task.split(paired, direction)
+
+
+def truth(name: str, problem: Problem) -> AnnData:
+    """A prediction that is right, in the task's layout."""
+    task = build(compose([f"task={name}"]).task)
+    answer = problem.solution.X if name != "joint_embedding" else problem.solution.X[:, :20]
+    return task.pack(answer, problem.data, "truth")
+
+
+def everything_in(data: object) -> list[np.ndarray]:
+    """All numbers that a model can reach in what it is handed."""
+    found = []
+    for value in vars(data).values():
+        if isinstance(value, AnnData):
+            matrices = [value.X, *value.layers.values(), *value.obsm.values()]
+            found += [m.toarray() if sp.issparse(m) else np.asarray(m) for m in matrices]
+        elif isinstance(value, np.ndarray):
+            found.append(value)
+    return found
+
+
+def test_prediction_targets_are_out_of_reach(tiny_paired: Paired) -> None:
+    test = ~tiny_paired.obs["is_train"].to_numpy()
+    _, problem = cut("predict_modality", tiny_paired)
+    assert problem.solution.shape == (test.sum(), tiny_paired.mod2.n_vars)
+    for matrix in everything_in(problem.data):
+        assert matrix.shape != problem.solution.shape
+    assert set(problem.data.labels.index) == set(tiny_paired.obs.index[~test])
+    seen = problem.data.for_fit(transductive=False, label_supervised=False)
+    assert seen.test_mod1 is None
+    assert seen.labels is None
+
+
+def test_changing_the_test_targets_changes_nothing_that_a_model_sees(tiny_paired: Paired) -> None:
+    test = ~tiny_paired.obs["is_train"].to_numpy()
+    changed = tiny_paired.mod2.copy()
+    values = changed.X.toarray()
+    values[test] = values[test][::-1] + 1
+    changed.X = sp.csr_matrix(values)
+    other = Paired(**{**vars(tiny_paired), "mod2": changed})
+    _, one = cut("predict_modality", tiny_paired)
+    _, two = cut("predict_modality", other)
+    for a, b in zip(everything_in(one.data), everything_in(two.data), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (one.solution.X != two.solution.X).nnz
+
+
+def test_matching_hides_the_pairing(tiny_paired: Paired) -> None:
+    _, problem = cut("match_modality", tiny_paired)
+    data, pairing = problem.data, problem.solution.uns["pairing_ix"]
+    names = set(data.test_mod2.obs_names)
+    assert not names & set(tiny_paired.obs.index)
+    assert not (np.argsort(pairing) == np.arange(len(pairing))).all()
+    # row k of the shuffled mod2 is the cell pairing[k]
+    test = np.flatnonzero(~tiny_paired.obs["is_train"].to_numpy())
+    counts = tiny_paired.mod2.X[test[pairing]]
+    assert (data.test_mod2.layers["counts"] != counts).nnz == 0
+    # and the training pairing undoes the training shuffle
+    train = np.flatnonzero(tiny_paired.obs["is_train"].to_numpy())
+    assert (data.train_mod2_paired.layers["counts"] != tiny_paired.mod2.X[train]).nnz == 0
+    for matrix in everything_in(data):
+        assert matrix.shape != (len(test),) or not np.array_equal(matrix, pairing)
+
+
+def test_batches_agree_between_matched_cells(tiny_paired: Paired) -> None:
+    _, problem = cut("match_modality", tiny_paired)
+    partner = np.argsort(problem.solution.uns["pairing_ix"])
+    assert (
+        problem.data.test_mod1.obs["batch"].to_numpy()
+        == problem.data.test_mod2.obs["batch"].to_numpy()[partner]
+    ).all()
+
+
+def test_embedding_hides_labels_of_test_cells(tiny_paired: Paired) -> None:
+    _, problem = cut("joint_embedding", tiny_paired)
+    assert set(problem.data.mod1.obs) == {"batch", "is_train"}
+    assert set(problem.data.labels.index) == set(tiny_paired.obs.index[tiny_paired.obs["is_train"]])
+    assert problem.data.for_fit(True, False).labels is None
+    assert problem.data.for_fit(False, False).mod1.n_obs == tiny_paired.obs["is_train"].sum()
+    assert "cell_type" in problem.solution.obs
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_right_answer_passes(name: str, tiny_paired: Paired) -> None:
+    task, problem = cut(name, tiny_paired)
+    task.check(truth(name, problem), problem.solution)
+
+
+def test_a_matching_without_names_is_not_taken_for_its_transpose(tiny_paired: Paired) -> None:
+    task, problem = cut("match_modality", tiny_paired)
+    prediction, solution = truth("match_modality", problem), problem.solution.copy()
+    for table in (prediction, solution):
+        table.obs_names = table.var_names = [str(i) for i in range(table.n_obs)]
+    task.check(prediction, solution)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_transposed_predictions_are_named(name: str, tiny_paired: Paired) -> None:
+    task, problem = cut(name, tiny_paired)
+    with pytest.raises(ValueError, match="transposed"):
+        task.check(truth(name, problem).T.copy(), problem.solution)
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_not_numbers_are_refused(name: str, bad: float, tiny_paired: Paired) -> None:
+    task, problem = cut(name, tiny_paired)
+    prediction = truth(name, problem)
+    prediction.X = prediction.X.toarray() if sp.issparse(prediction.X) else prediction.X
+    prediction.X[0, 0] = bad
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        task.check(prediction, problem.solution)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_prediction_without_values_is_refused(name: str, tiny_paired: Paired) -> None:
+    task, problem = cut(name, tiny_paired)
+    right = truth(name, problem)
+    with pytest.raises(ValueError, match="X is missing"):
+        task.check(AnnData(obs=right.obs, var=right.var), problem.solution)
+
+
+@pytest.mark.parametrize("name", ["predict_modality", "joint_embedding"])
+def test_other_cells_and_other_order_are_refused(name: str, tiny_paired: Paired) -> None:
+    task, problem = cut(name, tiny_paired)
+    prediction = truth(name, problem)
+    with pytest.raises(ValueError, match="another order"):
+        task.check(prediction[::-1].copy(), problem.solution)
+    with pytest.raises(ValueError, match=r"rows|shape"):
+        task.check(prediction[:-1].copy(), problem.solution)
+    prediction.obs_names = ["stranger", *prediction.obs_names[1:]]
+    with pytest.raises(ValueError, match=r"1 of .* names of the rows .* are not the solution's"):
+        task.check(prediction, problem.solution)
+
+
+def test_feature_order_is_checked(tiny_paired: Paired) -> None:
+    task, problem = cut("predict_modality", tiny_paired)
+    with pytest.raises(ValueError, match=r"columns \(features\) .* another order"):
+        task.check(truth("predict_modality", problem)[:, ::-1].copy(), problem.solution)
+
+
+def test_matching_weights_are_checked(tiny_paired: Paired) -> None:
+    task, problem = cut("match_modality", tiny_paired)
+    prediction = truth("match_modality", problem)
+    prediction.X = prediction.X * 2
+    with pytest.raises(ValueError, match="sum to 1"):
+        task.check(prediction, problem.solution)
+    prediction.X = -prediction.X
+    with pytest.raises(ValueError, match=">= 0"):
+        task.check(prediction, problem.solution)
+
+
+def test_a_matching_in_another_order_is_refused_and_one_without_names_is_not(tiny_paired: Paired) -> None:
+    task, problem = cut("match_modality", tiny_paired)
+    prediction = truth("match_modality", problem)
+    with pytest.raises(ValueError, match=r"rows .* another order.*prediction\[solution.obs_names\]"):
+        task.check(prediction[::-1].copy(), problem.solution)
+    with pytest.raises(ValueError, match=r"columns .* another order.*prediction\[:, solution.var_names\]"):
+        task.check(prediction[:, ::-1].copy(), problem.solution)
+    task.check(AnnData(prediction.X), problem.solution)
+    numbered = problem.solution.copy()
+    numbered.obs_names = list(map(str, range(numbered.n_obs)))
+    task.check(prediction, numbered)
+    reordered = prediction.copy()
+    reordered.obs_names = numbered.obs_names[::-1]
+    with pytest.raises(ValueError, match=r"rows .* another order"):
+        task.check(reordered, numbered)
+    others = AnnData(prediction.X, obs=pd.DataFrame(index=prediction.obs_names + "-1"))
+    with pytest.raises(ValueError, match=r"names of the rows .* are not the solution's"):
+        task.check(others, problem.solution)
+    names = prediction.obs_names.tolist()
+    prediction.obs_names = ["another", *names[1:]]
+    with pytest.raises(
+        ValueError, match=r"1 of .* names of the rows .* are not the solution's, the first is 'another'"
+    ):
+        task.check(prediction, problem.solution)
+
+
+def test_a_pairing_that_is_no_permutation_is_refused(tiny_paired: Paired) -> None:
+    task, problem = cut("match_modality", tiny_paired)
+    solution = problem.solution.copy()
+    solution.uns["pairing_ix"] = np.zeros(solution.n_obs, int)
+    with pytest.raises(ValueError, match="pairing_ix of the solution to be a permutation"):
+        task.check(truth("match_modality", problem), solution)
+
+
+def test_too_many_dimensions_are_refused(tiny_paired: Paired) -> None:
+    task, problem = cut("joint_embedding", tiny_paired)
+    wide = task.pack(np.ones((problem.solution.n_obs, 101)), problem.data, "wide")
+    with pytest.raises(ValueError, match="1 to 100"):
+        task.check(wide, problem.solution)
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [(1e30, "expected values up to"), (1j, "expected real numbers in X of the pred.*complex64")],
+)
+def test_embeddings_without_distances_are_refused(factor: complex, message: str, tiny_paired: Paired) -> None:
+    task, problem = cut("joint_embedding", tiny_paired)
+    values = np.random.default_rng(0).standard_normal((problem.solution.n_obs, 4)).astype(np.float32)
+    prediction = task.pack(values, problem.data, "huge")
+    prediction.X = values * np.array(factor, "c8" if factor == 1j else "f4")
+    with pytest.raises(ValueError, match=message):
+        task.check(prediction, problem.solution)
+
+
+def test_wrong_shapes_are_refused_when_packed(tiny_paired: Paired) -> None:
+    for name in TASKS:
+        task, problem = cut(name, tiny_paired)
+        with pytest.raises(ValueError, match="expected"):
+            task.pack(np.ones((3, 2)), problem.data, "short")
+
+
+def test_unknown_direction(tiny_paired: Paired) -> None:
+    with pytest.raises(ValueError, match="from_gex or to_gex"):
+        cut("predict_modality", tiny_paired, "sideways")
+    assert cut("predict_modality", tiny_paired, "to_gex")[1].data.subtask == "ADT2GEX"
+
+
+def test_competition_files_keep_their_peaks(tiny_multiome: Paired) -> None:
+    """They come cut to 10,000: what no training cell has open is scored too."""
+    closed = tiny_multiome.mod2.copy()
+    X = closed.X.tolil()
+    X[np.flatnonzero(tiny_multiome.obs["is_train"]), 0] = 0
+    closed.X = X.tocsr()
+    paired = replace(tiny_multiome, mod2=closed)
+    assert PredictModality().split(paired).solution.n_vars == closed.n_vars - 1
+    assert PredictModality().split(replace(paired, protocol="p")).solution.n_vars == closed.n_vars
+
+
+def test_peaks_of_the_target_are_drawn_from_open_ones(tiny_multiome: Paired) -> None:
+    problem = PredictModality(n_target_peaks=30).split(tiny_multiome)
+    assert problem.solution.n_vars == 30
+    assert (problem.data.train_mod2.X.sum(axis=0) > 0).all()
+    again = PredictModality(n_target_peaks=30).split(tiny_multiome)
+    assert (again.solution.var_names == problem.solution.var_names).all()
+
+
+def test_library_size_is_fitted_on_training_cells(tiny_paired: Paired) -> None:
+    test = ~tiny_paired.obs["is_train"].to_numpy()
+    deeper = tiny_paired.mod1.copy()
+    scale = np.where(test, 10, 1)
+    deeper.X = sp.csr_matrix(deeper.X.multiply(scale[:, None]))
+    _, one = cut("predict_modality", tiny_paired)
+    _, two = cut("predict_modality", Paired(**{**vars(tiny_paired), "mod1": deeper}))
+    np.testing.assert_array_equal(one.data.train_mod1.X.toarray(), two.data.train_mod1.X.toarray())

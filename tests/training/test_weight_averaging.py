@@ -1,0 +1,118 @@
+"""The mean of the parameters over the steps: its recursion, and that it is what validates and predicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+from anndata import AnnData
+from torch import nn
+
+from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
+from scmobench.models.scmognn.predict_module import PredictModule
+from scmobench.training.fit import TrainerSettings
+from scmobench.training.weight_averaging import averaged
+from scmobench.types import PredictionData
+
+
+def mean_of(steps: list[torch.Tensor], decay: float) -> torch.Tensor:
+    """The recursion, number by number: the first step as it is, then less and less of each further one."""
+    mean = steps[0].double()
+    for n, step in enumerate(steps[1:], 1):
+        now = min(decay, (1 + n) / (10 + n))
+        mean = now * mean + (1 - now) * step.double()
+    return mean
+
+
+def test_the_mean_follows_its_recursion():
+    network = nn.Linear(3, 2)
+    mean, steps = averaged(network, 0.9), []
+    for _ in range(20):
+        with torch.no_grad():
+            network.weight.normal_()
+        steps.append(network.weight.detach().clone())
+        mean.update_parameters(network)
+    torch.testing.assert_close(mean.module.weight.double(), mean_of(steps, 0.9), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(mean.module.bias, network.bias)
+
+
+def test_statistics_of_batches_are_the_networks_own():
+    network = nn.BatchNorm1d(2)
+    mean = averaged(network, 0.9)
+    for scale in (1.0, 5.0):
+        network(scale * torch.randn(8, 2))
+        mean.update_parameters(network)
+    assert torch.equal(mean.module.running_var, network.running_var)
+
+
+def test_no_decay_no_mean():
+    assert averaged(nn.Linear(1, 1), 0.0) is None
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0, 2])
+def test_a_decay_out_of_range_is_refused(decay):
+    with pytest.raises(ValueError, match=r"weight_averaging in \[0, 1\), found"):
+        averaged(nn.Linear(1, 1), decay)
+
+
+@pytest.fixture(scope="module")
+def data() -> PredictionData:
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.poisson(0.5, (60, 12)), rng.random((60, 3))
+    obs = pd.DataFrame({"batch": "b"}, index=[f"c{i}" for i in range(60)])
+
+    def side(X: np.ndarray, kind: str) -> AnnData:
+        var = pd.DataFrame({"feature_types": kind}, index=[f"{kind}{j}" for j in range(X.shape[1])])
+        return AnnData(sp.csr_matrix(X.astype(np.float32)), obs, var)
+
+    genes, proteins = side(inputs, "GEX"), side(targets, "ADT")
+    return PredictionData("d", "GEX2ADT", genes[:45].copy(), proteins[:45].copy(), genes[45:].copy())
+
+
+def model(**changed) -> ScMoGNNPrediction:
+    settings = {"hidden": 8, "layers": 2, "max_epochs": 9, "dropout": 0.3, "weight_averaging": 0.6}
+    return ScMoGNNPrediction(**settings | changed)
+
+
+def test_the_mean_of_the_best_epoch_validates_and_predicts(data, monkeypatch):
+    states, usual = [], PredictModule.on_train_batch_end
+
+    def watched(self, *given):
+        states.append({name: value.detach().clone() for name, value in self.network.named_parameters()})
+        usual(self, *given)
+
+    monkeypatch.setattr(PredictModule, "on_train_batch_end", watched)
+    fitted = model().fit(data, 0)
+    assert len(states) == 9  # a step an epoch
+    until = states[: fitted.fitted.best_epoch + 1]
+    for name, value in fitted.module.network.named_parameters():
+        expected = mean_of([state[name] for state in until], 0.6).float()
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5)
+    held_out = fitted.module.held_out
+    with torch.no_grad():
+        graph = fitted._graph(data).tensors()
+        predicted = fitted.module.network(graph, held_out).clamp(min=0)
+    truth = torch.from_numpy(data.train_mod2.X.toarray())[held_out]
+    error = float((predicted - truth).square().mean().sqrt())
+    assert error == pytest.approx(fitted.report()["validation"], rel=1e-5)
+
+
+def test_a_killed_training_goes_on_with_its_mean(data, tmp_path, monkeypatch):
+    whole = model().fit(data, 0).predict(data)
+    usual = PredictModule.training_step
+
+    def killed(self, batch, number):
+        if self.current_epoch == 5:
+            raise SystemError("killed")
+        return usual(self, batch, number)
+
+    trainer = TrainerSettings(folder=tmp_path, resume_every_seconds=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(PredictModule, "training_step", killed)
+        with pytest.raises(SystemError):
+            model(trainer=trainer).fit(data, 0)
+    resumed = model(trainer=trainer).fit(data, 0)
+    assert resumed.fitted.resumed
+    assert resumed.predict(data).tobytes() == whole.tobytes()
