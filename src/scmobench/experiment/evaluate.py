@@ -88,7 +88,7 @@ def metrics(task: str) -> dict[str, Metric]:
     ------
     ValueError : an unknown task.
     """
-    folder = conf_dir() / "metric" / _known(task)
+    folder = conf_dir() / "metric" / known(task)
     found = [_read(path) for path in sorted(folder.glob("*.yaml"))]
     return {metric.name: metric for metric in sorted(found, key=lambda m: (not m.primary, m.extra, m.name))}
 
@@ -121,7 +121,7 @@ def evaluate(task: str, prediction: AnnData, solution: AnnData) -> dict[str, Sco
 def scorer_inputs(task: str, prediction: AnnData, solution: AnnData) -> tuple[Any, ...]:
     """What every metric of a task is called with: matrices, pairing, or an embedding with labels."""
     readers = dict(zip(TASKS, (_prediction_inputs, _matching_inputs, _embedding_inputs), strict=True))
-    return readers[_known(task)](prediction, solution)
+    return readers[known(task)](prediction, solution)
 
 
 def bootstrap(
@@ -183,7 +183,13 @@ def paired_test(
     return PairedTest(float(total_a - total_b), p_value, len(a))
 
 
-def _known(task: str) -> str:
+def known(task: str) -> str:
+    """The task.
+
+    Raises
+    ------
+    ValueError : an unknown one.
+    """
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)}, found {task!r}; check its spelling")
     return task

@@ -39,20 +39,21 @@ MODEL = Model | SolutionControl
 TRAINING_CHOICES = ("precision", "max_epochs", "max_seconds", "check_val_every_n_epoch")
 
 
-def run(cfg: DictConfig, method: str) -> dict[str, Any]:
+def run(cfg: DictConfig, method: str, paired: Paired | None = None) -> dict[str, Any]:
     """Seed, dataset, task, fit, predict, check, evaluate, record.
 
     Parameters
     ----------
     cfg : the composed configuration (conf/config.yaml).
     method : the name that the tables show (`method_name`).
+    paired : cells in memory, instead of those that the configuration names.
 
     Returns
     -------
     The record. A run that is finished already, or by another process meanwhile, is not repeated: its
     record comes back with ``skipped`` set.
     """
-    paired = cells(cfg)
+    paired = paired or cells(cfg)
     task = build(cfg.task, Task, modules=cfg.modules)
     problem = task.split(paired, cfg.direction)
     settings = for_subtask(model_block(cfg, task.name, problem.data.subtask), problem.data.subtask)

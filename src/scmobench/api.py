@@ -1,0 +1,245 @@
+"""What ``import scmobench`` offers: cells, problems, runs, scores and standings in Python.
+
+The command line does the same with the same functions. Each name loads what it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from anndata import AnnData
+
+from scmobench.experiment.catalogue import datasets, metrics, models
+from scmobench.experiment.config import build, compose
+from scmobench.experiment.evaluate import known
+from scmobench.tasks.base import Task
+from scmobench.types import Paired, Problem
+
+if TYPE_CHECKING:
+    from scmobench.experiment.result import Method, Result
+
+__all__ = ["datasets", "leaderboard", "load", "metrics", "models", "run", "score", "split"]
+FILES = (".h5ad", ".h5mu", ".h5")
+
+
+def load(
+    data: str | Path | Paired | Any = None,
+    *,
+    gex: AnnData | str | Path | None = None,
+    mod2: AnnData | str | Path | None = None,
+    modalities: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> Paired:
+    """Load paired cells, and check them.
+
+    Parameters
+    ----------
+    data : the name of a data set (see `datasets`); a file (``.h5mu``, ``.h5ad``, Cell Ranger's ``.h5``); a
+        MuData or AnnData in memory; cells that are loaded already.
+    gex, mod2 : instead of ``data``, the two modalities: two AnnData, or two ``.h5ad`` files.
+    modalities : of a MuData, ``{"gex": NAME, "mod2": NAME}``, where it has names that are not understood.
+    **settings : settings of the data set, e.g. ``batch="site"``, ``cell_type="celltype"``,
+        ``test_batches=["s4"]``; see ``conf/dataset/own.yaml``.
+
+    Returns
+    -------
+    `Paired`: ``mod1`` (gene expression) and ``mod2``, both cells x features, and ``obs``.
+
+    Raises
+    ------
+    FileNotFoundError : a file is missing.
+    ValueError : the cells are not fit for a benchmark; the message says what to change.
+
+    Examples
+    --------
+    >>> import scmobench as sb
+    >>> cells = sb.load("tiny_cite")
+    >>> cells.pair, cells.mod1.shape, cells.mod2.shape
+    (('GEX', 'ADT'), (150, 120), (150, 20))
+    """
+    from scmobench.data.source import Source
+
+    if isinstance(data, Paired):
+        return data
+    files = {"gex": gex, "mod2": mod2}
+    if any(isinstance(part, AnnData) for part in files.values()) or not isinstance(data, str | Path | None):
+        from scmobench.data.own import from_memory
+
+        return from_memory(data, gex=gex, mod2=mod2, modalities=modalities, **settings)
+    if data is not None and Path(data).suffix in FILES:
+        kind = {".h5": "tenx"}.get(Path(data).suffix, Path(data).suffix[1:])
+        files = {kind: data}
+    elif data is not None:
+        return build(compose([f"dataset={data}", *_overrides("dataset", settings)]).dataset, Source).load()
+    given = {key: str(value) for key, value in files.items() if value is not None}
+    return build(compose(["dataset=own", *_overrides("dataset", given | settings)]).dataset, Source).load()
+
+
+def split(data: Any, task: str = "predict_modality", *, direction: str = "from_gex") -> Problem:
+    """Cut cells into what a method may see and what only the scorer may see.
+
+    Parameters
+    ----------
+    data : as for `load`.
+    task : ``predict_modality``, ``match_modality`` or ``joint_embedding``.
+    direction : ``from_gex`` (gene expression is the input) or ``to_gex``.
+
+    Returns
+    -------
+    `Problem`: ``data`` for the method, ``solution`` for `score`.
+
+    Raises
+    ------
+    ValueError : an unknown task or direction.
+
+    Examples
+    --------
+    >>> import scmobench as sb
+    >>> problem = sb.split("tiny_cite", "predict_modality")
+    >>> problem.data.subtask, problem.data.test_mod1.n_obs, problem.solution.n_vars
+    ('GEX2ADT', 44, 20)
+    """
+    return _task(task).split(load(data), direction)
+
+
+def run(
+    model: str | Method,
+    data: Any,
+    *,
+    task: str = "predict_modality",
+    direction: str = "from_gex",
+    seed: int = 0,
+    runs: str | Path = "runs",
+    overrides: Sequence[str] = (),
+) -> Result:
+    """Fit a method, predict, score.
+
+    Parameters
+    ----------
+    model : the name of a model (see `models`), or any object with ``fit(data, seed)`` and ``predict(data)``.
+    data : as for `load`.
+    task, direction : as for `split`.
+    seed : of every random draw.
+    runs : folder of records and predictions. A run of a named model that is finished there is not repeated.
+        The run of an object is not kept: its settings are unknown.
+    overrides : other settings of a named model, as on the command line, e.g.
+        ``["model.predict_modality.k=10"]`` or ``["smoke=true"]``.
+
+    Raises
+    ------
+    ValueError : an unknown model, or one that does not serve the task; unfit cells; an unfit answer.
+
+    Examples
+    --------
+    >>> import scmobench as sb
+    >>> result = sb.run("knn", "tiny_cite", runs="runs")
+    >>> result.scores.index[0], result.prediction.shape
+    ('rmse', (44, 20))
+    """
+    from scmobench.data.foreign import read_h5ad
+    from scmobench.experiment import records
+    from scmobench.experiment.result import result, run_object
+    from scmobench.experiment.run import method_name
+    from scmobench.experiment.run import run as run_recorded
+
+    if not isinstance(model, str):
+        return run_object(model, load(data), _task(task), direction, seed)
+    named = isinstance(data, str) and Path(data).suffix not in FILES
+    given = [f"model={model}", f"dataset={data if named else 'own'}", f"task={task}"]
+    given += [f"direction={direction}", f"seed={seed}", *_overrides("", {"runs": str(runs)}), *overrides]
+    cfg = compose(given)
+    record = run_recorded(cfg, method_name(cfg, given), None if named else load(data))
+    (prediction,) = read_h5ad(records.folder(runs, record) / records.PREDICTION)
+    return result(prediction, record, load(data) if task == "joint_embedding" else None)
+
+
+def score(prediction: AnnData | str | Path, solution: AnnData | str | Path | Problem, task: str) -> pd.Series:
+    """Score a prediction with every metric of its task.
+
+    Parameters
+    ----------
+    prediction : in the competition's layout, or an embedding in ``obsm["X_emb"]``: AnnData or ``.h5ad``.
+    solution : AnnData or ``.h5ad``, or what `split` returned.
+    task : ``predict_modality``, ``match_modality`` or ``joint_embedding``.
+
+    Returns
+    -------
+    Series: metric -> value, the ranking metric first; NaN where a metric does not apply. The reasons are in
+    ``attrs["reasons"]``.
+
+    Raises
+    ------
+    ValueError : the prediction does not fit the solution; the message says what was expected and found.
+
+    Examples
+    --------
+    >>> import scmobench as sb
+    >>> problem = sb.split("tiny_cite")
+    >>> float(sb.score(problem.solution, problem, task="predict_modality")["rmse"])
+    0.0
+    """
+    from scmobench.data.foreign import read_scored
+    from scmobench.experiment.evaluate import evaluate
+    from scmobench.experiment.result import series
+
+    solution = solution.solution if isinstance(solution, Problem) else solution
+    if not isinstance(solution, AnnData):
+        solution = read_scored(Path(solution))[0]
+    if not isinstance(prediction, AnnData):
+        prediction = read_scored(Path(prediction))[0]
+    found = evaluate(task, *_task(task).check(prediction, solution))
+    return series(task, {name: asdict(value) for name, value in found.items()})
+
+
+def leaderboard(*records: str | Path) -> pd.DataFrame:
+    """Standings of recorded runs: one row for each data set, subtask, metric and method.
+
+    Parameters
+    ----------
+    records : folders that runs wrote to, ``runs`` by default; ``results/records`` holds the kept ones.
+
+    Returns
+    -------
+    DataFrame with, among others, the columns ``task dataset subtask metric method rank mean sd n scaled``.
+
+    Raises
+    ------
+    FileNotFoundError : a folder does not exist.
+
+    Examples
+    --------
+    >>> import scmobench as sb
+    >>> _ = sb.run("knn", "tiny_cite", runs="runs")
+    >>> list(sb.leaderboard("runs").query("metric == 'rmse'").method)
+    ['knn']
+    """
+    from scmobench.experiment.kept import read
+    from scmobench.leaderboard.standings import standings
+    from scmobench.leaderboard.write import metric_metadata
+
+    return standings(read(records or ("runs",)), metric_metadata())
+
+
+def _task(name: str) -> Task:
+    return build(compose([f"task={known(name)}"]).task, Task)
+
+
+def _overrides(node: str, settings: Mapping[str, Any]) -> list[str]:
+    """Hydra's overrides for settings given in Python."""
+    place = f"{node}." if node else ""
+    return [f"{place}{key}={_spelt(value)}" for key, value in settings.items()]
+
+
+def _spelt(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_spelt(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_spelt, value)) + "]"
+    if isinstance(value, str | Path):
+        escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{escaped}'"
+    return {None: "null", True: "true", False: "false"}.get(value, str(value))

@@ -1,0 +1,77 @@
+"""What there is to choose by name: data sets, models, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from scmobench.experiment import evaluate
+from scmobench.experiment.config import conf_dir
+from scmobench.experiment.evaluate import known
+from scmobench.types import TASKS
+
+
+def datasets() -> pd.DataFrame:
+    """The data sets that `load` knows by name, with where their cells come from.
+
+    Examples
+    --------
+    >>> import scmobench as sb
+    >>> "mini_cite" in sb.datasets().index
+    True
+    """
+    return _listed("dataset", lambda node: {k: node.get(k) or "" for k in ("source", "organism", "licence")})
+
+
+def models(task: str | None = None) -> pd.DataFrame:
+    """The methods and controls that `run` knows by name, for one task or for all.
+
+    Raises
+    ------
+    ValueError : an unknown task.
+
+    Examples
+    --------
+    >>> import scmobench as sb
+    >>> sb.models("match_modality").loc["scmognn", "kind"]
+    'method'
+    """
+    chosen = [known(task)] if task else TASKS
+
+    def row(node: Mapping[str, Any]) -> dict[str, Any]:
+        words = {key: node.get(key) or "" for key in ("kind", "description", "source")}
+        return {"tasks": tuple(task for task in TASKS if task in node)} | words
+
+    table = _listed("model", row)
+    return table[[any(task in chosen for task in tasks) for tasks in table["tasks"]]]
+
+
+def metrics(task: str | None = None) -> pd.DataFrame:
+    """The metrics of one task or of all: label, better direction, bounds, citation; the ranking one first.
+
+    Raises
+    ------
+    ValueError : an unknown task.
+
+    Examples
+    --------
+    >>> import scmobench as sb
+    >>> sb.metrics("predict_modality").index[0]
+    'rmse'
+    """
+    columns = ("label", "direction", "bounds", "primary", "citation")
+    rows = {
+        name: {"task": each} | {column: getattr(metric, column) for column in columns}
+        for each in ([task] if task else TASKS)
+        for name, metric in evaluate.metrics(each).items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+
+
+def _listed(group: str, row: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> pd.DataFrame:
+    nodes = {path.stem: OmegaConf.load(path) for path in sorted((conf_dir() / group).glob("*.yaml"))}
+    rows = {name: row(OmegaConf.to_container(node, resolve=False)) for name, node in nodes.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(group)

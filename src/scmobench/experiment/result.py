@@ -1,0 +1,116 @@
+"""The result of a run as Python users get it, and the run of a method that is an object in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scmobench.experiment import records
+from scmobench.experiment.evaluate import evaluate, metrics
+from scmobench.experiment.run import respond
+from scmobench.machine.meter import Meter
+from scmobench.models.base import Model
+from scmobench.tasks.base import Task
+from scmobench.types import Paired, TaskData
+
+
+class Method(Protocol):
+    """Any object that learns from training cells and answers for test cells.
+
+    See `scmobench.models.base.Model` for what both methods receive and return. ``transductive`` and
+    ``label_supervised`` are optional attributes; without them both are False.
+    """
+
+    def fit(self, data: TaskData, seed: int) -> Any:
+        """Learn from the training cells."""
+
+    def predict(self, data: TaskData) -> Any:
+        """Return one row a test cell; for a joint embedding one row a cell."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gave.
+
+    Attributes
+    ----------
+    scores : metric -> value, the ranking metric first; NaN where a metric does not apply to the data.
+    reasons : metric -> why its value is missing or partial; empty where all metrics apply.
+    prediction : AnnData. Prediction: test cells x target features. Matching: test cells x test cells, one
+        row's weights sum to 1. Joint embedding: all cells with their annotation, the embedding in
+        ``obsm["X_emb"]``, ready for ``sc.pl.umap`` after ``sc.pp.neighbors(a, use_rep="X_emb")``.
+    record : what was run (method, seed, configuration, data hash, versions), its cost and its scores.
+    """
+
+    scores: pd.Series
+    reasons: dict[str, str]
+    prediction: AnnData
+    record: dict[str, Any]
+
+
+class Adapted(Model):
+    """An object with ``fit`` and ``predict`` that is no `Model`."""
+
+    def __init__(self, method: Method) -> None:
+        for name in ("fit", "predict"):
+            if not callable(getattr(method, name, None)):
+                raise TypeError(
+                    f"expected the name of a model or an object with fit and predict, found {method!r}"
+                )
+        self.method = method
+        self.transductive = bool(getattr(method, "transductive", False))
+        self.label_supervised = bool(getattr(method, "label_supervised", False))
+
+    def fit(self, data: TaskData, seed: int) -> Model:
+        self.method.fit(data, seed)
+        return self
+
+    def predict(self, data: TaskData) -> Any:
+        return self.method.predict(data)
+
+
+def run_object(method: Method, cells: Paired, task: Task, direction: str, seed: int) -> Result:
+    """Run a method that is an object in memory, as a named one is run; nothing is written."""
+    problem = task.split(cells, direction)
+    model = method if isinstance(method, Model) else Adapted(method)
+    with Meter() as meter:
+        answer = respond(model, problem, seed)
+    prediction = task.pack(answer, problem.data, type(method).__name__)
+    found = evaluate(task.name, *task.check(prediction, problem.solution))
+    record = {
+        "task": task.name,
+        "dataset": cells.name,
+        "subtask": problem.data.subtask,
+        "method": type(method).__name__,
+        "seed": seed,
+        "data_hash": cells.hash,
+        "scores": {name: asdict(value) for name, value in found.items()},
+        "seconds": meter.seconds,
+        "peak_memory_gb": meter.peak_memory_gb,
+        "versions": records.versions(),
+    }
+    return result(prediction, record, cells if task.name == "joint_embedding" else None)
+
+
+def result(prediction: AnnData, record: dict[str, Any], cells: Paired | None = None) -> Result:
+    """A recorded run with its prediction; ``cells`` are those of a joint embedding."""
+    scores = series(record["task"], record["scores"])
+    if cells is not None:
+        embedding = {"X_emb": np.asarray(prediction.X)}
+        obs = cells.obs.loc[prediction.obs_names]
+        prediction = AnnData(obs=obs, obsm=embedding, uns=prediction.uns)
+    return Result(scores, scores.attrs["reasons"], prediction, record)
+
+
+def series(task: str, scores: Mapping[str, Mapping[str, Any]]) -> pd.Series:
+    """Scores as a Series, the ranking metric first; ``attrs["reasons"]`` says why a value is missing."""
+    scores = {name: scores[name] for name in metrics(task) if name in scores}
+    values = {name: np.nan if s["value"] is None else s["value"] for name, s in scores.items()}
+    table = pd.Series(values, dtype=float, name="score").rename_axis("metric")
+    table.attrs["reasons"] = {name: s["reason"] for name, s in scores.items() if s["reason"]}
+    return table

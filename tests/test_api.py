@@ -1,0 +1,116 @@
+"""What `import scmobench` offers: examples that run, objects in memory, what is loaded when."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import scmobench as sb
+from scmobench import api
+from scmobench.experiment import catalogue, result
+from scmobench.experiment.config import compose
+from scmobench.experiment.run import method_name, run
+
+
+class MeanOfTraining:
+    """A method that inherits from nothing."""
+
+    def fit(self, data, seed):
+        assert data.test_mod1 is None, "it does not say that it is transductive"
+        assert data.labels is None, "it does not say that it is label-supervised"
+        self.mean = data.train_mod2.X.toarray().mean(axis=0)
+
+    def predict(self, data):
+        return np.tile(self.mean, (data.test_mod1.n_obs, 1))
+
+
+@pytest.mark.parametrize("module", [api, catalogue, result])
+def test_examples_run(module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = doctest.testmod(module)
+    assert found.failed == 0
+    assert found.attempted or module is result
+
+
+def test_every_public_function_has_an_example() -> None:
+    assert all(">>> " in getattr(sb, name).__doc__ for name in sb.__all__)
+    assert {"load", "split", "run", "score", "leaderboard", "datasets", "models", "metrics"} == set(
+        sb.__all__
+    )
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import time, sys; t = time.perf_counter(); import scmobench; print(time.perf_counter() - t)\n"
+    code += "print([m for m in ('torch', 'pandas', 'anndata', 'hydra', 'scanpy') if m in sys.modules])"
+    seconds, heavy = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert heavy == "[]"
+    assert float(seconds) < 0.3
+
+
+def test_public_functions_keep_their_names_beside_the_packages() -> None:
+    """`scmobench.metrics` is a package too: importing from it must not hide the function."""
+    code = "import scmobench; from scmobench.metrics.nmi import nmi; import scmobench.leaderboard.write\n"
+    code += "print(callable(scmobench.metrics), callable(scmobench.leaderboard), callable(scmobench.models))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"] * 3
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        sb.nothing  # noqa: B018
+
+
+def test_a_named_run_is_that_of_the_command_line(tmp_path: Path) -> None:
+    mine = sb.run("knn", "tiny_cite", seed=3, runs=tmp_path)
+    given = ["model=knn", "dataset=tiny_cite", "seed=3", f"runs={tmp_path}"]
+    cfg = compose(given)
+    theirs = run(cfg, method_name(cfg, given))
+    assert theirs["skipped"]
+    assert theirs["finished"] == mine.record["finished"]
+    assert theirs["prediction_hash"] == mine.record["prediction_hash"]
+    assert mine.scores["rmse"] == mine.record["scores"]["rmse"]["value"]
+    again = sb.run("knn", "tiny_cite", seed=3, runs=tmp_path, overrides=["model.predict_modality.k=3"])
+    assert again.record["method"] == "knn[k=3]"
+    assert list(sb.leaderboard(tmp_path).query("metric == 'rmse'").method) == ["knn", "knn[k=3]"]
+
+
+def test_cells_in_memory_run_as_their_file_does(tmp_path: Path, tiny_paired) -> None:
+    mine = sb.run("svd_linear", tiny_paired, runs=tmp_path)
+    assert mine.record["dataset"] == "tiny_cite"
+    pd.testing.assert_series_equal(mine.scores, sb.run("svd_linear", "tiny_cite", runs=tmp_path / "b").scores)
+
+
+def test_an_object_with_fit_and_predict_runs(tmp_path: Path) -> None:
+    mine = sb.run(MeanOfTraining(), "tiny_cite")
+    control = sb.run("mean", "tiny_cite", runs=tmp_path)
+    assert mine.scores["rmse"] == pytest.approx(control.scores["rmse"], rel=1e-5)
+    assert mine.record["method"] == "MeanOfTraining"
+    problem = sb.split("tiny_cite")
+    again = sb.score(mine.prediction, problem, task="predict_modality")
+    pd.testing.assert_series_equal(again, mine.scores)
+    with pytest.raises(TypeError, match="an object with fit and predict, found 5"):
+        sb.run(5, "tiny_cite")
+
+
+def test_an_embedding_comes_back_with_its_cells(tmp_path: Path) -> None:
+    found = sb.run("guanlab_svd", "tiny_cite", task="joint_embedding", runs=tmp_path)
+    assert found.prediction.obsm["X_emb"].shape[0] == found.prediction.n_obs == 150
+    assert {"batch", "cell_type"} <= set(found.prediction.obs)
+    assert found.scores.index[0] == "mean"
+    assert found.reasons.keys() == {"cc_cons"} == set(found.scores.index[found.scores.isna()]) | {"cc_cons"}
+    scored = sb.score(found.prediction, sb.split("tiny_cite", "joint_embedding"), task="joint_embedding")
+    pd.testing.assert_series_equal(scored, found.scores)
+
+
+def test_what_there_is_to_choose() -> None:
+    assert "scmognn" in sb.models("match_modality").index
+    assert "knn" not in sb.models("match_modality").index
+    assert sb.metrics("joint_embedding").index[0] == "mean"
+    assert {"mini_cite", "own"} <= set(sb.datasets().index)
+    with pytest.raises(ValueError, match="expected a task of"):
+        sb.models("prediction")
