@@ -17,6 +17,8 @@ from scmobench.experiment import catalogue, result
 from scmobench.experiment.config import compose
 from scmobench.experiment.run import method_name, run
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 class MeanOfTraining:
     """A method that inherits from nothing."""
@@ -36,6 +38,14 @@ def test_examples_run(module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     found = doctest.testmod(module)
     assert found.failed == 0
     assert found.attempted or module is result
+
+
+def test_the_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    section = (ROOT / "README.md").read_text().split("## Python")[1].split("##")[0]
+    lines = [line[4:] for line in section.splitlines() if line.startswith("    ")]
+    assert len(lines) == 9
+    exec("\n".join(lines), {})
 
 
 def test_every_public_function_has_an_example() -> None:
