@@ -23,7 +23,7 @@ TABLES := $(TASKS) $(TASKS:%=ablation_%) ensemble_predict_modality
 RIVALS := $(TASKS:%=rivals_%)
 
 .DEFAULT_GOAL := help
-.PHONY: help install data reproduce test smoke lint wheels-check fuzz leaderboard results clean rivals $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%)
+.PHONY: help install data reproduce test smoke lint wheels-check fuzz faults leaderboard results clean rivals $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%)
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,8 +66,11 @@ lint: $(READY)  ## style
 	@$(PY) -m ruff check src tests benchmarks && $(PY) -m ruff format --check src tests benchmarks
 
 leaderboard results: export SCMOBENCH_ARITHMETIC := $(ARITHMETIC)
-fuzz: $(READY)  ## 1,600 odd, rewritten and damaged inputs (10 minutes on one core): right values or one clear line
+fuzz: $(READY)  ## 1,500 odd, rewritten and damaged inputs (20 minutes on one core): right values or one clear line
 	@$(PY) tests/fuzz.py
+
+faults: $(READY)  ## deliberate faults in a copy of the code: the tests must catch each (20 minutes)
+	@$(PY) tests/faults.py
 
 wheels-check:  ## whether every pin has a wheel for Python 3.11 to 3.14 on Linux and macOS (needs the network)
 	@test -x .wheels-check/bin/uv || $(PYTHON) -m venv .wheels-check

@@ -76,7 +76,11 @@ def independent(task: str, prediction: AnnData, solution: AnnData) -> dict[str, 
             if min(np.ptp(x, axis=1).min() for x in (P, T)) > 0:
                 rows = [np.corrcoef(p, t)[0, 1] for p, t in zip(form(P), form(T), strict=True)]
                 known[f"mean_{name}_per_cell"] = np.mean(rows)
-        return known | ({"overall_pearson": np.corrcoef(P.ravel(), T.ravel())[0, 1]} if np.ptp(P) else {})
+        return known | (
+            {"overall_pearson": np.corrcoef(P.ravel(), T.ravel())[0, 1]}
+            if min(np.ptp(P), np.ptp(T)) > 0
+            else {}
+        )
     if task == "match_modality":
         partner = np.argsort(np.asarray(solution.uns["pairing_ix"]).astype(int))
         share = P / np.maximum(P.sum(1, keepdims=True), 1e-300)
@@ -144,6 +148,7 @@ def paired_as(form: Callable[[np.ndarray], Any]) -> Change:
     return change
 
 
+RENAMED = "types as|types of|batches as"  # and so in another order
 NAMES = {"B": "1e5", "T": " CD4 🧬 ", "NK": "unknown"}
 NUMBERS: dict[str, Callable[[pd.Series], Any]] = {
     "text": lambda v: v.map(repr),
@@ -199,7 +204,9 @@ def values(change: Callable[[np.ndarray, np.random.Generator], Any]) -> Change:
 
     def changed(files: list[AnnData], rng: np.random.Generator) -> None:
         held = files[PREDICTION]
-        files[PREDICTION] = AnnData(change(held.X.toarray(), rng), held.obs, held.var)
+        X = change(held.X.toarray(), rng)
+        var = held.var if X.shape[1] == held.n_vars else None
+        files[PREDICTION] = AnnData(X, held.obs, var)
 
     return changed
 
@@ -320,6 +327,12 @@ REFUSED_OF: dict[str, dict[str, Change]] = {
 }
 
 
+def read_back(cells: AnnData) -> AnnData:
+    """With columns that pandas can compute with."""
+    native = {c: v.astype(v.dtype.newbyteorder("=")) for c, v in cells.obs.items() if v.dtype.kind == "f"}
+    return AnnData(cells.X, cells.obs.assign(**native), cells.var, uns=cells.uns)
+
+
 def write(files: list[AnnData], folder: Path, rng: np.random.Generator) -> list[Path]:
     """The files, zipped inside or not; under a name that needs no care, or some."""
     name = rng.choice(["", "é🧬 [1] ", "a,b=c'{"])
@@ -345,8 +358,10 @@ def rewritten(task: str, name: str, folder: Path, rng: np.random.Generator) -> A
     for each in (name, *others):
         {**REWRITTEN, **FORMS, **FORMS_OF[task]}[each](files, rng)
     right = [scores(task)]
-    if task == "joint_embedding" and re.search("types as|types of|batches as", f"{name} {others}"):
-        again = library(task, *files)  # sums in single precision are in the order of the names
+    if task == "joint_embedding" and re.search(RENAMED, f"{name} {others}"):
+        again = library(
+            task, *map(read_back, files)
+        )  # sums in single precision are in the order of the names
         right += [again] if same(again, right[0], 1e-6) else []
     return scored(task, write(files, folder, rng), right)
 
@@ -359,7 +374,7 @@ def known(task: str, name: str, folder: Path, rng: np.random.Generator) -> Attem
         right = independent(task, *files)
     else:
         right = scores(task) if name in SAME_SCORE else library(task, *files)
-    for other in rng.choice(sorted(REWRITTEN), 2, replace=False):
+    for other in rng.choice([name for name in REWRITTEN if not re.search(RENAMED, name)], 2, replace=False):
         REWRITTEN[other](files, rng)
     return scored(task, write(files, folder, rng), [right])
 
@@ -393,8 +408,11 @@ def damaged(task: str, name: str, folder: Path, rng: np.random.Generator) -> Att
     damage(paths[which], {**MUTATIONS, **SAME, **leading}[name], int(rng.integers(2**31)))
     if name in SAME or (name in OF_TABLES and which == PREDICTION):
         return scored(task, paths, [scores(task)])
-    square = name == "other format" and task == "match_modality"  # the transposed matrix, unknown to all
-    return scored(task, paths, [], line=True, otherwise=partial(reading, task, paths) if square else list)
+    # a transposed matrix that nobody can tell, and values that take 3 GB to read where a solution holds them
+    readable = name == "other format" and task == "match_modality"
+    readable |= name == "giant chunk" and which == SOLUTION
+    found = partial(reading, task, paths) if readable else list
+    return scored(task, paths, [], line=True, otherwise=found)
 
 
 def raw(task: str, name: str, folder: Path, rng: np.random.Generator) -> Attempt:
@@ -419,7 +437,7 @@ def raw(task: str, name: str, folder: Path, rng: np.random.Generator) -> Attempt
 
 
 RAW = ("truncated", "zipped", "empty", "noise", "pipe", "folder", "gone", *(f"{k} bytes" for k in (1, 3, 20)))
-SHARES = dict(zip(TASKS, (0.22, 0.22, 0.12), strict=True))
+SHARES = dict(zip(TASKS, (0.23, 0.23, 0.12), strict=True))
 TABLES: dict[str, tuple[float, dict[str, Any]]] = {}
 for task in TASKS:
     makers = {

@@ -119,6 +119,13 @@ def test_the_same_numbers_written_otherwise_get_the_same_score(files, capsys):
     assert score(files, capsys) == pytest.approx(expected, abs=1e-3)
 
 
+def test_columns_in_another_byte_order_have_rows(files):
+    cells = ad.read_h5ad(files[0])
+    cells.obs["depth"] = np.arange(CELLS).astype(">f8")
+    cells.write_h5ad(files[0])
+    assert read_h5ad(files[0])[0].obs[["depth"]].iloc[::2]["depth"].tolist() == list(range(0, CELLS, 2))
+
+
 @pytest.mark.parametrize("way", ["external link", "soft link", "virtual", "external storage"])
 def test_a_prediction_that_leads_to_the_solution_is_refused(way, files, capsys):
     truth = str(files[0])

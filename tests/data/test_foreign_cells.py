@@ -94,7 +94,8 @@ def tenx(path: Path, paired: Paired) -> Own:
             file[f"matrix/{array}"] = getattr(X, array).astype("i8")
         file["matrix/shape"] = np.array(X.shape[::-1], "i4")
         file["matrix/barcodes"] = paired.mod1.obs_names.to_numpy().astype("S")
-        file["matrix/features/name"] = np.append(paired.mod1.var_names, paired.mod2.var_names).astype("S")
+        names = [*paired.mod1.var_names[:-1], "é", *paired.mod2.var_names]
+        file["matrix/features/name"] = np.array([name.encode() for name in names])
         file["matrix/features/feature_type"] = np.array(kinds, "S")
     return Own(name="mine", tenx=str(path))
 
@@ -116,6 +117,7 @@ def test_a_damaged_h5_of_cell_ranger_is_refused(
     source = tenx(path, tiny_paired)
     if place == "indices":
         assert (source.load().mod1.X != tiny_paired.mod1.X).nnz == 0
+        assert source.load().mod1.var_names[-1] == "é"
     with h5py.File(path, "r+") as file:
         file[f"matrix/{place}"][0] = value
     with pytest.raises(ValueError, match=message):
@@ -146,11 +148,14 @@ def of_line(number: int, text: str) -> Callable[[list[str]], list[str]]:
         (of_line(0, HEAD.replace("integer", "complex")), "complex values in matrix.mtx.gz; expected integer"),
         (of_line(0, HEAD.replace("coordinate", "array")), "the first line"),
         (of_line(0, "hello"), "the first line 'hello' in matrix.mtx.gz"),
+        (lambda lines: ["hello", *lines[1:4], "1 1 0.5"], "the first line 'hello' in matrix.mtx.gz"),
         (of_line(2, "140 150 999999999999"), "999999999999 values in a matrix of 140 x 150 declared"),
         (of_line(2, "140 150"), "not enough values to unpack"),
         (of_line(5, "141 1 1"), "Row index out of bounds"),
         (of_line(5, "1 0 1"), "Column index out of bounds"),
         (of_line(5, "1 1 x"), "Invalid integer value"),
+        (of_line(5, "1 1 0.5"), "fractions among integer values in matrix.mtx.gz; declare them real"),
+        (of_line(5, "1 1 1e3"), "fractions among integer values in matrix.mtx.gz; declare them real"),
         (lambda lines: [*lines[:4], lines[3], *lines[5:]], "two values for one cell and feature"),
         (lambda lines: lines[:50], "Truncated file"),
     ],
@@ -178,7 +183,15 @@ def test_a_damaged_table_of_labels_is_refused(gex: Path, tmp_path: Path) -> None
     labels.write_bytes(gzip.compress(b"cell,cell_type\n" * 1000)[:40])
     with pytest.raises(ValueError, match="found a damaged file"):
         own(gex, labels=str(labels))
+    damaged = bytearray(gzip.compress(b"cell,cell_type\n"))
+    damaged[10] = 0xFF
+    labels.write_bytes(damaged)
+    with pytest.raises(ValueError, match="found a damaged file: Error -3"):
+        own(gex, labels=str(labels))
     labels = tmp_path / "labels.csv"
+    labels.write_text("cell,cell_type,cell_type\na,b,c\n")
+    with pytest.raises(ValueError, match=r"columns twice in .*labels\.csv: cell_type; keep one"):
+        own(gex, labels=str(labels))
     labels.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"expected a table in text at .*labels\.csv, found one that cannot"):
         own(gex, labels=str(labels))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from scmobench.data.preprocess import TFIDF, Normalizer, highly_variable, zscore_rows
+from scmobench.data.preprocess import TFIDF, LogLibrary, Normalizer, highly_variable, zscore_rows
 from scmobench.data.reduce import LSI, SVD
 
 
@@ -140,3 +140,8 @@ def test_features_found_in_single_cells_have_no_trend_and_are_refused():
     done = subprocess.run([sys.executable, "-c", SINGLE_CELLS], capture_output=True, text=True)
     assert "NoTrendError: expected features whose variance follows their mean" in done.stderr
     assert "leave out those found in few cells" in done.stderr
+
+
+def test_empty_cells_do_not_count_in_the_median_library():
+    counts = np.array([[0, 0], [0, 0], [0, 0], [1, 1], [3, 1]])
+    assert LogLibrary().fit(counts).median_ == 3

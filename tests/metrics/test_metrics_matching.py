@@ -147,6 +147,9 @@ def test_permuting_rows_and_columns_with_the_pairing_changes_nothing(metric):
 def test_a_matrix_of_zeros_is_no_match_and_no_nan():
     partner, types = pairing()
     zeros = sp.csr_matrix((N, N))
+    stored = truth(partner)
+    stored.data[3] = 0
+    assert matching.match_probability(stored, partner) == pytest.approx((N - 1) / N)
     assert matching.match_probability(zeros, partner) == 0
     assert matching.cell_type_match(zeros, partner, types) == 0
     assert matching.pairing_auroc(zeros, partner) == pytest.approx(0.5)

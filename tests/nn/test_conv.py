@@ -375,3 +375,10 @@ def test_cells_that_are_read_out_hear_all_others(readout):
     network = ScMoGNN(20, 3, hidden=8, layers=2, readout=readout, pathway=True, batch_features=9).eval()
     asked = torch.tensor([4, 0, 29])
     torch.testing.assert_close(network(graph, asked), network(graph)[asked])
+
+
+@pytest.mark.parametrize("setting", ["layers", "embedding_blocks"])
+def test_depths_out_of_range_are_refused_at_once(setting):
+    for depth in (0, 10**12):
+        with pytest.raises(ValueError, match="expected layers and embedding_blocks of 1 to 1000"):
+            small_net(**{setting: depth})

@@ -80,6 +80,9 @@ def test_matching_hides_the_pairing(tiny_paired: Paired) -> None:
     # and the training pairing undoes the training shuffle
     train = np.flatnonzero(tiny_paired.obs["is_train"].to_numpy())
     assert (data.train_mod2_paired.layers["counts"] != tiny_paired.mod2.X[train]).nnz == 0
+    assert set(data.labels.index) == set(tiny_paired.obs.index[train])
+    seen = data.for_fit(transductive=False, label_supervised=False)
+    assert (seen.test_mod1, seen.test_mod2, seen.labels) == (None, None, None)
     for matrix in everything_in(data):
         assert matrix.shape != (len(test),) or not np.array_equal(matrix, pairing)
 

@@ -56,10 +56,13 @@ def read_labels(name: str, file: str | None, cells: pd.Index) -> pd.DataFrame:
 
     Raises
     ------
-    ValueError : a cell is not there, or is there twice.
+    ValueError : a cell is not there, or is there twice, or a column is.
     """
     if not file:
         return pd.DataFrame(index=cells)
+    columns = read_table(Path(file).expanduser(), header=None, nrows=1, dtype=str).iloc[0, 1:].dropna()
+    if twice := list(columns[columns.duplicated()][:3]):
+        raise ValueError(f"{name}: columns twice in {file}: {', '.join(twice)}; keep one")
     table = read_table(Path(file).expanduser(), index_col=0)
     missing = cells.difference(table.index.astype(str), sort=False)
     if len(missing):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from anndata import AnnData
 from scmobench.data.declared import one_line
 from scmobench.data.foreign import memory_share
 from scmobench.data.matrix import checked_matrix
-from scmobench.data.table import check_text, open_text, read_table
+from scmobench.data.table import BLOCK, check_text, open_text, read_table
 
 FILES = ("matrix.mtx.gz", "barcodes.tsv.gz", "features.tsv.gz")
 OLD = ("features", "genes")  # before version 3 of Cell Ranger, which zips nothing
@@ -65,11 +66,15 @@ def _stored_values(matrix: Path) -> int:
         line = b"%"
         while line.startswith(b"%"):
             line = stream.readline(TEXT)
-    if head[:1] != ["%%MatrixMarket"] or head[2:3] != ["coordinate"] or head[4:] != ["general"]:
-        raise ValueError(f"the first line {' '.join(head)[:80]!r} in {matrix.name}")
-    if head[3] not in FIELDS:
-        raise ValueError(f"{head[3]} values in {matrix.name}; expected {', '.join(FIELDS)}")
-    rows, columns, values = map(int, line.split())
-    if max(values, rows, columns) * ENTRY > memory_share() or values > rows * columns:
-        raise ValueError(f"{values} values in a matrix of {rows} x {columns} declared in {matrix.name}")
+        if head[:1] != ["%%MatrixMarket"] or head[2:3] != ["coordinate"] or head[4:] != ["general"]:
+            raise ValueError(f"the first line {' '.join(head)[:80]!r} in {matrix.name}")
+        if head[3] not in FIELDS:
+            raise ValueError(f"{head[3]} values in {matrix.name}; expected {', '.join(FIELDS)}")
+        rows, columns, values = map(int, line.split())
+        if max(values, rows, columns) * ENTRY > memory_share() or values > rows * columns:
+            raise ValueError(f"{values} values in a matrix of {rows} x {columns} declared in {matrix.name}")
+        # SciPy would read the digits before the point alone
+        while head[3] != "real" and (block := stream.read(BLOCK)):
+            if re.search(rb"[.eE]", block):
+                raise ValueError(f"fractions among {head[3]} values in {matrix.name}; declare them real")
     return values

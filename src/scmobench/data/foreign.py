@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pandas as pd
 import psutil
 from anndata import AnnData, OldFormatWarning
@@ -96,7 +97,7 @@ def read_tenx(path: Path) -> AnnData:
         group = file["matrix"]
         arrays = (group[name][()] for name in ARRAYS)
         X = compressed(*arrays, group["shape"][()][::-1], 0, job["path"])  # it is stored features x cells
-        cells, names, types = (group[name].asstr()[()] for name in TENX_NAMES)
+        cells, names, types = (group[name].asstr("utf-8")[()] for name in TENX_NAMES)
         return AnnData(X, pd.DataFrame(index=cells), pd.DataFrame({"feature_types": types}, index=names))
 
     return _read([_job(path, "tenx")], read)[0]
@@ -251,4 +252,8 @@ def _names(table: h5py.Group) -> pd.DataFrame:
 def _element(item: h5py.Group | h5py.Dataset) -> Any:
     with warnings.catch_warnings():  # the competition's files of 2021 predate anndata 0.8's encoding
         warnings.simplefilter("ignore", OldFormatWarning)
-        return read_elem(item)
+        found = read_elem(item)
+    for column, dtype in found.dtypes.items() if isinstance(found, pd.DataFrame) else ():
+        if isinstance(dtype, np.dtype) and not dtype.isnative:  # pandas takes no rows of it
+            found[column] = found[column].to_numpy().astype(dtype.newbyteorder("="))
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,7 +50,7 @@ def check_text(file: Path) -> None:
         with open_text(file) as stream:
             while size <= memory and (block := stream.read(BLOCK)):
                 size += len(block)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"expected text at {file}, found a damaged file: {one_line(error)}") from error
     if size > memory:
         raise ValueError(

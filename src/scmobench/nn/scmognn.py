@@ -13,6 +13,7 @@ from scmobench.nn.sparse import Operator
 RESIDUALS = ("add", "cat", "none")
 READOUTS = ("weighted_sum", "cat", "last")
 BATCH_DROPOUT = 0.2  # on the encoded batch features, as published
+DEEPEST = 1000  # layers: more would be built for minutes before the memory is full
 
 
 class GraphTensors(nn.Module):
@@ -103,9 +104,10 @@ class ScMoGNN(nn.Module):
     ):
         super().__init__()
         _check(residual=(residual, RESIDUALS), readout=(readout, READOUTS))
-        if layers < 1 or embedding_blocks < 1 or readout_layers not in (1, 2):
+        in_range = 1 <= layers <= DEEPEST and 1 <= embedding_blocks <= DEEPEST
+        if not in_range or readout_layers not in (1, 2):
             raise ValueError(
-                "expected layers and embedding_blocks of at least 1 and readout_layers of 1 or 2, "
+                f"expected layers and embedding_blocks of 1 to {DEEPEST} and readout_layers of 1 or 2, "
                 f"found {layers}, {embedding_blocks}, {readout_layers}"
             )
         self.residual, self.initial_residual, self.readout = residual, initial_residual, readout

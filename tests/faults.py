@@ -1,0 +1,416 @@
+"""Deliberate faults, put into a copy of the code one at a time: the tests must catch each. `make faults`.
+
+`python tests/faults.py WORDS` tries those whose kind and name have all of these words. The tables below hold,
+under a file of the package and the tests that must fail: a name, the right text, the faulty text.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+NEEDED = ("src", "conf", "tests", "results", "benchmarks", "pyproject.toml", "README.md", "Makefile")
+
+
+class Fault(NamedTuple):
+    """What is wrong, in which file of the package; the tests; the right text there, and the faulty one."""
+
+    kind: str
+    file: str
+    tests: str
+    name: str
+    right: str
+    wrong: str
+
+
+LEAKAGE = {
+    ("types", "tasks"): [
+        (
+            "test inputs of a prediction reach fit",
+            "test_mod1=self.test_mod1 if transductive else None,\n            labels",
+            "test_mod1=self.test_mod1,\n            labels",
+        ),
+        (
+            "test inputs of a matching reach fit",
+            "test_mod2=self.test_mod2 if transductive else None",
+            "test_mod2=self.test_mod2",
+        ),
+        (
+            "test cells of an embedding reach fit",
+            'np.ones(self.mod1.n_obs, bool) if transductive else self.mod1.obs["is_train"].to_numpy()',
+            "np.ones(self.mod1.n_obs, bool)",
+        ),
+        (
+            "labels of an embedding reach every fit",
+            "mod2=self.mod2[keep].copy(),\n            labels=self.labels if label_supervised else None",
+            "mod2=self.mod2[keep].copy(),\n            labels=self.labels",
+        ),
+    ],
+    ("experiment/run", "run"): [
+        (
+            "training labels reach every predict",
+            "problem.data if model.label_supervised else replace(problem.data, labels=None)",
+            "problem.data",
+        ),
+        (
+            "fit sees all that predict sees",
+            "problem.data.for_fit(model.transductive, model.label_supervised)",
+            "problem.data",
+        ),
+    ],
+    ("tasks/joint_embedding", "tasks"): [
+        (
+            "labels of test cells in an embedding",
+            "labels=paired.obs.loc[train, known].copy()",
+            "labels=paired.obs[known].copy()",
+        ),
+    ],
+    ("tasks/predict_modality", "tasks"): [
+        ("labels of test cells in a prediction", "labels=paired.obs.iloc[train][[", "labels=paired.obs[["),
+        (
+            "peaks of the target chosen on test cells",
+            "self._peaks(mod2.X[train])",
+            "self._peaks(mod2.X[test])",
+        ),
+    ],
+    ("tasks/match_modality", "tasks"): [
+        ("labels of test cells in a matching", "labels = paired.obs.iloc[train][[", "labels = paired.obs[["),
+        (
+            "names of shuffled cells say which they are",
+            '    shuffled.obs_names = [f"{prefix}_{k}" for k in range(shuffled.n_obs)]\n',
+            "",
+        ),
+        (
+            "test cells of a matching in their order",
+            "rng.permutation(len(train)), rng.permutation(len(test))",
+            "rng.permutation(len(train)), np.arange(len(test))",
+        ),
+    ],
+    ("tasks/base", "tasks"): [
+        (
+            "all labels in the inputs",
+            'X=modality.X, obs=paired.obs[["batch"]].copy()',
+            "X=modality.X, obs=paired.obs.copy()",
+        ),
+        ("normaliser fitted on all cells", "normalizer.fit(modality.X[train])", "normalizer.fit(modality.X)"),
+    ],
+    ("experiment/run", "tuning"): [
+        (
+            "settings chosen on the test cells",
+            'training_cells_split(paired) if cfg.score_on == "validation" else paired',
+            "paired",
+        ),
+    ],
+    ("tasks/predicted_types", "tuning"): [
+        (
+            "predicted types learn from test cells",
+            "classifier.fit(inputs[train], known.astype(str))",
+            "classifier.fit(inputs, types.astype(str))",
+        ),
+    ],
+    ("training/validation", "scmognn_match"): [
+        (
+            "validation cells trained on",
+            "return np.setdiff1d(np.arange(n), held_out), held_out",
+            "return np.arange(n), held_out",
+        ),
+    ],
+    ("models/matching/novel_clip", "models_matching"): [
+        (
+            "left-out batches trained on",
+            "np.setdiff1d(np.arange(data.train_mod1.n_obs), held_out)",
+            "np.arange(data.train_mod1.n_obs)",
+        ),
+    ],
+}
+PROVENANCE = {
+    ("experiment/records", "code"): [
+        (
+            "a finished run of another version",
+            '    same &= (record.get("versions") or {}).get("scmobench") == version("scmobench")\n',
+            "",
+        ),
+        (
+            "a finished run of other code",
+            "for key, value in identity.items())",
+            'for key, value in identity.items() if key != "code")',
+        ),
+        ("scores taken of other code", '"versions", "code")', '"versions")'),
+        ("training of other code goes on", "fresh |= begun.read_text() != same", "begun.read_text()"),
+    ],
+    ("experiment/records", "records"): [
+        (
+            "a finished run of other data_hash",
+            "for key, value in identity.items())",
+            'for key, value in identity.items() if key != "data_hash")',
+        ),
+        (
+            "a failed run counts as finished",
+            'same &= record.get("status") == "ok" and record.keys() >= WHOLE',
+            "same &= record.keys() >= WHOLE",
+        ),
+        ("a run without its prediction counts", "if same and (where / PREDICTION).is_file()", "if same"),
+        (
+            "hash of a prediction without places",
+            "(matrix.indptr, matrix.indices, matrix.data) if",
+            "(matrix.data,) if",
+        ),
+        (
+            "other data in the same folder",
+            'same = [identity["config_hash"], identity["data_hash"][:8]]',
+            'same = [identity["config_hash"]]',
+        ),
+    ],
+    ("experiment/records", "arithmetic records"): [
+        (
+            "a finished run of other arithmetic",
+            "for key, value in identity.items())",
+            'for key, value in identity.items() if key != "arithmetic")',
+        ),
+    ],
+    ("experiment/run", "run"): [
+        ("seed not recorded", '"seed": cfg.seed,', '"seed": 0,'),
+    ],
+    ("experiment/records", "run"): [
+        ("scores taken of other versions", '"versions", "code")', '"code")'),
+    ],
+    ("data/check", "data_check"): [
+        ("hash without labels", "for column in sorted(obs.columns):", "for column in ():"),
+        (
+            "hash without names of features",
+            "normalization[kind], *modality.var_names]",
+            "normalization[kind]]",
+        ),
+        ("hash without values", '(X.indices, "<i4"), (X.data, "<f4"))', '(X.indices, "<i4"))'),
+        (
+            "hash without layers",
+            "for X in (modality.X, *(modality.layers[k] for k in sorted(modality.layers))):",
+            "for X in (modality.X,):",
+        ),
+        ("hash without names of cells", "    sha.update(_text(obs.index))\n", ""),
+    ],
+    ("experiment/run", "config ablations run"): [
+        (
+            "length of training is no part of a run",
+            'TRAINING_CHOICES = ("precision", "max_epochs", ',
+            'TRAINING_CHOICES = ("precision", ',
+        ),
+    ],
+    ("experiment/run", "own_models"): [
+        (
+            "a user's own code is no part of a run",
+            "if code := own_code(config, cfg.modules):",
+            "if code := {}:",
+        ),
+    ],
+    ("experiment/run", "tuning"): [
+        (
+            "a score on validation cells passes for one",
+            'if cfg.score_on != "test":\n        config',
+            "if False:\n        config",
+        ),
+    ],
+}
+DEVIATIONS = {
+    ("models/scmognn/match_module", "scmognn_match"): [
+        ("targets of matching's decoders not detached", "mixtures[m].detach()", "mixtures[m]"),
+    ],
+    ("models/scmognn/embed_module", "scmognn_embed"): [
+        ("target of the embedding's decoder not detached", "mixture.detach()", "mixture"),
+        (
+            "short batches weigh less",
+            "1e-2 * self.batch_size * block.norm(dim=1).mean()",
+            "1e-2 * block.norm(dim=1).sum()",
+        ),
+        ("layer weights decay", '"weight_decay": 0.0}', '"weight_decay": self.weight_decay}'),
+    ],
+    ("training/fit", "scmognn_predict"): [
+        ("the best epoch by reference", "copy.deepcopy(module.state_dict())", "module.state_dict()"),
+    ],
+    ("models/prediction/guanlab_krr", "guanlab_krr"): [
+        (
+            "one training batch halves the cells",
+            "np.arange(len(batches)) if len(np.unique(batches)) < 2 else None",
+            "None",
+        ),
+        (
+            "clip before the mean",
+            "np.clip(self.svd2.inverse_transform(total / n), *self.bounds)",
+            "np.clip(self.svd2.inverse_transform(total), *self.bounds) / n",
+        ),
+    ],
+    ("models/matching/pruned", "assignment models_matching"): [
+        (
+            "ties at the threshold dropped",
+            "np.nonzero(chunk >= np.partition",
+            "np.nonzero(chunk > np.partition",
+        ),
+    ],
+    ("metrics/matching", "metrics_matching"): [
+        ("a row without weight is no number", "np.where(total > 0, total, 1.0)", "total"),
+        ("ties are closer than the true match", "(closer + ties / 2)", "(closer + ties)"),
+        (
+            "tied pairs one after the other",
+            "np.sum(wrong * (above + right / 2))",
+            "np.sum(wrong * (above + right))",
+        ),
+    ],
+    ("metrics/trajectory", "metrics_undefined metrics_embedding"): [
+        ("no root cell counts as 0 everywhere", "if embedding.protocol == PROTOCOL:", "if True:"),
+    ],
+    ("metrics/cell_cycle", "metrics_undefined metrics_embedding"): [
+        ("an embedding without variance has a cell cycle", "if not varies.any():", "if False:"),
+    ],
+    ("data/preprocess", "preprocess"): [
+        (
+            "log ratio without one added",
+            "scaled = scale_rows(X, np.exp(-row_sums(logs) / X.shape[1]))",
+            "scaled = scale_rows(X, np.exp(-row_sums(logs) / np.maximum(np.diff(X.indptr), 1)))",
+        ),
+        ("median of all libraries, empty ones too", "np.median(sums[sums > 0])", "np.median(sums)"),
+    ],
+}
+STATISTICS = {
+    ("leaderboard/standings", "standings"): [
+        ("sd biased", "/ (len(values) - 1))", "/ len(values))"),
+        (
+            "ranks the other way",
+            'r["mean"] if direction == "min" else -r["mean"])',
+            '-r["mean"] if direction == "min" else r["mean"])',
+        ),
+        ("no ties", 'tied = place and score(row["mean"])', 'tied = False and score(row["mean"])'),
+        (
+            "ties by all digits",
+            'score(row["mean"]) == score(able[place - 1]["mean"])',
+            'row["mean"] == able[place - 1]["mean"]',
+        ),
+        (
+            "controls have ranks",
+            'able = [r for r in fullest(rows) if r["kind"] != "control" and',
+            "able = [r for r in fullest(rows) if",
+        ),
+        ("one track for all", 'r["label_supervised"] is track]\n        scored', "True]\n        scored"),
+        ("mean over the seeds that have a score", "elif len(values) < len(scores):", "elif False:"),
+        ("mean of six over what each run has", "if len({missing(run) for run in runs}) > 1:", "if False:"),
+        ("partial means ranked beside full ones", 'if (r["applicable"], r["reason"]) == best]', "if True]"),
+        (
+            "the best negative control is the floor",
+            "top, floor = best(handed), worst(negative)",
+            "top, floor = best(handed), best(negative)",
+        ),
+        (
+            "scaled beyond 1",
+            'min(1.0, max(0.0, (row["mean"] - floor) / (top - floor)))',
+            '(row["mean"] - floor) / (top - floor)',
+        ),
+        ("least memory", '"peak_memory_gb": max(column', '"peak_memory_gb": min(column'),
+    ],
+    ("leaderboard/comparison", "standings"): [
+        ("sd of the kept seeds biased", '["reference"].std()', '["reference"].std(ddof=0)'),
+        (
+            "reproduced within two sd",
+            '(means["gap"] <= means["sd"].clip',
+            '(means["gap"] <= 2 * means["sd"].clip',
+        ),
+        ("equal variances", "equal_var=False", "equal_var=True"),
+        ("a test of few seeds", "FEWEST_SEEDS = 5", "FEWEST_SEEDS = 3"),
+    ],
+    ("experiment/evaluate", "evaluate"): [
+        ("an interval of 90 %", "(0.025, 0.975)", "(0.05, 0.95)"),
+        ("an interval of squared errors", "np.sqrt(means) if chosen.root else means", "means"),
+        ("a difference the other way", "float(total_a - total_b)", "float(total_b - total_a)"),
+    ],
+    ("leaderboard/roster", "standings"): [
+        ("overall of the subtasks that ended", "if len(seeds[k]) == len(subtasks)]", "]"),
+        ("configurations averaged", "if len(hashes[key[:-2]]) > 1 and key[-2]:", "if False:"),
+    ],
+}
+KINDS = {"leakage": LEAKAGE, "provenance": PROVENANCE, "deviations": DEVIATIONS, "statistics": STATISTICS}
+FAULTS = [
+    Fault(kind, file, tests, *fault)
+    for kind, table in KINDS.items()
+    for (file, tests), faults in table.items()
+    for fault in faults
+]
+
+
+def faulty(fault: Fault, root: Path) -> str:
+    """The text of the file with the fault in it.
+
+    Raises
+    ------
+    ValueError : the right text is not there once: the table is not current.
+    """
+    text = (root / "src" / "scmobench" / f"{fault.file}.py").read_text()
+    if text.count(fault.right) != 1:
+        raise ValueError(f"{fault.name}: expected once in {fault.file}.py, found {text.count(fault.right)}")
+    return text.replace(fault.right, fault.wrong)
+
+
+def files_of(faults: list[Fault], root: Path) -> list[str]:
+    """The files of the tests that should catch these faults, wherever below tests/ they are."""
+    names = sorted({name for fault in faults for name in fault.tests.split()})
+    return [str(file) for name in names for file in (root / "tests").rglob(f"test_{name}.py")]
+
+
+def failing(files: list[str], copy: Path) -> str:
+    """The first of these tests that fails in the copy; empty where all pass.
+
+    Raises
+    ------
+    ValueError : they could not run.
+    """
+    line = [sys.executable, "-m", "pytest", "-x", "-rfE", "-p", "no:cacheprovider", *files]
+    variables = os.environ | {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(line, cwd=copy, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise ValueError(f"pytest ended with {done.returncode}: {done.stdout[-500:]}")
+    named = [text for text in done.stdout.splitlines() if text.startswith(("FAILED", "ERROR"))]
+    return "; ".join(named) or "a test" * done.returncode
+
+
+def caught(fault: Fault, copy: Path) -> bool:
+    """Whether a test of those named fails with the fault.
+
+    Raises
+    ------
+    ValueError : the table is not current, or the tests could not run.
+    """
+    path = copy / "src" / "scmobench" / f"{fault.file}.py"
+    right = path.read_text()
+    path.write_text(faulty(fault, copy))
+    try:
+        return bool(failing(files_of([fault], copy), copy))
+    finally:
+        path.write_text(right)
+
+
+def main(words: list[str]) -> None:
+    """Try the faults whose kind and name have all these words; exit 1 where one is not caught."""
+    chosen = [f for f in FAULTS if all(word in f"{f.kind}: {f.name}" for word in words)]
+    wrong = []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in NEEDED:
+            (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, copy / name)
+        if chosen and (found := failing(files_of(chosen, copy), copy)):
+            sys.exit(f"expected tests that pass without a fault, found {found}: mend it first")
+        for fault in chosen:
+            try:
+                said = "caught" if caught(fault, copy) else "MISSED"
+            except ValueError as error:
+                said = f"NOT TRIED ({error})"
+            wrong += [fault] * (said != "caught")
+            print(f"{fault.kind}: {fault.name}: {said}", flush=True)
+    print(f"{len(chosen) - len(wrong)} of {len(chosen)} faults caught")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
