@@ -231,6 +231,22 @@ def test_the_suites_own_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> N
     assert config.compose(["dataset=competition"]).dataset.path is None
 
 
+@pytest.mark.parametrize("choice", ["task=1e308", "logger=1_000", "dataset=2", "trainer=true"])
+def test_a_choice_that_is_no_name_is_shown(choice: str) -> None:
+    group = choice.partition("=")[0]
+    told = refused(choice)
+    assert told.startswith(f"expected {group} to be one of ")
+    assert told.endswith(f", found {choice}")
+    name = told.partition(" one of ")[2].partition(", found")[0].split(", ")[0]
+    assert config.compose([f"{group}={name}", *(["dataset=tiny_cite"] if group != "dataset" else [])])
+
+
+def test_runs_without_a_folder_are_refused() -> None:
+    """Else records would lie among the user's own files."""
+    for override in ("runs=", "runs=''", "runs=' '"):
+        assert refused(override).startswith("expected runs to be a text that is not empty")
+
+
 def test_a_failed_run_of_a_sweep_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["run", "-m", "dataset=tiny_cite", "smoke=true", "model=knn,mean", "task=match_modality"])

@@ -65,7 +65,8 @@ def check_choices(cfg: DictConfig) -> None:
     if code := [o for o in members if o.lstrip("+~").startswith(("modules", "hydra"))]:
         raise ValueError(f"expected members to set what they are, found {', '.join(code)}: leave it out")
     named = {f"{group}.name": plain[group].get("name") for group in ("task", "dataset", "model")}
-    named |= {"variant": plain["variant"], "ensemble.name": plain["ensemble"].get("name")}
+    named |= {key: plain[key] for key in ("runs", "variant")}
+    named["ensemble.name"] = plain["ensemble"].get("name")
     for key, name in named.items():
         if name is not None or key not in ("variant", "ensemble.name"):
             checked_name(key, name)

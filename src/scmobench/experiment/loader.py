@@ -86,6 +86,7 @@ class CheckedLoader(ConfigLoaderImpl):
         """
         try:
             check_search_path(overrides)
+            check_groups(overrides)
             cfg = super().load_configuration(config_name, overrides, run_mode, *args, **settings)
         except ConfigCompositionException as error:
             raise ValueError(one_line(error)) from error
@@ -135,6 +136,20 @@ def check_search_path(overrides: Sequence[str]) -> None:
         for place in OverridesParser.create().parse_overrides([given])[0].value() or ():
             if not Path(str(place).removeprefix("file://")).is_dir():
                 raise ValueError(f"expected folders in hydra.searchpath, found {place}")
+
+
+def check_groups(overrides: Sequence[str]) -> None:
+    """Refuse a number for the name of a file of conf/: Hydra does not say for which.
+
+    Raises
+    ------
+    ValueError : such a choice.
+    """
+    for given in OverridesParser.create().parse_overrides(list(overrides)):
+        group, chosen = given.key_or_group, given.value()
+        if (conf_dir() / group).is_dir() and isinstance(chosen, int | float):
+            names = ", ".join(sorted(file.stem for file in (conf_dir() / group).glob("*.yaml")))
+            raise ValueError(f"expected {group} to be one of {names}, found {given.input_line}")
 
 
 def check_hydra(cfg: DictConfig, overrides: Sequence[str]) -> None:
