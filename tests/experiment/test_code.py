@@ -32,14 +32,20 @@ def spelt(source: str) -> list[str]:
 def copy(tmp_path: Path):
     """A copy of the package's sources with one file changed: its digest."""
 
-    def digest(file: str = "", old: str = "", new: str = "", start: str = "scmobench.experiment.run") -> str:
+    def digest(
+        file: str = "",
+        old: str = "",
+        new: str = "",
+        start: str = "scmobench.experiment.run",
+        settings: list = SVD,
+    ) -> str:
         place = tmp_path / str(len(list(tmp_path.iterdir())))
         shutil.copytree(PACKAGE, place, ignore=shutil.ignore_patterns("__pycache__"))
         if file:
             text = (place / file).read_text()
             assert old in text
             (place / file).write_text(text.replace(old, new, 1))
-        return code_digest(start, TASK, SVD, place)
+        return code_digest(start, TASK, settings, place)
 
     return digest
 
@@ -58,13 +64,14 @@ def test_a_copy_elsewhere_and_another_process_give_the_same_digest(copy) -> None
     [
         ("models/prediction/svd_linear.py", "class SVDLinear", "# a remark\n\n\nclass SVDLinear"),
         ("data/reduce.py", '"""', '"""Other words. ', ),
-        ("experiment/run.py", "import build, ", "import build, compose, "),
+        ("experiment/run.py", "import Source", "import Source, cache_dir"),
         ("tasks/base.py", 'raise ValueError(f"', 'raise ValueError(f"Sorry: '),
         ("cli.py", "def main(", "def other() -> int:\n    return 1\n\n\ndef main("),
         ("leaderboard/write.py", "DIFFERENCE_LINES = 40", "DIFFERENCE_LINES = 41"),
         ("experiment/progress.py", "> 90", "> 91"),
         ("experiment/records.py", "def now(", "def other() -> int:\n    return 1\n\n\ndef now("),
         ("models/prediction/knn.py", "def ", "def another(self): return 1\n    def "),
+        ("data/competition.py", "dict[str, Path]", "Mapping[str, Path]"),
     ],
 )  # fmt: skip
 def test_other_words_and_what_a_run_does_not_pass_through_do_not_count(copy, file, old, new) -> None:
@@ -84,6 +91,15 @@ def test_other_words_and_what_a_run_does_not_pass_through_do_not_count(copy, fil
 )
 def test_what_a_run_passes_through_counts(copy, file, old, new) -> None:
     assert copy(file, old, new) != copy()
+
+
+@pytest.mark.parametrize(("file", "old", "new"), [
+    ("training/limits.py", "not value > 0", "value <= 0"),
+    ("training/memory.py", "1e9", "2**30"),
+])  # fmt: skip
+def test_what_refuses_a_run_does_not_count(copy, file, old, new) -> None:
+    network = [{"_target_": "scmobench.models.scmognn.predict_modality.ScMoGNNPrediction"}]
+    assert copy(file, old, new, settings=network) == copy(settings=network) != copy()
 
 
 def test_an_ensemble_passes_through_its_own_module(copy) -> None:

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.cli import main
-from scmobench.data.competition import pairing
+from scmobench.data.pairing import pairing
 from scmobench.tasks.joint_embedding import JointEmbedding
 from scmobench.tasks.match_modality import MatchModality
 from scmobench.tasks.predict_modality import PredictModality

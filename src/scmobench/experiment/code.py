@@ -15,9 +15,10 @@ from omegaconf import OmegaConf
 from scmobench.experiment.config import conf_dir, without_places
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# modules without a part in a score: what they decide is in the configuration, or in words and files
-SILENT = ("arithmetic", "code", "config", "download", "files", "forecast", "loggers", "meter", "progress")
-SILENT += ("records", "schema", "settings")
+# modules without a part in a score: what they decide is in the configuration, in words and files, or whether
+# there is a run at all
+SILENT = ("arithmetic", "code", "config", "download", "files", "forecast", "limits", "loggers", "memory")
+SILENT += ("meter", "progress", "records", "schema", "settings")
 WORDS = ("label", "citation", "bounds", "direction", "extra")  # of a metric's YAML: what tables say of it
 
 

@@ -16,8 +16,8 @@ import scipy.sparse as sp
 from anndata import AnnData
 from omegaconf import OmegaConf
 
-from scmobench.data.competition import pairing
 from scmobench.data.labels import LABELS, tidy_labels
+from scmobench.data.pairing import pairing
 from scmobench.experiment.config import build, conf_dir
 from scmobench.metrics.neighbors import ScoredEmbedding
 from scmobench.types import COUNTED, TASKS, NotApplicable, Score
@@ -141,7 +141,7 @@ def bootstrap(
 
     Raises
     ------
-    ValueError : a metric that is no mean over cells.
+    ValueError : a metric that is no mean over cells, or one that the data cannot support.
     """
     chosen, values = _per_cell(task, metric, scorer_inputs(task, prediction, solution))
     rng = np.random.default_rng(seed)
@@ -171,7 +171,7 @@ def paired_test(
 
     Raises
     ------
-    ValueError : a metric that is no mean over cells.
+    ValueError : a metric that is no mean over cells, or one that the data cannot support.
     """
     from scipy.stats import wilcoxon
 
@@ -218,7 +218,10 @@ def _per_cell(task: str, name: str, inputs: tuple[Any, ...]) -> tuple[Metric, np
             f"expected a metric of {task} that is a mean over cells ({', '.join(possible) or 'none'}), "
             f"found {name!r}"
         )
-    return known[name], known[name].per_cell(*inputs)
+    try:
+        return known[name], known[name].per_cell(*inputs)
+    except NotApplicable as reason:
+        raise ValueError(f"expected a metric that the data support, found {name}: {reason}") from reason
 
 
 def _prediction_inputs(prediction: AnnData, solution: AnnData) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scmobench.data.competition import pairing
+from scmobench.data.pairing import pairing
 from scmobench.tasks.base import Task, normalized
 from scmobench.tasks.names import check_order, is_transposed
 from scmobench.types import MatchingData, Paired, Problem
