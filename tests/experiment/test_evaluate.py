@@ -161,6 +161,19 @@ def test_paired_test_sees_a_better_prediction_and_no_difference_in_equal_ones():
     assert (equal.difference, equal.p_value) == (0, 1)
 
 
+@pytest.mark.parametrize("name", ["mean_pearson_per_cell", "mean_spearman_per_cell"])
+def test_a_metric_that_the_data_cannot_support_is_not_tested(name):
+    """One feature: no cell varies across features."""
+    (good, solution), (bad, _) = prediction_case(0.5), prediction_case(0.6)
+    case = [cells[:, :1].copy() for cells in (good, bad, solution)]
+    assert evaluate("predict_modality", *case[1:])[name].value is None
+    for refused in (lambda: paired_test("predict_modality", *case, name),
+                    lambda: bootstrap("predict_modality", *case[1:], name)):  # fmt: skip
+        with pytest.raises(ValueError, match=f"data support, found {name}: no cell of the truth varies"):
+            refused()
+    assert paired_test("predict_modality", *case).n == 200
+
+
 def test_paired_test_of_matchings():
     (good, solution), (bad, _) = matching_case(0.9), matching_case(0.5)
     found = paired_test("match_modality", good, bad, solution)

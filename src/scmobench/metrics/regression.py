@@ -41,7 +41,7 @@ def mean_pearson_per_cell(truth: Matrix, prediction: Matrix) -> float:
     ------
     NotApplicable : no cell of the truth varies across features, as with one feature.
     """
-    return float(pearson_per_cell(*_varying(truth, prediction, axis=1)).mean())
+    return float(pearson_per_cell(truth, prediction).mean())
 
 
 def mean_pearson_per_gene(truth: Matrix, prediction: Matrix) -> float:
@@ -62,7 +62,7 @@ def mean_spearman_per_cell(truth: Matrix, prediction: Matrix) -> float:
     ------
     NotApplicable : no cell of the truth varies across features, as with one feature.
     """
-    return float(spearman_per_cell(*_varying(truth, prediction, axis=1)).mean())
+    return float(spearman_per_cell(truth, prediction).mean())
 
 
 def mean_spearman_per_gene(truth: Matrix, prediction: Matrix) -> float:
@@ -110,13 +110,24 @@ def absolute_error_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
 
 
 def pearson_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
-    """Pearson correlation of each cell across features, length n; 0 where either side is constant."""
-    return _per_row(_pearson_rows, truth, prediction)
+    """Pearson correlation of each cell across features, length n; 0 where either side is constant.
+
+    Raises
+    ------
+    NotApplicable : no cell of the truth varies across features.
+    """
+    return _per_row(_pearson_rows, *_varying(truth, prediction, axis=1))
 
 
 def spearman_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
-    """Spearman correlation of each cell across features, length n; 0 where either side is constant."""
-    return _per_row(lambda t, p: _pearson_rows(rankdata(t, axis=1), rankdata(p, axis=1)), truth, prediction)
+    """Spearman correlation of each cell across features, length n; 0 where either side is constant.
+
+    Raises
+    ------
+    NotApplicable : no cell of the truth varies across features.
+    """
+    both = _varying(truth, prediction, axis=1)
+    return _per_row(lambda t, p: _pearson_rows(rankdata(t, axis=1), rankdata(p, axis=1)), *both)
 
 
 def _check(truth: Matrix, prediction: Matrix) -> None:
