@@ -52,6 +52,30 @@ def test_folder_is_found_by_path_by_variable_and_below_data(files, tiny_paired, 
     assert Folder(name="mine").load().hash == paired.hash
 
 
+FORMS = {
+    "text": lambda v: v.map({True: "TRUE", False: "FALSE"}),
+    "categories": lambda v: v.astype("category"),
+    "nullable": lambda v: v.astype("boolean"),
+    "numbers": lambda v: v.astype(float),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_drop_and_scored_choose_the_same_cells_in_every_form(form, files):
+    gex = ad.read_h5ad(files / "gex.h5ad")
+    wells, gated, said = np.arange(150) % 5, np.arange(150) % 3 == 0, np.arange(150) % 2 == 0
+    gex.obs["well"] = pd.Series(wells, gex.obs_names, dtype=float).where(wells != 4)  # 4 is missing
+    gex.obs["gated"] = FORMS[form](pd.Series(gated, gex.obs_names))
+    gex.obs["is_scored"] = FORMS[form](pd.Series(said, gex.obs_names))
+    gex.write_h5ad(files / "gex.h5ad")
+    for value in (True, "true", 1):
+        choice = {"drop": {"well": [1, "2", None]}, "scored": {"gated": value}}
+        kept = Folder(name="mine", path=str(files), empty_features="drop", **choice).load()
+        left = np.isin(wells, (0, 3))
+        assert list(kept.mod1.obs_names) == list(gex.obs_names[left])
+        assert kept.obs["is_scored"].tolist() == (gated & said)[left].tolist()
+
+
 def test_drop_and_scored_choose_cells(files):
     choice = {"drop": {"cell_type": ["A1"]}, "scored": {"quality": "gated"}}
     kept = Folder(name="mine", path=str(files), empty_features="drop", **choice).load()

@@ -197,6 +197,19 @@ def test_a_damaged_table_of_labels_is_refused(gex: Path, tmp_path: Path) -> None
         own(gex, labels=str(labels))
 
 
+def test_names_of_cells_in_a_table_of_labels_are_text(gex: Path, tmp_path: Path) -> None:
+    names = ["001", "1", "1e3", "1000", *(f"{k:04d}" for k in range(4, 150))]
+    for file in (gex, gex.with_name("adt.h5ad")):
+        cells = ad.read_h5ad(file)
+        cells.obs_names = names
+        cells.write_h5ad(file)
+    labels = tmp_path / "labels.csv"
+    lines = [f"{name},type {name}" for name in reversed(names)]
+    labels.write_text("\n".join(["cell,cell_type", *lines]))
+    found = own(gex, labels=str(labels)).obs["cell_type"]
+    assert found.tolist() == [f"type {name}" for name in names]
+
+
 @pytest.mark.parametrize("way", [link, external])
 def test_own_cells_lead_nowhere_else(way: Callable, gex: Path, tmp_path: Path) -> None:
     target = str(tmp_path / "adt.h5ad")

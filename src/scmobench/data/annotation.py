@@ -63,14 +63,13 @@ def read_labels(name: str, file: str | None, cells: pd.Index) -> pd.DataFrame:
     columns = read_table(Path(file).expanduser(), header=None, nrows=1, dtype=str).iloc[0, 1:].dropna()
     if twice := list(columns[columns.duplicated()][:3]):
         raise ValueError(f"{name}: columns twice in {file}: {', '.join(twice)}; keep one")
-    table = read_table(Path(file).expanduser(), index_col=0)
-    missing = cells.difference(table.index.astype(str), sort=False)
+    table = read_table(Path(file).expanduser(), index_col=0, converters={0: str})  # 001 is a name, no number
+    missing = cells.difference(table.index, sort=False)
     if len(missing):
         raise ValueError(
             f"{name}: {len(missing)} of {len(cells)} cells are not in {file}, e.g. "
             f"{', '.join(missing[:3])}; its first column must hold the cell names"
         )
-    table.index = table.index.astype(str)
     table = table[table.index.isin(cells)]
     if twice := list(table.index[table.index.duplicated()][:3]):
         raise ValueError(f"{name}: cells twice in {file}: {', '.join(twice)}; keep one row")

@@ -14,6 +14,7 @@ from anndata import AnnData
 
 from scmobench.data.feature_types import with_feature_type
 from scmobench.data.foreign import read_h5ad
+from scmobench.data.labels import is_one_of, tidy_labels
 from scmobench.data.source import Source
 from scmobench.types import Paired, feature_type
 
@@ -73,23 +74,24 @@ class Folder(Source):
         if self.layer:
             use_layer(self.name, (gex, mod2), self.layer, self.normalization)
         obs = named_columns(self.name, gex.obs, self.batch, self.cell_type)
-        for column, value in self.scored.items():
-            obs["is_scored"] = obs.get("is_scored", True) & (self._column(obs, column) == value)
         keep = np.ones(len(obs), bool)
         for column, values in self.drop.items():
-            keep &= ~self._column(obs, column).astype(str).isin(list(map(str, values))).to_numpy()
+            keep &= ~self._is(obs, column, values)
         if not keep.all():
             mod2 = mod2[mod2.obs_names.isin(gex.obs_names[keep])].copy()
-            gex, obs = gex[keep].copy(), obs[keep]
+            gex, obs = gex[keep].copy(), obs[keep].copy()
+        scored = tidy_labels(self.name, obs.filter(["is_scored"])).get("is_scored", True)
+        for column, value in self.scored.items():
+            obs["is_scored"] = scored = scored & self._is(obs, column, [value])
         normalization = self.normalization or {"GEX": "counts", kind: "counts"}
         return self.pair(gex, mod2, obs, normalization, source=str(gex.uns.get("source", "")))
 
-    def _column(self, obs: pd.DataFrame, column: str) -> pd.Series:
+    def _is(self, obs: pd.DataFrame, column: str, values: Sequence[Any]) -> np.ndarray:
         if column not in obs:
             raise ValueError(
                 f"{self.name}: no column {column!r} in the cell annotation, it has {list(obs.columns)}"
             )
-        return obs[column]
+        return is_one_of(obs[column], values)
 
 
 def use_layer(

@@ -6,7 +6,7 @@ word "NA". A score must not depend on that. Every dataset passes here, and so do
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -59,6 +59,20 @@ def check_filled(name: str, column: pd.Series) -> None:
             "fill the column, leave these cells out"
             + (", or go without: dataset.cell_type=null" if column.name == "cell_type" else "")
         )
+
+
+def is_one_of(column: pd.Series, values: Sequence[Hashable]) -> np.ndarray:
+    """Which cells have one of the values, in whatever form the file and the configuration write them.
+
+    ``1``, ``1.0``, ``"1"``, ``"TRUE"`` and ``True`` are the same; so are a missing value and its words.
+    """
+
+    def plain(words: Sequence[Hashable]) -> list[Hashable]:
+        return [WORDS.get(str(word).strip().lower(), word) for word in map(_word, words)]
+
+    codes, found = _distinct(column)
+    wanted = plain(values)
+    return np.array([word in wanted for word in [*plain(found), None]])[codes]
 
 
 def _text(name: str, column: pd.Series) -> pd.Series:
