@@ -1,4 +1,4 @@
-"""Joint embedding by the competition's label-supervised autoencoder: scMoGNN's head without the graph."""
+"""Joint embedding by the competition's label-supervised autoencoder: scMoGNN's losses without the graph."""
 
 from __future__ import annotations
 
