@@ -1,4 +1,4 @@
-"""The two things that can answer a problem: a model, and a control that is handed the solution."""
+"""What can answer a problem: a model, or a control that receives the solution."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Model(ABC):
 
     @abstractmethod
     def fit(self, data: TaskData, seed: int) -> Model:
-        """Learn from ``data``; every random draw comes from ``seed``. Returns itself.
+        """Learn from ``data`` and return itself. Every random draw comes from ``seed``.
 
-        ``data`` is `TaskData.for_fit`: test inputs are None (embedding: absent) unless
-        `transductive`, labels None unless `label_supervised`.
+        ``data`` comes from `TaskData.for_fit`: without test inputs unless `transductive`, without labels
+        unless `label_supervised`.
         """
 
     @abstractmethod
@@ -50,19 +50,19 @@ class Model(ABC):
 
         Returns
         -------
-        test cells of mod1 x d and test cells of mod2 x d, whose product left · rightᵀ is the similarity
-        (a logit: softmax follows); None where the method has no such factors.
+        Test cells of mod1 x d and of mod2 x d. Their product left · rightᵀ is the similarity (a logit:
+        softmax follows). None: the method has no such factors.
         """
         return None
 
     def report(self) -> dict[str, Any]:
-        """What the record should keep of the fit: ``validation`` (a score), ``parameters`` (their
-        number), ``epochs``, ``notes``. Empty where there is nothing to say."""
+        """What the record keeps of the fit: ``validation`` (a score), ``parameters`` (their number),
+        ``epochs``, ``notes``. It may be empty."""
         return {}
 
 
 class SolutionControl(ABC):
-    """A control that is handed the solution, and never poses as a `Model`: it has no `fit`."""
+    """A control that receives the solution. It has no ``fit``, so it cannot pass for a `Model`."""
 
     transductive: ClassVar[bool] = True
     label_supervised: ClassVar[bool] = True

@@ -1,6 +1,8 @@
-"""Controls: what knowing nothing scores (negative) and what knowing the answer scores (positive)."""
+"""Controls: the scores of an answer without knowledge (negative) and of the true answer (positive)."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -31,16 +33,11 @@ class ZeroPrediction(_Untrained):
         return np.zeros((data.test_mod1.n_obs, data.train_mod2.n_vars), dtype=np.float32)
 
 
+@dataclass
 class ZeroEmbedding(_Untrained):
-    """Every cell in one point.
+    """Every cell at one point."""
 
-    Parameters
-    ----------
-    n_dimensions : of the embedding.
-    """
-
-    def __init__(self, n_dimensions: int = 10) -> None:
-        self.n_dimensions = n_dimensions
+    n_dimensions: int = 10
 
     def predict(self, data: EmbeddingData) -> np.ndarray:
         return np.zeros((data.mod1.n_obs, self.n_dimensions), dtype=np.float32)
@@ -87,20 +84,15 @@ class ConstantMatching(_Untrained):
         for rows, columns in shared_batches(data.test_mod1.obs["batch"], data.test_mod2.obs["batch"]):
             alike = columns[:MAX_PARTNERS]
             pairs.append((np.repeat(rows, len(alike)), np.tile(alike, len(rows))))
-        row, column = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+        row, column = np.concatenate(pairs, axis=1)
         return sp.csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=(n, n))
 
 
+@dataclass
 class RandomEmbedding(_Untrained):
-    """Cells at standard normal coordinates.
+    """Cells at standard normal coordinates."""
 
-    Parameters
-    ----------
-    n_dimensions : of the embedding.
-    """
-
-    def __init__(self, n_dimensions: int = 10) -> None:
-        self.n_dimensions = n_dimensions
+    n_dimensions: int = 10
 
     def predict(self, data: EmbeddingData) -> np.ndarray:
         rng = np.random.default_rng(self.seed)
@@ -108,7 +100,7 @@ class RandomEmbedding(_Untrained):
 
 
 class BatchEmbedding(_Untrained):
-    """Each batch in one point, one-hot: nothing but the batch effect."""
+    """Each batch at one point, one-hot: nothing but the batch effect."""
 
     def predict(self, data: EmbeddingData) -> np.ndarray:
         return _one_hot(data.mod1.obs, "batch")
@@ -128,20 +120,16 @@ class SolutionMatching(SolutionControl):
         return sp.csr_matrix(solution.X, dtype=np.float32, copy=True)
 
 
+@dataclass
 class SemiSolutionMatching(SolutionControl):
-    """Uniform random weights on the true pairs and on as many random others as ``others`` times the cells.
+    """Uniform random weights on the true pairs and on random other pairs.
 
-    Knows every true pair and cannot tell it from the rest of its row: scores near 1 / ``others``. Source:
-    ``dummy_semisolution`` of the competition (Luecken et al. 2021; others = 10, match probability 0.100),
-    where a drawn pair that is a true one also gets a new weight, and batches play no part.
-
-    Parameters
-    ----------
-    others : random pairs for each cell, on average; at most all pairs.
+    It knows every true pair and cannot tell it from the rest of its row: it scores near 1 / ``others``.
+    Source: ``dummy_semisolution`` of the competition (Luecken et al. 2021; others = 10, match probability
+    0.100), where a drawn pair that is a true one also gets a new weight, and batches are ignored.
     """
 
-    def __init__(self, others: int = 10) -> None:
-        self.others = others
+    others: int = 10  # random pairs for each cell, on average; at most all pairs
 
     def answer(self, solution: AnnData, seed: int) -> sp.csr_matrix:
         rng = np.random.default_rng(seed)
@@ -154,7 +142,7 @@ class SemiSolutionMatching(SolutionControl):
 
 
 class CellTypeEmbedding(SolutionControl):
-    """Each cell type in one point, one-hot."""
+    """Each cell type at one point, one-hot."""
 
     def answer(self, solution: AnnData, seed: int) -> np.ndarray:
         return _one_hot(solution.obs, "cell_type")
@@ -163,10 +151,10 @@ class CellTypeEmbedding(SolutionControl):
 class SolutionEmbedding(SolutionControl):
     """Cell type one-hot, beside each reference pseudotime that the dataset has.
 
-    Nobody has published a perfect embedding, so this is a construction: cell types apart, no batch
+    No perfect embedding is published, so this is a construction: cell types apart, no batch
     effect, and order along the trajectory within a type. A pseudotime is scaled to lie in [0, 1], below
-    the distance √2 between two types; cells outside of the trajectory stand at its mean. It knows nothing
-    of the cell cycle, and where there is no pseudotime it is `CellTypeEmbedding`.
+    the distance √2 between two types; cells outside of the trajectory are at its mean. The cell cycle plays
+    no part. Without a pseudotime it equals `CellTypeEmbedding`.
     """
 
     def answer(self, solution: AnnData, seed: int) -> np.ndarray:
@@ -182,12 +170,7 @@ class SolutionEmbedding(SolutionControl):
 
 
 def _one_hot(obs: pd.DataFrame, column: str) -> np.ndarray:
-    """Cells x categories, float32.
-
-    Raises
-    ------
-    ValueError : the column is absent, or has more categories than an embedding may have dimensions.
-    """
+    """Cells x categories, float32. At most `MAX_DIMENSIONS` categories."""
     if column not in obs:
         raise ValueError(f"this control needs {column!r} of every cell, found columns {list(obs)}")
     categories, codes = np.unique(obs[column].astype(str).to_numpy(), return_inverse=True)

@@ -17,12 +17,11 @@ from scmobench.data.synthetic import Synthetic
 from scmobench.graph.propagation import standardised
 from scmobench.models.controls import SemiSolutionMatching
 from scmobench.models.matching.assignment import assign_softmax
-from scmobench.models.matching.clue_like import ClueLike, ClueModule
+from scmobench.models.matching.clue_like import ClueLike
 from scmobench.models.matching.linear_hungarian import LinearHungarian
 from scmobench.models.matching.novel_clip import NovelClip
 from scmobench.models.matching.procrustes import Procrustes
 from scmobench.models.scmognn.match_modality import ScMoGNNMatching
-from scmobench.models.scmognn.match_module import MatchModule
 from scmobench.tasks.match_modality import MatchModality
 from scmobench.training.fit import TrainerSettings
 from scmobench.training.validation import validation_split
@@ -143,7 +142,7 @@ def test_procrustes_rotation_is_orthogonal_and_sides_may_differ(data: MatchingDa
 
 def test_novel_clip_leaves_each_batch_out_once(data: MatchingData) -> None:
     model = NovelClip(**{**SHARED, **CLIP, "max_epochs": 2})
-    folds = model._folds(data.train_mod1.obs, seed=0)
+    folds = model.held_out(data.train_mod1.obs, seed=0)
     batch = data.train_mod1.obs["batch"].to_numpy()
     assert sorted({name for fold in folds for name in batch[fold]}) == ["batch1", "batch2", "batch3"]
     np.testing.assert_array_equal(np.sort(np.concatenate(folds)), np.arange(len(batch)))
@@ -151,7 +150,7 @@ def test_novel_clip_leaves_each_batch_out_once(data: MatchingData) -> None:
     assert len(model.modules) == 3
     assert len(fitted(NovelClip(**{**SHARED, **CLIP, "max_epochs": 2, "models": 1}), data).modules) == 1
     unequal = pd.DataFrame({"batch": ["large"] * 400 + ["small"] * 60})  # the large one out leaves too few
-    np.testing.assert_array_equal(model._folds(unequal, seed=0), [np.arange(400, 460)])
+    np.testing.assert_array_equal(model.held_out(unequal, seed=0), [np.arange(400, 460)])
 
 
 def test_novel_clip_similarity_is_the_mean_of_its_models(data: MatchingData) -> None:
@@ -167,7 +166,7 @@ def test_novel_clip_similarity_is_the_mean_of_its_models(data: MatchingData) -> 
             )
     np.testing.assert_allclose(left @ right.T, expected.numpy(), rtol=1e-4, atol=1e-4)
     batches = [cells.obs["batch"].to_numpy() for cells in (data.test_mod1, data.test_mod2)]
-    assert model.match.quantile == 0.99  # as published
+    assert model.quantile == 0.99  # as published
     assert (model.predict(data) != assign_softmax((left, right), *batches, quantile=0.99)).nnz == 0
 
 
@@ -225,8 +224,8 @@ def test_novel_clip_is_scmognn_without_graph_and_decoders(data: MatchingData) ->
     fitted(ablated, data)
     clip = NovelClip(**options, models=1, learn_scale=False, activation="gelu", normalised=False)
     # both draw the batch that they leave out from the seed
-    held_out = validation_split(data.train_mod1.obs, seed=0, **ablated.validation)[1]
-    clip._folds = lambda obs, seed: [held_out]
+    held_out = validation_split(data.train_mod1.obs, "batch_separated", 0.4, seed=0)[1]
+    clip.held_out = lambda obs, seed: [held_out]
     fitted(clip, data)
     expected, found = ablated.similarity(data), clip.similarity(data)
     for one, other in zip(expected, found, strict=True):
@@ -239,8 +238,7 @@ def test_learned_temperature_moves_and_a_fixed_one_stays(data: MatchingData) -> 
     assert abs(learned.report()["scale"][0] - np.exp(2.0)) > 0.05
     assert fixed.report()["scale"] == [round(float(np.exp(2.0)), 3)] * 3
     states = [torch.zeros(1, 4, 3), torch.zeros(1, 4, 2)]
-    network = {**fixed.network, "learn_scale": True}
-    names = dict(MatchModule(states, **network).named_parameters())
+    names = dict(learned.build(states).named_parameters())
     assert names["log_scale"].item() == pytest.approx(2.0)
 
 
@@ -253,16 +251,9 @@ def test_each_model_of_an_ensemble_logs_in_its_own_folder(data: MatchingData, tm
 def test_clue_loss_written_out() -> None:
     torch.manual_seed(0)
     states = [torch.randn(1, 9, 5), torch.randn(1, 9, 3)]
-    module = ClueModule(
-        states,
-        latent_dim=2,
-        hidden=[4],
-        decoder_hidden=[4],
-        dropout=0.0,
-        cross_weight=3.0,
-        align_weight=0.5,
-        learning_rate=1e-3,
-    ).eval()
+    sizes = {"latent_dim": 2, "hidden": [4], "decoder_hidden": [4], "dropout": 0.0}
+    settings = ClueLike(components={}, **sizes, cross_weight=3.0, align_weight=0.5)
+    module = settings.build(states).eval()
     cells = torch.tensor([4, 0, 7])
     x = [s[0, cells] for s in states]
     e = [[module.encoders[i][j](x[i]) for j in (0, 1)] for i in (0, 1)]
@@ -283,7 +274,7 @@ def test_clue_sides_are_unit_vectors_and_the_first_is_scaled(problems: dict[str,
         data = problems[direction].data
         model = fitted(ClueLike(**{**SHARED, **CLUE, "max_epochs": 1}, scale=7.0), data)
         found = model.sides(data)
-        module, states = model.module.eval(), model.states.of_test(data)
+        module, states = model.modules[0].eval(), model.states.of_test(data)
         for side, place, scale in zip(found, places, (7.0, 1.0), strict=True):
             with torch.no_grad():
                 u = torch.cat([encode(states[place][0]) for encode in module.encoders[place]], dim=1).numpy()
@@ -294,8 +285,8 @@ def test_clue_sides_are_unit_vectors_and_the_first_is_scaled(problems: dict[str,
 def test_assignments_of_the_rivals(data: MatchingData) -> None:
     few = {**SHARED, "max_epochs": 2}
     for kind, soft, hard in (
-        (lambda **k: Procrustes(15, **k), "shared_neighbours", "optimal"),
-        (lambda **k: LinearHungarian(15, **k), "shared_neighbours", "optimal"),
+        (lambda **k: Procrustes(n_components=15, **k), "shared_neighbours", "optimal"),
+        (lambda **k: LinearHungarian(n_components=15, **k), "shared_neighbours", "optimal"),
         (lambda **k: NovelClip(**{**few, **CLIP}, **k), "shared_neighbours", "softmax"),
         (lambda **k: ClueLike(**{**few, **CLUE}, **k), "shared_neighbours", "softmax"),
     ):

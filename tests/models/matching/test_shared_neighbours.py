@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scmobench.models.matching import shared_neighbours as module
+from scmobench.models.matching import pruned
 from scmobench.models.matching.shared_neighbours import shared_neighbours
 
 
@@ -40,7 +40,7 @@ def test_same_as_a_loop_over_pairs(k: int, monkeypatch: pytest.MonkeyPatch) -> N
     expected = by_loops(first, second, batch1, batch2, k)
     found = shared_neighbours(first, second, batch1, batch2, k=k)
     np.testing.assert_allclose(found.toarray(), expected, atol=1e-6)
-    monkeypatch.setattr(module, "CHUNK", 5)
+    monkeypatch.setattr(pruned, "CHUNK", 5)
     chunked = shared_neighbours(first, second, batch1, batch2, k=k)
     np.testing.assert_allclose(chunked.toarray(), expected, atol=1e-6)
 
@@ -93,7 +93,7 @@ def test_more_neighbours_than_cells() -> None:
     [
         ({"k": 0}, "at least 1"),
         ({"partners": 0}, "at least 1"),
-        ({"second": np.ones((4, 5))}, "same dimensions"),
+        ({"second": np.ones((4, 5))}, "n x d and n x d"),
         ({"batch2": list("aaa")}, "cells"),
         ({"first": np.full((4, 2), np.nan)}, "finite"),
         ({"batch2": list("aaab")}, "as many mod1 as mod2"),

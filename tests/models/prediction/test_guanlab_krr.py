@@ -16,9 +16,10 @@ from sklearn.kernel_ridge import KernelRidge as Reference
 from scmobench.data.preprocess import zscore_rows
 from scmobench.data.reduce import SVD
 from scmobench.experiment.config import build, conf_dir, for_subtask
-from scmobench.models.prediction import guanlab_krr, kernel_ridge
-from scmobench.models.prediction.guanlab_krr import GuanlabKRR, bounds, halves
+from scmobench.models.prediction import guanlab_krr, projection
+from scmobench.models.prediction.guanlab_krr import GuanlabKRR, halves
 from scmobench.models.prediction.kernel_ridge import fit_ridge
+from scmobench.models.prediction.projection import bounds, input_cells
 from scmobench.tasks.predict_modality import PredictModality
 from scmobench.types import PredictionData
 
@@ -53,7 +54,7 @@ def test_with_one_training_batch_every_model_sees_all_cells_and_halves_validate(
     model = GuanlabKRR(n1=20, n2=10, alpha=0.1, repeats=2)
     found = answer(model, to_atac, seed=3)
     n = to_atac.train_mod1.n_obs
-    Z = zscore_rows(SVD(20, 3).fit_transform(guanlab_krr.input_cells(to_atac))).astype(float)
+    Z = zscore_rows(SVD(20, 3).fit_transform(input_cells(to_atac))).astype(float)
     svd2 = SVD(10, 3)
     target = svd2.fit_transform(to_atac.train_mod2.X)
 
@@ -73,7 +74,7 @@ def test_with_one_training_batch_every_model_sees_all_cells_and_halves_validate(
 
 def test_answer_is_the_mean_of_ten_ridge_models_on_halves_of_the_batches(to_atac) -> None:
     found = answer(GuanlabKRR(n1=20, n2=10, alpha=0.1), to_atac, seed=3)
-    both = guanlab_krr.input_cells(to_atac)
+    both = input_cells(to_atac)
     Z = zscore_rows(SVD(20, 3).fit_transform(both)).astype(float)
     n = to_atac.train_mod1.n_obs
     svd2 = SVD(10, 3)
@@ -136,7 +137,7 @@ def test_all_cells_as_landmarks_give_the_exact_solution(width: int) -> None:
 
 def test_fewer_landmarks_come_near_and_are_noted(to_atac, monkeypatch) -> None:
     exact = answer(GuanlabKRR(n1=5, n2=10), to_atac)
-    monkeypatch.setattr(kernel_ridge, "CHUNK", 7)
+    monkeypatch.setattr(projection, "CHUNK", 7)
     model = GuanlabKRR(n1=5, n2=10, exact_up_to=20, landmarks=30)
     rough = answer(model, to_atac)
     assert all(len(ridge.places) == 30 for ridge in model.models)

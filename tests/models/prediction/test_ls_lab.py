@@ -10,8 +10,9 @@ from scipy.sparse import csr_matrix
 from scmobench.data.reduce import SVD
 from scmobench.models.prediction import ls_lab
 from scmobench.models.prediction.ls_lab import LSLab, fold_cells
+from scmobench.models.prediction.projection import input_cells
 from scmobench.models.prediction.regression import apply_network
-from scmobench.models.prediction.svd_linear import SVDLinear, input_cells
+from scmobench.models.prediction.svd_linear import SVDLinear
 from scmobench.tasks.predict_modality import PredictModality
 from scmobench.types import PredictionData
 
@@ -76,9 +77,9 @@ def test_networks_normalise_before_the_relu_and_all_but_the_first_decay(to_adt, 
     seen = []
     original = ls_lab.fit_network
 
-    def spy(network, *data, **training):
-        seen.append((network, training["weight_decay"]))
-        return original(network, *data, **training)
+    def spy(network, inputs, targets, settings, **cells):
+        seen.append((network, settings.weight_decay))
+        return original(network, inputs, targets, settings, **cells)
 
     monkeypatch.setattr(ls_lab, "fit_network", spy)
     LSLab(**SHORT, networks=((6,), (7, 7)), weight_decay=0.5).fit(to_adt, 0)

@@ -90,7 +90,7 @@ def test_linear_hungarian_finds_planted_pairs(linked, center: bool) -> None:
         cells(mod1[80:]),
         cells(mod2[80:][test]),
     )
-    model = LinearHungarian(8, center).fit(data.for_fit(False, False), 0)
+    model = LinearHungarian(n_components=8, center=center).fit(data.for_fit(False, False), 0)
     matching = model.predict(data)
     assert (test[matching.indices] == np.arange(40)).mean() > 0.9
     left, right = model.sides(data)

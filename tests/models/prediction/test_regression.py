@@ -9,13 +9,7 @@ import torch
 from torch import nn
 
 from scmobench.models.prediction import regression
-from scmobench.models.prediction.regression import (
-    RegressionModule,
-    Rows,
-    apply_network,
-    capped_batch,
-    fit_network,
-)
+from scmobench.models.prediction.regression import RegressionModule, Training, apply_network, fit_network
 from scmobench.training.fit import TrainerSettings, seeded
 from scmobench.training.loggers import csv_logger
 
@@ -30,19 +24,20 @@ def cells() -> tuple[np.ndarray, np.ndarray]:
     return inputs.astype(np.float32), (inputs @ rng.standard_normal((12, 5))).astype(np.float32)
 
 
-def fitted(cells, *, seed=0, network=None, **changed):
+def fitted(cells, *, seed=0, network=None, held_out=HELD_OUT, part=None, kind=Training, **changed):
     """A trained network and its report."""
     if network is None:
         with seeded(seed):
             network = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, 5))
-    settings = {
-        "fitted": FITTED,
-        "held_out": HELD_OUT,
-        "batch_size": 16,
-        "max_epochs": 6,
-        "learning_rate": 0.01,
-    }
-    return network, fit_network(network, *cells, seed=seed, **(settings | changed))
+    settings = kind(**{"batch_size": 16, "max_epochs": 6, "learning_rate": 0.01} | changed)
+    return network, fit_network(network, *cells, settings, held_out=held_out, seed=seed, part=part)
+
+
+class RootTraining(Training):
+    """Minimises the root of the squared error."""
+
+    def loss(self, network, inputs, targets):
+        return regression.rmse(network(inputs), targets)
 
 
 def bytes_of(network):
@@ -53,10 +48,10 @@ def rmse(network, cells, places):
     return float(np.sqrt(np.square(apply_network(network, cells[0][places]) - cells[1][places]).mean()))
 
 
-@pytest.mark.parametrize("loss", ["mse", "rmse"])
-def test_loss_falls(cells, loss, tmp_path):
-    settings = TrainerSettings(logger=csv_logger, folder=tmp_path)
-    network, report = fitted(cells, loss=loss, max_epochs=20, settings=settings, part="first")
+@pytest.mark.parametrize("kind", [Training, RootTraining])
+def test_loss_falls(cells, kind, tmp_path):
+    trainer = TrainerSettings(logger=csv_logger, folder=tmp_path)
+    network, report = fitted(cells, kind=kind, max_epochs=20, trainer=trainer, part="first")
     scores = [e["validation"] for e in report.history]
     assert len(scores) == report.epochs == 20
     assert report.best < 0.5 * scores[0]
@@ -104,7 +99,7 @@ def test_same_seed_same_bytes(cells):
 def test_held_out_cells_are_not_learned_from(cells):
     changed = cells[1].copy()
     changed[HELD_OUT] += 5
-    ends = [fitted((cells[0], targets), held_out=None)[0] for targets in (cells[1], changed)]
+    ends = [fitted((cells[0], targets), max_epochs=1)[0] for targets in (cells[1], changed)]
     assert bytes_of(ends[0]) == bytes_of(ends[1])
 
 
@@ -121,9 +116,20 @@ class Counted(nn.Module):
         return self.map(x)
 
 
-@pytest.mark.parametrize(("n", "sizes"), [(33, [16, 16]), (34, [16, 16, 2]), (10, [10])])
-def test_a_batch_of_one_cell_is_left_out(cells, n, sizes):
-    network, _ = fitted(cells, network=Counted(), fitted=np.arange(n), max_epochs=1)
+@pytest.mark.parametrize(
+    ("n", "settings", "sizes"),
+    [
+        (33, {}, [16, 16]),  # a batch of one cell is left out
+        (34, {}, [16, 16, 2]),
+        (10, {}, [10]),
+        (32, {"min_steps": 4}, [8, 8, 8, 8]),
+        (32, {"min_steps": 2}, [16, 16]),
+        (32, {"min_steps": 8}, [8, 8, 8, 8]),
+    ],
+)
+def test_batches_have_two_cells_at_least_and_few_cells_make_smaller_ones(cells, n, settings, sizes):
+    some = tuple(side[:n] for side in cells)
+    network, _ = fitted(some, network=Counted(), held_out=None, max_epochs=1, **settings)
     assert network.sizes == sizes
 
 
@@ -132,7 +138,9 @@ def test_decoupled_decay_is_another_optimiser(cells):
     decoupled = fitted(cells, weight_decay=0.1, decoupled=True)[0]
     assert bytes_of(plain) != bytes_of(decoupled)
     with seeded(0):
-        module = RegressionModule(nn.Linear(2, 2), learning_rate=0.2, weight_decay=0.5, decoupled=True)
+        module = RegressionModule(
+            nn.Linear(2, 2), Training(learning_rate=0.2, weight_decay=0.5, decoupled=True)
+        )
     start = module.network.weight.detach().clone()
     optimiser = module.configure_optimizers()
     module.network.weight.grad = torch.zeros_like(start)
@@ -140,18 +148,9 @@ def test_decoupled_decay_is_another_optimiser(cells):
     torch.testing.assert_close(module.network.weight.detach(), start * (1 - 0.2 * 0.5))
 
 
-def test_batches_of_few_cells():
-    assert capped_batch(512, 66_000, 8) == 512
-    assert capped_batch(512, 400, 8) == 50
-    assert capped_batch(512, 40, 8) == 8
-    assert capped_batch(32, 400, 1) == 32
-
-
 def test_what_does_not_fit_is_an_error(cells):
     with pytest.raises(ValueError, match="found 120 and 119"):
-        Rows(cells[0], cells[1][1:])
-    with pytest.raises(ValueError, match="found 'mae'"):
-        fitted(cells, loss="mae")
+        fitted((cells[0], cells[1][1:]))
     with pytest.raises(ValueError, match="lower the learning rate"):
         fitted((cells[0] * np.nan, cells[1]))
 
@@ -167,25 +166,25 @@ def test_a_killed_training_goes_on_to_the_same_bytes(cells, tmp_path, monkeypatc
             raise SystemError("killed")
         return step(self, batch, number)
 
-    settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0)
+    trainer = TrainerSettings(folder=tmp_path, resume_every_seconds=0)
     with monkeypatch.context() as patch:
         patch.setattr(RegressionModule, "training_step", killed)
         with pytest.raises(SystemError):
-            fitted(cells, settings=settings)
-    resumed, found = fitted(cells, settings=settings)
+            fitted(cells, trainer=trainer)
+    resumed, found = fitted(cells, trainer=trainer)
     assert found == expected
     assert bytes_of(resumed) == bytes_of(straight)
 
 
 def test_a_time_limit_waits_for_the_first_evaluation(cells):
     limit = TrainerSettings(max_seconds=0, check_val_every_n_epoch=3)
-    assert fitted(cells, settings=limit)[1].epochs == 3
+    assert fitted(cells, trainer=limit)[1].epochs == 3
 
 
 @pytest.mark.parametrize(("ceiling", "epochs"), [(None, 3), (2, 2), (9, 3)])
 def test_a_ceiling_on_epochs_never_raises_them(cells, ceiling, epochs):
-    settings = TrainerSettings(max_epochs=ceiling)
-    assert fitted(cells, max_epochs=3, settings=settings)[1].epochs == epochs
+    trainer = TrainerSettings(max_epochs=ceiling)
+    assert fitted(cells, max_epochs=3, trainer=trainer)[1].epochs == epochs
 
 
 def test_a_loss_that_is_no_number_stops_early(cells):

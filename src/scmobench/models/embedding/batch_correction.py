@@ -19,25 +19,24 @@ def harmonised(
     max_iterations: int = 10,
     seed: int = 0,
 ) -> np.ndarray:
-    """Cells x components after Harmony's correction of the batches, float32; one batch: as they are.
+    """Cells x components after Harmony's correction of the batches, float32; one batch: unchanged.
 
-    Soft clusters that are mixed across batches are found, and each cell moves by what its clusters say of
-    its batch. Source: Korsunsky et al. 2019, Nature Methods 16:1289, in harmonypy.
+    Harmony finds soft clusters that are mixed across batches, and moves each cell by the mean of its batch
+    in its clusters. Source: Korsunsky et al. 2019, Nature Methods 16:1289, in harmonypy.
 
     Parameters
     ----------
-    components : cells x components.
-    batch : each cell's batch.
-    theta : weight of mixing the batches in a cluster; 0 asks for no mixing.
+    components, batch : cells x components, and each cell's batch.
+    theta : weight of mixing the batches in a cluster; 0: no mixing.
     sigma : width of the soft clusters.
-    max_clusters : at most; a thirtieth of the cells where that is less, at least two.
+    max_clusters : at most, and at most a thirtieth of the cells, but at least two.
     max_iterations : rounds of clustering and correction.
     seed : of the clusters' first centres.
     """
     if batch.nunique() < 2:
         return np.asarray(components, dtype=np.float32)
     corrected = harmonypy.run_harmony(
-        np.asarray(components).T,  # components x cells: as many of the one as of the other would be turned
+        np.asarray(components).T,  # harmonypy transposes a square matrix unless it is components x cells
         pd.DataFrame({"batch": batch.astype(str).to_numpy()}),
         "batch",
         theta=theta,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,43 +14,24 @@ from torch import Tensor, nn
 
 from scmobench.data.preprocess import as_csr
 from scmobench.models.base import Model
-from scmobench.models.prediction.regression import apply_network, fit_network
+from scmobench.models.prediction.regression import Training, apply_network, fit_network
 from scmobench.nn.mlp import MLP
-from scmobench.training.fit import TrainerSettings, seeded, threads_kept
+from scmobench.training.fit import seeded, threads_kept
 from scmobench.training.validation import validation_cells
 from scmobench.types import EmbeddingData, feature_type
 
 MIN_BATCH = 20  # cells; dispersions within a smaller batch say nothing
 
 
-class TwinAutoencoder(nn.Module):
-    r"""Dropout → Linear → ReLU for each modality, concatenated → Linear; and back.
-
-    The output of modality m with :math:`k_m` of all :math:`k` features is multiplied by
-    :math:`\sqrt{k / k_m}`, and so are its targets: the squared error over all features is then
-    the sum of the two modalities' mean squared errors, however unequal their sizes.
+class TwinEncoder(nn.Module):
+    """Dropout → Linear → ReLU for each modality, concatenated → Linear.
 
     Parameters
     ----------
-    sizes : features of mod1 and mod2. hidden : width of each modality's layer. latent : dimensions.
+    sizes : features of mod1 and mod2.
+    hidden, latent : width of each modality's layer, dimensions of the embedding.
+    dropout : of the inputs.
     """
-
-    def __init__(self, sizes: tuple[int, int], hidden: int, latent: int, dropout: float) -> None:
-        super().__init__()
-        self.sizes = sizes
-        self.encoder = TwinEncoder(sizes, hidden, latent, dropout)
-        self.back = nn.Sequential(nn.Linear(latent, 2 * hidden), nn.ReLU())
-        self.decoders = nn.ModuleList(MLP(2 * hidden, size, output_activation="relu") for size in sizes)
-        self.register_buffer("scale", torch.from_numpy(feature_scale(sizes)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Cells x all features → the same, scaled as the targets."""
-        state = self.back(self.encoder(x))
-        return torch.cat([decoder(state) for decoder in self.decoders], dim=1) * self.scale
-
-
-class TwinEncoder(nn.Module):
-    """The half of `TwinAutoencoder` that makes the embedding."""
 
     def __init__(self, sizes: tuple[int, int], hidden: int, latent: int, dropout: float) -> None:
         super().__init__()
@@ -65,79 +47,71 @@ class TwinEncoder(nn.Module):
         return self.joint(torch.cat([arm(part) for arm, part in zip(self.arms, parts, strict=True)], dim=1))
 
 
+class TwinAutoencoder(nn.Module):
+    r"""A `TwinEncoder`, and the same layers in reverse.
+
+    The output of modality m with :math:`k_m` of all :math:`k` features is multiplied by
+    :math:`\sqrt{k / k_m}`, and so are its targets: the squared error over all features is then
+    the sum of the two modalities' mean squared errors, however unequal their sizes.
+    """
+
+    def __init__(self, sizes: tuple[int, int], hidden: int, latent: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = TwinEncoder(sizes, hidden, latent, dropout)
+        self.back = nn.Sequential(nn.Linear(latent, 2 * hidden), nn.ReLU())
+        self.decoders = nn.ModuleList(MLP(2 * hidden, size, output_activation="relu") for size in sizes)
+        self.register_buffer("scale", torch.from_numpy(feature_scale(sizes)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Cells x all features → the same, scaled as the targets."""
+        state = self.back(self.encoder(x))
+        return torch.cat([decoder(state) for decoder in self.decoders], dim=1) * self.scale
+
+
 def feature_scale(sizes: tuple[int, int]) -> np.ndarray:
     """Square root of all features over those of the modality, one entry a feature, float32."""
     return np.concatenate([np.full(k, np.sqrt(sum(sizes) / k), np.float32) for k in sizes])
 
 
-class LSLAutoencoder(Model):
+@dataclass(kw_only=True)
+class LSLAutoencoder(Training, Model):
     """Autoencoder over variable genes and common peaks (or all proteins); its bottleneck is the embedding.
 
     Source: LSL_AE, Living Systems Lab, first of the competition's entries without pre-training
     (Lance et al. 2022, PMLR 176:162). Genes are variable within batches (scanpy, Seurat's
     dispersions), peaks open in a share of the cells. Deviations: dispersions come from normalised
     values (the source takes raw counts for logarithms); the best validation epoch is kept (the source
-    kept the last); validation cells are drawn at random (there the file's last); the penalty meant to
-    keep encoder weights orthogonal is left out.
-
-    Parameters
-    ----------
-    peak_share : of the cells in which a peak must be open.
-    min_genes : taken by dispersion where fewer are called variable.
-    hidden, latent, dropout : of `TwinAutoencoder`.
-    learning_rate, batch_size, max_epochs, patience : of Adam's training on mean squared error.
-    validation, validation_share : ``random`` or ``batch_separated`` cells of all, see `validation_cells`.
-    trainer : device, precision, logging.
+    kept the last); validation cells are drawn at random (the source takes the file's last); the penalty meant
+    to keep encoder weights orthogonal is left out.
     """
 
     transductive = True
+    peak_share: float = 0.03  # of the cells in which a peak must be open
+    min_genes: int = 200  # taken by dispersion where fewer are called variable
+    hidden: int = 64  # width of each modality's layer
+    latent: int = 64
+    dropout: float = 0.1
+    learning_rate: float = 1e-4
+    batch_size: int = 32
+    max_epochs: int = 600
+    patience: int | None = 20
+    validation: str = "random"  # or `batch_separated`, see `validation_cells`
+    validation_share: float = 0.2  # of all cells
 
-    def __init__(
-        self,
-        *,
-        peak_share: float = 0.03,
-        min_genes: int = 200,
-        hidden: int = 64,
-        latent: int = 64,
-        dropout: float = 0.1,
-        learning_rate: float = 1e-4,
-        batch_size: int = 32,
-        max_epochs: int = 600,
-        patience: int = 20,
-        validation: str = "random",
-        validation_share: float = 0.2,
-        trainer: TrainerSettings | None = None,
-    ) -> None:
-        if not 1 <= latent <= 100:
-            raise ValueError(f"expected 1 to 100 dimensions, found latent={latent}")
-        self.peak_share, self.min_genes = peak_share, min_genes
-        self.network = {"hidden": hidden, "latent": latent, "dropout": dropout}
-        self.training = {
-            "learning_rate": learning_rate,
-            "batch_size": batch_size,
-            "max_epochs": max_epochs,
-            "patience": patience,
-        }
-        self.validation, self.validation_share, self.trainer = validation, validation_share, trainer
+    def __post_init__(self) -> None:
+        if not 1 <= self.latent <= 100:
+            raise ValueError(f"expected 1 to 100 dimensions, found latent={self.latent}")
 
     def fit(self, data: EmbeddingData, seed: int) -> LSLAutoencoder:
         self.notes: list[str] = []
         self.features = [self._choose(modality) for modality in (data.mod1, data.mod2)]
         sizes = tuple(len(chosen) for chosen in self.features)
         inputs = self._inputs(data)
+        targets = inputs @ sp.diags(feature_scale(sizes), format="csr")
         held_out = validation_cells(data.mod1.obs, self.validation, self.validation_share, seed)
         with seeded(seed):
-            self.module = TwinAutoencoder(sizes, **self.network)
-        self.fitted = fit_network(
-            self.module,
-            inputs,
-            inputs @ sp.diags(feature_scale(sizes), format="csr"),
-            fitted=np.setdiff1d(np.arange(inputs.shape[0]), held_out),
-            held_out=held_out,
-            seed=seed,
-            settings=self.trainer,
-            **self.training,
-        )
+            self.module = TwinAutoencoder(sizes, self.hidden, self.latent, self.dropout)
+        self.fitted = fit_network(self.module, inputs, targets, self, held_out=held_out, seed=seed)
         return self
 
     def predict(self, data: EmbeddingData) -> np.ndarray:
@@ -149,34 +123,24 @@ class LSLAutoencoder(Model):
         return summary | {"features": [len(chosen) for chosen in self.features]}
 
     def _inputs(self, data: EmbeddingData) -> sp.csr_matrix:
-        parts = [
-            as_csr(m.X)[:, chosen] for m, chosen in zip((data.mod1, data.mod2), self.features, strict=True)
-        ]
-        return sp.hstack(parts, format="csr")
+        sides = zip((data.mod1, data.mod2), self.features, strict=True)
+        return sp.hstack([as_csr(side.X)[:, chosen] for side, chosen in sides], format="csr")
 
     def _choose(self, modality: AnnData) -> np.ndarray:
         """Columns that the network reads: variable genes, common peaks, or all proteins."""
         kind, X = feature_type(modality), as_csr(modality.X)
         if kind == "GEX":
-            table = self._dispersions(X, modality.obs["batch"])
-            chosen = np.flatnonzero(table["highly_variable"])
-            if len(chosen) >= min(self.min_genes, X.shape[1]):
-                return chosen
-            least = min(self.min_genes, X.shape[1])
-            self.notes.append(f"{len(chosen)} variable genes: the {least} most dispersed are taken")
-            order = np.argsort(-table["dispersions_norm"].fillna(-np.inf).to_numpy(), kind="stable")
-            return np.sort(order[: self.min_genes])
+            return self._variable_genes(X, modality.obs["batch"])
         if kind == "ATAC":
             chosen = np.flatnonzero(X.getnnz(axis=0) >= self.peak_share * X.shape[0])
             if len(chosen) >= 2:
                 return chosen
-            self.notes.append(
-                f"{len(chosen)} peaks open in {self.peak_share:.0%} of the cells: all are taken"
-            )
+            share = f"{self.peak_share:.0%} of the cells"
+            self.notes.append(f"{len(chosen)} peaks open in {share}: all are taken")
         return np.arange(X.shape[1])
 
-    def _dispersions(self, X: sp.csr_matrix, batch: pd.Series) -> pd.DataFrame:
-        """scanpy's table of the genes, within batches where each has enough cells."""
+    def _variable_genes(self, X: sp.csr_matrix, batch: pd.Series) -> np.ndarray:
+        """Genes that scanpy calls variable, within batches where each has enough cells."""
         import scanpy as sc
 
         names = batch.index.astype(str)
@@ -186,4 +150,10 @@ class LSLAutoencoder(Model):
             self.notes.append("a batch is too small to find variable genes in: batches are ignored")
         with threads_kept():
             table = sc.pp.highly_variable_genes(adata, batch_key=None if few else "batch", inplace=False)
-        return table.loc[adata.var_names]  # with batches scanpy sorts the genes by name
+        table = table.loc[adata.var_names]  # with batches scanpy sorts the genes by name
+        chosen, least = np.flatnonzero(table["highly_variable"]), min(self.min_genes, X.shape[1])
+        if len(chosen) >= least:
+            return chosen
+        self.notes.append(f"{len(chosen)} variable genes: the {least} most dispersed are taken")
+        order = np.argsort(-table["dispersions_norm"].fillna(-np.inf).to_numpy(), kind="stable")
+        return np.sort(order[: self.min_genes])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from anndata import AnnData
 
 from scmobench.data.preprocess import TFIDF, as_csr, highly_variable
-from scmobench.models.base import Model
+from scmobench.models.embedding.placed_cells import PlacedCells, numpy_seed_kept
 from scmobench.training.extras import load
 from scmobench.training.forecast import announce
 from scmobench.types import EmbeddingData, feature_type
@@ -20,46 +21,31 @@ SECONDS = 1.2e-8  # of an iteration, for a cell, feature and factor (measured on
 COPIES = 8  # of the dense float32 input that mofapy2 holds at its peak (measured)
 
 
-class MOFA(Model):
+@dataclass(kw_only=True)
+class MOFA(PlacedCells):
     """Factors that explain both modalities together, with sparse weights in each.
 
     MOFA+ fits Y_m ≈ Z W_mᵀ with spike-and-slab weights by variational inference; Z, cells x factors,
     is the embedding. Source: Argelaguet et al. 2020, Genome Biology 21:111, by mofapy2. As its authors
-    advise: the most variable features, Gaussian likelihood of normalised values, each modality scaled to
-    unit variance. Peaks are read as log(1 + 10⁴ · TF-IDF). Batches are covariates to nobody: MOFA's groups
-    ask which factors act in which group and would centre each batch apart; they are not used. Deviation from
-    mofapy2's defaults: at most 150 iterations, not 1,000, and modalities are scaled.
-
-    Parameters
-    ----------
-    factors : at most 100, and fewer than cells and features.
-    top_features : modality -> how many of the most variable features; all of one not named.
-    scale_modalities : to unit variance.
-    max_iterations : of the variational inference; it stops before where the bound settles (``convergence``).
-    convergence : ``fast`` | ``medium`` | ``slow``.
-    max_memory_gb : refuse data that would need more.
+    advise, it reads the most variable features with a Gaussian likelihood of normalised values, each modality
+    scaled to unit variance. Peaks are read as log(1 + 10⁴ · TF-IDF). Batches are not used: MOFA's groups
+    would centre each batch apart. Deviation from mofapy2's defaults: at most 150 iterations, not 1,000, and
+    modalities are scaled.
     """
 
-    transductive = True
+    factors: int = 10  # at most 100, and fewer than cells and features
+    # modality -> number of most variable features; all of a modality that is not named
+    top_features: Mapping[str, int] = field(default_factory=lambda: {"GEX": 2000, "ATAC": 2000})
+    scale_modalities: bool = True  # to unit variance
+    max_iterations: int = 150
+    convergence: str = "fast"  # fast | medium | slow: when the bound counts as settled
+    max_memory_gb: float = 8.0  # refuse data that would need more
 
-    def __init__(
-        self,
-        *,
-        factors: int = 10,
-        top_features: Mapping[str, int] | None = None,
-        scale_modalities: bool = True,
-        max_iterations: int = 150,
-        convergence: str = "fast",
-        max_memory_gb: float = 8.0,
-    ) -> None:
-        if not 1 <= factors <= 100:
-            raise ValueError(f"expected 1 to 100 factors, found {factors}")
-        if convergence not in ("fast", "medium", "slow"):
-            raise ValueError(f"expected convergence fast, medium or slow, found {convergence!r}")
-        self.factors = factors
-        self.top_features = {"GEX": 2000, "ATAC": 2000} if top_features is None else top_features
-        self.scale_modalities, self.max_iterations = scale_modalities, max_iterations
-        self.convergence, self.max_memory_gb = convergence, max_memory_gb
+    def __post_init__(self) -> None:
+        if not 1 <= self.factors <= 100:
+            raise ValueError(f"expected 1 to 100 factors, found {self.factors}")
+        if self.convergence not in ("fast", "medium", "slow"):
+            raise ValueError(f"expected convergence fast, medium or slow, found {self.convergence!r}")
 
     def fit(self, data: EmbeddingData, seed: int) -> MOFA:
         entry_point = load("mofapy2.run.entry_point", "rivals").entry_point
@@ -68,17 +54,16 @@ class MOFA(Model):
         cells, features = len(views[0]), sum(view.shape[1] for view in views)
         seconds = SECONDS * cells * features * self.factors * self.max_iterations
         announce(seconds, f"up to {self.max_iterations} iterations on {cells} cells", "lower top_features")
-        with _contained() as printed:
+        printed = io.StringIO()
+        # a factor that is switched off for certain has probability 0, and mofapy2 takes its logarithm
+        quiet = np.errstate(divide="ignore", invalid="ignore")
+        with numpy_seed_kept(), contextlib.redirect_stdout(printed), quiet:
             model = entry_point()
             model.set_data_options(scale_views=self.scale_modalities, use_float32=True)
             model.set_data_matrix([[view] for view in views], likelihoods=["gaussian"] * 2)
             model.set_model_options(factors=min(self.factors, cells - 1, features - 1))
-            model.set_train_options(
-                iter=self.max_iterations,
-                convergence_mode=self.convergence,
-                seed=seed,
-                quiet=True,
-            )
+            training = {"iter": self.max_iterations, "convergence_mode": self.convergence}
+            model.set_train_options(**training, seed=seed, quiet=True)
             model.build()
             try:
                 model.run()
@@ -89,15 +74,6 @@ class MOFA(Model):
         self.weights = self.embedding.shape[1] * features
         self.iterations = int(np.count_nonzero(model.model.getTrainingStats()["time"]))
         return self
-
-    def predict(self, data: EmbeddingData) -> np.ndarray:
-        """All cells x factors, float32: the cells of the fit, placed by it."""
-        places = self.cells.get_indexer(data.mod1.obs_names)
-        if (places < 0).any():
-            raise ValueError(
-                f"expected the cells of the fit, found {(places < 0).sum()} others: MOFA places no new cells"
-            )
-        return self.embedding[places]
 
     def report(self) -> dict[str, Any]:
         return {"parameters": self.weights, "epochs": self.iterations}
@@ -114,25 +90,11 @@ class MOFA(Model):
         return dense[:, dense.std(axis=0) > 0]
 
     def _check_memory(self, data: EmbeddingData) -> None:
-        widths = [
-            min(self.top_features.get(feature_type(m), m.n_vars), m.n_vars) for m in (data.mod1, data.mod2)
-        ]
-        need = COPIES * 4 * data.mod1.n_obs * sum(widths) / 1e9
+        sides = (data.mod1, data.mod2)
+        width = sum(min(self.top_features.get(feature_type(m), m.n_vars), m.n_vars) for m in sides)
+        need = COPIES * 4 * data.mod1.n_obs * width / 1e9
         if need > self.max_memory_gb:
             raise ValueError(
-                f"MOFA would need about {need:.0f} GB for {data.mod1.n_obs} cells x {sum(widths)} features, "
+                f"MOFA would need about {need:.0f} GB for {data.mod1.n_obs} cells x {width} features, "
                 f"more than max_memory_gb={self.max_memory_gb:g}: lower top_features, or raise the limit"
             )
-
-
-@contextlib.contextmanager
-def _contained() -> Iterator[io.StringIO]:
-    """mofapy2 prints, and seeds numpy's global generator: what it says is kept, the generator put back."""
-    state = np.random.get_state()
-    printed = io.StringIO()
-    try:
-        # a factor that is switched off for certain has probability 0, whose logarithm it takes
-        with contextlib.redirect_stdout(printed), np.errstate(divide="ignore", invalid="ignore"):
-            yield printed
-    finally:
-        np.random.set_state(state)

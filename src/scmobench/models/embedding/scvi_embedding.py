@@ -6,8 +6,9 @@ import contextlib
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,46 +16,33 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.preprocess import as_csr, highly_variable
-from scmobench.models.base import Model
+from scmobench.models.embedding.placed_cells import PlacedCells, numpy_seed_kept
 from scmobench.training.extras import load
 from scmobench.training.fit import TrainerSettings, alone, quiet, seeded, threads_kept
 from scmobench.types import EmbeddingData, feature_type
 
 
-class SCVIEmbedding(Model):
+@dataclass(kw_only=True)
+class SCVIEmbedding(PlacedCells):
     """A generative model of the raw counts of both modalities, given the batch; its latent means.
 
     Trained on all cells without labels (transductive), as its authors do; scvi-tools holds out a tenth
-    of them to stop by. Needs the extra ``scvi`` and raw counts of both modalities.
-
-    Parameters
-    ----------
-    latent : dimensions of the embedding.
-    top_genes : how many of the most variable genes (``seurat_v3`` on counts); all where there are fewer.
-    max_epochs, learning_rate, batch_size : of the training, which stops early.
-    max_steps : a ceiling on its batches, so that ten thousand cells end in minutes on a laptop.
-    trainer : device, progress bar, and a ceiling on epochs.
+    of them to stop early. Needs the extra ``scvi`` and raw counts of both modalities.
     """
 
-    transductive = True
-    modality: str  # that stands beside GEX
+    modality: ClassVar[str]  # beside GEX
+    latent: int  # dimensions of the embedding
+    top_genes: int  # most variable genes (`seurat_v3` on counts); all where there are fewer
+    max_epochs: int
+    learning_rate: float
+    batch_size: int
+    max_steps: int | None = None  # ceiling on batches: ten thousand cells end in minutes on a laptop
+    trainer: TrainerSettings | None = None
 
-    def __init__(
-        self,
-        *,
-        latent: int,
-        top_genes: int,
-        max_epochs: int,
-        learning_rate: float,
-        batch_size: int,
-        max_steps: int | None = None,
-        trainer: TrainerSettings | None = None,
-    ) -> None:
-        if not 1 <= latent <= 100:
-            raise ValueError(f"expected 1 to 100 dimensions, found latent={latent}")
-        self.latent, self.top_genes, self.max_epochs = latent, top_genes, max_epochs
-        self.learning_rate, self.batch_size, self.max_steps = learning_rate, batch_size, max_steps
-        self.trainer = trainer or TrainerSettings()
+    def __post_init__(self) -> None:
+        self.trainer = self.trainer or TrainerSettings()
+        if not 1 <= self.latent <= 100:
+            raise ValueError(f"expected 1 to 100 dimensions, found latent={self.latent}")
 
     def fit(self, data: EmbeddingData, seed: int) -> SCVIEmbedding:
         scvi = load("scvi", "scvi")
@@ -83,20 +71,11 @@ class SCVIEmbedding(Model):
         self.versions = scvi.__version__
         return self
 
-    def predict(self, data: EmbeddingData) -> np.ndarray:
-        """All cells x latent dimensions, float32: the cells of the fit."""
-        places = self.cells.get_indexer(data.mod1.obs_names)
-        if (places < 0).any():
-            raise ValueError(f"expected the cells of the fit, found {(places < 0).sum()} others")
-        return self.embedding[places]
-
     def _epochs(self, cells: int, size: int) -> int:
-        limits = [self.max_epochs]
-        if self.max_steps is not None:
-            limits.append(max(1, self.max_steps // math.ceil(0.9 * cells / size)))
-        if self.trainer.max_epochs is not None:
-            limits.append(self.trainer.max_epochs)
-        return min(limits)
+        steps = math.ceil(0.9 * cells / size)
+        by_steps = None if self.max_steps is None else max(1, self.max_steps // steps)
+        limits = (self.max_epochs, by_steps, self.trainer.max_epochs)
+        return min(limit for limit in limits if limit is not None)
 
     def report(self) -> dict[str, Any]:
         history = self.vae.history
@@ -144,24 +123,17 @@ class TotalVI(SCVIEmbedding):
         return kind(adata, n_latent=self.latent, empirical_protein_background_prior=False)
 
 
+@dataclass(kw_only=True)
 class MultiVI(SCVIEmbedding):
     """MultiVI: zero-inflated negative-binomial genes and Bernoulli peaks, from one cell state.
 
     Source: Ashuach et al. 2023, Nature Methods 20:1222, by scvi-tools with its defaults; all cells have
     both modalities, and the latent state is the mean of theirs. Deviations: 20 latent dimensions;
     training ends after ``max_steps`` batches.
-
-    Parameters
-    ----------
-    peak_share : of the cells in which a peak must be open.
-    settings : of `SCVIEmbedding`.
     """
 
     modality = "ATAC"
-
-    def __init__(self, *, peak_share: float = 0.03, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.peak_share = peak_share
+    peak_share: float = 0.03  # of the cells in which a peak must be open
 
     def _model(self, scvi: ModuleType, data: EmbeddingData) -> Any:
         from mudata import MuData
@@ -204,14 +176,12 @@ def _table(values: sp.csr_matrix, data: EmbeddingData, names: pd.Index) -> AnnDa
 
 @contextlib.contextmanager
 def _contained(scvi: ModuleType, seed: int) -> Iterator[None]:
-    """scvi-tools seeds the global generators: numpy's and torch's are put back, and its remarks kept in."""
-    state = np.random.get_state()
+    """scvi-tools seeds numpy's and torch's global generators: they are put back, and its remarks hidden."""
     before = scvi.settings.verbosity
     try:
-        with seeded(seed), quiet(), threads_kept():
+        with numpy_seed_kept(), seeded(seed), quiet(), threads_kept():
             scvi.settings.verbosity = 40
             scvi.settings.seed = seed
             yield
     finally:
         scvi.settings.verbosity = before
-        np.random.set_state(state)

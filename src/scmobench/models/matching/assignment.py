@@ -5,7 +5,7 @@ Similarities are made in chunks of float32.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,26 +22,21 @@ from scmobench.models.matching.pruned import (
 
 HELD_CELLS = 5000  # up to here similarities of a batch are made once and held: 100 MB
 
-Similarity = np.ndarray | tuple[np.ndarray, np.ndarray]
+Sides = tuple[np.ndarray, np.ndarray]
 
 
-def assign(
-    similarity: Similarity, batch1: Sequence[str], batch2: Sequence[str], top_k: int = TOP_K
-) -> sp.csr_matrix:
+def assign(sides: Sides, batch1: Sequence[str], batch2: Sequence[str], top_k: int = TOP_K) -> sp.csr_matrix:
     """The one-to-one matching within batches that has the largest total similarity.
 
-    Solved on the pairs that are among the ``top_k`` of their row or of their column, and any one full
-    matching beside them (Jonker-Volgenant for sparse problems, in SciPy). By linear programming duality
-    a matching is optimal if there are profits u, prices p with u_i + p_j ≥ s_ij for all pairs and
-    equality for the matched; pairs that break this are added and the problem solved again (column
-    generation), so that the result is the optimum of the full problem to six digits.
+    The result is the optimum of the full problem to six digits, found by column generation
+    (`scmobench.models.matching.pruned`).
 
     Parameters
     ----------
-    similarity : n x n (mod1 cells x mod2 cells), or its two factors (n x d, n x d), whose product
-        left · rightᵀ is then made in chunks and never kept whole.
+    sides : mod1 cells x d and mod2 cells x d, whose product left · rightᵀ is the similarity. It is made in
+        chunks and never kept whole.
     batch1, batch2 : batch of each mod1 cell (row) and each mod2 cell (column).
-    top_k : pairs kept for each row and each column.
+    top_k : pairs that the solver begins with for each row and each column.
 
     Returns
     -------
@@ -54,30 +49,24 @@ def assign(
     """
     if top_k < 1:
         raise ValueError(f"expected top_k of at least 1, found {top_k}")
-    block = _blocks(similarity, len(batch1), len(batch2))
-    partner = np.empty(len(batch1), dtype=np.int64)
-    for rows, columns in shared_batches(batch1, batch2):
-        inside = _inside(block, rows, columns)
-        partner[rows] = columns[solve_batch(inside, len(rows), top_k)]
-    return permutation(partner)
+    return _matched(sides, batch1, batch2, lambda block, n: solve_batch(block, n, top_k))
 
 
 def assign_softmax(
-    similarity: Similarity, batch1: Sequence[str], batch2: Sequence[str], quantile: float = 0.995
+    sides: Sides, batch1: Sequence[str], batch2: Sequence[str], quantile: float = 0.995
 ) -> sp.csr_matrix:
     """Matching by S' = softmax over rows + softmax over columns, pruned by quantile.
 
     Within each batch, pairs are kept that reach the ``quantile`` of their row or of their column of S' (as
-    `numpy.quantile` interpolates it: the n - ceil(quantile (n - 1)) largest of n, and what equals the least
-    of them). The matching of the largest total S' is taken among the kept pairs, or among all pairs where
-    the kept ones hold no full matching (above 5,000 cells as `assign` does it). This is the inference of
-    scMoGNN (Wen et al. 2022, KDD, modality matching), after the competition's winning contrastive entry.
-    Works in float32, in chunks. Deviation: above 5,000 cells the number is exact and ties are cut.
+    `numpy.quantile` interpolates it: the n - ceil(quantile (n - 1)) largest of n, and all that equal the
+    least of them). The matching is the one with the largest total S' among the kept pairs, or among all
+    pairs where the kept ones hold no full matching (above 5,000 cells as `assign` finds it). This is the
+    inference of scMoGNN (Wen et al. 2022, KDD, modality matching), after the competition's winning
+    contrastive entry. Deviation: above 5,000 cells the number is exact and ties are cut.
 
     Parameters
     ----------
-    similarity : n x n logits (temperature already in), or their two factors, as in `assign`.
-    batch1, batch2 : batch of each row and each column.
+    sides, batch1, batch2 : as in `assign`; the similarity is a logit, with the temperature in it.
     quantile : in [0, 1); 0 keeps all pairs.
 
     Returns
@@ -90,23 +79,54 @@ def assign_softmax(
     """
     if not 0 <= quantile < 1:
         raise ValueError(f"expected a quantile in [0, 1), found {quantile}")
-    block = _blocks(similarity, len(batch1), len(batch2))
+    return _matched(sides, batch1, batch2, lambda logits, n: _softmax_partners(logits, n, quantile))
+
+
+def _softmax_partners(logits: Block, n: int, quantile: float) -> np.ndarray:
+    weights = softmax_sum(_held(logits, n) if n <= HELD_CELLS else logits, n)
+    kept = n - int(np.ceil(quantile * (n - 1)))
+    try:
+        return solve_sparse(*candidates(weights, n, kept, ties=n <= HELD_CELLS), n)
+    except ValueError:  # SciPy found no full matching
+        if n > HELD_CELLS:
+            return solve_batch(weights, n, TOP_K, warm=True)
+        return solve_dense(weights(np.arange(n), np.arange(n)))
+
+
+def _held(block: Block, n: int) -> Block:
+    whole = block(np.arange(n), np.arange(n))
+    return lambda rows, columns: whole[np.ix_(rows, columns)]
+
+
+def _matched(
+    sides: Sides, batch1: Sequence[str], batch2: Sequence[str], solve: Callable[[Block, int], np.ndarray]
+) -> sp.csr_matrix:
+    """The matching that ``solve`` finds in each batch: partner of each row, by position in the batch."""
+    left, right = checked_sides(sides, len(batch1), len(batch2))
     partner = np.empty(len(batch1), dtype=np.int64)
     for rows, columns in shared_batches(batch1, batch2):
-        n, logits = len(rows), _inside(block, rows, columns)
-        if n <= HELD_CELLS:
-            logits = _blocks(logits(np.arange(n), np.arange(n)), n, n)
-        weights = softmax_sum(logits, n)
-        kept = n - int(np.ceil(quantile * (n - 1)))
-        try:
-            match = solve_sparse(*candidates(weights, n, kept, ties=n <= HELD_CELLS), n)
-        except ValueError:  # SciPy's way to say that there is no full matching
-            if n > HELD_CELLS:
-                match = solve_batch(weights, n, TOP_K, warm=True)
-            else:
-                match = solve_dense(weights(np.arange(n), np.arange(n)))
-        partner[rows] = columns[match]
+        first, second = left[rows], right[columns]
+        found = solve(lambda r, c, first=first, second=second: first[r] @ second[c].T, len(rows))
+        partner[rows] = columns[found]
     return permutation(partner)
+
+
+def checked_sides(sides: Sides, n1: int, n2: int) -> list[np.ndarray]:
+    """Both sides of a similarity of ``n1`` x ``n2`` cells, float32.
+
+    Raises
+    ------
+    ValueError : shapes that do not fit, or values that are not finite.
+    """
+    sides = [np.asarray(side, dtype=np.float32) for side in sides]
+    shapes = [side.shape for side in sides]
+    if any(len(shape) != 2 for shape in shapes) or shapes[0][1] != shapes[1][1]:
+        raise ValueError(f"expected sides of n x d and n x d, found {shapes[0]} and {shapes[1]}")
+    if (shapes[0][0], shapes[1][0]) != (n1, n2):
+        raise ValueError(f"expected sides of {n1} and {n2} cells (as the batch labels), found {shapes}")
+    if not all(np.isfinite(side).all() for side in sides):
+        raise ValueError("expected finite similarities, found NaN or infinity")
+    return sides
 
 
 def shared_batches(batch1: Sequence[str], batch2: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -134,34 +154,10 @@ def permutation(partner: np.ndarray) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(n, dtype=np.float32), partner, np.arange(n + 1)), shape=(n, n))
 
 
-def _blocks(similarity: Similarity, n1: int, n2: int) -> Block:
-    """Rows x columns -> float32 similarities, whichever way they were given."""
-    if isinstance(similarity, tuple):
-        left, right = (np.asarray(factor, dtype=np.float32) for factor in similarity)
-        if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
-            raise ValueError(f"expected factors n x d and n x d, found {left.shape} and {right.shape}")
-        shape, finite = (len(left), len(right)), np.isfinite(left).all() and np.isfinite(right).all()
-    else:
-        whole = np.asarray(similarity)
-        shape, finite = whole.shape, np.isfinite(whole).all()
-    if shape != (n1, n2):
-        raise ValueError(f"expected similarities of {n1} x {n2} cells (as the batch labels), found {shape}")
-    if not finite:
-        raise ValueError("expected finite similarities, found NaN or infinity")
-    if isinstance(similarity, tuple):
-        return lambda rows, columns: left[rows] @ right[columns].T
-    return lambda rows, columns: whole[np.ix_(rows, columns)].astype(np.float32, copy=False)
-
-
-def _inside(block: Block, rows: np.ndarray, columns: np.ndarray) -> Block:
-    """``block`` for one batch, by positions within the batch."""
-    return lambda r, c: block(rows[r], columns[c])
-
-
 def softmax_sum(block: Block, n: int) -> Block:
-    """Softmax over rows + softmax over columns of n x n logits, which ``block`` makes; float32.
+    """Softmax over rows + softmax over columns of n x n logits that ``block`` makes, float32.
 
-    Returns a function as ``block`` is: positions of rows, positions of columns -> rows x columns.
+    Returns a function like ``block``: positions of rows, positions of columns -> rows x columns.
     """
     everything = np.arange(n)
 

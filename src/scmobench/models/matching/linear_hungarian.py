@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import normalize
 
 from scmobench.data.reduce import SVD
-from scmobench.models.base import Model
-from scmobench.models.matching.matcher import Matcher
+from scmobench.models.matching.matcher import SimilarityMatching
 from scmobench.types import MatchingData
 
 
-class LinearHungarian(Model):
-    """Predict a cell's mod2 SVD scores from its mod1 scores; match each to the most similar cells' ones.
+@dataclass(kw_only=True)
+class LinearHungarian(SimilarityMatching):
+    """Predict a cell's mod2 SVD scores from its mod1 scores, and match it to a cell with similar scores.
 
     Ordinary least squares with intercept between the two SVDs of the training pairs; cosine
     similarity of predicted and measured scores; the one-to-one matching within batches that maximises
-    it. The linear baseline of the competition's matching task (Luecken et al. 2021), with
+    it. This is the linear baseline of the competition's matching task (Luecken et al. 2021), with
     the optimal assignment (Kuhn 1955) in place of its nearest neighbours.
-
-    Parameters
-    ----------
-    n_components : of either SVD, at most.
-    center : subtract the training cells' mean mod2 scores before the cosine, which is otherwise ruled
-        by the component that all cells share.
-    assignment, neighbours, top_k : see `Matcher`.
     """
 
-    def __init__(
-        self,
-        n_components: int = 50,
-        center: bool = True,
-        assignment: str = "optimal",
-        neighbours: int = 1,
-        top_k: int = 50,
-    ) -> None:
-        self.n_components, self.center = n_components, center
-        self.match = Matcher(assignment, neighbours, top_k)
+    n_components: int = 50  # of either SVD, at most
+    # subtract the training cells' mean mod2 scores before the cosine: the component that all cells share
+    # would dominate it
+    center: bool = True
 
     def fit(self, data: MatchingData, seed: int) -> LinearHungarian:
         self.svd1, self.svd2 = SVD(self.n_components, seed), SVD(self.n_components, seed)
@@ -55,9 +42,6 @@ class LinearHungarian(Model):
         predicted = self.regression.predict(self.svd1.transform(data.test_mod1.X)) - self.mean
         measured = self.svd2.transform(data.test_mod2.X) - self.mean
         return normalize(predicted), normalize(measured)
-
-    def predict(self, data: MatchingData) -> sp.csr_matrix:
-        return self.match(self.sides(data), data)
 
     def report(self) -> dict[str, Any]:
         return {"parameters": self.regression.coef_.size + self.regression.intercept_.size}

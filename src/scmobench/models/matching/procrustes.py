@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.linalg import orthogonal_procrustes
 from sklearn.preprocessing import normalize
 
 from scmobench.data.reduce import SVD
-from scmobench.models.base import Model
-from scmobench.models.matching.matcher import Matcher
+from scmobench.models.matching.matcher import SimilarityMatching
 from scmobench.types import MatchingData
 
 
-class Procrustes(Model):
+@dataclass(kw_only=True)
+class Procrustes(SimilarityMatching):
     r"""Rotate a cell's mod1 SVD scores onto its mod2 scores; match each to the nearest cells' ones.
 
     With the centred scores A, B of the training pairs (cells x components, scaled to equal norm), the
@@ -26,30 +26,18 @@ class Procrustes(Model):
     from SciPy, then the one-to-one matching within batches. Source: ``baseline_procrustes_knn`` of the
     competition (Luecken et al. 2021). Deviations: it aligned mod1 with itself (both sides read
     the same file), on rows that were not known to be pairs, and wrote its matrix transposed; here the
-    rotation is learned from the training pairs and its 100 neighbours are the optimal assignment.
-
-    Parameters
-    ----------
-    n_components : of either SVD, at most; the side with fewer gets columns of zeros.
-    center : ``batch`` subtracts the mean of a cell's own batch, ``train`` that of the training cells.
-    cosine : compare directions; False: squared distances, whose optimal assignment is that of the inner
-        products.
-    assignment, neighbours, top_k : see `Matcher`.
+    rotation is learned from the training pairs, and the optimal assignment replaces its 100 neighbours.
     """
 
-    def __init__(
-        self,
-        n_components: int = 100,
-        center: str = "batch",
-        cosine: bool = False,
-        assignment: str = "optimal",
-        neighbours: int = 1,
-        top_k: int = 50,
-    ) -> None:
-        if center not in ("batch", "train"):
-            raise ValueError(f"expected center 'batch' or 'train', found {center!r}")
-        self.n_components, self.center, self.cosine = n_components, center, cosine
-        self.match = Matcher(assignment, neighbours, top_k)
+    n_components: int = 100  # of either SVD, at most; the side with fewer gets columns of zeros
+    center: str = "batch"  # subtract the mean of a cell's own `batch`, or of the `train` cells
+    # compare directions; False: squared distances, whose optimal assignment is that of the inner products
+    cosine: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.center not in ("batch", "train"):
+            raise ValueError(f"expected center 'batch' or 'train', found {self.center!r}")
 
     def fit(self, data: MatchingData, seed: int) -> Procrustes:
         self.svds = [SVD(self.n_components, seed) for _ in range(2)]
@@ -81,9 +69,6 @@ class Procrustes(Model):
             sides.append(_padded(scores / self.norms[place], len(self.rotation)))
         sides[0] = sides[0] @ self.rotation
         return tuple(normalize(side) if self.cosine else side for side in sides)
-
-    def predict(self, data: MatchingData) -> sp.csr_matrix:
-        return self.match(self.sides(data), data)
 
     def report(self) -> dict[str, Any]:
         return {"parameters": self.rotation.size}

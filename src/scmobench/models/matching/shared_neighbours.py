@@ -8,9 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
-from scmobench.models.matching.assignment import shared_batches
-
-CHUNK = 1024
+from scmobench.models.matching.assignment import checked_sides, chunks, shared_batches
 
 
 def shared_neighbours(
@@ -23,8 +21,9 @@ def shared_neighbours(
 ) -> sp.csr_matrix:
     r"""Jaccard index of the neighbourhoods of each pair of cells within its batch, rows scaled to sum 1.
 
-    A cell's neighbourhood is its k nearest cells (cosine) in each modality, itself among those of its
-    own. For cell i of the first and j of the second modality, s_ij counts the cells that both have, and
+    A cell's neighbourhood is its k nearest cells (cosine) in each modality; the cell itself is one of those
+    of its own modality. For cell i of the first and j of the second modality, s_ij counts the cells that
+    both have, and
 
     .. math:: P_{ij} \propto \frac{s_{ij}}{4k - s_{ij}}
 
@@ -38,38 +37,29 @@ def shared_neighbours(
     Parameters
     ----------
     first, second : cells x dimensions of either modality in one space: a model's embeddings, or the
-        factors of its similarity (`Model.similarity`). Lengths of rows play no part.
+        factors of its similarity (`Model.similarity`). Lengths of rows do not matter.
     batch1, batch2 : batch of each row of ``first`` and of ``second``.
     k : neighbours in each modality, at most the cells of the batch.
     partners : weights kept in a row, the largest ones; the competition allows 1000.
 
     Returns
     -------
-    mod1 cells x mod2 cells, CSR float32. Time is that of four products of a batch's cells; memory is 1024
-    rows of them, beside the weights.
+    mod1 cells x mod2 cells, CSR float32.
 
     Raises
     ------
-    ValueError : shapes that do not fit, values that are not finite, k or partners below 1, or a batch with
-        different numbers of cells on the two sides.
+    ValueError : k or partners below 1; else as in `scmobench.models.matching.assignment.assign`.
     """
     if k < 1 or partners < 1:
         raise ValueError(f"expected k and partners of at least 1, found {k} and {partners}")
-    shapes, expected = (first.shape, second.shape), (len(batch1), len(batch2))
-    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
-        raise ValueError(f"expected two embeddings with the same dimensions, found {shapes}")
-    if (len(first), len(second)) != expected:
-        raise ValueError(f"expected {expected} cells (as the batch labels), found {shapes}")
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise ValueError("expected finite embeddings, found NaN or infinity")
-    units = [normalize(np.asarray(side, dtype=np.float32)) for side in (first, second)]
+    units = [normalize(side) for side in checked_sides((first, second), len(batch1), len(batch2))]
     blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for rows, columns in shared_batches(batch1, batch2):
         for part, weights in _batch(units[0][rows], units[1][columns], k, partners):
             pairs = weights.tocoo()
             blocks.append((rows[part[pairs.row]], columns[pairs.col], pairs.data))
     row, column, value = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    return sp.csr_matrix((value.astype(np.float32), (row, column)), shape=expected)
+    return sp.csr_matrix((value.astype(np.float32), (row, column)), shape=(len(batch1), len(batch2)))
 
 
 def _batch(
@@ -80,29 +70,26 @@ def _batch(
     in_first, in_second = _neighbours(first, first, k), _neighbours(first, second, k)
     second_in_first = _neighbours(second, first, k).T.tocsr()
     second_in_second = _neighbours(second, second, k).T.tocsr()
-    for part in _chunks(len(first)):
+    for part in chunks(len(first)):
         shared = in_second[part] @ second_in_second + in_first[part] @ second_in_first
         shared.data /= 4 * k - shared.data
-        yield part, _scaled(_largest(shared.tocsr(), partners))
-
-
-def _chunks(n: int) -> Iterator[np.ndarray]:
-    for start in range(0, n, CHUNK):
-        yield np.arange(start, min(start + CHUNK, n))
+        kept = _largest(shared.tocsr(), partners)
+        # a row always holds a value: its nearest cell of the other modality has one
+        kept.data /= np.repeat(np.asarray(kept.sum(axis=1)).ravel(), np.diff(kept.indptr))
+        yield part, kept
 
 
 def _neighbours(cells: np.ndarray, among: np.ndarray, k: int) -> sp.csr_matrix:
     """0/1 matrix of the k nearest of ``among`` (columns) to each of ``cells``, unit rows."""
     nearest = []
-    for part in _chunks(len(cells)):
+    for part in chunks(len(cells)):
         similarity = cells[part] @ among.T
         if cells is among:
             similarity[np.arange(len(part)), part] = np.inf
         nearest.append(np.argpartition(-similarity, k - 1, axis=1)[:, :k])
     columns = np.concatenate(nearest).ravel()
-    return sp.csr_matrix(
-        (np.ones(len(columns)), columns, np.arange(0, len(columns) + 1, k)), shape=(len(cells), len(among))
-    )
+    shape = (len(cells), len(among))
+    return sp.csr_matrix((np.ones(len(columns)), columns, np.arange(0, len(columns) + 1, k)), shape=shape)
 
 
 def _largest(weights: sp.csr_matrix, number: int) -> sp.csr_matrix:
@@ -114,9 +101,3 @@ def _largest(weights: sp.csr_matrix, number: int) -> sp.csr_matrix:
     rank = np.arange(len(order)) - weights.indptr[row]
     kept = order[rank < number]
     return sp.csr_matrix((weights.data[kept], (row[kept], weights.indices[kept])), shape=weights.shape)
-
-
-def _scaled(weights: sp.csr_matrix) -> sp.csr_matrix:
-    """Rows scaled to sum 1; each has a value, for its nearest cell of the other modality is one."""
-    weights.data /= np.repeat(np.asarray(weights.sum(axis=1)).ravel(), np.diff(weights.indptr))
-    return weights

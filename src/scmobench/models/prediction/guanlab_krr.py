@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ import scipy.sparse as sp
 from scmobench.data.preprocess import as_csr, zscore_rows
 from scmobench.data.reduce import SVD
 from scmobench.models.base import Model
-from scmobench.models.prediction.kernel_ridge import KernelRidge, chunks, fit_ridge
-from scmobench.models.prediction.svd_linear import input_cells
+from scmobench.models.prediction.kernel_ridge import KernelRidge, fit_ridge
+from scmobench.models.prediction.projection import bounds, input_cells, projected_rmse
 from scmobench.types import PredictionData
 
 RAW_LIMIT_GB = 4.0
 
 
+@dataclass(kw_only=True)
 class GuanlabKRR(Model):
     """Kernel ridge regression from z-scored SVD scores, averaged over random halves of the batches.
 
@@ -25,51 +27,35 @@ class GuanlabKRR(Model):
     single training batch every model sees all cells. The mean of all models is projected back to features
     and clipped to ≥ 0, binarised ATAC also to ≤ 1.
     Deviations: the clip follows the mean (``legacy``: precedes it, as published), and is at the lowest
-    training target where that is below 0; above ``exact_up_to`` cells a model, Nyström landmarks stand in for
+    training target where that is below 0; above ``exact_up_to`` cells a model, Nyström landmarks replace
     the kernel of all pairs (45 GB at 66,000 cells).
     The validation score is of each training cell's mean over the models whose half it was not in; the two
     SVDs have seen it. With a single training batch it is of further models, on halves of the cells.
-
-    Parameters
-    ----------
-    n1 : SVD components of mod1, over training and test cells where ``transductive``; None: its features.
-    n2 : SVD components of mod2.
-    alpha : ridge penalty.
-    length_scale : of the RBF kernel.
-    repeats : halvings.
-    legacy : clip the sum of the models, then divide it by their number, as the published entry did: no
-        ATAC prediction exceeds 1 / (2 · repeats).
-    exact_up_to : cells of a model above which the kernel is approximated; its exact form takes 8 n² bytes.
-    landmarks : cells drawn where there are more; 24 m² bytes.
-    transductive : the SVD of mod1 also sees the test cells.
 
     Raises
     ------
     ValueError : a setting out of range; features instead of components where those would not fit.
     """
 
-    def __init__(
-        self,
-        n1: int | None = 300,
-        n2: int = 70,
-        alpha: float = 0.2,
-        length_scale: float = 10.0,
-        repeats: int = 5,
-        legacy: bool = False,
-        exact_up_to: int = 10_000,
-        landmarks: int = 3000,
-        transductive: bool = True,
-    ) -> None:
+    n1: int | None = 300  # SVD components of mod1; None: its features
+    n2: int = 70  # SVD components of mod2
+    alpha: float = 0.2  # ridge penalty
+    length_scale: float = 10.0  # of the RBF kernel
+    repeats: int = 5  # halvings
+    # clip the sum of the models, then divide it by their number, as the published entry did: no ATAC
+    # prediction exceeds 1 / (2 · repeats)
+    legacy: bool = False
+    exact_up_to: int = 10_000  # cells of a model; the exact kernel takes 8 n² bytes
+    landmarks: int = 3000  # cells drawn where there are more; 24 m² bytes
+    transductive: bool = True  # the SVD of mod1 also sees the test cells
+
+    def __post_init__(self) -> None:
+        alpha, length_scale = self.alpha, self.length_scale
         if alpha <= 0 or length_scale <= 0:
-            raise ValueError(
-                f"expected alpha and length_scale above 0, found alpha={alpha}, length_scale={length_scale}"
-            )
-        if min(repeats, landmarks) < 1:
-            raise ValueError(f"expected at least one repeat and landmark, found {repeats} and {landmarks}")
-        self.n1, self.n2, self.alpha, self.length_scale = n1, n2, alpha, length_scale
-        self.repeats, self.legacy = repeats, legacy
-        self.exact_up_to, self.landmarks = exact_up_to, landmarks
-        self.transductive = transductive
+            raise ValueError(f"expected {alpha=} and {length_scale=} above 0")
+        if min(self.repeats, self.landmarks) < 1:
+            found = f"{self.repeats} and {self.landmarks}"
+            raise ValueError(f"expected at least one repeat and landmark, found {found}")
 
     def fit(self, data: PredictionData, seed: int) -> GuanlabKRR:
         rng = np.random.default_rng(seed)
@@ -79,30 +65,44 @@ class GuanlabKRR(Model):
         self.svd1 = None if self.n1 is None else SVD(self.n1, seed).fit(input_cells(data))
         self.cells = self._inputs(data.train_mod1.X)
         self.svd2 = SVD(self.n2, seed)
-        targets = self.svd2.fit_transform(data.train_mod2.X).astype(np.float64)
-        self.models: list[KernelRidge] = []
-        held_out = np.zeros_like(targets)
-        batches = data.train_mod1.obs["batch"].astype(str).to_numpy()
+        self.targets = self.svd2.fit_transform(data.train_mod2.X).astype(np.float64)
+        held_out = self._fit_halves(data.train_mod1.obs["batch"].astype(str).to_numpy(), rng)
+        self.validation = projected_rmse(held_out, self.svd2, data.train_mod2.X, self.bounds)
+        del self.targets
+        return self
+
+    def _fit_halves(self, batches: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Fit the models; each cell's mean over the models that did not see it, cells x components."""
         everything = np.arange(len(batches)) if len(np.unique(batches)) < 2 else None
         if everything is not None:
             self.notes.append("one training batch: every model sees all cells, halves of them validate")
+        self.models: list[KernelRidge] = []
+        held_out = np.zeros_like(self.targets)
         exact: dict[bytes, KernelRidge] = {}  # few batches have few halvings: none is fitted twice
-
-        def fitted(members: np.ndarray) -> KernelRidge:
-            model = exact.get(members.tobytes()) or self._fit_cells(targets, members, rng)
-            if len(members) <= self.exact_up_to:  # without landmarks, which are drawn
-                exact[members.tobytes()] = model
-            return model
-
         for _ in range(self.repeats):
             first, second = halves(batches, rng)
             for members, others in ((first, second), (second, first)):
-                model = fitted(members)
+                model = self._fitted(members, exact, rng)
                 held_out[others] += model.predict(self.cells, self.cells[others])
-                self.models.append(model if everything is None else fitted(everything))
-        held_out /= self.repeats
-        self.validation = projected_rmse(held_out, self.svd2, data.train_mod2.X, self.bounds)
-        return self
+                self.models.append(model if everything is None else self._fitted(everything, exact, rng))
+        return held_out / self.repeats
+
+    def _fitted(
+        self, members: np.ndarray, exact: dict[bytes, KernelRidge], rng: np.random.Generator
+    ) -> KernelRidge:
+        """A model on the cells ``members``. Exact ones are kept and used again."""
+        landmarks = None
+        if len(members) > self.exact_up_to:
+            landmarks = np.sort(rng.choice(members, min(self.landmarks, len(members)), replace=False))
+            note = f"models of more than {self.exact_up_to} cells: {self.landmarks} Nyström landmarks"
+            self.notes += [] if note in self.notes else [note]
+        elif known := exact.get(members.tobytes()):
+            return known
+        settings = {"length_scale": self.length_scale, "alpha": self.alpha, "landmarks": landmarks}
+        model = fit_ridge(self.cells, self.targets, members, **settings)
+        if landmarks is None:
+            exact[members.tobytes()] = model
+        return model
 
     def predict(self, data: PredictionData) -> np.ndarray:
         cells = self._inputs(data.test_mod1.X)
@@ -113,24 +113,11 @@ class GuanlabKRR(Model):
         return np.clip(self.svd2.inverse_transform(total / n), *self.bounds)
 
     def report(self) -> dict[str, Any]:
-        return {
-            "validation": self.validation,
-            "parameters": sum(model.weights.size for model in self.models),
-            "notes": "; ".join(self.notes),
-        }
+        parameters = sum(model.weights.size for model in self.models)
+        return {"validation": self.validation, "parameters": parameters, "notes": "; ".join(self.notes)}
 
     def _inputs(self, X: sp.csr_matrix) -> np.ndarray:
         return zscore_rows(as_csr(X).toarray() if self.svd1 is None else self.svd1.transform(X))
-
-    def _fit_cells(self, targets: np.ndarray, members: np.ndarray, rng: np.random.Generator) -> KernelRidge:
-        landmarks = None
-        if len(members) > self.exact_up_to:
-            size = min(self.landmarks, len(members))
-            landmarks = np.sort(rng.choice(members, size, replace=False))
-            note = f"models of more than {self.exact_up_to} cells: {self.landmarks} Nyström landmarks"
-            self.notes += [] if note in self.notes else [note]
-        settings = {"length_scale": self.length_scale, "alpha": self.alpha}
-        return fit_ridge(self.cells, targets, members, landmarks=landmarks, **settings)
 
 
 def halves(batches: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -151,34 +138,8 @@ def halves(batches: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
     return np.flatnonzero(chosen), np.flatnonzero(~chosen)
 
 
-def bounds(data: PredictionData) -> tuple[float, float | None]:
-    """Values that a target can have: from 0 or training's lowest to 1 (open or closed peaks) or anything."""
-    lowest, highest = min(0.0, float(data.train_mod2.X.min())), float(data.train_mod2.X.max())
-    return lowest, 1.0 if data.subtask.endswith("2ATAC") and highest <= 1 else None
-
-
-def projected_rmse(
-    scores: np.ndarray, svd: SVD, truth: sp.spmatrix, limits: tuple[float, float | None]
-) -> float:
-    """RMSE of SVD scores (cells x components) projected back to features and clipped to ``limits``.
-
-    ``truth`` : cells x features; made dense a chunk of cells at a time.
-    """
-    truth, total = as_csr(truth), 0.0
-    for part in chunks(len(scores)):
-        error = np.clip(svd.inverse_transform(scores[part]), *limits)
-        error -= truth[part].toarray()
-        total += float(np.vdot(error, error))
-    return float(np.sqrt(total / (truth.shape[0] * truth.shape[1])))
-
-
 def check_raw_size(data: PredictionData, n1: int | None) -> None:
-    """Refuse raw features as inputs where they are too many to be made dense.
-
-    Raises
-    ------
-    ValueError : the dense matrix would take more than `RAW_LIMIT_GB`; says how much.
-    """
+    """Raise ValueError where features are the inputs and would take more than `RAW_LIMIT_GB`."""
     size = data.train_mod1.n_obs * data.train_mod1.n_vars * 4 / 1e9
     if n1 is None and size > RAW_LIMIT_GB:
         raise ValueError(

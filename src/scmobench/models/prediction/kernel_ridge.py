@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from sklearn.metrics.pairwise import rbf_kernel
 
-CHUNK = 2048
+from scmobench.models.prediction.projection import chunks
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,14 @@ def fit_ridge(
     Parameters
     ----------
     cells, targets : all training cells x inputs, and x targets.
-    members : rows of those to learn from.
-    length_scale : l of the kernel.
-    alpha : ridge penalty.
-    landmarks : rows of the landmarks; None solves exactly.
+    members, landmarks : rows of the cells to learn from and of the landmarks; None solves exactly.
+    length_scale, alpha : l of the kernel, and the ridge penalty.
     """
     gamma = 1 / (2 * length_scale**2)
     if landmarks is None:
         K = rbf_kernel(cells[members].astype(np.float64), gamma=gamma)
         K.flat[:: len(K) + 1] += alpha
-        # the transpose of a symmetric matrix is itself, in the order that LAPACK overwrites without a copy
-        factor = cho_factor(K.T, lower=True, overwrite_a=True, check_finite=False)
-        return KernelRidge(members, cho_solve(factor, targets[members], check_finite=False), gamma)
+        return KernelRidge(members, _solved(K, targets[members]), gamma)
     points = cells[landmarks].astype(np.float64)
     K = rbf_kernel(points, gamma=gamma)
     # the smallest shift that rounding in a matrix of this size cannot turn negative
@@ -77,12 +73,12 @@ def fit_ridge(
         features = solve_triangular(L, chunk, lower=True, overwrite_b=True, check_finite=False)
         inner += features @ features.T
         outer += features @ targets[members[part]]
-    factor = cho_factor(inner.T, lower=True, overwrite_a=True, check_finite=False)
-    solved = cho_solve(factor, outer, check_finite=False)
-    weights = solve_triangular(L, solved, lower=True, trans="T", check_finite=False)
+    weights = solve_triangular(L, _solved(inner, outer), lower=True, trans="T", check_finite=False)
     return KernelRidge(landmarks, weights, gamma)
 
 
-def chunks(n: int) -> list[slice]:
-    """Consecutive rows, `CHUNK` at a time."""
-    return [slice(start, start + CHUNK) for start in range(0, n, CHUNK)]
+def _solved(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """A⁻¹ B for a positive definite A, which is overwritten."""
+    # the transpose of a symmetric matrix is itself, in the order that LAPACK overwrites without a copy
+    factor = cho_factor(A.T, lower=True, overwrite_a=True, check_finite=False)
+    return cho_solve(factor, B, check_finite=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,24 +12,24 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from scmobench.data.reduce import SVD
+from scmobench.models.averaged import averaged_report
 from scmobench.models.base import Model
-from scmobench.models.prediction.guanlab_krr import bounds, projected_rmse
-from scmobench.models.prediction.regression import apply_network, fit_network
-from scmobench.models.prediction.svd_linear import input_cells
+from scmobench.models.prediction.projection import bounds, input_cells, projected_rmse
+from scmobench.models.prediction.regression import Training, apply_network, fit_network
 from scmobench.nn.mlp import MLP
-from scmobench.training.fit import FitReport, TrainerSettings, resumed, seeded
+from scmobench.training.fit import FitReport, TrainerSettings, seeded
 from scmobench.training.forecast import announce
 from scmobench.types import PredictionData
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fold:
     """What one fold learned: the SVD of its training cells' mod2, trees for each component, networks."""
 
     svd: SVD
     trees: list[HistGradientBoostingRegressor]
-    networks: list[MLP]
-    fits: list[FitReport]
+    networks: list[MLP] = field(default_factory=list)
+    fits: list[FitReport] = field(default_factory=list)
 
     def predict(self, scores: np.ndarray) -> np.ndarray:
         """Mean of the boosting and of the networks' mean: cells x components of mod2."""
@@ -39,6 +39,7 @@ class Fold:
         return (boosted + np.mean([apply_network(n, scores) for n in self.networks], axis=0)) / 2
 
 
+@dataclass(kw_only=True)
 class LSLab(Model):
     """Mean of gradient boosting and two networks between 50 SVD components a side, over cell folds.
 
@@ -48,53 +49,33 @@ class LSLab(Model):
     histogram boosting, one model a component, replaces two CatBoost ensembles on all components together;
     5 folds, not 10; the second network has neither skip connections nor a batch classifier; one recipe for
     all subtasks (published: forests and nearest neighbours for the ATAC ones, a forest beside the rest for
-    ADT2GEX); the SVD of mod1 is made once, not for each fold; clipped to ≥ 0 (to the lowest
+    ADT2GEX); the SVD of mod1 is made once, not for each fold; predictions are clipped to ≥ 0 (to the lowest
     training target, where that is less), binarised ATAC to ≤ 1. The validation score is the out-of-fold RMSE;
     a network's best epoch was chosen on the same cells.
-
-    Parameters
-    ----------
-    n1, n2 : SVD components of mod1 (over training and test cells where ``transductive``) and mod2.
-    folds : fewer where the training cells are.
-    rounds, learning_rate, max_leaves, l2 : of the boosting: trees a component, shrinkage, leaves of a
-        tree, penalty on leaf values.
-    networks : hidden widths of each network.
-    network_rate, batch_size, max_epochs : of their training (Adam).
-    weight_decay : of all networks but the first, which has none, as published.
-    transductive : the SVD of mod1 also sees the test cells.
-    trainer : device, precision, logging.
 
     Raises
     ------
     ValueError : fewer than 2 folds.
     """
 
-    def __init__(
-        self,
-        n1: int = 50,
-        n2: int = 50,
-        folds: int = 5,
-        rounds: int = 100,
-        learning_rate: float = 0.1,
-        max_leaves: int = 15,
-        l2: float = 3.0,
-        networks: Sequence[Sequence[int]] = ((400, 400), (500, 500, 500, 500)),
-        network_rate: float = 0.01,
-        weight_decay: float = 1e-5,
-        batch_size: int = 100,
-        max_epochs: int = 25,
-        transductive: bool = True,
-        trainer: TrainerSettings | None = None,
-    ) -> None:
-        if folds < 2:
-            raise ValueError(f"expected at least 2 folds, found {folds}")
-        self.n1, self.n2, self.folds = n1, n2, folds
-        self.boosting = {"max_iter": rounds, "learning_rate": learning_rate, "max_leaf_nodes": max_leaves}
-        self.boosting |= {"l2_regularization": l2, "early_stopping": False}
-        self.hidden = [list(widths) for widths in networks]
-        self.training = {"learning_rate": network_rate, "batch_size": batch_size, "max_epochs": max_epochs}
-        self.weight_decay = weight_decay
-        self.transductive, self.trainer = transductive, trainer
+    n1: int = 50  # SVD components of mod1
+    n2: int = 50  # of mod2
+    folds: int = 5  # fewer where there are fewer training cells
+    rounds: int = 100  # trees a component
+    learning_rate: float = 0.1  # shrinkage of the boosting
+    max_leaves: int = 15  # of a tree
+    l2: float = 3.0  # penalty on leaf values
+    networks: Sequence[Sequence[int]] = ((400, 400), (500, 500, 500, 500))  # hidden widths of each
+    network_rate: float = 0.01
+    weight_decay: float = 1e-5  # of all networks but the first, which has none, as published
+    batch_size: int = 100
+    max_epochs: int = 25
+    transductive: bool = True  # the SVD of mod1 also sees the test cells
+    trainer: TrainerSettings | None = None
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise ValueError(f"expected at least 2 folds, found {self.folds}")
 
     def fit(self, data: PredictionData, seed: int) -> LSLab:
         self.svd1 = SVD(self.n1, seed).fit(input_cells(data))
@@ -102,14 +83,14 @@ class LSLab(Model):
         self.bounds = bounds(data)
         batches = data.train_mod1.obs["batch"].astype(str).to_numpy()
         self.fitted: list[Fold] = []
-        squared, size = 0.0, 0
-        for number, (learned, kept) in enumerate(fold_cells(batches, self.folds, seed)):
-            fold = self._fit_fold(number, scores, data.train_mod2.X, learned, kept, seed)
+        squared = 0.0
+        for learned, kept in fold_cells(batches, self.folds, seed):
+            fold = self._fit_fold(scores, data.train_mod2.X, learned, kept, seed)
             truth = data.train_mod2.X[kept]
             error = projected_rmse(fold.predict(scores[kept]), fold.svd, truth, self.bounds)
-            squared, size = squared + error**2 * len(kept), size + len(kept)
+            squared += error**2 * len(kept)
             self.fitted.append(fold)
-        self.validation = float(np.sqrt(squared / size))
+        self.validation = float(np.sqrt(squared / len(batches)))
         return self
 
     def predict(self, data: PredictionData) -> np.ndarray:
@@ -120,49 +101,54 @@ class LSLab(Model):
     def report(self) -> dict[str, Any]:
         networks = [network for fold in self.fitted for network in fold.networks]
         fits = [fit for fold in self.fitted for fit in fold.fits]
-        notes = [f"{len(self.fitted)} folds; the trees of the boosting are not counted as parameters"]
-        return {
-            "validation": self.validation,
-            "parameters": sum(p.numel() for network in networks for p in network.parameters()),
-            "epochs": max((fit.epochs for fit in fits), default=0),
-            "device": fits[0].device if fits else "cpu",
-            "notes": "; ".join(filter(None, [*notes, resumed(fits)])),
-        }
+        note = f"{len(self.fitted)} folds; the trees of the boosting are not counted as parameters"
+        return averaged_report(networks, fits, self.validation, [note])
 
     def _fit_fold(
-        self, number: int, scores: np.ndarray, X2: Any, learned: np.ndarray, kept: np.ndarray, seed: int
+        self, scores: np.ndarray, X2: Any, learned: np.ndarray, kept: np.ndarray, seed: int
     ) -> Fold:
+        number = len(self.fitted)
         svd = SVD(self.n2, seed)
         svd.fit(X2[learned])
         targets = svd.transform(X2)
+        fold = Fold(svd, self._boosted(scores[learned], targets[learned], seed))
+        for place, hidden in enumerate(self.networks):
+            own_seed = seed * 1000 + number * len(self.networks) + place
+            settings = Training(
+                learning_rate=self.network_rate,
+                weight_decay=self.weight_decay if place else 0.0,
+                batch_size=self.batch_size,
+                max_epochs=self.max_epochs,
+                trainer=self.trainer,
+            )
+            with seeded(own_seed):
+                network = MLP(scores.shape[1], targets.shape[1], hidden, activation="relu", norm_first=True)
+            part = f"fold{number}_network{place}"
+            report = fit_network(network, scores, targets, settings, held_out=kept, seed=own_seed, part=part)
+            fold.networks.append(network)
+            fold.fits.append(report)
+        return fold
+
+    def _boosted(
+        self, scores: np.ndarray, targets: np.ndarray, seed: int
+    ) -> list[HistGradientBoostingRegressor]:
+        """One boosting a component of mod2. The first one of all tells how long the rest may take."""
         trees, begun = [], time.monotonic()
-        for component in range(targets.shape[1]):
-            boosting = HistGradientBoostingRegressor(random_state=seed, **self.boosting)
-            trees.append(boosting.fit(scores[learned], targets[learned, component]))
-            if number == component == 0:
+        for component in targets.T:
+            boosting = HistGradientBoostingRegressor(
+                max_iter=self.rounds,
+                learning_rate=self.learning_rate,
+                max_leaf_nodes=self.max_leaves,
+                l2_regularization=self.l2,
+                early_stopping=False,
+                random_state=seed,
+            )
+            trees.append(boosting.fit(scores, component))
+            if not self.fitted and len(trees) == 1:
                 what = f"boosting of {targets.shape[1]} components in {self.folds} folds"
                 whole = (time.monotonic() - begun) * targets.shape[1] * self.folds
                 announce(whole, what, "fewer `rounds` or `folds` take less")
-        networks, fits = [], []
-        for place, hidden in enumerate(self.hidden):
-            own_seed = seed * 1000 + number * len(self.hidden) + place
-            with seeded(own_seed):
-                network = MLP(scores.shape[1], targets.shape[1], hidden, activation="relu", norm_first=True)
-            report = fit_network(
-                network,
-                scores,
-                targets,
-                fitted=learned,
-                held_out=kept,
-                seed=own_seed,
-                weight_decay=self.weight_decay if place else 0.0,
-                settings=self.trainer,
-                part=f"fold{number}_network{place}",
-                **self.training,
-            )
-            networks.append(network)
-            fits.append(report)
-        return Fold(svd, trees, networks, fits)
+        return trees
 
 
 def fold_cells(batches: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

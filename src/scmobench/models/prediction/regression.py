@@ -3,78 +3,94 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from abc import abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from anndata import AnnData
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader
 
+from scmobench.models.base import Model
 from scmobench.training.fit import FitReport, TrainerSettings, seeded, train
+from scmobench.training.validation import held_out_cells
+from scmobench.types import PredictionData
 
 Cells = np.ndarray | sp.csr_matrix
 CHUNK_BYTES = 1 << 28  # of cells made dense at once outside of training
+LEAST_BATCH = 8  # cells, however few there are
 
 
-class Rows(Dataset):
-    """Cells of input and target, made dense a batch at a time; an item is a batch of cells.
+@dataclass(kw_only=True)
+class Training:
+    """Settings of a network's training. Models that train networks inherit them."""
 
-    Parameters
-    ----------
-    inputs, targets : cells x features, dense or CSR, the same cells.
-    cells : places of those to draw from. None: all.
-    """
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    decoupled: bool = False  # True: the decay is AdamW's, False: Adam's L2 penalty
+    batch_size: int = 512
+    min_steps: int = 1  # of an epoch: few cells are trained in smaller batches
+    max_epochs: int = 100
+    patience: int | None = None  # epochs without a better one before training stops
+    trainer: TrainerSettings | None = None
 
-    def __init__(self, inputs: Cells, targets: Cells, cells: np.ndarray | None = None) -> None:
-        if inputs.shape[0] != targets.shape[0]:
-            raise ValueError(f"expected the same cells, found {inputs.shape[0]} and {targets.shape[0]}")
-        self.inputs, self.targets = inputs, targets
-        self.cells = np.arange(inputs.shape[0]) if cells is None else np.asarray(cells)
+    def loss(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """What training minimises on a batch of cells."""
+        return mse_loss(network(inputs), targets)
 
-    def __len__(self) -> int:
-        return len(self.cells)
 
-    def __getitem__(self, places: Sequence[int]) -> tuple[Tensor, Tensor]:
-        cells = self.cells[np.asarray(places)]
-        return dense(self.inputs[cells]), dense(self.targets[cells])
+@dataclass(kw_only=True)
+class NetworkRegression(Training, Model):
+    """Predicts mod2 by a network on mod1. The epoch that is best on held-out training cells is kept."""
+
+    validation_share: float = 0.15  # of the training cells, see `held_out_cells`
+
+    @abstractmethod
+    def build(self, inputs: Cells, targets: Cells) -> nn.Module:
+        """The untrained network for all training cells' inputs and targets (cells x features)."""
+
+    def prepare(self, data: PredictionData, fitted: np.ndarray, seed: int) -> None:
+        """Learn what `inputs` needs. ``fitted``: places of the training cells that are not held out."""
+
+    def inputs(self, cells: AnnData) -> Cells:
+        """What the network reads of these cells of mod1: cells x inputs."""
+        return cells.X
+
+    def fit(self, data: PredictionData, seed: int) -> NetworkRegression:
+        cells, targets = data.train_mod1, data.train_mod2.X
+        held_out, note = held_out_cells(cells.obs, self.validation_share, seed)
+        self.notes = [note]
+        self.prepare(data, np.setdiff1d(np.arange(cells.n_obs), held_out), seed)
+        inputs = self.inputs(cells)
+        with seeded(seed):
+            self.network = self.build(inputs, targets)
+        self.fitted = fit_network(self.network, inputs, targets, self, held_out=held_out, seed=seed)
+        return self
+
+    def predict(self, data: PredictionData) -> np.ndarray:
+        return apply_network(self.network, self.inputs(data.test_mod1))
+
+    def report(self) -> dict[str, Any]:
+        return self.fitted.summary(self.network, self.notes)
 
 
 class RegressionModule(LightningModule):
-    """A network trained on squared error; its validation score is the RMSE over the held-out cells.
+    """A network with its training. The validation score is the RMSE over the held-out cells."""
 
-    Parameters
-    ----------
-    network : inputs x features → targets x features.
-    loss : ``mse``, or ``rmse`` (its root over the batch, which takes steps of equal size).
-    learning_rate, weight_decay : of Adam (L2 penalty).
-    decoupled : decay the parameters themselves instead (AdamW).
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        loss: str = "mse",
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.0,
-        decoupled: bool = False,
-    ) -> None:
+    def __init__(self, network: nn.Module, settings: Training) -> None:
         super().__init__()
-        if loss not in ("mse", "rmse"):
-            raise ValueError(f"expected loss 'mse' or 'rmse', found {loss!r}")
-        self.network, self.loss, self.decoupled = network, loss, decoupled
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.network, self.settings = network, settings
         self.errors: list[Tensor] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        inputs, targets = batch
-        loss = (mse_loss if self.loss == "mse" else rmse)(self.network(inputs), targets)
-        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(inputs))
+        loss = self.settings.loss(self.network, *batch)
+        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(batch[0]))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
@@ -88,15 +104,16 @@ class RegressionModule(LightningModule):
         self.log("validation", math.sqrt(error / cells))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        adam = torch.optim.AdamW if self.decoupled else torch.optim.Adam
-        return adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
+        adam = torch.optim.AdamW if self.settings.decoupled else torch.optim.Adam
+        rate, decay = self.settings.learning_rate, self.settings.weight_decay
+        return adam(self.parameters(), lr=rate, weight_decay=decay, fused=True)
 
 
 def rmse(predicted: Tensor, target: Tensor) -> Tensor:
-    """Root mean squared error over all entries, cells x features; its gradient is 0 where all errors are 0.
+    """Root mean squared error over all entries, cells x features. Its gradient is 0 where all errors are 0.
 
-    By norms, of each cell's errors and of these norms, since `torch.sqrt` rounds otherwise on another
-    processor (see `scmobench.machine.arithmetic`). One norm over everything would lose digits of a large
+    It is the norm of the norms of each cell's errors. `torch.sqrt` would round differently on another
+    processor (see `scmobench.machine.arithmetic`), and one norm over everything would lose digits of a large
     batch.
     """
     cells = torch.linalg.vector_norm(predicted - target, dim=-1)
@@ -107,78 +124,56 @@ def fit_network(
     network: nn.Module,
     inputs: Cells,
     targets: Cells,
+    settings: Training,
     *,
-    learning_rate: float,
-    weight_decay: float = 0.0,
-    decoupled: bool = False,
-    loss: str = "mse",
-    **training: Any,
-) -> FitReport:
-    """Train ``network`` in place as a `RegressionModule`; ``training`` as of `fit_module`."""
-    module = RegressionModule(
-        network, loss=loss, learning_rate=learning_rate, weight_decay=weight_decay, decoupled=decoupled
-    )
-    return fit_module(module, inputs, targets, **training)
-
-
-def fit_module(
-    module: RegressionModule,
-    inputs: Cells,
-    targets: Cells,
-    *,
-    fitted: np.ndarray,
     held_out: np.ndarray | None,
     seed: int,
-    batch_size: int,
-    max_epochs: int,
-    patience: int | None = None,
-    settings: TrainerSettings | None = None,
     part: str | None = None,
 ) -> FitReport:
-    """Train ``module`` in place; with held-out cells its best epoch stays, else its last.
+    """Train ``network`` in place. With held-out cells the best epoch stays, else the last.
 
     Parameters
     ----------
     inputs, targets : all training cells x features.
-    fitted, held_out : places of the cells to train on and of those to validate with.
-    seed : of the order of the cells and of dropout; build the network under `seeded` too.
+    held_out : places of the cells to validate with; the network is trained on all others.
+    seed : of the order of the cells and of dropout. Build the network under `seeded` too.
     part : name of this network's subfolder where a method trains several.
 
     Raises
     ------
-    ValueError : as `scmobench.training.fit.train`.
+    ValueError : inputs and targets of different cells; else as `scmobench.training.fit.train`.
     """
-    rows = Rows(inputs, targets, fitted)
-    size = min(batch_size, len(rows))
-    # one cell alone has no batch statistics
-    batches = BatchSampler(RandomSampler(rows), size, drop_last=len(rows) % size == 1)
-    loader = DataLoader(rows, sampler=batches, batch_size=None)
+    if inputs.shape[0] != targets.shape[0]:
+        raise ValueError(f"expected the same cells, found {inputs.shape[0]} and {targets.shape[0]}")
+    fitted = np.arange(inputs.shape[0])
     checks = None
     if held_out is not None:
-        kept = Rows(inputs, targets, held_out)
-        checks = DataLoader(
-            kept,
-            sampler=BatchSampler(SequentialSampler(kept), chunk(inputs, targets), False),
-            batch_size=None,
-        )
-    folder = None
-    if settings is not None and settings.folder is not None and part is not None:
-        folder = Path(settings.folder) / part
+        fitted = np.setdiff1d(fitted, held_out)
+        checks = _loader(inputs, targets, held_out, chunk(inputs, targets))
+    most = max(LEAST_BATCH, len(fitted) // max(1, settings.min_steps))
+    size = min(settings.batch_size, most, len(fitted))
+    # one cell alone has no batch statistics
+    loader = _loader(inputs, targets, fitted, size, shuffle=True, drop_last=len(fitted) % size == 1)
+    folder = settings.trainer.folder if settings.trainer and part else None
     with seeded(seed):
         return train(
-            module,
+            RegressionModule(network, settings),
             loader,
             checks,
-            settings=settings,
-            max_epochs=max_epochs,
-            patience=patience,
-            folder=folder,
+            settings=settings.trainer,
+            max_epochs=settings.max_epochs,
+            patience=settings.patience,
+            folder=Path(folder) / part if folder else None,
         )
 
 
-def capped_batch(batch_size: int, cells: int, steps: int) -> int:
-    """Batch size as published, or what gives an epoch of few cells ``steps`` steps (8 cells at least)."""
-    return min(batch_size, max(8, cells // max(1, steps)))
+def _loader(inputs: Cells, targets: Cells, cells: np.ndarray, size: int, **order: bool) -> DataLoader:
+    """Batches of these cells, made dense one batch at a time."""
+
+    def batch(places: list[int]) -> tuple[Tensor, Tensor]:
+        return dense(inputs[places]), dense(targets[places])
+
+    return DataLoader(cells.tolist(), size, collate_fn=batch, **order)
 
 
 def apply_network(network: nn.Module, inputs: Cells) -> np.ndarray:

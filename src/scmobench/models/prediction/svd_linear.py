@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.linear_model import LinearRegression
 
 from scmobench.data.reduce import SVD
 from scmobench.models.base import Model
+from scmobench.models.prediction.projection import input_cells
 from scmobench.types import PredictionData
 
 
+@dataclass
 class SVDLinear(Model):
     """Predict mod2 as (A W + b) Vᵀ: A the SVD scores of mod1, Vᵀ the components of mod2.
 
     The linear baseline of the competition (Luecken et al. 2021, NeurIPS Datasets and Benchmarks):
     ordinary least squares with intercept between 50 components a side, projected back. Deviation: the
     SVD of mod1 is learned from the training cells alone unless ``transductive``.
-
-    Parameters
-    ----------
-    n_components : of either SVD, at most.
-    transductive : the SVD of mod1 also sees the test cells, as in the competition's starter kit.
     """
 
-    def __init__(self, n_components: int = 50, transductive: bool = False) -> None:
-        self.n_components = n_components
-        self.transductive = transductive
+    n_components: int = 50  # of either SVD, at most
+    transductive: bool = False  # the SVD of mod1 also sees the test cells, as in the starter kit
 
     def fit(self, data: PredictionData, seed: int) -> SVDLinear:
         self.svd1 = SVD(self.n_components, seed).fit(input_cells(data))
@@ -43,10 +39,3 @@ class SVDLinear(Model):
 
     def report(self) -> dict[str, Any]:
         return {"parameters": self.regression.coef_.size + self.regression.intercept_.size}
-
-
-def input_cells(data: PredictionData) -> sp.csr_matrix:
-    """mod1 of the cells that an SVD may learn from: training cells, then test cells where present."""
-    if data.test_mod1 is None:
-        return data.train_mod1.X
-    return sp.vstack([data.train_mod1.X, data.test_mod1.X], format="csr")

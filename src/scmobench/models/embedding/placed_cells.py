@@ -1,0 +1,37 @@
+"""What the embeddings by other libraries share: they place the cells of the fit, and seed numpy globally."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from scmobench.models.base import Model
+from scmobench.types import EmbeddingData
+
+
+class PlacedCells(Model):
+    """An embedding of the cells of the fit, looked up by their names."""
+
+    transductive = True
+    embedding: np.ndarray  # cells of the fit x dimensions, float32
+    cells: pd.Index  # their names
+
+    def predict(self, data: EmbeddingData) -> np.ndarray:
+        places = self.cells.get_indexer(data.mod1.obs_names)
+        if (places < 0).any():
+            others = (places < 0).sum()
+            raise ValueError(f"expected the cells of the fit, found {others} others: fit on all cells")
+        return self.embedding[places]
+
+
+@contextlib.contextmanager
+def numpy_seed_kept() -> Iterator[None]:
+    """Put the state of numpy's global generator back after the block."""
+    state = np.random.get_state()
+    try:
+        yield
+    finally:
+        np.random.set_state(state)

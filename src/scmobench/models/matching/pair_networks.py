@@ -1,0 +1,95 @@
+"""What the neural matchers share: networks that place both modalities in one space, trained on the pairs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from scmobench.models.averaged import averaged_report
+from scmobench.models.matching.matcher import SimilarityMatching
+from scmobench.models.scmognn.match_module import embed_cells, fit_pairs
+from scmobench.models.scmognn.match_states import MatchStates, gex_first
+from scmobench.training.fit import TrainerSettings
+from scmobench.types import MatchingData
+
+
+@dataclass(kw_only=True)
+class PairNetworks(SimilarityMatching):
+    """Matches by the mean similarity of networks that each held out other training cells.
+
+    The best epoch is the one with the highest top-1 accuracy on the held-out cells.
+    """
+
+    # inputs, see `scmobench.models.scmognn.reduction.Reduction`
+    components: Mapping[str, int]  # modality -> LSI components; modalities not named stay as normalised
+    normalised: bool = False
+    zscore: bool = False
+    center_batches: bool = False
+    # training
+    learning_rate: float
+    batch_size: int
+    max_epochs: int
+    patience: int
+    validation_share: float = 0.15
+    trainer: TrainerSettings | None = None
+    assignment: str = "softmax"
+
+    @abstractmethod
+    def build(self, states: list[Tensor]) -> LightningModule:
+        """The untrained module for the states of both modalities, GEX first (1 x cells x features each)."""
+
+    @abstractmethod
+    def held_out(self, obs: pd.DataFrame, seed: int) -> list[np.ndarray]:
+        """Places of the training cells that each network is validated with."""
+
+    @abstractmethod
+    def scale_of(self, module: LightningModule) -> float:
+        """What the cosines of a network are multiplied by."""
+
+    def fit(self, data: MatchingData, seed: int) -> PairNetworks:
+        held_out = self.held_out(data.train_mod1.obs, seed)
+        scaling = {name: getattr(self, name) for name in ("normalised", "zscore", "center_batches")}
+        self.states = MatchStates(self.components, scaling, seed=seed)
+        states = self.states.fit_train(data)
+        fits = [
+            fit_pairs(
+                lambda: self.build(states),
+                np.setdiff1d(np.arange(data.train_mod1.n_obs), cells),
+                cells,
+                batch_size=self.batch_size,
+                max_epochs=self.max_epochs,
+                patience=self.patience,
+                seed=seed * len(held_out) + number,
+                trainer=self.trainer,
+                part=f"model{number}" if len(held_out) > 1 else None,
+            )
+            for number, cells in enumerate(held_out)
+        ]
+        self.modules, self.fitted = zip(*fits, strict=True)
+        for module in self.modules:  # the training cells are not needed any more
+            module.set_states(*(torch.empty(1, 0, s.shape[2]) for s in states))
+        return self
+
+    def sides(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray]:
+        """Joint spaces of all networks side by side: their product is the mean of the scaled cosines."""
+        order, states = gex_first(data), self.states.of_test(data)
+        left, right = [], []
+        for module in self.modules:
+            joint = embed_cells(module, states)
+            left.append(joint[order[0]] * np.float32(self.scale_of(module) / len(self.modules)))
+            right.append(joint[order[1]])
+        return np.hstack(left), np.hstack(right)
+
+    def report(self) -> dict[str, Any]:
+        """Mean top-1 accuracy on the held-out cells, sizes, and epochs of all networks."""
+        validation = float(np.mean([fit.best for fit in self.fitted]))
+        found = averaged_report(self.modules, self.fitted, validation, [self.states.notes()])
+        return found | {"epochs": sum(fit.epochs for fit in self.fitted)}
