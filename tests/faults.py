@@ -121,10 +121,10 @@ LEAKAGE = {
             "return np.arange(n), held_out",
         ),
     ],
-    ("models/matching/novel_clip", "models_matching"): [
+    ("models/matching/pair_networks", "models_matching"): [
         (
             "left-out batches trained on",
-            "np.setdiff1d(np.arange(data.train_mod1.n_obs), held_out)",
+            "np.setdiff1d(np.arange(data.train_mod1.n_obs), cells)",
             "np.arange(data.train_mod1.n_obs)",
         ),
     ],
