@@ -230,7 +230,7 @@ DEVIATIONS = {
         ),
         ("layer weights decay", '"weight_decay": 0.0}', '"weight_decay": self.weight_decay}'),
     ],
-    ("training/fit", "scmognn_predict"): [
+    ("training/best_epoch", "scmognn_predict"): [
         ("the best epoch by reference", "copy.deepcopy(module.state_dict())", "module.state_dict()"),
     ],
     ("models/prediction/guanlab_krr", "guanlab_krr"): [

@@ -1,4 +1,4 @@
-"""Optional packages: imported when a method that needs them is run, with a word on how to install them."""
+"""Optional packages, imported when a method that needs them runs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ from types import ModuleType
 
 
 def load(module: str, extra: str) -> ModuleType:
-    """An optional package of the install extra ``extra``.
-
-    Raises
-    ------
-    ValueError : it is not installed.
-    """
+    """Import an optional package of the install extra ``extra``; ValueError if it is not installed."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise ValueError(
-            f"{error.name} is not installed: in the checkout, pip install -e '.[{extra}]'"
-        ) from error
+        advice = f"in the checkout, pip install -e '.[{extra}]'"
+        raise ValueError(f"{error.name} is not installed: {advice}") from error

@@ -1,17 +1,13 @@
-"""Training as every head does it: Lightning's loop, the best epoch kept, nothing printed or left behind.
+"""Training as every method does it: Lightning's loop, the best epoch kept, nothing printed or left behind.
 
-A head is a `LightningModule` that logs its validation score under one name; `train` runs it and
-puts the parameters of the best evaluation back before it returns.
+A method is a `LightningModule` that logs its score as ``validation``. `train` runs it and restores the
+parameters of the best evaluation.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +15,16 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.environments import LightningEnvironment
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import nn
 
+from scmobench.machine.files import whole
+from scmobench.training.best_epoch import MONITOR, BestEpoch
 from scmobench.training.forecast import Forecast
 from scmobench.training.limits import at_least
-from scmobench.training.resume import RESUME_FILE, Checkpoints, Clock, resumable, written_whole
+from scmobench.training.resume import RESUME_FILE, Checkpoints, Clock, resumable
+from scmobench.training.surroundings import alone, quiet, seeded, threads_kept
 
+__all__ = ["FitReport", "TrainerSettings", "alone", "quiet", "resumed", "seeded", "threads_kept", "train"]
 BEST_FILE = "best.ckpt"
 RESUMED = "training was interrupted and resumed: seconds are those since"
 ACCELERATORS = ("auto", "cpu", "cuda")
@@ -35,26 +33,26 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """What is the same for every head, and says nothing about the method.
+    """Settings of the training loop, which are the same for every method.
 
     Attributes
     ----------
-    accelerator : ``auto`` (CUDA where there is one, else CPU), ``cpu`` or ``cuda``.
+    accelerator : ``auto`` (CUDA if there is a device, else CPU), ``cpu`` or ``cuda``.
     precision : Lightning's flag: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
     progress : show a progress bar.
-    logger : folder -> Lightning logger or None; called only where there is a folder.
-    folder : where logs and the resume file go. None: nothing is written.
-    max_epochs : a ceiling on the head's own number of epochs.
-    max_seconds : stop a network's training after this time, not before it was evaluated once; the best
+    logger : folder -> Lightning logger or None; called only if there is a folder.
+    folder : for logs and the resume file. None: nothing is written.
+    max_epochs : a ceiling on the method's own number of epochs.
+    max_seconds : stop a network's training after this time, but not before its first evaluation; the best
         epoch so far is kept.
-    check_val_every_n_epoch : epochs between evaluations. None leaves the choice to the head.
+    check_val_every_n_epoch : epochs between evaluations. None: the method's own number.
     resume_every_seconds : time between two writes of the resume file.
     checkpoint : keep the parameters of the best epoch in ``folder``: ``best.ckpt``, for `torch.load`, with
         ``state_dict``, ``epoch`` and ``validation``.
 
     Raises
     ------
-    ValueError : another accelerator or precision, CUDA where there is none, half precision without it, or a
+    ValueError : another accelerator or precision, CUDA without a device, half precision without CUDA, or a
         length below 1.
     """
 
@@ -75,7 +73,7 @@ class TrainerSettings:
                 raise ValueError(f"expected {name} to be one of {known}, found {found!r}")
         if self.accelerator == "cuda" and not torch.cuda.is_available():
             raise ValueError("expected a CUDA device for accelerator=cuda, found none: use auto or cpu")
-        if self.precision == "16-mixed" and (self.accelerator == "cpu" or not torch.cuda.is_available()):
+        if self.precision == "16-mixed" and accelerator(self.accelerator) == "cpu":
             raise ValueError(
                 "expected precision=16-mixed on a CUDA device, found the CPU: use bf16-mixed or 32-true"
             )
@@ -84,8 +82,15 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class FitReport:
-    """How training went: best validation score, its epoch (from 0), epochs run, score of every evaluation,
-    device, and whether it was killed and went on from its resume file."""
+    """How training went.
+
+    Attributes
+    ----------
+    best, best_epoch : best validation score and its epoch, counted from 0.
+    epochs : epochs that were run.
+    history : epoch and score of every evaluation.
+    resumed : training was killed and continued from its resume file.
+    """
 
     best: float | None
     best_epoch: int | None
@@ -95,125 +100,35 @@ class FitReport:
     resumed: bool = field(default=False, compare=False)
 
     def summary(self, network: nn.Module, notes: str | Sequence[str] = ()) -> dict[str, Any]:
-        """What `Model.report` says of the training of one network."""
-        said = [notes] if isinstance(notes, str) else list(notes)
-        said.append(resumed([self]))
+        """`Model.report` of the training of one network."""
+        notes = [notes] if isinstance(notes, str) else notes
         return {
             "validation": self.best,
             "parameters": sum(p.numel() for p in network.parameters()),
             "epochs": self.epochs,
             "best_epoch": self.best_epoch,
             "device": self.device,
-            "notes": "; ".join(note for note in said if note),
+            "notes": "; ".join(filter(None, [*notes, resumed([self])])),
         }
 
 
 def resumed(fits: Sequence[FitReport]) -> str:
-    """What a record says where any of these fits was resumed; else nothing."""
+    """Note for the record if one of these trainings was resumed; else nothing."""
     return RESUMED if any(fit.resumed for fit in fits) else ""
 
 
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw torch's random numbers (parameters, dropout, loaders) from ``seed`` inside, and only inside."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextlib.contextmanager
-def threads_kept() -> Iterator[None]:
-    """Put torch's number of threads back: numba, below scanpy, sets it to all cores (other last digits)."""
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-class BestEpoch(Callback):
-    """Keeps a deep copy of all parameters of the best evaluation and stops when none betters it.
-
-    The published code kept the layer weights by reference, so that its best parameters were paired
-    with the last layer weights; here every tensor of the state is copied.
-    """
-
-    def __init__(self, monitor: str, mode: str, patience: int | None, min_epochs: int):
-        self.monitor, self.sign = monitor, 1.0 if mode == "min" else -1.0
-        self.patience, self.min_epochs = patience, min_epochs
-        self.best: float | None = None
-        self.best_epoch: int | None = None
-        self.best_state: dict[str, torch.Tensor] | None = None
-        self.stale = 0
-        self.history: list[dict[str, float]] = []
-
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if self.monitor not in trainer.callback_metrics:
-            raise ValueError(
-                f"expected the head to log {self.monitor!r} in validation_step, "
-                f"found {sorted(trainer.callback_metrics)}"
-            )
-        value = float(trainer.callback_metrics[self.monitor])
-        self.history.append({"epoch": trainer.current_epoch, self.monitor: value})
-        if value == value and (self.best is None or self.sign * value < self.sign * self.best):
-            self.best, self.best_epoch, self.stale = value, trainer.current_epoch, 0
-            self.best_state = copy.deepcopy(module.state_dict())
-        else:  # no better, or not a number
-            self.stale += 1
-            long_enough = trainer.current_epoch + 1 >= self.min_epochs
-            if self.patience is not None and self.stale >= self.patience and long_enough:
-                trainer.should_stop = True
-
-    def state_dict(self) -> dict[str, Any]:
-        names = ("best", "best_epoch", "best_state", "stale", "history")
-        return {name: getattr(self, name) for name in names} | {
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in ("best", "best_epoch", "best_state", "stale", "history"):
-            setattr(self, name, state[name])
-        # before the loader draws the order of the next epoch's cells
-        torch.set_rng_state(state["rng"])
-        if torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without Lightning's remarks on devices, workers and tips; levels and filters are put back."""
-    names = ("lightning.pytorch", "lightning.fabric", "lightning", "lightning.pytorch.utilities.rank_zero")
-    loggers = [logging.getLogger(name) for name in names]
-    before = [log.level for log in loggers]
-    try:
-        for log in loggers:
-            log.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for log, level in zip(loggers, before, strict=True):
-            log.setLevel(level)
-
-
-def alone() -> LightningEnvironment:
-    """One process trains on one device, whatever a scheduler's variables say of its job's other tasks."""
-    rank_zero_only.rank = 0  # else the second task of a job would keep no log
-    return LightningEnvironment()
-
-
-def _accelerator(name: str) -> str:
+def accelerator(name: str) -> str:
     """``auto`` avoids accelerators other than CUDA: they lack sparse products."""
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def _trainer(
-    settings: TrainerSettings, place: Path | None, length: int, evaluate_every: int, callbacks: list[Callback]
+    settings: TrainerSettings, length: int, evaluate_every: int, callbacks: list[Callback]
 ) -> Trainer:
+    length = min(length, settings.max_epochs or length)
+    place = settings.folder
     return Trainer(
-        accelerator=_accelerator(settings.accelerator),
+        accelerator=accelerator(settings.accelerator),
         devices=1,
         precision=settings.precision,
         plugins=[alone(), Checkpoints()],
@@ -241,7 +156,6 @@ def train(
     max_epochs: int,
     min_epochs: int = 0,
     patience: int | None = None,
-    monitor: str = "validation",
     mode: str = "min",
     check_val_every_n_epoch: int = 1,
     folder: str | Path | None = None,
@@ -252,48 +166,52 @@ def train(
     ----------
     train_loader, val_loader : iterables of batches; without ``val_loader`` the last epoch stays.
     max_epochs, min_epochs : bounds on the number of epochs.
-    patience : stop after this many evaluations without a better one, not before ``min_epochs``;
-        None never stops early.
-    monitor, mode : name under which the module logs its validation score; ``min`` or ``max``.
-    folder : overrides ``settings.folder``. A run killed in this folder goes on where it was.
+    mode, patience : see `BestEpoch`.
+    folder : overrides ``settings.folder``. A run that was killed in this folder continues.
 
     Raises
     ------
-    ValueError : unknown ``mode``; a length below 1; the score is not logged, or was never a number.
+    ValueError : unknown ``mode``; a length below 1; the score is not logged, or is never a number.
     """
     if mode not in ("min", "max"):
         raise ValueError(f"expected mode 'min' or 'max', found {mode!r}")
     at_least(1, max_epochs=max_epochs, evaluate_every=check_val_every_n_epoch, patience=patience)
     settings = settings or TrainerSettings()
-    place = folder if folder is not None else settings.folder
-    place = Path(place) if place is not None else None
-    if place is not None:
-        place.mkdir(parents=True, exist_ok=True)
-    best = BestEpoch(monitor, mode, patience, min_epochs)
-    clock = Clock(place, settings.resume_every_seconds, settings.max_seconds, val_loader is not None)
-    resume = resumable(place)
-    length = max_epochs if settings.max_epochs is None else min(max_epochs, settings.max_epochs)
-    callbacks = [best, clock, Forecast(settings.max_seconds)]
+    if (place := folder or settings.folder) is not None:
+        Path(place).mkdir(parents=True, exist_ok=True)
+        settings = replace(settings, folder=Path(place))
+    limit, evaluated = settings.max_seconds, val_loader is not None
+    best = BestEpoch(mode, patience, min_epochs)
+    clock = Clock(settings.folder, settings.resume_every_seconds, limit, waits=evaluated)
+    resume = resumable(settings.folder)
     with quiet():
-        trainer = _trainer(settings, place, length, check_val_every_n_epoch, callbacks)
+        trainer = _trainer(settings, max_epochs, check_val_every_n_epoch, [best, clock, Forecast(limit)])
         try:
             trainer.fit(module, train_loader, val_loader, ckpt_path=resume)
-        finally:  # else wandb would log the next run of this process into this one
+        finally:  # otherwise wandb would log the next run of this process into this one
             if finish := getattr(getattr(trainer.logger, "experiment", None), "finish", None):
                 finish()
     epochs, device = trainer.current_epoch, trainer.strategy.root_device.type
     module.trainer = None
+    _keep_best(module, best, settings, epochs, evaluated)
+    return FitReport(best.best, best.best_epoch, epochs, best.history, device, resume is not None)
+
+
+def _keep_best(
+    module: LightningModule, best: BestEpoch, settings: TrainerSettings, epochs: int, evaluated: bool
+) -> None:
+    """Restore the best parameters, in the folder too if asked for; the resume file is not needed any more."""
     module.eval()
-    if place is not None:
-        (place / RESUME_FILE).unlink(missing_ok=True)
-    if val_loader is not None:
+    if settings.folder is not None:
+        (settings.folder / RESUME_FILE).unlink(missing_ok=True)
+    if evaluated:
         if best.best_state is None:
             raise ValueError(
-                f"expected {monitor!r} to be a number at least once in {epochs} epochs: "
+                f"expected {MONITOR!r} to be a number at least once in {epochs} epochs: "
                 "found none; lower the learning rate or train for longer"
             )
         module.load_state_dict(best.best_state)
-    if place is not None and settings.checkpoint:
+    if settings.folder is not None and settings.checkpoint:
         kept = {"state_dict": module.state_dict(), "epoch": best.best_epoch, "validation": best.best}
-        written_whole(place / BEST_FILE, lambda part: torch.save(kept, part))
-    return FitReport(best.best, best.best_epoch, epochs, best.history, device, resume is not None)
+        with whole(settings.folder / BEST_FILE) as part:
+            torch.save(kept, part)

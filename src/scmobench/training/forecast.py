@@ -1,4 +1,4 @@
-"""How long a fit may take, said once its first steps are measured, where that is long."""
+"""How long a fit may take: announced once its first steps are measured, if that is long."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-LONG = 900.0  # seconds that a fit may take without a word
-MEASURED = 3.0  # seconds of training that the forecast rests on
+LONG = 900.0  # seconds that a fit may take without a message
+MEASURED = 3.0  # seconds of training that the forecast is based on
 
 
 def announce(seconds: float, what: str, advice: str) -> None:
-    """Say on stderr that ``what`` may take so long, where it is more than a quarter of an hour."""
+    """Print to stderr how long ``what`` may take, if it is more than a quarter of an hour."""
     if seconds > LONG:
         told = f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.0f} min"
         print(f"this may take {told}: {what}; {advice}", file=sys.stderr, flush=True)
 
 
 class Forecast(Callback):
-    """Measures the first steps of a training and announces how long all of its epochs would take.
+    """Measures the first steps of a training and announces how long all its epochs would take.
 
-    Parameters
-    ----------
-    limit : seconds that training is cut at; None for none.
+    ``limit`` : seconds after which training is stopped anyway; None: no limit.
     """
 
     def __init__(self, limit: float | None = None) -> None:
@@ -38,11 +36,11 @@ class Forecast(Callback):
             self.begun = time.monotonic()
             return
         self.steps += 1
-        if (spent := time.monotonic() - self.begun) >= MEASURED:
+        spent = time.monotonic() - self.begun
+        if spent >= MEASURED:
+            self.said = True
             step, batches = spent / self.steps, trainer.num_training_batches
             left = step * (trainer.max_epochs - trainer.current_epoch) * batches
             what = f"up to {trainer.max_epochs} epochs of {batches} steps, {step:.2g} s each"
-            announce(
-                min(left, self.limit), what, "validation may end it sooner, trainer.max_seconds=900 would"
-            )
-            self.said = True
+            advice = "validation may end it sooner, trainer.max_seconds=900 would"
+            announce(min(left, self.limit), what, advice)

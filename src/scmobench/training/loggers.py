@@ -1,4 +1,4 @@
-"""Where a head's training log goes: the choices of ``conf/logger``."""
+"""Destinations of a training log: the choices of ``conf/logger``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scmobench.training.resume import RESUME_FILE
 
 
 def csv_logger(folder: Path) -> Logger:
-    """``metrics.csv`` in the run's folder; the one of a killed run that goes on is kept beside it."""
+    """``metrics.csv`` in the run's folder; the file of a killed run that continues is kept beside it."""
     before = folder / "metrics.csv"
     if before.is_file() and (folder / RESUME_FILE).is_file():
         part = sum(1 for _ in folder.glob("metrics.before-*.csv"))
@@ -22,7 +22,7 @@ def csv_logger(folder: Path) -> Logger:
 def wandb_logger(
     folder: Path, *, project: str = "scmobench", offline: bool = True, **settings: Any
 ) -> Logger:
-    """Weights & Biases in the run's folder, offline unless told otherwise (needs the extra ``wandb``)."""
+    """Weights & Biases in the run's folder, offline by default (needs the extra ``wandb``)."""
     from lightning.pytorch.loggers import WandbLogger
 
     return WandbLogger(project=project, save_dir=folder, offline=offline, **settings)
@@ -30,4 +30,3 @@ def wandb_logger(
 
 def no_logger(folder: Path) -> None:
     """Log nothing."""
-    return None

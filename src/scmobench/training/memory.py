@@ -1,18 +1,18 @@
-"""What the machine can hold, asked before a fit that could end in the kernel's out-of-memory killer."""
+"""The memory of the machine, checked before and during a fit that the kernel would otherwise kill."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import torch
 
-CGROUP = Path("/sys/fs/cgroup/memory.max")  # what a container or a batch job is allowed
-# how numpy, torch and Python say that a size is beyond what they can hold
+CGROUP = Path("/sys/fs/cgroup/memory.max")  # the limit of a container or a batch job
+# what numpy, torch and Python report for a size that they cannot hold
 TOO_LARGE = (
     "array is too big",
     "allocate memory",
@@ -23,24 +23,19 @@ TOO_LARGE = (
 
 
 def machine_gb() -> float:
-    """Memory of the machine, or of the container where that is less, in GB (10⁹ bytes)."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Memory of the machine, or of the container if that is less, in GB (10⁹ bytes)."""
+    total = psutil.virtual_memory().total
     limit = CGROUP.read_text().strip() if CGROUP.is_file() else "max"
     return min(total, int(limit)) / 1e9 if limit.isdigit() else total / 1e9
 
 
 def check_memory(need_gb: float, what: str, advice: str) -> None:
-    """Refuse a fit that cannot end well.
+    """Refuse a fit whose estimated peak ``need_gb`` is more than the machine has (ValueError).
 
     Parameters
     ----------
-    need_gb : estimate of what it will hold at its peak.
-    what : for which size, e.g. "42492 training cells x 116490 targets".
+    what : the size that needs it, e.g. "42492 training cells x 116490 targets".
     advice : what the user can change.
-
-    Raises
-    ------
-    ValueError : the estimate is more than the machine has; says both.
     """
     if need_gb > (has := machine_gb()):
         raise ValueError(
@@ -50,18 +45,13 @@ def check_memory(need_gb: float, what: str, advice: str) -> None:
 
 @contextlib.contextmanager
 def within_memory() -> Iterator[None]:
-    """Have an allocation beyond the machine's memory fail before it is made, and say so.
+    """Make an allocation beyond the machine's memory fail at once, with a message (ValueError).
 
-    Linux alone can limit a process so, and not beside CUDA, which maps more than it uses.
-
-    Raises
-    ------
-    ValueError : something asked for more, or for a size that no library can hold.
+    Only Linux can limit a process like this, and not together with CUDA, which maps more than it uses.
     """
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    limited = sys.platform == "linux" and not torch.cuda.is_available()
     try:
-        if limited:
+        if sys.platform == "linux" and not torch.cuda.is_available():
             most = int(machine_gb() * 1e9) + _reserved()
             soft = most if before[0] == resource.RLIM_INFINITY else min(most, before[0])
             resource.setrlimit(resource.RLIMIT_DATA, (soft, before[1]))
@@ -79,7 +69,7 @@ def within_memory() -> Iterator[None]:
 
 
 def _reserved() -> int:
-    """Bytes that this process has reserved and not touched, which its limit counts too."""
+    """Bytes that this process has reserved but not touched: its limit counts them too."""
     sizes = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     reserved, used = (int(sizes[key].split()[0]) * 1024 for key in ("VmData", "RssAnon"))
     return max(0, reserved - used)

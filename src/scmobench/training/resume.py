@@ -1,6 +1,6 @@
-"""Training that goes on where it was killed: the file it goes on from, written whole or not at all.
+"""Training that continues where it was killed, from a file that is written whole or not at all.
 
-The file holds tensors and plain containers alone, and is read as such: no code of a file runs.
+The file holds tensors and plain containers only, and is read as such: no code of a file runs.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,14 @@ VERSION = version("scmobench")
 
 
 class Clock(Callback):
-    """Stops at a time limit and writes the resume file now and then.
+    """Stops at a time limit and writes the resume file at intervals.
 
     Parameters
     ----------
-    folder : of the resume file; None writes none.
+    folder : for the resume file; None writes none.
     every_seconds : time between two writes.
-    max_seconds : the limit; time before a kill counts.
-    waits : the limit waits for a first evaluation.
+    max_seconds : the limit; the time before a kill counts.
+    waits : the limit does not apply before a first evaluation.
     """
 
     def __init__(self, folder: Path | None, every_seconds: float, max_seconds: float | None, waits: bool):
@@ -46,7 +45,8 @@ class Clock(Callback):
         if self.limit is not None and now - self.started > self.limit and not self.waits:
             trainer.should_stop = True
         if self.folder is not None and now - self.saved >= self.every:
-            written_whole(self.folder / RESUME_FILE, trainer.save_checkpoint)
+            with whole(self.folder / RESUME_FILE) as part:
+                trainer.save_checkpoint(part)
             self.saved = time.monotonic()
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
@@ -64,33 +64,27 @@ class Clock(Callback):
         self.started, self.waits = time.monotonic() - state["seconds"], state["waits"]
 
 
-def written_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write by rename, so that a reader never meets half a file."""
-    with whole(path) as partial:
-        write(partial)
-
-
 def _read(path: Path) -> dict[str, Any]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 class Checkpoints(TorchCheckpointIO):
-    """Reads the resume file for Lightning, which by itself would unpickle it."""
+    """Reads the resume file for Lightning, which would otherwise unpickle it."""
 
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
         return _read(path)
 
 
 def resumable(folder: Path | None) -> Path | None:
-    """The resume file in ``folder``; None, and no such file any more, where there is none that serves.
+    """The resume file in ``folder``, or None.
 
-    A file that cannot be read, or that another version of the package wrote, does not serve.
+    A file is deleted if it cannot be read or if another version of the package wrote it.
     """
     if folder is None or not (path := folder / RESUME_FILE).is_file():
         return None
     try:
         found = _read(path)["callbacks"]["Clock"]["version"]
-    except Exception as error:  # whatever a damaged file makes of it
+    except Exception as error:  # a damaged file can raise anything
         found = f"no checkpoint ({type(error).__name__})"
     if found == VERSION:
         return path

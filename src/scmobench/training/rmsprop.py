@@ -16,13 +16,9 @@ class RMSprop(torch.optim.Optimizer):
         v \leftarrow \alpha v + (1 - \alpha) g^2, \qquad
         \theta \leftarrow \theta - \eta \, g / (\sqrt{v} + \epsilon)
 
-    As `torch.optim.RMSprop` without momentum, whose float32 root some processors round wrongly in the last
-    bit. A root in float64 that is wrong in its own last bit still gives the right float32.
-
-    Parameters
-    ----------
-    lr : η.
-    alpha, eps : α and ε, with the defaults of `torch.optim.RMSprop`.
+    The same as `torch.optim.RMSprop` without momentum, with its defaults. There some processors round the
+    float32 root wrongly in the last bit. A float64 root that is wrong in its own last bit still gives the
+    right float32.
     """
 
     def __init__(
@@ -32,7 +28,7 @@ class RMSprop(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """One step for all parameters that have a gradient; returns what ``closure`` does."""
+        """One step for all parameters that have a gradient; returns the value of ``closure``."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

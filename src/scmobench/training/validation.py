@@ -15,9 +15,9 @@ def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int, leas
     Parameters
     ----------
     obs : training cells, with a column ``batch``.
-    kind : ``random`` draws a share of the cells; ``batch_separated`` draws whole batches, in random
-        order, until they hold that share, without those that would leave less than a quarter of the cells
-        to train on. Test cells come from other batches, so that the second is the more honest.
+    kind : ``random`` draws a share of the cells. ``batch_separated`` draws whole batches, in random
+        order, until they hold that share; it skips a batch that would leave less than a quarter of the
+        cells to train on. Test cells come from other batches, so the second kind is the more honest one.
     share : of the training cells.
     least : fewer held-out cells than this are an error.
 
@@ -58,16 +58,10 @@ def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int, leas
 def validation_split(
     obs: pd.DataFrame, kind: str, share: float, seed: int, most: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Training cells to fit on, and at least two others to validate with; both ascending.
+    """Training cells to fit on, and at least two others (at most ``most``) to validate with; ascending.
 
-    Parameters
-    ----------
-    obs, kind, share, seed : as of `validation_cells`.
-    most : hold out no more cells than this.
-
-    Raises
-    ------
-    ValueError : fewer than four training cells; else as `validation_cells`.
+    The other parameters and errors are those of `validation_cells`; fewer than four training cells are an
+    error too.
     """
     n = len(obs)
     if n < 4:
@@ -80,12 +74,7 @@ def validation_split(
 
 
 def held_out_cells(obs: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, str]:
-    """`validation_cells` of whole batches where there are at least 3, else of random cells.
-
-    Returns
-    -------
-    Indices of the held-out training cells, and in words which they are.
-    """
+    """Hold out whole batches if there are at least 3, else random cells; also returns a note on them."""
     batches = obs["batch"].astype(str).nunique()
     kind = "batch_separated" if batches >= 3 else "random"
     cells = validation_cells(obs, kind, share, seed)

@@ -10,19 +10,12 @@ FIRST, GROWTH = 1, 10  # after n steps the decay is at most (1 + n) / (10 + n): 
 
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel | None:
-    """A copy of ``network`` whose ``update_parameters(network)``, called after each step, moves it on.
+    """A copy of ``network`` that follows it: call ``update_parameters(network)`` after each step.
 
-    The parameters p become decay p + (1 - decay) p', p' those of the step: an exponential moving
+    The parameters p become decay p + (1 - decay) p', where p' are those of the step: an exponential moving
     average (Polyak & Juditsky 1992; the growing decay as in Abadi et al. 2016, TensorFlow). Buffers are
-    the network's own.
-
-    Parameters
-    ----------
-    decay : from 0 (no average: None comes back) to below 1; 1 / (1 - decay) steps count.
-
-    Raises
-    ------
-    ValueError : another decay.
+    the network's own. With a decay of 0 there is no average, and the result is None. A decay outside [0, 1)
+    is a ValueError.
     """
     if not 0 <= decay < 1:
         raise ValueError(f"expected a weight_averaging in [0, 1), found {decay}")

@@ -441,6 +441,11 @@ class Walk(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
 
+class OtherScore(Walk):
+    def validation_step(self, batch, _):
+        self.log("other", self.w, batch_size=1)
+
+
 def test_training_stops_and_restores(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = Walk()
@@ -462,8 +467,8 @@ def test_a_higher_score_can_be_better_and_never_a_number_is_an_error():
     assert (fit.best, fit.best_epoch) == (4, 0)
     with pytest.raises(ValueError, match="lower the learning rate"):
         train(Walk(float("nan")), ONE_BATCH, ONE_BATCH, max_epochs=2)
-    with pytest.raises(ValueError, match="log 'other'"):
-        train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=2, monitor="other")
+    with pytest.raises(ValueError, match=r"log 'validation' in validation_step, found \['other'\]"):
+        train(OtherScore(), ONE_BATCH, ONE_BATCH, max_epochs=2)
     with pytest.raises(ValueError, match="'min' or 'max'"):
         train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=2, mode="lowest")
 
@@ -549,7 +554,7 @@ def test_a_resume_file_that_does_not_serve_is_put_away(tmp_path, monkeypatch, da
 def test_lightning_reads_the_resume_file_as_we_do(tmp_path):
     """Not by itself: it would unpickle what it is given."""
     torch.save({"planted": Planted(tmp_path / "ran")}, tmp_path / "file")
-    trainer = _trainer(TrainerSettings(), None, 1, 1, [])
+    trainer = _trainer(TrainerSettings(), 1, 1, [])
     with pytest.raises(pickle.UnpicklingError):
         trainer.strategy.load_checkpoint(tmp_path / "file")
     assert not (tmp_path / "ran").exists()
