@@ -10,7 +10,7 @@ from faults import FAULTS, ROOT, faulty, files_of
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_can_be_put_in(fault):
     compile(faulty(fault, ROOT), fault.file, "exec")
-    assert len(files_of([fault], ROOT)) == len(fault.tests.split())
+    assert len(files_of(fault, ROOT)) == len(fault.tests.split())
 
 
 def test_names_of_faults_are_unlike():
