@@ -173,7 +173,7 @@ def _one_hot(obs: pd.DataFrame, column: str) -> np.ndarray:
     """Cells x categories, float32. At most `MAX_DIMENSIONS` categories."""
     if column not in obs:
         raise ValueError(f"this control needs {column!r} of every cell, found columns {list(obs)}")
-    categories, codes = np.unique(obs[column].astype(str).to_numpy(), return_inverse=True)
-    if len(categories) > MAX_DIMENSIONS:
-        raise ValueError(f"expected at most {MAX_DIMENSIONS} values of {column!r}, found {len(categories)}")
-    return np.eye(len(categories), dtype=np.float32)[codes]
+    found = pd.get_dummies(obs[column].astype(str), dtype=np.float32).to_numpy()
+    if found.shape[1] > MAX_DIMENSIONS:
+        raise ValueError(f"expected at most {MAX_DIMENSIONS} values of {column!r}, found {found.shape[1]}")
+    return found

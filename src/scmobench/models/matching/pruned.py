@@ -1,8 +1,10 @@
 """The optimal one-to-one matching of a batch from few of its pairs (column generation).
 
-The full assignment of n cells costs n² float64 values and up to n³ time. Nearly all of the optimum lies
-among each cell's best few partners: a sparse problem on those is solved first, then the prices of its
-solution tell which of all pairs would still improve it, and these are added until none is left.
+The full assignment of n cells takes n² float64 values and up to n³ time. Nearly all of the optimum lies
+among each cell's best few partners, so a sparse problem on those is solved first (Jonker-Volgenant, in
+SciPy). By linear programming duality a matching is optimal if there are profits u and prices p with
+u_i + p_j ≥ s_ij for all pairs and equality for the matched ones. Pairs that break this are added, and the
+problem is solved again, until there are none.
 """
 
 from __future__ import annotations
@@ -16,11 +18,10 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 CHUNK = 1024
 DENSE_CELLS = 1000  # up to here the dense solver takes milliseconds and 8 MB
-TOP_K = 50  # pairs kept for each row and each column to begin with
-ADDED, ADDED_WARM = 20, 60  # improving pairs added for a row and round
-ENTROPIC = ((1e-2, 30), (1e-3, 50))  # temperature as a share of the range of similarities, rounds at it
+TOP_K = 50  # pairs of each row and each column in the first problem
+ADDED, ADDED_WARM = 20, 60  # improving pairs added for a row in a round
+ENTROPIC = ((1e-2, 30), (1e-3, 50))  # temperatures as shares of the range of similarities, and their rounds
 TOLERANCE = 2e-7  # mean loss of a pair against the optimum, in units of the range of similarities
-
 
 Block = Callable[[np.ndarray, np.ndarray], np.ndarray]  # positions of rows, of columns -> similarities
 Duals = tuple[np.ndarray, np.ndarray]  # profit of each row, price of each column
@@ -30,16 +31,16 @@ Pairs = tuple[np.ndarray, np.ndarray]  # row · n + column, ascending; similarit
 def solve_batch(block: Block, n: int, k: int, warm: bool = False) -> np.ndarray:
     """Partner of each row of one batch; ``block`` takes positions within the batch.
 
-    ``warm`` begins with prices of the entropic problem. For sums of softmaxes that hold no full matching
-    among their best pairs they spare nearly all of the first search (24 s to 1 s at 3,994 cells); for
-    cosines of two SVDs they cost time.
+    ``warm`` starts from prices of the entropic problem. For sums of softmaxes without a full matching
+    among their best pairs, this saves nearly all of the first search (24 s to 1 s at 3,994 cells); for
+    cosines of two SVDs it costs time.
     """
     if n <= DENSE_CELLS:
         return solve_dense(block(np.arange(n), np.arange(n)))
     pairs, values = _merge(candidates(block, n, min(k, n)), _diagonal(block, n))
     profit, price = _entropic(pairs, values, n) if warm else (np.zeros(n), np.zeros(n))
     while True:
-        # net of profit and price: the same problem, and soon solved where most of the prices are right
+        # net of profit and price: the same problem, which is solved fast once most prices are right
         match = solve_sparse(pairs, values - profit[pairs // n] - price[pairs % n], n)
         profit, price = _duals(pairs, values, match, price)
         better, loss = _improving(block, profit, price, ADDED_WARM if warm else ADDED)
@@ -78,14 +79,14 @@ def candidates(block: Block, n: int, k: int, ties: bool = False) -> Pairs:
 
 
 def _diagonal(block: Block, n: int) -> Pairs:
-    """Row i with column i: a full matching, so that the sparse problem always has one."""
+    """Pairs of row i and column i: with them the sparse problem always has a full matching."""
     return np.arange(n) * (n + 1), np.concatenate([np.diagonal(block(part, part)) for part in chunks(n)])
 
 
 def solve_sparse(pairs: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
-    """Partner of each row; ValueError where the pairs hold no full matching."""
+    """Partner of each row; ValueError if the pairs hold no full matching."""
     rows, columns = np.divmod(pairs, n)
-    # a stored zero would read as "no pair": the best pair costs 1, every other one more
+    # a stored zero would mean "no pair": the best pair costs 1, every other one more
     cost = 1 + (values.max() - values.astype(np.float64))
     return min_weight_full_bipartite_matching(sp.csr_matrix((cost, (rows, columns)), shape=(n, n)))[1]
 
@@ -97,8 +98,8 @@ def solve_dense(weights: np.ndarray) -> np.ndarray:
 def _duals(pairs: np.ndarray, values: np.ndarray, match: np.ndarray, price: np.ndarray) -> Duals:
     """Profit of each row and price of each column that prove ``match`` optimal among ``pairs``.
 
-    A column's price rises until no row would rather have it than its partner (longest paths by
-    Bellman-Ford, all pairs at once), from the ``price`` of the round before.
+    Starting from ``price`` of the previous round, a column's price rises until no row prefers the column to
+    its partner (longest paths by Bellman-Ford, all pairs at once).
     """
     n = len(match)
     rows, columns = np.divmod(pairs, n)
@@ -116,7 +117,7 @@ def _duals(pairs: np.ndarray, values: np.ndarray, match: np.ndarray, price: np.n
 
 
 def _entropic(pairs: np.ndarray, values: np.ndarray, n: int) -> Duals:
-    """Profits and prices near the optimum: of the entropic problem (Sinkhorn; Cuturi 2013), cooled."""
+    """Profits and prices near the optimum, from the entropic problem (Sinkhorn; Cuturi 2013), cooled."""
     rows, columns = np.divmod(pairs, n)
     order = np.argsort(columns, kind="stable")
     starts = [np.searchsorted(side, np.arange(n)) for side in (rows, columns[order])]
@@ -138,7 +139,7 @@ def _entropic(pairs: np.ndarray, values: np.ndarray, n: int) -> Duals:
 
 
 def _improving(block: Block, profit: np.ndarray, price: np.ndarray, added: int) -> tuple[Pairs, float]:
-    """Pairs worth more than profit + price, the first few of each row; bound of the mean loss of a pair."""
+    """Pairs worth more than profit + price, the best few of each row; bound on the mean loss of a pair."""
     n = len(price)
     everything, pairs, values, loss = np.arange(n), [np.empty(0, np.int64)], [np.empty(0, np.float32)], 0.0
     profit, price = profit.astype(np.float32), price.astype(np.float32)

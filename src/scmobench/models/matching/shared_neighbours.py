@@ -36,8 +36,8 @@ def shared_neighbours(
 
     Parameters
     ----------
-    first, second : cells x dimensions of either modality in one space: a model's embeddings, or the
-        factors of its similarity (`Model.similarity`). Lengths of rows do not matter.
+    first, second : mod1 cells and mod2 cells x dimensions of one space, e.g. the factors of a similarity
+        (`Model.similarity`). Lengths of rows do not matter.
     batch1, batch2 : batch of each row of ``first`` and of ``second``.
     k : neighbours in each modality, at most the cells of the batch.
     partners : weights kept in a row, the largest ones; the competition allows 1000.
@@ -48,7 +48,7 @@ def shared_neighbours(
 
     Raises
     ------
-    ValueError : k or partners below 1; else as in `scmobench.models.matching.assignment.assign`.
+    ValueError : k or partners below 1; else as in `assign`.
     """
     if k < 1 or partners < 1:
         raise ValueError(f"expected k and partners of at least 1, found {k} and {partners}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from scmobench.models.prediction.regression import Training, apply_network, fit_
 from scmobench.training.fit import FitReport, seeded
 from scmobench.types import PredictionData
 
-SITE = re.compile(r"(s\d+)d\d+")
+SITE = r"^(s\d+)d\d+\Z"  # s{site}d{donor}
 
 
 @dataclass(kw_only=True)
@@ -120,9 +119,9 @@ def left_out_folds(obs: pd.DataFrame, folds: int, seed: int) -> tuple[list[np.nd
     if len(obs) < 2:
         raise ValueError(f"expected at least 2 training cells, found {len(obs)}")
     batch = obs["batch"].astype(str).to_numpy()
-    matches = [SITE.fullmatch(name) for name in batch]
-    if all(matches) and len(sites := sorted({m.group(1) for m in matches})) > 1:
-        site = np.array([m.group(1) for m in matches])
+    site = pd.Series(batch).str.extract(SITE, expand=False)
+    if site.notna().all() and site.nunique() > 1:
+        sites = sorted(site.unique())
         return [np.flatnonzero(site == name) for name in sites], f"left out in turn: sites {', '.join(sites)}"
     names, sizes = np.unique(batch, return_counts=True)
     if len(names) == 1:

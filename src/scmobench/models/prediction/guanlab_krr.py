@@ -23,18 +23,19 @@ class GuanlabKRR(Model):
     """Kernel ridge regression from z-scored SVD scores, averaged over random halves of the batches.
 
     Guanlab-dengkw, winner of GEX2ADT in the NeurIPS 2021 competition (Lance et al. 2022, PMLR 176).
-    ``repeats`` times the training batches are shuffled and cut in two, and each half trains a model; of a
+    The training batches are shuffled and cut in two ``repeats`` times, and each half trains a model. With a
     single training batch every model sees all cells. The mean of all models is projected back to features
     and clipped to ≥ 0, binarised ATAC also to ≤ 1.
-    Deviations: the clip follows the mean (``legacy``: precedes it, as published), and is at the lowest
-    training target where that is below 0; above ``exact_up_to`` cells a model, Nyström landmarks replace
-    the kernel of all pairs (45 GB at 66,000 cells).
-    The validation score is of each training cell's mean over the models whose half it was not in; the two
-    SVDs have seen it. With a single training batch it is of further models, on halves of the cells.
+    Deviations: the clip follows the mean (with ``legacy`` it precedes the mean, as published), and its lower
+    bound is the lowest training target if that is below 0; above ``exact_up_to`` cells a model, Nyström
+    landmarks replace the kernel of all pairs (45 GB at 66,000 cells).
+    The validation score compares each training cell with the mean of the models that were fitted without
+    it; the two SVDs have seen the cell. With a single training batch the score comes from further models, on
+    halves of the cells.
 
     Raises
     ------
-    ValueError : a setting out of range; features instead of components where those would not fit.
+    ValueError : a setting out of range; features as inputs that would not fit into memory.
     """
 
     n1: int | None = 300  # SVD components of mod1; None: its features
@@ -42,11 +43,11 @@ class GuanlabKRR(Model):
     alpha: float = 0.2  # ridge penalty
     length_scale: float = 10.0  # of the RBF kernel
     repeats: int = 5  # halvings
-    # clip the sum of the models, then divide it by their number, as the published entry did: no ATAC
+    # clip the sum of the models and then divide it by their number, as the published entry did: no ATAC
     # prediction exceeds 1 / (2 · repeats)
     legacy: bool = False
     exact_up_to: int = 10_000  # cells of a model; the exact kernel takes 8 n² bytes
-    landmarks: int = 3000  # cells drawn where there are more; 24 m² bytes
+    landmarks: int = 3000  # cells drawn for a larger model; 24 m² bytes
     transductive: bool = True  # the SVD of mod1 also sees the test cells
 
     def __post_init__(self) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.utils import gen_batches
 
-from scmobench.models.prediction.projection import chunks
+CHUNK = 2048  # cells
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class KernelRidge:
 
     Attributes
     ----------
-    places : the cells x_j, as rows of the table of cells that `fit_ridge` was given.
+    places : the cells x_j, as rows of the table of cells that `fit_ridge` received.
     weights : cells x_j x targets, float64.
     gamma : 1 / (2 l²).
     """
@@ -27,10 +28,10 @@ class KernelRidge:
     gamma: float
 
     def predict(self, known: np.ndarray, cells: np.ndarray) -> np.ndarray:
-        """Targets of ``cells``, a chunk at a time; ``known`` is the table that `fit_ridge` was given."""
+        """Targets of ``cells``. ``known`` is the table that `fit_ridge` received."""
         points = known[self.places].astype(np.float64)
         found = np.empty((len(cells), self.weights.shape[1]))
-        for part in chunks(len(cells)):
+        for part in gen_batches(len(cells), CHUNK):
             found[part] = rbf_kernel(cells[part].astype(np.float64), points, self.gamma) @ self.weights
         return found
 
@@ -48,7 +49,7 @@ def fit_ridge(
 
     Exact: w = (K + α I)⁻¹ Y by Cholesky in float64, one n x n matrix. With landmarks m: K ≈ Φ Φᵀ,
     Φ = K_nm L⁻ᵀ, K_mm = L Lᵀ (Williams & Seeger 2001, NeurIPS 13), w = L⁻ᵀ (Φᵀ Φ + α I)⁻¹ Φᵀ Y, where
-    only m x m matrices and a chunk of K_nm are ever held.
+    only m x m matrices and a chunk of K_nm are held.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def fit_ridge(
     L = cholesky(K.T, lower=True, overwrite_a=True, check_finite=False)
     inner = np.diag(np.full(len(L), alpha))
     outer = np.zeros((len(L), targets.shape[1]))
-    for part in chunks(len(members)):
+    for part in gen_batches(len(members), CHUNK):
         chunk = rbf_kernel(points, cells[members[part]].astype(np.float64), gamma)
         features = solve_triangular(L, chunk, lower=True, overwrite_b=True, check_finite=False)
         inner += features @ features.T

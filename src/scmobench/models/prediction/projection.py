@@ -1,9 +1,10 @@
-"""Regression between SVDs: cells that an SVD learns from, and the way back from scores to features."""
+"""Regression between SVDs: the cells that an SVD learns from, and the error of scores projected back."""
 
 from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.utils import gen_batches
 
 from scmobench.data.preprocess import as_csr
 from scmobench.data.reduce import SVD
@@ -32,13 +33,8 @@ def projected_rmse(scores: np.ndarray, svd: SVD, truth: sp.spmatrix, limits: Bou
     ``truth`` (cells x features) is made dense a chunk of cells at a time.
     """
     truth, total = as_csr(truth), 0.0
-    for part in chunks(len(scores)):
+    for part in gen_batches(len(scores), CHUNK):
         error = np.clip(svd.inverse_transform(scores[part]), *limits)
         error -= truth[part].toarray()
         total += float(np.vdot(error, error))
     return float(np.sqrt(total / (truth.shape[0] * truth.shape[1])))
-
-
-def chunks(n: int) -> list[slice]:
-    """Consecutive rows, `CHUNK` at a time."""
-    return [slice(start, start + CHUNK) for start in range(0, n, CHUNK)]

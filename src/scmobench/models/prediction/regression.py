@@ -13,6 +13,7 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 from lightning.pytorch import LightningModule
+from sklearn.utils import gen_batches
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader
@@ -179,10 +180,9 @@ def _loader(inputs: Cells, targets: Cells, cells: np.ndarray, size: int, **order
 def apply_network(network: nn.Module, inputs: Cells) -> np.ndarray:
     """Output of a trained network for all cells: cells x targets, float32."""
     network.cpu().eval()
-    step = chunk(inputs)
+    parts = gen_batches(inputs.shape[0], chunk(inputs))
     with torch.inference_mode():
-        parts = [network(dense(inputs[a : a + step])).numpy() for a in range(0, inputs.shape[0], step)]
-    return np.concatenate(parts)
+        return np.concatenate([network(dense(inputs[part])).numpy() for part in parts])
 
 
 def chunk(*matrices: Cells) -> int:
