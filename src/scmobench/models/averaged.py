@@ -1,4 +1,4 @@
-"""What a record says of networks that are trained one by one and averaged."""
+"""The report of networks that are trained one by one and averaged."""
 
 from __future__ import annotations
 

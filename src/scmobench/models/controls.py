@@ -76,7 +76,7 @@ class RandomMatching(_Untrained):
 
 
 class ConstantMatching(_Untrained):
-    """Each test cell is matched to all cells of its batch alike (to the first 1,000 of a larger one)."""
+    """Each test cell is matched to all cells of its batch with one weight, at most to the first 1,000."""
 
     def predict(self, data: MatchingData) -> sp.csr_matrix:
         n = data.test_mod1.n_obs

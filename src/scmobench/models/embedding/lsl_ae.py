@@ -20,7 +20,7 @@ from scmobench.training.fit import seeded, threads_kept
 from scmobench.training.validation import validation_cells
 from scmobench.types import EmbeddingData, feature_type
 
-MIN_BATCH = 20  # cells; dispersions within a smaller batch say nothing
+MIN_BATCH = 20  # cells; dispersions within a smaller batch are noise
 
 
 class TwinEncoder(nn.Module):
@@ -52,7 +52,7 @@ class TwinAutoencoder(nn.Module):
 
     The output of modality m with :math:`k_m` of all :math:`k` features is multiplied by
     :math:`\sqrt{k / k_m}`, and so are its targets: the squared error over all features is then
-    the sum of the two modalities' mean squared errors, however unequal their sizes.
+    the sum of the two modalities' mean squared errors, for any sizes.
     """
 
     def __init__(self, sizes: tuple[int, int], hidden: int, latent: int, dropout: float) -> None:
@@ -87,7 +87,7 @@ class LSLAutoencoder(Training, Model):
 
     transductive = True
     peak_share: float = 0.03  # of the cells in which a peak must be open
-    min_genes: int = 200  # taken by dispersion where fewer are called variable
+    min_genes: int = 200  # taken by dispersion if fewer are called variable
     hidden: int = 64  # width of each modality's layer
     latent: int = 64
     dropout: float = 0.1
@@ -140,7 +140,7 @@ class LSLAutoencoder(Training, Model):
         return np.arange(X.shape[1])
 
     def _variable_genes(self, X: sp.csr_matrix, batch: pd.Series) -> np.ndarray:
-        """Genes that scanpy calls variable, within batches where each has enough cells."""
+        """Genes that scanpy calls variable, within batches if each has enough cells."""
         import scanpy as sc
 
         names = batch.index.astype(str)

@@ -29,8 +29,8 @@ class MOFA(PlacedCells):
     is the embedding. Source: Argelaguet et al. 2020, Genome Biology 21:111, by mofapy2. As its authors
     advise, it reads the most variable features with a Gaussian likelihood of normalised values, each modality
     scaled to unit variance. Peaks are read as log(1 + 10⁴ · TF-IDF). Batches are not used: MOFA's groups
-    would centre each batch apart. Deviation from mofapy2's defaults: at most 150 iterations, not 1,000, and
-    modalities are scaled.
+    would centre each batch separately. Deviation from mofapy2's defaults: at most 150 iterations, not 1,000,
+    and modalities are scaled.
     """
 
     factors: int = 10  # at most 100, and fewer than cells and features

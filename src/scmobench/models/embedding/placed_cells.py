@@ -1,4 +1,4 @@
-"""What the embeddings by other libraries share: they place the cells of the fit, and seed numpy globally."""
+"""Embeddings by other libraries: they place only the cells of the fit, and seed numpy globally."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class SCVIEmbedding(PlacedCells):
 
     modality: ClassVar[str]  # beside GEX
     latent: int  # dimensions of the embedding
-    top_genes: int  # most variable genes (`seurat_v3` on counts); all where there are fewer
+    top_genes: int  # most variable genes (`seurat_v3` on counts), at most all
     max_epochs: int
     learning_rate: float
     batch_size: int

@@ -27,7 +27,7 @@ class ClueModule(LightningModule):
           + w_\times \sum_{i \ne j} \mathrm{mse}(d_j(e_{ij}(x_i)), x_j)
           + w_c \, (1 - \cos(u_1, u_2)), \qquad u_i = [e_{i1}(x_i), e_{i2}(x_i)]
 
-    on paired cells; the cosine is the mean over cells. A cell of either modality stands at u.
+    on paired cells; the cosine is the mean over cells. The joint space of both modalities is that of u.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class ClueModule(LightningModule):
         )
 
     def set_states(self, first: Tensor, second: Tensor) -> None:
-        """Hand over the cells: 1 x cells x features of each modality."""
+        """Replace the cells: 1 x cells x features of each modality."""
         self.register_buffer("first", first, persistent=False)
         self.register_buffer("second", second, persistent=False)
 
@@ -62,7 +62,7 @@ class ClueModule(LightningModule):
         return normalize(torch.cat(self._latent(cells, modality), dim=1), dim=1)
 
     def loss(self, cells: Tensor) -> Tensor:
-        """L on these cells, whose partners are themselves."""
+        """L on these paired cells."""
         latent = [self._latent(cells, m) for m in (0, 1)]
         joint = [normalize(torch.cat(parts, dim=1), dim=1) for parts in latent]
         loss = self.settings.align_weight * (1 - (joint[0] * joint[1]).sum(dim=1).mean())
@@ -87,12 +87,12 @@ class ClueLike(PairNetworks):
     """Cross-linked autoencoders, then matching within batch.
 
     After CLUE (Tu et al. 2022, Cross-Linked Unified Embedding, NeurIPS), which won the competition's
-    matching task. Deviations: plain autoencoders with squared error on reduced and standardised inputs,
-    where CLUE has variational ones with negative binomial likelihoods of counts; no adversary between the
-    modalities, as the training pairs are aligned by cosine; the test cells' inputs are not used to
-    fine-tune; best epoch by top-1 accuracy on held-out training cells. The settings in conf/model differ in
-    32 components for 100, an alignment weight of 0.7, lower rates, and one-to-one assignment in place of
-    CLUE's shared neighbours (`assignment`), because held-out training cells prefer it.
+    matching task. Deviations: plain autoencoders with squared error on reduced and standardised inputs
+    replace variational ones with negative binomial likelihoods of counts; no adversary separates the
+    modalities, because the training pairs are aligned by cosine; the test cells' inputs are not used to
+    fine-tune; the best epoch is the one with the highest top-1 accuracy on held-out training cells. The
+    settings in conf/model differ too: 32 components (CLUE: 100), an alignment weight of 0.7, lower rates, and
+    one-to-one assignment in place of shared neighbours, because it scores higher on held-out training cells.
     """
 
     center_batches: bool = True

@@ -51,5 +51,5 @@ class SimilarityMatching(Model):
         return assign(sides, *batches, top_k=self.top_k)
 
     def similarity(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray] | None:
-        """The sides where an ensemble may assign their mean as the model does."""
+        """The sides if their product is a logit: an ensemble assigns its mean as the model does."""
         return self.sides(data) if self.assignment == "softmax" else None

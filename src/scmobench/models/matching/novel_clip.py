@@ -37,7 +37,7 @@ class NovelClip(PairNetworks):
     normalised: bool = True
     zscore: bool = True
     joint_dim: int = 64  # dimensions of the joint space
-    log_scale: float = 3.463735  # where τ starts
+    log_scale: float = 3.463735  # first value of τ
     learn_scale: bool = True  # False keeps τ
     activation: str = "elu"  # of the hidden blocks
     gex_hidden: Sequence[int] = (1024, 512)
@@ -74,11 +74,11 @@ class NovelClip(PairNetworks):
         )
 
     def held_out(self, obs: pd.DataFrame, seed: int) -> list[np.ndarray]:
-        """One training batch for each model, or random cells where there is only one batch."""
+        """One training batch for each model, or random cells of a single batch."""
         _, random_cells = validation_split(obs, "random", self.validation_share, seed)
         batch = obs["batch"].astype(str).to_numpy()
         found, sizes = np.unique(batch, return_counts=True)
-        # top-1 accuracy among a few cells says nothing, and few others are nothing to train on
+        # top-1 accuracy among few cells is noise, and a batch that leaves few others cannot be left out
         names = found[(sizes >= min(MIN_HELD_OUT, len(obs) / 4)) & (sizes <= (1 - LEAST_LEFT) * len(obs))]
         self.by_batch = len(found) > 1 and len(names) > 0
         if not self.by_batch:

@@ -31,7 +31,7 @@ class Procrustes(SimilarityMatching):
 
     n_components: int = 100  # of either SVD, at most; the side with fewer gets columns of zeros
     center: str = "batch"  # subtract the mean of a cell's own `batch`, or of the `train` cells
-    # compare directions; False: squared distances, whose optimal assignment is that of the inner products
+    # compare directions; False: squared distances, which have the same optimal assignment as inner products
     cosine: bool = False
 
     def __post_init__(self) -> None:

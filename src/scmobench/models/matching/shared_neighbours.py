@@ -1,4 +1,4 @@
-"""Matching by shared nearest neighbours: partners are cells whose neighbourhoods overlap."""
+"""Matching by shared nearest neighbours: the neighbourhoods of partners overlap."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def shared_neighbours(
     1/3 if only one is.
 
     Source: CLUE, the winner of the competition's matching task (Tu et al. 2022, NeurIPS), k = 1.
-    Deviations: a cell is always a neighbour of itself, where the source may take an identical one; at
-    most ``partners`` a row.
+    Deviations: a cell is always a neighbour of itself, while the source may take an identical cell; a row
+    has at most ``partners`` weights.
 
     Parameters
     ----------

@@ -27,8 +27,8 @@ class AXXMLP(Training, Model):
 
     Source: Chen & Liu, team AXX of the NeurIPS 2021 competition (fourth in modality prediction), its
     code. For GEX2ATAC the entry is the mean of the training cells, without a network. Deviations:
-    where batches are not named by site, whole batches are dealt to the folds, and of one batch random
-    cells; few cells are trained in smaller batches.
+    if batches are not named by site, whole batches are dealt to the folds, or random cells of a single
+    batch; few cells are trained in smaller batches.
 
     Raises
     ------
@@ -37,7 +37,7 @@ class AXXMLP(Training, Model):
 
     hidden: Sequence[int] | None  # widths of the two hidden layers; None: the mean of the training cells
     dropout: float = 0.0  # between the two hidden layers
-    folds: int = 3  # parts of the training cells, at most, where they are not those of the sites
+    folds: int = 3  # parts of the training cells, at most, if they are not the sites
     weight_decay: float = 1e-5
     max_epochs: int = 10
 
@@ -89,7 +89,7 @@ class ConcatMLP(nn.Module):
     ----------
     n_in, n_out : input and output features.
     hidden : widths of H1 and H2, each followed by ReLU.
-    dropout : of H1, before H2 and before the output alike.
+    dropout : of H1, before H2 and before the output.
     """
 
     def __init__(self, n_in: int, n_out: int, hidden: Sequence[int], dropout: float) -> None:
@@ -108,13 +108,9 @@ class ConcatMLP(nn.Module):
 def left_out_folds(obs: pd.DataFrame, folds: int, seed: int) -> tuple[list[np.ndarray], str]:
     """Parts of the training cells, each to be left out once, and a note that names them.
 
-    The parts are the sites where all batches are called ``s{site}d{donor}`` and there are several sites.
-    Else at most ``folds`` parts share the batches: the largest goes first, each to the smallest part. Cells
-    of a single batch are dealt at random.
-
-    Raises
-    ------
-    ValueError : fewer cells than 2.
+    The parts are the sites if all batches are called ``s{site}d{donor}`` and there are several sites.
+    Otherwise the batches are dealt to at most ``folds`` parts: the largest first, each to the smallest part.
+    Cells of a single batch are dealt at random.
     """
     if len(obs) < 2:
         raise ValueError(f"expected at least 2 training cells, found {len(obs)}")

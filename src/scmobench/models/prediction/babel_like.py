@@ -22,9 +22,9 @@ class BabelLike(NetworkRegression):
     Source: Wu et al. 2021, PNAS 118:e2023070118 (BABEL): encoders features → 64 → 16, decoders 16 → 64
     → features, trained to decode either modality from either encoding. Deviations: squared error on the
     normalised values replaces the negative binomial and binary cross-entropy likelihoods, because those
-    values are scored; each modality's error is divided by its mean variance, so that both weigh alike; peaks
-    are not split by chromosome; proteins are served too; GELU replaces PReLU; the rate does not decay; few
-    cells are trained in smaller batches.
+    values are scored; each modality's error is divided by its mean variance, so that both weigh the same;
+    peaks are not split by chromosome; proteins are served too; GELU replaces PReLU; the rate does not decay;
+    few cells are trained in smaller batches.
     """
 
     latent: int = 16  # dimensions of the shared space

@@ -68,7 +68,7 @@ class CajalDepth(NetworkRegression):
 class DepthNetwork(nn.Module):
     """Standardises inputs, repeats the depth covariates, drops inputs out; clips the output after training.
 
-    A depth outside the training cells' range counts as its end: its 50 copies would decide alone.
+    A depth outside the training cells' range counts as its end: its copies would outweigh all markers.
 
     Parameters
     ----------

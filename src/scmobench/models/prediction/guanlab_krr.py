@@ -122,12 +122,7 @@ class GuanlabKRR(Model):
 
 
 def halves(batches: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the cells of a random half of the batches and of the rest; of one batch, of its cells.
-
-    Raises
-    ------
-    ValueError : fewer than two cells.
-    """
+    """Rows of the cells of a random half of the batches and of the rest; halves of a single batch's cells."""
     names = np.unique(batches)
     if len(batches) < 2:
         raise ValueError(f"expected at least 2 training cells to halve, found {len(batches)}")
@@ -140,7 +135,7 @@ def halves(batches: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
 
 
 def check_raw_size(data: PredictionData, n1: int | None) -> None:
-    """Raise ValueError where features are the inputs and would take more than `RAW_LIMIT_GB`."""
+    """Raise ValueError if features are the inputs and would take more than `RAW_LIMIT_GB`."""
     size = data.train_mod1.n_obs * data.train_mod1.n_vars * 4 / 1e9
     if n1 is None and size > RAW_LIMIT_GB:
         raise ValueError(

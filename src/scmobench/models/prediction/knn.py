@@ -23,7 +23,7 @@ class KNN(Model):
     """
 
     n_components: int = 50  # of the SVD, at most
-    k: int = 20  # neighbours; all training cells where there are fewer
+    k: int = 20  # neighbours; at most all training cells
     transductive: bool = False  # the SVD also sees the test cells' mod1, as in the competition's starter kit
 
     def __post_init__(self) -> None:

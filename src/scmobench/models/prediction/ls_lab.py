@@ -24,7 +24,7 @@ from scmobench.types import PredictionData
 
 @dataclass
 class Fold:
-    """What one fold learned: the SVD of its training cells' mod2, trees for each component, networks."""
+    """The fitted parts of a fold: the SVD of its training cells' mod2, trees a component, networks."""
 
     svd: SVD
     trees: list[HistGradientBoostingRegressor]
@@ -49,9 +49,9 @@ class LSLab(Model):
     histogram boosting, one model a component, replaces two CatBoost ensembles on all components together;
     5 folds, not 10; the second network has neither skip connections nor a batch classifier; one recipe for
     all subtasks (published: forests and nearest neighbours for the ATAC ones, a forest beside the rest for
-    ADT2GEX); the SVD of mod1 is made once, not for each fold; predictions are clipped to ≥ 0 (to the lowest
-    training target, where that is less), binarised ATAC to ≤ 1. The validation score is the out-of-fold RMSE;
-    a network's best epoch was chosen on the same cells.
+    ADT2GEX); the SVD of mod1 is made once, not for each fold; predictions are clipped to ≥ 0 (or to the
+    lowest training target, if that is less), binarised ATAC to ≤ 1. The validation score is the out-of-fold
+    RMSE; a network's best epoch was chosen on the same cells.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class LSLab(Model):
 
     n1: int = 50  # SVD components of mod1
     n2: int = 50  # of mod2
-    folds: int = 5  # fewer where there are fewer training cells
+    folds: int = 5  # at most the number of training cells
     rounds: int = 100  # trees a component
     learning_rate: float = 0.1  # shrinkage of the boosting
     max_leaves: int = 15  # of a tree
@@ -132,7 +132,7 @@ class LSLab(Model):
     def _boosted(
         self, scores: np.ndarray, targets: np.ndarray, seed: int
     ) -> list[HistGradientBoostingRegressor]:
-        """One boosting a component of mod2. The first one of all tells how long the rest may take."""
+        """One boosting for each component of mod2. The first one is timed and announces the total."""
         trees, begun = [], time.monotonic()
         for component in targets.T:
             boosting = HistGradientBoostingRegressor(
@@ -152,12 +152,7 @@ class LSLab(Model):
 
 
 def fold_cells(batches: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows to learn from and rows kept out, for each fold; every batch is spread over all folds.
-
-    Raises
-    ------
-    ValueError : fewer than two cells.
-    """
+    """Rows to learn from and rows left out, for each fold. Every batch is spread over all folds."""
     if len(batches) < 2:
         raise ValueError(f"expected at least 2 training cells to cut into folds, found {len(batches)}")
     smallest = np.unique(batches, return_counts=True)[1].min()

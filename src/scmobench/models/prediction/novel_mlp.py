@@ -23,7 +23,7 @@ class NovelMLP(NetworkRegression):
     values with all components, with GELU on the output too and AdamW on the root of the squared error. It
     keeps the epoch that is best on 25 % random training cells (for ADT2GEX on the test cells, which leaks
     their targets), and sets negative predictions to 0. Deviations: the epoch kept is best on whole training
-    batches where there are at least 3, for ADT2GEX too; few cells are trained in smaller batches at a higher
+    batches if there are at least 3, for ADT2GEX too; few cells are trained in smaller batches at a higher
     rate; training stops early.
     """
 

@@ -15,7 +15,7 @@ Bounds = tuple[float, float | None]
 
 
 def input_cells(data: PredictionData) -> sp.csr_matrix:
-    """mod1 of the cells that an SVD may learn from: training cells, then test cells where present."""
+    """mod1 of the cells that an SVD may learn from: training cells, then test cells if present."""
     if data.test_mod1 is None:
         return data.train_mod1.X
     return sp.vstack([data.train_mod1.X, data.test_mod1.X], format="csr")

@@ -1,4 +1,4 @@
-"""Training of a network from one matrix to another by batches of cells, as the neural rivals do it."""
+"""Networks from one matrix to another, trained by batches of cells."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scmobench.types import PredictionData
 
 Cells = np.ndarray | sp.csr_matrix
 CHUNK_BYTES = 1 << 28  # of cells made dense at once outside of training
-LEAST_BATCH = 8  # cells, however few there are
+LEAST_BATCH = 8  # cells that ``min_steps`` leaves in a batch
 
 
 @dataclass(kw_only=True)
@@ -42,7 +42,7 @@ class Training:
     trainer: TrainerSettings | None = None
 
     def loss(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        """What training minimises on a batch of cells."""
+        """The loss of a batch of cells."""
         return mse_loss(network(inputs), targets)
 
 
@@ -57,7 +57,7 @@ class NetworkRegression(Training, Model):
         """The untrained network for all training cells' inputs and targets (cells x features)."""
 
     def prepare(self, data: PredictionData, fitted: np.ndarray, seed: int) -> None:
-        """Learn what `inputs` needs. ``fitted``: places of the training cells that are not held out."""
+        """Set up `inputs`. ``fitted``: places of the training cells that are not held out."""
 
     def inputs(self, cells: AnnData) -> Cells:
         """What the network reads of these cells of mod1: cells x inputs."""
@@ -111,7 +111,7 @@ class RegressionModule(LightningModule):
 
 
 def rmse(predicted: Tensor, target: Tensor) -> Tensor:
-    """Root mean squared error over all entries, cells x features. Its gradient is 0 where all errors are 0.
+    """Root mean squared error over all entries, cells x features. Its gradient is 0 if all errors are 0.
 
     It is the norm of the norms of each cell's errors. `torch.sqrt` would round differently on another
     processor (see `scmobench.machine.arithmetic`), and one norm over everything would lose digits of a large
@@ -138,7 +138,7 @@ def fit_network(
     inputs, targets : all training cells x features.
     held_out : places of the cells to validate with; the network is trained on all others.
     seed : of the order of the cells and of dropout. Build the network under `seeded` too.
-    part : name of this network's subfolder where a method trains several.
+    part : name of this network's subfolder if a method trains several.
 
     Raises
     ------
