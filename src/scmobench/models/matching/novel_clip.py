@@ -37,7 +37,7 @@ class NovelClip(PairNetworks):
     normalised: bool = True
     zscore: bool = True
     joint_dim: int = 64  # dimensions of the joint space
-    log_scale: float = 3.463735  # first value of τ
+    log_scale: float = 3.463735  # where τ starts
     learn_scale: bool = True  # False keeps τ
     activation: str = "elu"  # of the hidden blocks
     gex_hidden: Sequence[int] = (1024, 512)
