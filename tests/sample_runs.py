@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from conftest import ROOT
-from scmobench.leaderboard import write as board
+from scmobench.leaderboard import standings as statistics
+from scmobench.leaderboard import write
 
 METRICS = {
     "predict_modality": {
@@ -95,8 +96,17 @@ def pick(table, method, metric="rmse", **where):
     return rows.iloc[0]
 
 
+def standings(records):
+    return statistics.standings(records, METRICS)
+
+
+def render(records, published=None):
+    """Name and content of every file of the leaderboard."""
+    return write.tables(standings(records), published, METRICS)
+
+
 def page(records, task="predict_modality", published=None):
-    return board.render(records, published, METRICS)[f"{task}.md"]
+    return render(records, published)[f"{task}.md"]
 
 
 def tables(text):

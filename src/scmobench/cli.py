@@ -164,6 +164,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _leaderboard(options: argparse.Namespace) -> None:
     from scmobench.experiment import kept
+    from scmobench.leaderboard import comparison
     from scmobench.leaderboard import write as leaderboard
 
     committed = options.records == COMMITTED
@@ -183,7 +184,7 @@ def _leaderboard(options: argparse.Namespace) -> None:
         kept.keep(found, options.keep)
         found = kept.read([options.keep])
     if options.compare:
-        print(leaderboard.verdict(leaderboard.compare(found, kept.read([options.compare]))))
+        print(comparison.verdict(comparison.compare(found, kept.read([options.compare]))))
     if options.readme and not options.readme.is_file():
         raise FileNotFoundError(f"expected a file with the tables' markers at {options.readme}, found none")
     if out.exists() and not out.is_dir():

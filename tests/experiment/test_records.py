@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sample_runs import render
 from scmobench.experiment import kept, records, schema
-from scmobench.leaderboard import write as leaderboard
-from scmobench.leaderboard.roster import latest
+from scmobench.leaderboard.roster import roster
 from scmobench.machine import files
 from scmobench.machine.meter import Meter
 
@@ -109,9 +109,9 @@ def test_a_failure_counts_by_its_attempt_and_not_by_the_clock(tmp_path: Path) ->
     )
     kept.keep([record(attempt=7, finished="2030")], tmp_path)
     kept.keep([failed | {"attempt": 1}], tmp_path)
-    assert [r["status"] for r in latest(kept.read([tmp_path]))] == ["failed", "ok"]
+    assert list(roster(kept.read([tmp_path]))["status"]) == ["failed", "ok"]
     kept.keep([record(attempt=1, finished="1960")], tmp_path)
-    assert [r["status"] for r in latest(kept.read([tmp_path]))] == ["ok"]
+    assert list(roster(kept.read([tmp_path]))["status"]) == ["ok"]
 
 
 def test_attempts_at_a_run_are_counted_over_settings_and_failures(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_two_processes_keep_without_losing_a_record(tmp_path: Path) -> None:
 def test_seeds_that_are_text_are_kept_after_numbers(tmp_path: Path) -> None:
     kept.keep([record(seed=seed) for seed in ("oops", 10, 9)], tmp_path)
     assert [r["seed"] for r in kept.read([tmp_path])] == [9, 10, "oops"]
-    assert [r["seed"] for r in latest(kept.read([tmp_path]))] == [9, 10, "oops"]
+    assert list(roster(kept.read([tmp_path]))["seed"]) == [9, 10, "oops"]
 
 
 @pytest.mark.parametrize("damaged", ["", "{}", "[]", '{"status": "ok"}'])
@@ -250,8 +250,8 @@ RIGHT += [
 def test_tables_are_made_of_every_record_that_is_read(tmp_path: Path, changes: dict) -> None:
     (tmp_path / records.RECORD).write_bytes(raw(**changes))
     (tmp_path / "more.jsonl").write_bytes(raw(seed=7, scores=RIGHT[0]["scores"]) + b"\n")
-    tables = leaderboard.render(kept.read([tmp_path]))
-    assert set(tables) == {"predict_modality.csv", "predict_modality.md"}
+    tables = render(kept.read([tmp_path]))
+    assert set(tables) == {"predict_modality.csv", "predict_modality.md", "index.html"}
 
 
 def test_a_pipe_a_folder_and_a_broken_link_are_no_records(tmp_path: Path) -> None:

@@ -20,33 +20,36 @@ FEWEST_SEEDS = 5
 def compare(records: Iterable[Record], reference: Iterable[Record]) -> pd.DataFrame:
     """Scores of a repetition beside those of the same runs in the kept records.
 
-    Runs are the same where task, dataset, subtask, method, seed, configuration hash and data hash
-    agree. One row a score: the identity, ``metric``, ``ours``, ``reference`` and ``difference``
-    (absolute; 0 where the metric is not applicable in both, infinite where in one only), ``portable``
-    (both in portable arithmetic). Runs without a counterpart are not in it.
+    Runs are the same where task, data set, subtask, method, seed, configuration hash and data hash agree.
+
+    Returns
+    -------
+    One row a score: the identity, ``metric``, ``ours``, ``reference``, ``difference`` (absolute; 0 where the
+    metric is not applicable in both, infinite where in one only) and ``portable`` (both runs used portable
+    arithmetic). Runs without a counterpart are left out.
     """
     kept = {_identity(r): r for r in reference if r["status"] == "ok"}
     rows = []
     for run in sorted((r for r in records if r["status"] == "ok"), key=lambda r: sortable(_identity(r))):
-        other = kept.get(_identity(run))
-        portable = bool(other) and {run.get("arithmetic"), other.get("arithmetic")} == {"portable"}
-        for metric in sorted({*run["scores"], *other["scores"]}) if other else ():
+        if (other := kept.get(_identity(run))) is None:
+            continue
+        portable = {run.get("arithmetic"), other.get("arithmetic")} == {"portable"}
+        for metric in sorted({*run["scores"], *other["scores"]}):
             mine, theirs = number(run["scores"].get(metric)), number(other["scores"].get(metric))
-            if mine is None or theirs is None:
-                difference = 0.0 if mine is theirs else math.inf
-            else:
-                difference = abs(mine - theirs)
-            rows.append([*_identity(run), metric, mine, theirs, difference, portable])
-    columns = [*IDENTITY, "metric", "ours", "reference", "difference", "portable"]
-    return pd.DataFrame(rows, columns=columns)
+            rows.append([*_identity(run), metric, mine, theirs, portable])
+    compared = pd.DataFrame(rows, columns=[*IDENTITY, "metric", "ours", "reference", "portable"])
+    compared = compared.astype({"ours": float, "reference": float, "portable": bool})
+    both_missing = compared["ours"].isna() & compared["reference"].isna()
+    difference = (compared["ours"] - compared["reference"]).abs().fillna(math.inf)
+    return compared.assign(difference=difference.mask(both_missing, 0.0))
 
 
 def verdict(compared: pd.DataFrame, tolerance: float = 1e-6) -> str:
-    """How many scores were reproduced; where some were not, how many means over seeds, and of which methods.
+    """How many scores were reproduced, and which means over seeds and methods differ.
 
-    Another processor (a record's versions name it) rounds otherwise, unless both runs are in portable
-    arithmetic, and training amplifies that: then a mean is reproduced that lies within one standard deviation
-    of the kept seeds (two or more) from theirs.
+    Another processor rounds differently unless both runs use portable arithmetic, and training amplifies
+    that. A mean then counts as reproduced where it lies within one standard deviation of the kept seeds (two
+    or more) from their mean.
 
     Examples
     --------
@@ -64,11 +67,13 @@ def verdict(compared: pd.DataFrame, tolerance: float = 1e-6) -> str:
     means = _means(compared)
     far = means[~(means["gap"] <= means["sd"].clip(lower=tolerance))]
     if len(means):
-        share = f"{len(means) - len(far)} of {len(means)} are within one sd of the kept seeds"
-        cause = "another processor trains other networks"
+        cause = "training on another processor gives other networks"
         if outside["portable"].all():
-            cause = "portable arithmetic differs by versions alone, of packages or the C library"
-        lines.append(f"{cause}; of the means over seeds {share}")
+            cause = "runs in portable arithmetic differ only by the versions of packages or of the C library"
+        share = (
+            f"{len(means) - len(far)} of {len(means)} means over seeds are within one sd of the kept seeds"
+        )
+        lines.append(f"{cause}; {share}")
     for row in far.itertuples():
         lines.append(
             f"  outside: {' '.join(row.Index)}: {row.ours:.4g} here, {row.reference:.4g} ± {row.sd:.2g} kept"
@@ -84,7 +89,7 @@ def verdict(compared: pd.DataFrame, tolerance: float = 1e-6) -> str:
 
 
 def _means(compared: pd.DataFrame) -> pd.DataFrame:
-    """Means over two seeds or more: here and of the kept records, sd of these, and the ``gap`` between."""
+    """Means over two seeds or more: ours and the kept ones, the kept seeds' sd, and the ``gap`` between."""
     scores = compared[compared["difference"].gt(0) | compared["ours"].notna()]  # applicable in one of both
     seeds = scores.groupby([*METHOD, "metric"])
     means = seeds[["ours", "reference"]].mean().assign(sd=seeds["reference"].std())
@@ -93,23 +98,17 @@ def _means(compared: pd.DataFrame) -> pd.DataFrame:
     return means[seeds.size() > 1]
 
 
-def largest(compared: pd.DataFrame) -> pd.DataFrame:
-    """Largest absolute difference of each task's metrics, and the number of scores behind it."""
-    grouped = compared.groupby(["task", "metric"], sort=True)["difference"]
-    return grouped.agg(largest="max", scores="size").reset_index()
-
-
 def between_seeds(first: Iterable[float], second: Iterable[float]) -> dict[str, Any]:
     """Welch's t-test and the Mann-Whitney test of two methods' seeds, both two-sided and not corrected.
 
-    Seeds of two methods are independent draws, and all are scored on the same test cells: the test says
-    whether a gap is more than what seeds make on these cells, nothing of other cells
-    (`scmobench.experiment.evaluate.paired_test` compares two predictions cell by cell).
+    The seeds of two methods are independent draws, all scored on the same test cells. The test tells whether
+    the gap exceeds what seeds cause on these cells; it covers no other cells.
+    (`scmobench.experiment.evaluate.paired_test` compares two predictions cell by cell.)
 
     Returns
     -------
-    ``n`` (of each), ``difference`` (of the means), ``t_p``, ``u_p`` (None below five seeds of either or
-    where no seed makes a difference) and ``statement``, the same in words.
+    ``n`` (of each), ``difference`` (of the means), ``t_p``, ``u_p`` (None below five seeds of either, or
+    where seeds change nothing) and ``statement``, the same in words.
     """
     groups = [list(first), list(second)]
     n = tuple(map(len, groups))

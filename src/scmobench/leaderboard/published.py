@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from scmobench.leaderboard.pages import filled
 from scmobench.leaderboard.roster import COMPARABLE
-from scmobench.leaderboard.standings import COLUMNS, frame
-from scmobench.leaderboard.tables import ABSENT, GENERATED, TITLES, markdown_table, score
+from scmobench.leaderboard.standings import frame
+from scmobench.leaderboard.tables import ABSENT, TITLES, heading, markdown_table, primary, score
 from scmobench.types import PROTOCOL
 
 EXPECTED = ["task", "subtask", "method", "metric", "value", "std", "n", "kind", "protocol", "source", "note"]
@@ -21,14 +24,15 @@ DATASETS = {
     "GEX-ATAC": "neurips2021_multiome_phase2",
     "Overall": "neurips2021_cite_phase2 + neurips2021_multiome_phase2",
 }
+TEXTS = ["applicable", "reason", "device", "normalization", "data_hash", "config_hash", "task_settings"]
 
 
 def read_published(path: str | Path) -> pd.DataFrame:
     """Published figures in the long form of `standings`, ``source`` being ``published``.
 
-    Each figure belongs to the dataset whose official test set it was scored on. ``reference``
-    holds its kind, source and note. The organisers' ``arithmetic_mean`` is the plain mean of the
-    six embedding metrics and is called ``mean`` here.
+    Each figure belongs to the data set whose official test set it was scored on. ``reference`` holds its
+    kind, source and note. The organisers' ``arithmetic_mean`` is the plain mean of the six embedding
+    metrics; it is called ``mean`` here.
 
     Raises
     ------
@@ -40,54 +44,41 @@ def read_published(path: str | Path) -> pd.DataFrame:
     if strange := sorted({*rows["protocol"]} - {PROTOCOL} | {*rows["subtask"]} - {*DATASETS}, key=str):
         raise ValueError(
             f"{path}: expected protocol {PROTOCOL} and subtasks {', '.join(DATASETS)}; found {strange}: "
-            "say in scmobench/published.py which dataset these figures were scored on"
+            "name the data set that these figures were scored on in scmobench/leaderboard/published.py"
         )
-    table = frame([{}] * len(rows))
-    for ours, theirs in {"mean": "value", "sd": "std", "n": "n"}.items():
-        table[ours] = rows[theirs].astype(table[ours].dtype)
-    for column in ("task", "subtask", "method", "kind", "protocol"):
-        table[column] = rows[column]
-    table["metric"] = rows["metric"].replace("arithmetic_mean", "mean")
-    table["dataset"] = rows["subtask"].map(DATASETS)
-    table["source"] = "published"
     note = rows["note"].fillna("")
-    table["reference"] = rows["kind"] + ": " + rows["source"] + note.where(note == "", "; " + note)
-    for column in (
-        "applicable",
-        "reason",
-        "device",
-        "normalization",
-        "data_hash",
-        "config_hash",
-        "task_settings",
-    ):
-        table[column] = ""
-    return table.sort_values(["task", "dataset", "subtask", "method", "metric"], ignore_index=True)
+    table = rows.rename(columns={"value": "mean", "std": "sd"}).assign(
+        metric=rows["metric"].replace("arithmetic_mean", "mean"),
+        dataset=rows["subtask"].map(DATASETS),
+        reference=rows["kind"] + ": " + rows["source"] + note.where(note == "", "; " + note),
+        source="published",
+        **dict.fromkeys(TEXTS, ""),
+    )
+    return frame(table).sort_values(["task", "dataset", "subtask", "method", "metric"], ignore_index=True)
 
 
 def join_published(standings: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Our standings with published figures added where dataset and protocol are the same.
+    """Our standings with published figures added where data set and protocol are the same.
 
-    The added rows have no rank and no scaled score: whether those entries used labels or test
-    inputs is not known for all of them. Where we have no run of that dataset under that protocol
-    nothing is added.
+    The added rows have no rank and no scaled score: for some of those entries it is not known whether they
+    used labels or test inputs. Nothing is added where we have no run of that data set under that protocol.
     """
     ours = standings[list(COMPARABLE)].drop_duplicates()
     same = ["task", "dataset", "subtask", "protocol"]
     beside = published.drop(columns=["normalization", "data_hash", "task_settings"]).merge(ours, on=same)
     if beside.empty:
         return standings
-    joined = pd.concat([standings, beside[COLUMNS]], ignore_index=True)
+    joined = pd.concat([standings, beside[standings.columns]], ignore_index=True)
     return joined.sort_values([*COMPARABLE], kind="stable", ignore_index=True)
 
 
 def published_table(published: pd.DataFrame, metric: str, direction: str) -> pd.DataFrame:
     """One row a method and kind; one column a subtask; best first.
 
-    Methods that cover the task come first, by their published ``Overall``, else by the mean of
-    their subtasks. In matching one direction of each modality pair covers it, as the other is the
-    transposed problem. The rest follow, those with the same subtasks together. ``Overall`` is
-    shown as published, never computed.
+    Methods that cover the task come first, by their published ``Overall``, else by the mean of their
+    subtasks. In matching one direction of each modality pair covers it, as the other is the transposed
+    problem. The rest follow, those with the same subtasks together. ``Overall`` is shown as published,
+    never computed.
 
     Parameters
     ----------
@@ -117,19 +108,15 @@ def published_table(published: pd.DataFrame, metric: str, direction: str) -> pd.
     return pd.DataFrame([row[5] for row in rows], columns=["method", *order, "kind", "source"])
 
 
-def published_page(task: str, table: pd.DataFrame, label: str) -> str:
-    """Published figures of one task, from `published_table`: comparable with no run on other data."""
+def published_page(task: str, published: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """Published figures of one task in Markdown: they cannot be compared with runs on other data."""
+    first = primary(metrics)
+    table = published_table(published, first, metrics[first]["direction"])
     subtasks = list(table.columns[1:-2])
     body = []
     for row in table.to_dict("records"):
         name = f"*{row['method']}*" if row["kind"] == "control" else row["method"]
         figures = [ABSENT if row[s] is None else score(*row[s]) for s in subtasks]
         body.append([name, *figures, row["kind"], row["source"]])
-    header = ["Method", *(f"{s}, {label}" for s in subtasks), "Kind", "Source"]
-    about = (
-        "Figures read in the sources named, all on the official private test set of the NeurIPS 2021 "
-        "competition (phase 2). No run on another dataset is comparable with them. Methods that cover the "
-        "whole task come first, best first. ± sd (number of seeds) where published."
-    )
-    title = f"# {TITLES.get(task, task)}: published figures"
-    return "\n".join([GENERATED, "", title, "", about, "", markdown_table(header, body)]) + "\n"
+    header = ["Method", *(f"{s}, {heading(first, metrics)}" for s in subtasks), "Kind", "Source"]
+    return filled("published.md.jinja", title=TITLES[task], table=markdown_table(header, body))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from scmobench.leaderboard.panels import VARIANT
 from scmobench.leaderboard.roster import COMPARABLE
 from scmobench.leaderboard.standings import Metadata
 from scmobench.leaderboard.tables import ABSENT, TITLES, groups, heading, markdown_table, primary, score
-from scmobench.machine.files import whole
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
 NOTE = (
@@ -22,6 +21,8 @@ NOTE = (
     "— no run. Ablations, ensembles of fewer than half of the rows and all other metrics: "
     "[results/leaderboard](results/leaderboard)."
 )
+NAMES = ("{}", "{} (L)", "*{}*")
+"""How a method, a label-supervised method and a control are named: by ``role``."""
 
 
 def readme_section(standings: pd.DataFrame, metrics: Metadata) -> str:
@@ -32,20 +33,14 @@ def readme_section(standings: pd.DataFrame, metrics: Metadata) -> str:
     standings : of our runs, from `scmobench.leaderboard.standings.standings`.
     metrics : task -> metric -> metadata.
     """
-    tasks = [task for task in TITLES if task in set(standings["task"])]
-    tables = [_summary(task, standings[standings["task"] == task], metrics[task]) for task in tasks]
-    return "\n\n".join([BEGIN, NOTE, *tables, END])
-
-
-def update_readme(path: str | Path, section: str) -> bool:
-    """Put the section between the markers of a file; says whether the file changed."""
-    path = Path(path)
-    text = path.read_text(encoding="utf-8")
-    updated = replaced(text, section, path)
-    if updated != text:
-        with whole(path.resolve()) as partial:
-            partial.write_text(updated, encoding="utf-8")
-    return updated != text
+    parts = [BEGIN, NOTE]
+    for task, title in TITLES.items():
+        first = primary(metrics[task])
+        rows = _shown(standings[(standings["task"] == task) & (standings["metric"] == first)])
+        if not rows.empty:
+            table = _summary(rows, higher_is_better=metrics[task][first]["direction"] == "max")
+            parts.append(f"**{title}** — {heading(first, metrics[task])}\n\n{table}")
+    return "\n\n".join([*parts, END])
 
 
 def replaced(text: str, section: str, path: str | Path = "README.md") -> str:
@@ -63,42 +58,39 @@ def replaced(text: str, section: str, path: str | Path = "README.md") -> str:
     return text[:begin] + section + text[end + len(END) :]
 
 
-def _summary(task: str, standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Rows dataset and subtask, columns methods, those first that beat the most others over all rows;
-    ablations (``+``) and variants (``[``), of datasets as well, and ensembles of few rows are left out.
+def _summary(rows: pd.DataFrame, higher_is_better: bool) -> str:
+    """A table with a row for each data set and subtask, and a column for each method.
+
+    Methods come first that beat the largest share of the others, summed over rows.
     """
-    first = primary(metrics)
-    variant = standings["method"].str.contains(r"[+\[]", regex=True) & (standings["kind"] != "ensemble")
-    other = (
-        (standings["metric"] != first) | (standings["subtask"] == "Overall") | (standings["source"] != "ours")
-    )
-    other |= standings["dataset"].str.contains("+", regex=False)
-    kept = standings[~variant & ~other].assign(role=lambda f: f["label_supervised"].map(int))
-    kept.loc[kept["kind"] == "control", "role"] = 2
-    kept["best"] = kept["rank"] == kept.groupby([*COMPARABLE, "role"])["rank"].transform("min")
-    runs = kept.groupby("method").size()
-    rare = (kept["kind"] == "ensemble") & (2 * kept["method"].map(runs) < len(groups(kept)))
-    columns = groups(kept[~rare])
-    cells: dict[tuple[int, str], list[str]] = {}
-    beaten: Counter[tuple[int, str]] = Counter()  # share of the others, summed over rows
-    sign = -1 if metrics[first]["direction"] == "min" else 1
-    for place, (_, rows) in enumerate(columns):
-        of_role = (sign * rows["mean"]).groupby(rows["role"])
-        shares = (of_role.rank(method="min") - 1) / (of_role.transform("size") - 1).clip(lower=1)
-        for row, share in zip(rows.to_dict("records"), shares.fillna(0), strict=True):
-            method = (row["role"], row["method"])
-            cells.setdefault(method, [ABSENT] * len(columns))[place] = _cell(row)
-            beaten[method] += share
-    order = sorted(cells, key=lambda m: (m[0], -beaten[m], m[1]))
-    names = [("{}", "{} (L)", "*{}*")[role].format(name.replace("+", "<br>+")) for role, name in order]
-    data = _headers([key for key, _ in columns])
-    body = [[data[i], *(cells[method][i] for method in order)] for i in range(len(data))]
-    table = markdown_table(["Data", *names], body)
-    return f"**{TITLES[task]}** — {heading(first, metrics)}\n\n{table}"
+    data = groups(rows)
+    rows = pd.concat([group.assign(place=place) for place, (_, group) in enumerate(data)])
+    goodness = rows["mean"] if higher_is_better else -rows["mean"]
+    of_track = goodness.groupby([rows["place"], rows["role"]])
+    rows["beaten"] = (of_track.rank(method="min") - 1) / (of_track.transform("size") - 1).clip(lower=1)
+    rows["text"] = [_cell(row) for row in rows.to_dict("records")]
+    order = rows.groupby(["role", "method"], as_index=False)["beaten"].sum().round(9)
+    order = order.sort_values(["role", "beaten", "method"], ascending=[True, False, True])
+    cells = rows.pivot(index="place", columns=["role", "method"], values="text").fillna(ABSENT)
+    cells = cells[pd.MultiIndex.from_frame(order[["role", "method"]])]
+    names = [NAMES[role].format(method.replace("+", "<br>+")) for role, method in cells.columns]
+    lines = zip(_headers([key for key, _ in data]), cells.to_numpy(), strict=True)
+    return markdown_table(["Data", *names], [[head, *texts] for head, texts in lines])
+
+
+def _shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows without ablations, changed settings, means over subtasks, and ensembles of few data sets."""
+    variant = rows["method"].str.contains(VARIANT) & (rows["kind"] != "ensemble")
+    pooled = (rows["subtask"] == "Overall") | rows["dataset"].str.contains("+", regex=False)
+    rows = rows[~variant & ~pooled].assign(role=lambda kept: kept["label_supervised"].astype(int))
+    rows.loc[rows["kind"] == "control", "role"] = len(NAMES) - 1
+    rows["best"] = rows["rank"] == rows.groupby([*COMPARABLE, "role"])["rank"].transform("min")
+    covered = rows.groupby("method")["method"].transform("size")
+    return rows[(rows["kind"] != "ensemble") | (2 * covered >= len(groups(rows)))]
 
 
 def _headers(keys: list[dict[str, str]]) -> list[str]:
-    """Dataset and subtask; where they have several data hashes or normalisations, these too."""
+    """Data set and subtask; where they have several data hashes or normalisations, these too."""
     names = [(key["dataset"], key["subtask"]) for key in keys]
     details = [f"{key['data_hash'][:6]} {key['normalization']}" for key in keys]
     return [
@@ -111,7 +103,7 @@ def _cell(row: Mapping[str, Any]) -> str:
     if pd.isna(row["mean"]):
         return "n/a" if row["reason"] else "failed" if row["failed"] else ABSENT
     mean, _, spread = score(row["mean"], row["sd"], row["n"]).partition(" ")
-    lines = [f"**{mean}**" if row["best"] is True or row["best"] == 1 else mean, spread]
+    lines = [f"**{mean}**" if row["best"] is True else mean, spread]
     if row["reason"] and row["applicable"]:
         lines.append(f"of {row['applicable']}")
     return "<br>".join(line.replace(" ", "&nbsp;") for line in lines)  # narrow columns, no line broken

@@ -1,8 +1,4 @@
-"""The roster: which runs stand in the tables, and which of them may be compared with each other.
-
-Two runs are comparable only where task, its settings (how many cells and features are scored), dataset,
-subtask, normalisation, data hash and protocol agree; otherwise the same metric is a different number.
-"""
+"""The roster: which runs stand in the tables, and which of them may be compared with each other."""
 
 from __future__ import annotations
 
@@ -11,72 +7,91 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from scmobench.experiment.kept import sortable, turn
+import pandas as pd
+
+from scmobench.experiment.kept import turn
 from scmobench.types import MODALITIES
 
 Record = dict[str, Any]
 
 COMPARABLE = ("task", "dataset", "subtask", "normalization", "data_hash", "protocol", "task_settings")
+"""Runs are comparable where all of these agree; otherwise the same metric is a different number."""
 COMPONENTS = ("nmi", "asw_label", "asw_batch", "graph_conn", "cc_cons", "ti_cons_batch_mean")
-MEAN_OF_SIX = ("joint_embedding", "mean")
+COSTS = ("seconds", "peak_memory_gb", "parameters", "n_train", "n_test", "n_test_seen")
+FLAGS = ("transductive", "label_supervised")
 
 
-def latest(records: Iterable[Record]) -> list[Record]:
-    """The record of the last attempt at each run, sorted; several configurations of one method told apart.
+def roster(records: Iterable[Record]) -> pd.DataFrame:
+    """Runs that count, sorted, one a row; then their means over subtasks (`_overall`), one a row.
 
-    A failed run stops counting once the same method and seed has ended well. A failed record that
-    does not know its data (the run stopped before) stands with the newest runs of its dataset and
-    direction. Where a method has runs of more than one configuration on the same data, the first
-    six digits of the configuration's hash are added to its name, so that no mean mixes them.
+    Of several attempts at a run the last one counts. A failed run stops counting once the same method and
+    seed has ended well. A failed run that stopped before it read its data stands with the newest runs of
+    its data set and direction. Where a method has runs of several configurations on the same data, the
+    first six digits of the configuration's hash are added to its name, so that no mean mixes them.
+
+    Returns
+    -------
+    DataFrame with `COMPARABLE`, `COSTS` (missing for failed runs), `FLAGS`, ``status``, ``method``,
+    ``kind``, ``seed``, ``config_hash``, ``device``, ``message``, and dictionaries by metric: ``scores``
+    (each with ``value`` and ``reason``) and ``interval``.
     """
-    ordered = sorted(records, key=turn)
-    done = [r for r in ordered if r["status"] == "ok"]
-    ended = {(*_home(r), r["method"], r["seed"]): turn(r)[:2] for r in done}
-    homes = {_home(r): {name: r.get(name) for name in COMPARABLE[:-1]} | _task_of(r) for r in done}
-    last = {}
-    for run in ordered:
-        if run["status"] != "ok":
-            if ended.get((*_home(run), run["method"], run["seed"]), (-1, "")) >= turn(run)[:2]:
-                continue
-            if not run.get("data_hash"):
-                run = {**run, **homes.get(_home(run), {})}
-        last[(*comparable(run), run["method"], run.get("config_hash", ""), run["seed"])] = run
-    hashes = defaultdict(set)
-    for key, run in last.items():
-        if run["status"] == "ok":
-            hashes[key[:-2]].add(key[-2])
-    for key, run in last.items():
-        if len(hashes[key[:-2]]) > 1 and key[-2]:
-            last[key] = {**run, "method": f"{run['method']} #{key[-2][:6]}"}
-    return [last[key] for key in sorted(last, key=sortable)]
+    rows = [_row(record) for record in sorted(records, key=turn)]
+    done = [row for row in rows if row["status"] == "ok"]
+    homes = {_home(row): {name: row[name] for name in COMPARABLE} for row in done}
+    ended = {(*_home(row), row["method"], row["seed"]): row["turn"] for row in done}
+    counting = []
+    for row in rows:
+        failed = row["status"] != "ok"
+        if failed and row["turn"] <= ended.get((*_home(row), row["method"], row["seed"]), ()):
+            continue
+        lost = failed and not row["data_hash"]
+        counting.append(row | homes.get(_home(row), {}) if lost else row)
+    runs = pd.DataFrame(counting, columns=list(_row({})))
+    runs = runs.drop_duplicates([*COMPARABLE, "method", "config_hash", "seed"], keep="last")
+    runs = runs.sort_values("seed", key=lambda seeds: seeds.map(lambda seed: (isinstance(seed, str), seed)))
+    runs = runs.sort_values([*COMPARABLE, "method", "config_hash"], ignore_index=True)
+    runs["method"] += _configuration(runs)
+    return pd.DataFrame([*runs.to_dict("records"), *_overall(runs)], columns=runs.columns)
 
 
-def _home(run: Record) -> tuple[str, str, str]:
-    return run["task"], run["dataset"], run.get("direction") or run["subtask"]
+def _row(record: Record) -> dict[str, Any]:
+    texts = ("task", "dataset", "subtask", "data_hash", "protocol", "status", "method", "config_hash")
+    done = record.get("status") == "ok"
+    return {
+        **{name: str(record.get(name) or "") for name in (*texts, "message")},
+        **{name: record.get(name) if done else None for name in COSTS},
+        **{name: bool(record.get(name)) for name in FLAGS},
+        "direction": record.get("direction") or record.get("subtask"),
+        "kind": record.get("kind") or "method",
+        "seed": record.get("seed"),
+        "turn": turn(record)[:2],
+        "device": str(record.get("device") or "") if done else "",
+        "scores": record.get("scores") or {} if done else {},
+        "interval": record.get("interval") or {},
+        "scalings": record.get("normalization") or {},
+        "normalization": normalization_name(record.get("normalization") or {}),
+        "task_settings": _task_settings(record),
+    }
 
 
-def comparable(run: Record) -> tuple[str, ...]:
-    """Values of `COMPARABLE` as text: runs are compared only where all of them agree."""
-    named = {name: str(run.get(name) or "") for name in COMPARABLE} | _task_of(run)
-    return tuple({**named, "normalization": normalization_name(run.get("normalization") or {})}.values())
+def _home(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return row["task"], row["dataset"], row["direction"]
 
 
-def _task_of(run: Record) -> dict[str, str]:
-    """Settings of the task that say what is scored, e.g. ``draw_seed 0, n_test_cells 1000``."""
-    if "task_settings" in run:
-        return {"task_settings": run["task_settings"]}
-    settings = (run.get("config") or {}).get("task") or {}
-    told = (
-        f"{k} {v}" for k, v in sorted(settings.items()) if k not in ("_target_", "name") and v is not None
-    )
-    return {"task_settings": ", ".join(told)}
+def _task_settings(record: Record) -> str:
+    """Settings of the task that decide what is scored, e.g. ``draw_seed 0, n_test_cells 1000``."""
+    if "task_settings" in record:
+        return str(record["task_settings"] or "")
+    settings = (record.get("config") or {}).get("task") or {}
+    shown = {k: v for k, v in sorted(settings.items()) if k not in ("_target_", "name") and v is not None}
+    return ", ".join(f"{name} {value}" for name, value in shown.items())
 
 
-def normalization_name(normalization: Mapping[str, str]) -> str:
+def normalization_name(scalings: Mapping[str, str]) -> str:
     """``GEX log_library, ADT clr``: the modalities in their fixed order."""
     order = {name: place for place, name in enumerate(MODALITIES)}
-    names = sorted(normalization, key=lambda m: (order.get(m, len(order)), m))
-    return ", ".join(f"{name} {normalization[name]}" for name in names)
+    names = sorted(scalings, key=lambda m: (order.get(m, len(order)), m))
+    return ", ".join(f"{name} {scalings[name]}" for name in names)
 
 
 def number(score: Mapping[str, Any] | None) -> float | None:
@@ -85,61 +100,63 @@ def number(score: Mapping[str, Any] | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def missing(run: Record) -> tuple[str, ...]:
-    """Which of the six embedding metrics this run does not have."""
-    scores = run.get("scores") or {}
-    return tuple(name for name in COMPONENTS if number(scores.get(name)) is None)
+def _configuration(runs: pd.DataFrame) -> pd.Series:
+    """`` #c0ffee`` where a method has finished runs of several configurations, else nothing."""
+    finished = runs["config_hash"].where(runs["status"] == "ok")
+    several = finished.groupby([runs[name] for name in (*COMPARABLE, "method")]).transform("nunique") > 1
+    return (" #" + runs["config_hash"].str[:6]).where(several & (runs["config_hash"] != ""), "")
 
 
-def overall(runs: Sequence[Record]) -> list[Record]:
-    """Mean over subtasks, seed by seed, as records of the subtask ``Overall``.
+def _overall(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Means over subtasks, seed by seed, as runs of the subtask ``Overall``.
 
-    The subtasks are all those that any method was run on in a family of datasets: names that
-    differ only in ``cite`` against ``multiome`` are the two halves of one benchmark, as in the
-    competition, any other dataset is its own family. A method that lacks one of them, or a family
-    with several data hashes, normalisations or protocols, has no overall score. RMSE of different
-    modalities are averaged as they are, as the competition did.
+    The subtasks are all those that any method was run on in a family of data sets. Names that differ only
+    in ``cite`` against ``multiome`` are the two halves of one benchmark, as in the competition; any
+    other data set is a family of its own. A method that lacks a subtask has no mean, and neither has a
+    family with several data hashes, normalisations or protocols. RMSEs of different modalities are
+    averaged as they are, as in the competition.
     """
-    families: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for run in (r for r in runs if r["status"] == "ok"):
-        stem = run["dataset"].replace("cite", "*").replace("multiome", "*")
-        families[run["task"], stem].append(run)
-    pooled = []
-    for _, members in sorted(families.items()):
-        keys = {comparable(r) for r in members}
-        subtasks = {key[1:3] for key in keys}
-        names = {(m, s) for r in members for m, s in (r.get("normalization") or {}).items()}
-        clash = len(names) > len({m for m, _ in names}) or len({key[5] for key in keys}) > 1
-        if len(subtasks) < 2 or len(keys) > len(subtasks) or clash:
+    family = runs["dataset"].str.replace("cite|multiome", "*", regex=True)
+    means = []
+    for _, members in runs.groupby(["task", family]):
+        tables = members[list(COMPARABLE)].drop_duplicates()
+        subtasks = len(tables[["dataset", "subtask"]].drop_duplicates())
+        scalings = {pair for names in members["scalings"] for pair in names.items()}
+        clash = len(scalings) > len(dict(scalings)) or tables["protocol"].nunique() > 1
+        if subtasks < 2 or len(tables) > subtasks or clash:
             continue
-        seeds: dict[tuple, list[Record]] = defaultdict(list)
-        for run in members:
+        seeds: dict[tuple, list[dict]] = defaultdict(list)
+        for run in members[members["status"] == "ok"].to_dict("records"):
             seeds[run["method"], run["seed"]].append(run)
-        pooled += [_pool(seeds[k]) for k in sorted(seeds, key=sortable) if len(seeds[k]) == len(subtasks)]
-    return pooled
+        means += [_mean_run(same) for same in seeds.values() if len(same) == subtasks]
+    return means
 
 
-def _pool(runs: Sequence[Record]) -> Record:
-    scores = {}
-    for metric in sorted(set.intersection(*(set(r["scores"]) for r in runs))):
-        values = [number(r["scores"][metric]) for r in runs]
-        partial = (runs[0]["task"], metric) == MEAN_OF_SIX and any(missing(r) for r in runs)
-        if partial or None in values:
-            scores[metric] = {"value": None, "reason": "not applicable in every subtask"}
-        else:
-            scores[metric] = {"value": math.fsum(values) / len(values), "reason": ""}
-    seconds = [r["seconds"] for r in runs if r.get("seconds") is not None]
+def _mean_run(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    seconds, memory = ([run[name] for run in runs if run[name] >= 0] for name in COSTS[:2])
+    scalings = {name: how for run in runs for name, how in run["scalings"].items()}
     return {
         **runs[0],
-        **{name: None for name in ("interval", "parameters", "n_train", "n_test", "n_test_seen")},
+        **dict.fromkeys(COSTS),
+        **{name: any(run[name] for run in runs) for name in FLAGS},
+        **{name: "+".join(sorted({run[name] for run in runs})) for name in ("data_hash", "config_hash")},
+        "dataset": " + ".join(sorted({run["dataset"] for run in runs})),
         "subtask": "Overall",
-        "dataset": " + ".join(sorted({r["dataset"] for r in runs})),
-        "data_hash": "+".join(sorted({r["data_hash"] for r in runs})),
-        "config_hash": "+".join(sorted({r["config_hash"] for r in runs})),
-        "normalization": {m: s for r in runs for m, s in (r.get("normalization") or {}).items()},
-        "transductive": any(r.get("transductive") for r in runs),
-        "label_supervised": any(r.get("label_supervised") for r in runs),
-        "scores": scores,
-        "seconds": math.fsum(seconds) if seconds else None,
-        "peak_memory_gb": max((r["peak_memory_gb"] for r in runs if r.get("peak_memory_gb")), default=None),
+        "normalization": normalization_name(scalings),
+        "seconds": sum(seconds) if seconds else None,
+        "peak_memory_gb": max(memory, default=None),
+        "scores": _mean_scores([run["scores"] for run in runs], runs[0]["task"]),
+        "interval": {},
     }
+
+
+def _mean_scores(runs: Sequence[Mapping[str, Mapping]], task: str) -> dict[str, dict[str, Any]]:
+    """Means of the metrics that all runs have; of the mean of six only where no run lacks any of the six."""
+    means = {}
+    for metric in sorted(set.intersection(*map(set, runs))):
+        needed = (metric, *COMPONENTS) if (task, metric) == ("joint_embedding", "mean") else (metric,)
+        if None in (number(scores.get(name)) for scores in runs for name in needed):
+            means[metric] = {"value": None, "reason": "not applicable in every subtask"}
+        else:
+            means[metric] = {"value": math.fsum(number(scores[metric]) for scores in runs) / len(runs)}
+    return means

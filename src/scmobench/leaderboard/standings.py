@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from scmobench.leaderboard.roster import (
-    COMPARABLE,
-    COMPONENTS,
-    MEAN_OF_SIX,
-    Record,
-    comparable,
-    latest,
-    missing,
-    number,
-    overall,
-)
+from scmobench.leaderboard.roster import COMPARABLE, COMPONENTS, COSTS, FLAGS, Record, number, roster
 from scmobench.leaderboard.tables import score
 
 Metadata = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -30,11 +19,19 @@ COLUMNS = [
     *("ci_low", "ci_high", "rank", "scaled", "seconds", "peak_memory_gb", "parameters", "transductive"),
     *("label_supervised", "kind", "normalization", "data_hash", "config_hash", "applicable", "failed"),
     *("reason", "protocol", "task_settings", "device", "n_train", "n_test", "reference"),
-    *("n_test_seen", "by_seed"),
+    *("n_test_seen",),
 ]
-FLOATS = ["mean", "sd", "ci_low", "ci_high", "scaled", "seconds", "peak_memory_gb"]
-INTEGERS = ["n", "rank", "parameters", "failed", "n_train", "n_test", "n_test_seen"]
-FLAGS = ["transductive", "label_supervised"]
+"""What the CSV files hold."""
+DETAILS = ["by_seed", "full", "failures"]
+"""What the standings hold besides: score by seed, whether the row can be ranked, messages of failed runs."""
+TYPES = {
+    **dict.fromkeys(["mean", "sd", "ci_low", "ci_high", "scaled", "seconds", "peak_memory_gb"], "float"),
+    **dict.fromkeys(["n", "rank", "parameters", "failed", "n_train", "n_test", "n_test_seen"], "Int64"),
+    **dict.fromkeys([*FLAGS, "full"], "boolean"),
+}
+METHOD = [*COMPARABLE, "method"]
+COLUMN = [*COMPARABLE, "metric"]
+SIGN = {"min": 1.0, "max": -1.0}
 TIE = 1e-12
 
 
@@ -43,175 +40,180 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
 
     Parameters
     ----------
-    records : runs, in any order. Of repeated runs (same data, method, configuration, seed) the
-        last attempt counts.
+    records : runs, in any order; `scmobench.leaderboard.roster.roster` says which of them count.
     metrics : task -> metric -> metadata (``label``, ``direction`` ``min`` or ``max``, ``primary``).
 
     Returns
     -------
-    DataFrame with `COLUMNS`. ``sd`` is NaN for one seed; ``seconds`` and the confidence bounds
-    (bootstrap over test cells, one interval a run) are means over seeds, ``peak_memory_gb`` is
-    the maximum. ``by_seed`` maps seed to score. ``failed`` counts failed runs.
+    DataFrame with `COLUMNS` and `DETAILS`. ``sd`` is missing for one seed. ``seconds`` and the confidence
+    bounds (bootstrap over test cells, one interval a run) are means over seeds, ``peak_memory_gb`` is
+    the maximum. ``by_seed`` maps seed to score. ``failed`` counts failed runs, and ``failures`` lists
+    their seeds and messages.
 
     Notes
     -----
-    A mean of the six embedding metrics that lacks some of them is ranked only among methods that
-    lack the same ones, and only where no method of the group has more. It rests on the metrics that
-    all of a method's runs have, so that no seed is dropped. Any other metric that some seeds lack is the mean
-    of the others, says so in ``reason`` and has neither rank nor scaled score.
+    A mean of the six embedding metrics that lacks some of them is ranked only among methods that lack the
+    same ones, and only where no method has more of them. It is taken over the metrics that all runs of the
+    method have, so that no seed is dropped. Where some seeds lack any other metric, its mean is that of
+    the other seeds: ``reason`` tells it, and there is neither a rank nor a scaled score.
     """
-    runs = latest(records)
-    groups: dict[tuple, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for run in [*runs, *overall(runs)]:
-        groups[comparable(run)][run["method"]].append(run)
-    rows = []
-    for values, methods in sorted(groups.items()):
-        key = dict(zip(COMPARABLE, values, strict=True))
-        known = metrics.get(key["task"], {})
-        group = [row for name in sorted(methods) for row in _method_rows(key, name, methods[name], known)]
-        for metric in {row["metric"]: None for row in group}:
-            column = [row for row in group if row["metric"] == metric]
-            direction = known.get(metric, {}).get("direction", "")
-            _rank(column, direction)
-            _scale(column, direction)
-        rows += group
-    return frame(rows)
+    runs = roster(records)
+    methods, scores = _methods(runs), _summaries(_with_means_of_six(_scores(runs)))
+    table = methods.merge(scores, on=METHOD, how="left").assign(source="ours", reference=None)
+    first = {task: next((m for m in known if known[m].get("primary")), "") for task, known in metrics.items()}
+    table["metric"] = table["metric"].fillna(table["task"].map(first)).fillna("")
+    table = table.fillna({"n": 0, "applicable": "", "reason": ""})
+    place = {(task, m): i for task, known in metrics.items() for i, m in enumerate(known)}
+    table["place"] = [
+        place.get(pair, len(place)) for pair in zip(table["task"], table["metric"], strict=True)
+    ]
+    table = table.sort_values([*METHOD, "place", "metric"], ignore_index=True)
+    return frame(_ranked(table, metrics))
 
 
-def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as a DataFrame of `COLUMNS`, numbers as numbers (missing ones NaN or NA)."""
-    table = pd.DataFrame(list(rows), columns=COLUMNS)
-    for column in FLOATS:
-        table[column] = table[column].astype(float)
-    for column in INTEGERS:
-        table[column] = table[column].astype("Int64")
-    for column in FLAGS:
-        table[column] = table[column].astype("boolean")
+def frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with `COLUMNS` and `DETAILS`, numbers as numbers (missing ones NaN or NA)."""
+    rows = rows.reindex(columns=[*COLUMNS, *DETAILS]).astype(TYPES)
+    for column, kind in {"by_seed": dict, "failures": list}.items():
+        rows[column] = [value if isinstance(value, kind) else kind() for value in rows[column]]
+    return rows
+
+
+def _methods(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row a method of a comparable group: kind, flags, costs and failures."""
+    failed = runs["status"] != "ok"
+    failures = pd.Series(list(zip(runs["seed"], runs["message"], strict=True)), index=runs.index)
+    largest = {name: (name, "max") for name in COSTS if name != "seconds"}
+    return (
+        runs.astype(dict.fromkeys(COSTS, "float"))
+        .assign(failed=failed, failures=failures.where(failed))
+        .groupby(METHOD, as_index=False)
+        .agg(
+            kind=("kind", "first"),
+            **{name: (name, "any") for name in FLAGS},
+            seconds=("seconds", "mean"),
+            **largest,
+            device=("device", _joined),
+            config_hash=("config_hash", _joined),
+            failed=("failed", "sum"),
+            failures=("failures", lambda found: list(found.dropna())),
+        )
+    )
+
+
+def _joined(texts: pd.Series) -> str:
+    return "+".join(sorted(set(texts) - {""}))
+
+
+def _scores(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row a finished run (``run`` is its row in the roster) and metric."""
+    rows = [
+        (run, metric, number(found), found.get("reason") or "", *(interval.get(metric) or (None, None)))
+        for run, (scores, interval) in enumerate(zip(runs["scores"], runs["interval"], strict=True))
+        for metric, found in scores.items()
+    ]
+    scores = pd.DataFrame(rows, columns=["run", "metric", "value", "why", "low", "high"])
+    scores = scores.astype({"run": int, "value": float, "low": float, "high": float})
+    return scores.join(runs[[*METHOD, "seed"]], on="run").assign(applicable="", reason="")
+
+
+def _with_means_of_six(scores: pd.DataFrame) -> pd.DataFrame:
+    """Means of the embedding metrics, each over those that all runs of its method have."""
+    embeddings = scores[scores["task"] == "joint_embedding"]
+    means = embeddings[embeddings["metric"] == "mean"]
+    six = embeddings.pivot(index="run", columns="metric", values="value").reindex(columns=COMPONENTS)
+    six = six.loc[means["run"]].set_axis(means.index)
+    same_method = [means[name] for name in METHOD]
+    lacking = six.isna().groupby(same_method).transform("any")
+    uneven = (six.isna() != lacking).any(axis=1).groupby(same_method).transform("any")
+    names = lacking @ pd.Series([f"{name}, " for name in COMPONENTS], index=COMPONENTS)
+    scores.loc[means.index[uneven], "value"] = six.where(~lacking).mean(axis=1)[uneven]
+    scores.loc[means.index, "applicable"] = [f"{have}/{len(COMPONENTS)}" for have in (~lacking).sum(axis=1)]
+    scores.loc[means.index, "reason"] = ("without " + names.str.removesuffix(", ")).where(names != "", "")
+    return scores
+
+
+def _summaries(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a method and metric: mean, sd, number of seeds, mean interval, and why seeds are missing."""
+    row = [*METHOD, "metric"]
+    missing = scores["value"].isna() & (scores["why"] != "")
+    deviation = scores["value"] - scores.groupby(row)["value"].transform("mean")
+    table = (
+        scores.assign(why=scores["why"].where(missing), square=deviation**2)
+        .groupby(row, as_index=False)
+        .agg(
+            mean=("value", "mean"),
+            squares=("square", "sum"),
+            n=("value", "count"),
+            tried=("value", "size"),
+            ci_low=("low", "mean"),
+            ci_high=("high", "mean"),
+            why=("why", "first"),
+            applicable=("applicable", "first"),
+            reason=("reason", "first"),
+            seeds=("seed", list),
+            values=("value", list),
+        )
+    )
+    table["sd"] = np.sqrt(table["squares"] / (table["n"] - 1).where(table["n"] > 1))
+    why = table["why"].fillna("no finite value")
+    some = table["n"].astype(str) + " of " + table["tried"].astype(str) + " seeds; else " + why
+    gap = np.select([table["n"] == table["tried"], table["n"] == 0], ["", why], some)
+    table["reason"] = table["reason"].where(table["reason"] != "", gap)
+    pairs = zip(table["seeds"], table["values"], strict=True)
+    table["by_seed"] = [{s: v for s, v in zip(*pair, strict=True) if pd.notna(v)} for pair in pairs]
     return table
 
 
-def _method_rows(key: dict[str, str], method: str, runs: list[Record], known: Mapping) -> list[dict]:
-    done = [r for r in runs if r.get("status") == "ok"]
-    present = {metric for run in done for metric in run.get("scores") or {}}
-    order = [m for m in known if m in present] + sorted(present - set(known))
-    if not done:
-        order = [m for m in known if known[m].get("primary")][:1] or [""]
-    shared = {
-        **{column: None for column in COLUMNS},
-        **key,
-        **_resources(done),
-        "method": method,
-        "source": "ours",
-        "transductive": any(r.get("transductive") for r in runs),
-        "label_supervised": any(r.get("label_supervised") for r in runs),
-        "kind": runs[0].get("kind") or "method",
-        "config_hash": "+".join(sorted({r["config_hash"] for r in runs if r.get("config_hash")})),
-        "failed": len(runs) - len(done),
-    }
-    return [{**shared, "metric": metric, **_summary(key["task"], metric, done)} for metric in order]
+def _ranked(table: pd.DataFrame, metrics: Metadata) -> pd.DataFrame:
+    """Add ``full``, ``rank`` and ``scaled``; a loss (lower is better) puts both directions on one scale."""
+    pairs = zip(table["task"], table["metric"], strict=True)
+    sign = pd.Series(
+        [SIGN.get(metrics.get(t, {}).get(m, {}).get("direction")) for t, m in pairs], dtype=float
+    )
+    table["full"] = _full(table)
+    table["rank"] = _ranks(table, sign)
+    table["scaled"] = _scaled(table, sign * table["mean"])
+    return table
 
 
-def _resources(runs: Sequence[Record]) -> dict[str, Any]:
-    def column(name: str) -> list[float]:
-        return [r[name] for r in runs if r.get(name) is not None]
-
-    seconds = column("seconds")
-    return {
-        "seconds": math.fsum(seconds) / len(seconds) if seconds else None,
-        "peak_memory_gb": max(column("peak_memory_gb"), default=None),
-        "parameters": max(column("parameters"), default=None),
-        "n_train": max(column("n_train"), default=None),
-        "n_test": max(column("n_test"), default=None),
-        "n_test_seen": max(column("n_test_seen"), default=None),
-        "device": "+".join(sorted({str(r["device"]) for r in runs if r.get("device")})),
-    }
+def _full(table: pd.DataFrame) -> pd.Series:
+    """Rows of a column with a score from the same metrics: the largest such set, then the most common one."""
+    scored = table[table["mean"].notna()]
+    basis = [*COLUMN, "applicable", "reason"]
+    order = scored.assign(
+        have=scored["applicable"].str.split("/").str[0].replace("", "0").astype(int),
+        common=scored.groupby(basis)["mean"].transform("size"),
+    ).sort_values(["have", "common", "reason"], ascending=[False, False, True])
+    best = order.drop_duplicates(COLUMN)[basis]
+    kept = scored.reset_index().merge(best, on=basis)["index"]
+    return pd.Series(table.index.isin(kept), index=table.index)
 
 
-def _summary(task: str, metric: str, runs: Sequence[Record]) -> dict[str, Any]:
-    """Mean, sd, n and mean interval of one metric over one method's finished runs."""
-    extra: dict[str, Any] = {"applicable": "", "reason": ""}
-    scores = {r["seed"]: r["scores"][metric] for r in runs if metric in r["scores"]}
-    values = {s: v for s, score in scores.items() if (v := number(score)) is not None}
-    if scores and not values:
-        extra["reason"] = _why(scores.values())
-    elif len(values) < len(scores):  # a mean of the seeds that could be scored stands beside no mean of all
-        extra["reason"] = f"{len(values)} of {len(scores)} seeds; else {_why(scores.values())}"
-    if (task, metric) == MEAN_OF_SIX and runs:
-        lacking = {name for run in runs for name in missing(run)}
-        kept = [name for name in COMPONENTS if name not in lacking]
-        extra["applicable"] = f"{len(kept)}/{len(COMPONENTS)}"
-        if lacking:
-            extra["reason"] = f"without {', '.join(name for name in COMPONENTS if name in lacking)}"
-        if len({missing(run) for run in runs}) > 1:  # each run's own mean is over other metrics
-            values = {
-                r["seed"]: math.fsum(number(r["scores"][name]) for name in kept) / len(kept)
-                for r in runs
-                if kept
-            }
-    intervals = [r["interval"][metric] for r in runs if metric in (r.get("interval") or {})]
-    mean = math.fsum(values.values()) / len(values) if values else None
-    sd = None
-    if len(values) > 1:
-        sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values.values()) / (len(values) - 1))
-    bounds = [math.fsum(side) / len(intervals) for side in zip(*intervals, strict=True)] or [None, None]
-    return {
-        **extra,
-        "mean": mean,
-        "sd": sd,
-        "n": len(values),
-        "ci_low": bounds[0],
-        "ci_high": bounds[1],
-        "by_seed": values,
-    }
+def _ranks(table: pd.DataFrame, sign: pd.Series) -> pd.Series:
+    """Competition ranks (1, 1, 3) of methods, with a track of their own for label-supervised ones.
 
-
-def _why(scores: Iterable[Mapping[str, Any]]) -> str:
-    return next(filter(None, (s.get("reason") for s in scores)), "no finite value")
-
-
-def fullest(rows: Sequence[dict]) -> list[dict]:
-    """Rows whose score rests on the same metrics: the largest such set, then the most common one."""
-    scored = [r for r in rows if r["mean"] is not None]
-    common = Counter((r["applicable"], r["reason"]) for r in scored)
-    if not common:
-        return []
-    best = min(common, key=lambda k: (-int(k[0].split("/")[0] or 0), -common[k], k[1]))
-    return [r for r in scored if (r["applicable"], r["reason"]) == best]
-
-
-def _rank(rows: Sequence[dict], direction: str) -> None:
-    """Competition ranks (1, 1, 3) of methods, label-supervised ones in a track of their own; means that
-    read the same in the tables are ties."""
-    if direction not in ("min", "max"):
-        return
-    for track in (False, True):
-        able = [r for r in fullest(rows) if r["kind"] != "control" and r["label_supervised"] is track]
-        scored = [r for r in rows if r["mean"] is not None and r["kind"] != "control"]
-        if len(able) < 2 <= sum(r["label_supervised"] is track for r in scored):
-            continue  # it would be first of one, before rows that lack a metric
-        able.sort(key=lambda r: r["mean"] if direction == "min" else -r["mean"])
-        for place, row in enumerate(able):
-            tied = place and score(row["mean"]) == score(able[place - 1]["mean"])
-            row["rank"] = able[place - 1]["rank"] if tied else place + 1
-
-
-def _scale(rows: Sequence[dict], direction: str) -> None:
-    """Control-scaled score: (x - worst negative control) / (positive - worst negative), in [0, 1].
-
-    The positive control is the one that is handed the solution, known by its flags (a control
-    that is both transductive and label-supervised); the best where there are several. All other
-    controls are negative, unimodal ones too: they are the worst only where nothing worse was run. There
-    is no scaled score where the positive control is not better than the worst negative one.
+    Means that read the same in the tables are ties. Nobody is first of one before rows that lack a metric.
     """
-    full = fullest(rows)
-    controls = [r for r in full if r["kind"] == "control"]
-    handed = [r["mean"] for r in controls if r["transductive"] and r["label_supervised"]]
-    negative = [r["mean"] for r in controls if not (r["transductive"] and r["label_supervised"])]
-    if direction not in ("min", "max") or not handed or not negative:
-        return
-    best, worst = (min, max) if direction == "min" else (max, min)
-    top, floor = best(handed), worst(negative)
-    if (floor - top if direction == "min" else top - floor) <= TIE:
-        return
-    for row in full:
-        row["scaled"] = min(1.0, max(0.0, (row["mean"] - floor) / (top - floor)))
+    method = table["kind"] != "control"
+    scored, able = method & table["mean"].notna(), method & table["full"]
+    track = [table[name] for name in (*COLUMN, "label_supervised")]
+    alone = able.groupby(track).transform("sum").lt(2) & scored.groupby(track).transform("sum").ge(2)
+    loss = sign * table["mean"].map(lambda mean: float(score(mean)), na_action="ignore")
+    return loss.where(able & ~alone).groupby(track).rank(method="min")
+
+
+def _scaled(table: pd.DataFrame, loss: pd.Series) -> pd.Series:
+    """Control-scaled score: (worst negative control - loss) / (worst negative - positive), cut to [0, 1].
+
+    The positive control is the one that is handed the solution, known by its flags (a control that is both
+    transductive and label-supervised); the best where there are several. All other controls are negative,
+    unimodal ones too: they are the worst only where nothing worse was run. There is no scaled score where
+    the positive control is not better than the worst negative one.
+    """
+    control, column = table["full"] & (table["kind"] == "control"), [table[name] for name in COLUMN]
+    handed = table["transductive"] & table["label_supervised"]
+    top = loss.where(control & handed).groupby(column).transform("min")
+    floor = loss.where(control & ~handed).groupby(column).transform("max")
+    apart = table["full"] & (floor - top > TIE)
+    return ((floor - loss) / (floor - top)).where(apart).clip(0, 1)
