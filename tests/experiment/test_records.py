@@ -142,7 +142,7 @@ def test_a_foreign_record_is_kept_inside_the_folder(tmp_path: Path) -> None:
 
 
 def test_two_processes_keep_without_losing_a_record(tmp_path: Path) -> None:
-    code = "import sys; from scmobench import kept\n"
+    code = "import sys; from scmobench.experiment import kept\n"
     code += f"run = {record(task='t')}\n"
     code += "for i in range(20): kept.keep([run | {'method': sys.argv[2], 'seed': i}], sys.argv[1])"
     both = [subprocess.Popen([sys.executable, "-c", code, tmp_path, name]) for name in "mn"]
