@@ -253,7 +253,7 @@ DEVIATIONS = {
             "1e-2 * self.batch_size * block.norm(dim=1).mean()",
             "1e-2 * block.norm(dim=1).sum()",
         ),
-        ("layer weights decay", '"weight_decay": 0.0}', '"weight_decay": self.weight_decay}'),
+        ("layer weights decay", '"weight_decay": 0.0}', '"weight_decay": self.settings.weight_decay}'),
     ],
     ("training/best_epoch", "scmognn_predict"): [
         ("the best epoch by reference", "copy.deepcopy(module.state_dict())", "module.state_dict()"),

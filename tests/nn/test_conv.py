@@ -10,7 +10,15 @@ from torch import nn
 
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.graph.operator import compressed_pair
-from scmobench.nn.conv import ACTIVATIONS, AGGREGATIONS, NORMS, CellFeatureConv, RelationConv, normalisation
+from scmobench.nn.conv import (
+    ACTIVATIONS,
+    AGGREGATIONS,
+    NORMS,
+    CellFeatureConv,
+    ConvSettings,
+    RelationConv,
+    normalisation,
+)
 from scmobench.nn.mixer import MIXERS, Mixer
 from scmobench.nn.scmognn import READOUTS, RESIDUALS, GraphTensors, ScMoGNN
 from scmobench.nn.sparse import DenseOperator, SparseOperator
@@ -178,7 +186,9 @@ def test_every_layer_learns_an_alpha_of_its_own():
 
 @pytest.mark.parametrize(("mixer", "weights"), [("alpha", (0.75, 0.25)), ("sum", (1.0, 1.0))])
 def test_layer_normalises_each_message_before_it_mixes(mixer, weights):
-    layer = CellFeatureConv(4, 8, pathway=True, mixer=mixer, alpha=0.25, norm="layer", activation="relu")
+    layer = CellFeatureConv(
+        4, 8, ConvSettings(mixer=mixer, alpha=0.25, norm="layer", activation="relu"), pathway=True
+    )
     layer = layer.double().eval()
     graph, cells, features = hand_made(), torch.randn(3, 4).double(), torch.randn(4, 4).double()
     new_cells, new_features = layer(cells, features, None, graph.matrix, graph.pathway)
@@ -212,7 +222,7 @@ def test_group_normalisation_has_four_groups():
 def test_dropout_of_a_layer_hides_states_of_cells_and_of_features():
     torch.manual_seed(0)
     graph = random_graph(cells=200, features=150).tensors()
-    layer = CellFeatureConv(4, 8, pathway=True, norm="layer", dropout=0.25)
+    layer = CellFeatureConv(4, 8, ConvSettings(norm="layer", dropout=0.25), pathway=True)
     inputs = (torch.randn(200, 4), torch.randn(150, 4), None, graph.matrix, graph.pathway)
     for still, noisy in zip(layer.eval()(*inputs), layer.train()(*inputs), strict=True):
         kept = noisy != 0

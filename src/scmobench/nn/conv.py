@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,7 +22,7 @@ ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "pr
 class StateNorm(nn.GroupNorm):
     """`torch.nn.GroupNorm` of node states (nodes x channels), as a layer norm of every group of channels.
 
-    The same result, about twice as fast on a CPU: PyTorch's own is slow where groups are so small.
+    The result is the same, about twice as fast on a CPU: PyTorch's own is slow for groups this small.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -31,17 +33,13 @@ class StateNorm(nn.GroupNorm):
 
 def normalisation(kind: str, size: int) -> nn.Module:
     """Normalisation of node states: in 4 groups of channels, over the layer, over the nodes, or none."""
+    if kind not in NORMS:
+        raise ValueError(f"expected a normalisation of {NORMS}, found {kind!r}")
+    if kind == "group" and size % GROUPS:
+        raise ValueError(f"expected hidden to be a multiple of {GROUPS} with norm=group, found {size}")
     if kind == "group":
-        if size % GROUPS:
-            raise ValueError(f"expected hidden to be a multiple of {GROUPS} with norm=group, found {size}")
         return StateNorm(GROUPS, size)
-    if kind == "layer":
-        return nn.LayerNorm(size)
-    if kind == "batch":
-        return nn.BatchNorm1d(size)
-    if kind == "none":
-        return nn.Identity()
-    raise ValueError(f"expected a normalisation of {NORMS}, found {kind!r}")
+    return {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d, "none": nn.Identity}[kind](size)
 
 
 def activation(kind: str) -> nn.Module:
@@ -56,18 +54,17 @@ class RelationConv(MessagePassing):
 
     .. math:: m_i = W^{self} h_i + \sum_{j \in N(i)} \frac{e_{ji}}{c_{ji}} h_j W + b
 
-    with c the number of in-neighbours of i (``mean``), or sqrt(deg i * deg j) with degrees counted
-    in edges (``gcn``, symmetric). The published code's own "gcn" is here ``sage_gcn``: with c = deg i + 1 and
+    where c is the number of in-neighbours of i (``mean``), or sqrt(deg i * deg j) with degrees counted
+    in edges (``gcn``, symmetric). ``sage_gcn`` is the "gcn" of the published code: with c = deg i + 1 and
     one weight for both, :math:`m_i = (h_i + \sum_j e_{ji} h_j) W / c + b`. Edge dropout multiplies e by 0
-    with probability p and by 1/(1-p) otherwise; c keeps counting all neighbours. Source: Wen et al. 2022,
+    with probability p and by 1/(1-p) otherwise; c still counts all neighbours. Source: Wen et al. 2022,
     section 4.2.
 
     Parameters
     ----------
     source_size, target_size : length of h_j and of h_i.
     size : length of a message.
-    fused : multiply by the sparse operator; False gathers and scatters every edge, the reference
-        that the fused path is tested against.
+    fused : multiply by the sparse operator. False gathers and scatters every edge: the reference for tests.
 
     Shapes
     ------
@@ -148,46 +145,61 @@ class RelationConv(MessagePassing):
         return operator(x, transpose, kept)
 
 
+@dataclass(kw_only=True)
+class ConvSettings:
+    """Settings of a `CellFeatureConv`.
+
+    Attributes
+    ----------
+    mixer, alpha : see `Mixer`.
+    norm : normalisation of each message, see `normalisation`.
+    dropout : share of the new states' entries that is dropped.
+    aggregation, edge_dropout, fused : see `RelationConv`.
+    """
+
+    mixer: str = "alpha"
+    alpha: float | None = 0.5
+    norm: str = "group"
+    activation: str = "gelu"
+    dropout: float = 0.0
+    aggregation: str = "mean"
+    edge_dropout: float = 0.0
+    fused: bool = True
+
+
 class CellFeatureConv(nn.Module):
     """One layer on the cell-feature graph: messages, their normalisation, mixing, activation, dropout.
 
-    Cells hear features; features hear cells and, with ``pathway``, other features. Each message is
-    normalised by itself before a feature mixes its two.
+    Cells receive messages from features; features receive them from cells and, with ``pathway``, from other
+    features. Each message is normalised by itself before a feature mixes its two.
 
     Parameters
     ----------
     input_size, size : length of the states that enter and of those that leave.
     pathway : there are feature-feature edges.
-    features : compute new feature states; False in a last layer of which only cells are read.
+    features : compute new feature states; False in a last layer, where only cells are read.
     """
 
     def __init__(
         self,
         input_size: int,
         size: int,
+        settings: ConvSettings,
         *,
         pathway: bool = False,
         features: bool = True,
-        mixer: str = "alpha",
-        alpha: float | None = 0.5,
-        norm: str = "group",
-        activation: str = "gelu",
-        dropout: float = 0.0,
-        aggregation: str = "mean",
-        edge_dropout: float = 0.0,
-        fused: bool = True,
-    ):
+    ) -> None:
         super().__init__()
-        shared = dict(aggregation=aggregation, edge_dropout=edge_dropout, fused=fused)
+        shared = {name: getattr(settings, name) for name in ("aggregation", "edge_dropout", "fused")}
         relations = ["cell"] + ["feature"] * features + ["pathway"] * (features and pathway)
         self.messages = nn.ModuleDict(
             {r: RelationConv(input_size, input_size, size, **shared) for r in relations}
         )
-        self.norms = nn.ModuleDict({r: normalisation(norm, size) for r in relations})
+        self.norms = nn.ModuleDict({r: normalisation(settings.norm, size) for r in relations})
         nodes = ["cell"] + ["feature"] * features
-        self.activations = nn.ModuleDict({n: _activation(activation) for n in nodes})
-        self.mixer = Mixer(mixer, size, alpha) if "pathway" in relations else None
-        self.dropout = Dropout(dropout)
+        self.activations = nn.ModuleDict({n: activation(settings.activation) for n in nodes})
+        self.mixer = Mixer(settings.mixer, size, settings.alpha) if "pathway" in relations else None
+        self.dropout = Dropout(settings.dropout)
 
     def forward(
         self,
@@ -197,10 +209,9 @@ class CellFeatureConv(nn.Module):
         matrix: Operator,
         pathway: Operator | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """New states of cells and of features (None where they are not computed).
+        """New states of cells and of features (None if they are not computed).
 
-        ``matrix`` is cells x features; ``state`` is what the mixer reads of the features
-        (features x size).
+        ``matrix`` is cells x features; ``state`` is what the mixer reads of the features (features x size).
         """
         heard = self.norms["cell"](self.messages["cell"](features, cells, matrix))
         new_cells = self.dropout(self.activations["cell"](heard))
@@ -215,6 +226,3 @@ class CellFeatureConv(nn.Module):
             related = self.norms["pathway"](self.messages["pathway"](features, features, pathway))
             mixed = self.mixer(state, mixed, related)
         return new_cells, self.dropout(self.activations["feature"](mixed))
-
-
-_activation = activation  # the layer's argument of the same name hides it

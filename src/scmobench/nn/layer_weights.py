@@ -32,3 +32,7 @@ class LayerWeights(nn.Module):
     def weights(self) -> Tensor:
         """One positive weight a layer, sum 1."""
         return torch.softmax(self.logits, dim=0)
+
+    def rounded(self) -> list[float]:
+        """The weights with four digits, for a record."""
+        return [round(weight, 4) for weight in self.weights().tolist()]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scmobench.nn.conv import CellFeatureConv, activation, normalisation
+from scmobench.nn.conv import CellFeatureConv, ConvSettings, activation, normalisation
 from scmobench.nn.noise import Dropout
 from scmobench.nn.sparse import Operator
 
@@ -24,7 +27,7 @@ class GraphTensors(nn.Module):
     matrix : operator, cells x features.
     pathway : operator, features x features, or None.
     batch_features : cells x numbers, or None.
-    cell_inputs : cells x components of a first description of each cell (SVD), or None.
+    cell_inputs : cells x components that describe each cell (SVD), or None.
     feature_index : which of the network's features the columns are; None for all, in order.
     """
 
@@ -35,7 +38,7 @@ class GraphTensors(nn.Module):
         batch_features: Tensor | None = None,
         cell_inputs: Tensor | None = None,
         feature_index: Tensor | None = None,
-    ):
+    ) -> None:
         super().__init__()
         self.matrix, self.pathway = matrix, pathway
         self.register_buffer("batch_features", batch_features, persistent=False)
@@ -43,14 +46,45 @@ class GraphTensors(nn.Module):
         self.register_buffer("feature_index", feature_index, persistent=False)
 
 
-class EmbeddingBlocks(nn.Sequential):
-    """Further blocks after the first embedding: Linear, activation, normalisation, dropout."""
+@dataclass(kw_only=True)
+class NetworkSettings(ConvSettings):
+    """Settings of `ScMoGNN`, with those of its layers.
 
-    def __init__(self, blocks: int, size: int, *, norm: str, kind: str, dropout: float):
-        parts: list[nn.Module] = []
-        for _ in range(blocks):
-            parts += [nn.Linear(size, size), activation(kind), normalisation(norm, size), Dropout(dropout)]
-        super().__init__(*parts)
+    Attributes
+    ----------
+    hidden : length of a state.
+    embedding_blocks : 1 is the embedding alone; each further one adds a block for cells and one for features.
+    readout, readout_layers, residual, initial_residual : see `ScMoGNN`.
+    """
+
+    hidden: int = 48
+    layers: int = 4
+    embedding_blocks: int = 1
+    readout: str = "weighted_sum"
+    readout_layers: int = 1
+    residual: str = "cat"
+    initial_residual: bool = True
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name, known in (("residual", RESIDUALS), ("readout", READOUTS)):
+            if (found := getattr(self, name)) not in known:
+                raise ValueError(f"expected {name} to be one of {known}, found {found!r}")
+        in_range = 1 <= self.layers <= DEEPEST and 1 <= self.embedding_blocks <= DEEPEST
+        if not in_range or self.readout_layers not in (1, 2):
+            raise ValueError(
+                f"expected layers and embedding_blocks of 1 to {DEEPEST} and readout_layers of 1 or 2, "
+                f"found {self.layers}, {self.embedding_blocks}, {self.readout_layers}"
+            )
+
+
+def _embedding_blocks(settings: NetworkSettings) -> nn.Sequential:
+    """Further blocks after the first embedding: Linear, activation, normalisation, dropout."""
+    parts: list[nn.Module] = []
+    for _ in range(settings.embedding_blocks - 1):
+        parts += [nn.Linear(settings.hidden, settings.hidden), activation(settings.activation)]
+        parts += [normalisation(settings.norm, settings.hidden), Dropout(settings.dropout)]
+    return nn.Sequential(*parts)
 
 
 class ScMoGNN(nn.Module):
@@ -72,10 +106,9 @@ class ScMoGNN(nn.Module):
     Parameters
     ----------
     features, targets : number of input and output features.
-    embedding_blocks : 1 is the embedding alone; each more adds a block on either side.
-    batch_features, cell_inputs : how many numbers a cell brings of each kind (0: none).
-    readout_layers : 1 or 2.
-    pathway, mixer, alpha, norm, activation, aggregation, edge_dropout, fused : see `CellFeatureConv`.
+    batch_features, cell_inputs : how many numbers a cell has of each kind (0: none).
+    pathway : there are feature-feature edges.
+    settings : `NetworkSettings`.
     """
 
     def __init__(
@@ -83,53 +116,31 @@ class ScMoGNN(nn.Module):
         features: int,
         targets: int,
         *,
-        hidden: int = 48,
-        layers: int = 4,
-        embedding_blocks: int = 1,
-        readout: str = "weighted_sum",
-        readout_layers: int = 1,
-        residual: str = "cat",
-        initial_residual: bool = True,
         batch_features: int = 0,
         cell_inputs: int = 0,
         pathway: bool = False,
-        mixer: str = "alpha",
-        alpha: float | None = 0.5,
-        norm: str = "group",
-        activation: str = "gelu",
-        dropout: float = 0.2,
-        aggregation: str = "mean",
-        edge_dropout: float = 0.0,
-        fused: bool = True,
-    ):
+        **settings: Any,
+    ) -> None:
         super().__init__()
-        _check(residual=(residual, RESIDUALS), readout=(readout, READOUTS))
-        in_range = 1 <= layers <= DEEPEST and 1 <= embedding_blocks <= DEEPEST
-        if not in_range or readout_layers not in (1, 2):
-            raise ValueError(
-                f"expected layers and embedding_blocks of 1 to {DEEPEST} and readout_layers of 1 or 2, "
-                f"found {layers}, {embedding_blocks}, {readout_layers}"
-            )
-        self.residual, self.initial_residual, self.readout = residual, initial_residual, readout
+        self.settings = given = NetworkSettings(**settings)
+        hidden, layers = given.hidden, given.layers
         self.feature_embedding = nn.Parameter(torch.randn(features, hidden))
         self.cell_embedding = None if cell_inputs else nn.Parameter(torch.randn(hidden))
         self.cell_encoder = nn.Linear(cell_inputs, hidden) if cell_inputs else None
         self.batch_encoder = nn.Linear(batch_features, hidden) if batch_features else None
         self.batch_dropout = Dropout(BATCH_DROPOUT)
-        more = dict(norm=norm, kind=activation, dropout=dropout)
-        self.feature_blocks = EmbeddingBlocks(embedding_blocks - 1, hidden, **more)
-        self.cell_blocks = EmbeddingBlocks(embedding_blocks - 1, hidden, **more)
-        shared = dict(pathway=pathway, mixer=mixer, alpha=alpha, norm=norm, activation=activation)
-        shared |= dict(dropout=dropout, aggregation=aggregation, edge_dropout=edge_dropout, fused=fused)
+        self.feature_blocks = _embedding_blocks(given)
+        self.cell_blocks = _embedding_blocks(given)
         self.convs = nn.ModuleList()
         for layer in range(layers):
-            width = hidden * 2 if residual == "cat" and layer > 0 else hidden
-            self.convs.append(CellFeatureConv(width, hidden, features=layer < layers - 1, **shared))
-        self.layer_logits = nn.Parameter(torch.zeros(layers)) if readout == "weighted_sum" else None
-        width = hidden * layers if readout == "cat" else hidden
+            width = hidden * 2 if given.residual == "cat" and layer > 0 else hidden
+            last = layer == layers - 1
+            self.convs.append(CellFeatureConv(width, hidden, given, pathway=pathway, features=not last))
+        self.layer_logits = nn.Parameter(torch.zeros(layers)) if given.readout == "weighted_sum" else None
+        width = hidden * layers if given.readout == "cat" else hidden
         self.head = nn.Sequential()
-        if readout_layers == 2:
-            self.head.extend([nn.Linear(width, width), _activation(activation), Dropout(dropout)])
+        if given.readout_layers == 2:
+            self.head.extend([nn.Linear(width, width), activation(given.activation), Dropout(given.dropout)])
         self.head.append(nn.Linear(width, targets))
 
     def embed(self, graph: GraphTensors) -> tuple[Tensor, Tensor]:
@@ -152,12 +163,12 @@ class ScMoGNN(nn.Module):
         for layer, conv in enumerate(self.convs):
             state = history[-1]
             inputs = state
-            if self.residual == "cat" and layer > 0:
-                earlier = history[0 if self.initial_residual else -2]
+            if self.settings.residual == "cat" and layer > 0:
+                earlier = history[0 if self.settings.initial_residual else -2]
                 inputs = tuple(torch.cat(pair, 1) for pair in zip(state, earlier, strict=True))
             cells, features = conv(*inputs, state[1], graph.matrix, graph.pathway)
-            if self.residual == "add":
-                earlier = history[0 if self.initial_residual else -1]
+            if self.settings.residual == "add":
+                earlier = history[0 if self.settings.initial_residual else -1]
                 cells = earlier[0] + cells
                 features = earlier[1] + features if features is not None else None
             history.append((cells, features))
@@ -166,18 +177,9 @@ class ScMoGNN(nn.Module):
     def forward(self, graph: GraphTensors, cells: Tensor | slice = slice(None)) -> Tensor:
         """Targets of these cells of the graph (all), cells x targets; all cells pass messages."""
         states = self.states(graph)
-        if self.readout == "weighted_sum":
+        if self.settings.readout == "weighted_sum":
             weights = self.layer_logits.softmax(0)
             read = sum(w * h for w, h in zip(weights, states, strict=True))
         else:
-            read = torch.cat(states, 1) if self.readout == "cat" else states[-1]
+            read = torch.cat(states, 1) if self.settings.readout == "cat" else states[-1]
         return self.head(read[cells] if isinstance(cells, slice) else read.index_select(0, cells))
-
-
-_activation = activation  # the argument of the same name hides it
-
-
-def _check(**choices: tuple[str, tuple[str, ...]]) -> None:
-    for name, (found, known) in choices.items():
-        if found not in known:
-            raise ValueError(f"expected {name} to be one of {known}, found {found!r}")

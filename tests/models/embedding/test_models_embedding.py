@@ -239,7 +239,7 @@ def test_jae_encoder_and_decoder_written_out(problem):
     assert [block.second[0].p for block in model.module.encoder[:2]] == [0.1, 0.1]
     kinds = [getattr(layer, "out_features", type(layer).__name__) for layer in model.module.decoder.layers]
     assert kinds == [16, "ReLU", 24, "ReLU", model.module.states.shape[2]]
-    assert JAE().network["decoder_hidden"] == [100, 120, 150]
+    assert JAE().decoder_hidden == [100, 120, 150]
 
 
 def test_jae_reads_the_logarithm_of_shares(problem):

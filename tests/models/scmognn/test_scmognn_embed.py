@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import silhouette_score
 
 from scmobench.data.synthetic import Synthetic
-from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule
+from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule, EmbedSettings
 from scmobench.models.scmognn.joint_embedding import ScMoGNNEmbedding
 from scmobench.models.scmognn.reduction import Reduction
 from scmobench.tasks.joint_embedding import JointEmbedding
@@ -25,7 +25,6 @@ SMALL = {
     "patience": 4,
 }
 SHARE = 0.2
-WEIGHTS = {"reconstruction": 0.7, "cell_type": 0.2, "regulariser": 0.05, "cell_cycle": 0.05}
 
 
 @pytest.fixture(scope="module")
@@ -54,24 +53,15 @@ def answer(data, seed=0, **changes):
     return model, model.predict(data)
 
 
-def small_module(**changes):
+def small_module(cycle=None, **changes):
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
-    settings = {
-        "states": torch.randn(2, 10, 5, generator=generator),
-        "cell_type": torch.tensor([0, 1, 2, 0, 1, 2, UNKNOWN, 0, 1, 2]),
-        "cycle": torch.randn(10, 2, generator=generator),
-        "blocks": {"cell_type": 3, "batch": 2, "cycle": 2, "free": 1},
-        "weights": WEIGHTS,
-        "hidden": [6],
-        "dropout": 0.0,
-        "decoder_hidden": [4],
-        "output_relu": False,
-        "batch_size": 8,
-        "learning_rate": 1e-2,
-        "weight_decay": 1e-2,
-    }
-    return EmbedModule(**{**settings, **changes})
+    states, scores = (torch.randn(*shape, generator=generator) for shape in ((2, 10, 5), (10, 2)))
+    types = torch.tensor([0, 1, 2, 0, 1, 2, UNKNOWN, 0, 1, 2])
+    blocks = {"cell_type": 3, "batch": 2, "cycle": 2, "free": 1}
+    settings = EmbedSettings(**{"hidden": [6], "decoder_hidden": [4], "dropout": 0.0, **changes})
+    cycle = scores if cycle is None else cycle
+    return EmbedModule(states, types, cycle, blocks=blocks, batch_size=8, settings=settings)
 
 
 def test_loss_written_out():

@@ -12,7 +12,7 @@ import torch
 
 from scmobench.data.synthetic import Synthetic
 from scmobench.models.scmognn.match_modality import ScMoGNNMatching, soft_matching
-from scmobench.models.scmognn.match_module import MatchModule, match_loss, top1
+from scmobench.models.scmognn.match_module import MatchModule, MatchSettings, match_loss, top1
 from scmobench.models.scmognn.reduction import Reduction
 from scmobench.nn.layer_weights import LayerWeights
 from scmobench.nn.mlp import MLP
@@ -60,18 +60,9 @@ def answer(data, seed=0, **changes):
 
 def small_module(states, **changes):
     torch.manual_seed(0)
-    settings = {
-        "hidden": ([6], [5]),
-        "dropout": (0.0, 0.0),
-        "joint_dim": 4,
-        "log_scale": 1.0,
-        "decoder_hidden": [5],
-        "decoder_dropout": 0.0,
-        "auxiliary": True,
-        "learning_rate": 1e-2,
-        "weight_decay": 0.0,
-    }
-    return MatchModule(states, **{**settings, **changes})
+    small = {"joint_dim": 4, "log_scale": 1.0, "gex_hidden": [6], "other_hidden": [5], "decoder_hidden": [5]}
+    still = {"gex_dropout": 0.0, "other_dropout": 0.0, "decoder_dropout": 0.0}
+    return MatchModule(states, MatchSettings(**{**small, **still, **changes}))
 
 
 def random_states(n=9, widths=(5, 3), layers=2):
@@ -173,9 +164,9 @@ def test_states_are_no_part_of_what_is_saved():
 
 
 def test_same_seed_same_bytes_other_seed_other_bytes(data):
-    first, second = answer(data)[0].embed(data), answer(data)[0].embed(data)
+    first, second = answer(data)[0].sides(data), answer(data)[0].sides(data)
     assert [x.tobytes() for x in first[:2]] == [x.tobytes() for x in second[:2]]
-    assert not np.allclose(first[0], answer(data, seed=1)[0].embed(data)[0])
+    assert not np.allclose(first[0], answer(data, seed=1)[0].sides(data)[0])
 
 
 def test_fitting_leaves_the_random_state_alone(data):
@@ -190,7 +181,7 @@ def test_fitting_leaves_the_random_state_alone(data):
 def test_planted_signal_beats_chance(problems, direction):
     problem = problems[direction]
     model, matching = answer(problem.data, max_epochs=40, patience=40)
-    first, second, _ = model.embed(problem.data)
+    first, second = model.sides(problem.data)
     partner = np.argsort(problem.solution.uns["pairing_ix"])
     similarity = first @ second.T
     true = similarity[np.arange(len(partner)), partner]
@@ -222,7 +213,7 @@ def test_planted_signal_beats_chance(problems, direction):
     ids=lambda change: next(iter(change)),
 )
 def test_each_option_changes_the_embedding(data, change):
-    base, changed = (answer(data, max_epochs=2, **c)[0].embed(data) for c in ({}, change))
+    base, changed = (answer(data, max_epochs=2, **c)[0].sides(data) for c in ({}, change))
     assert np.abs(base[0] - changed[0]).max() > 1e-4
 
 
@@ -237,9 +228,9 @@ def test_best_epoch_is_restored_with_its_layer_weights(data, monkeypatch):
 
     monkeypatch.setattr(MatchModule, "validation_step", spy)
     model, _ = answer(data, max_epochs=25, patience=25, learning_rate=5e-2)
-    best = model.fitted.best_epoch
+    best = model.fitted[0].best_epoch
     assert best < len(seen) - 1, "the best epoch must not be the last for this test to say anything"
-    for mixer, at_best, at_end in zip(model.module.mixers, seen[best], seen[-1], strict=True):
+    for mixer, at_best, at_end in zip(model.modules[0].mixers, seen[best], seen[-1], strict=True):
         assert torch.equal(mixer.logits, at_best)
         assert not torch.equal(at_best, at_end)
 
@@ -251,16 +242,16 @@ def test_inductive_fit_ignores_test_cells(data):
     )
     for transductive, same in ((False, True), (True, False)):
         models = [answer(d, max_epochs=2, transductive=transductive)[0] for d in (data, other)]
-        states = [torch.cat([p.flatten() for p in m.module.parameters()]) for m in models]
+        states = [torch.cat([p.flatten() for p in m.modules[0].parameters()]) for m in models]
         assert torch.equal(*states) is same
 
 
 def test_layers_count_and_weights(data):
     model, _ = answer(data, layers=4, max_epochs=1)
-    assert [len(m.logits) for m in model.module.mixers] == [3, 3]
+    assert [len(m.logits) for m in model.modules[0].mixers] == [3, 3]
     report = model.report()
     assert sum(report["layer_weights"]["GEX"]) == pytest.approx(1, abs=1e-3)
-    assert report["parameters"] == sum(p.numel() for p in model.module.parameters())
+    assert report["parameters"] == sum(p.numel() for p in model.modules[0].parameters())
 
 
 def test_soft_matching_stays_in_batch_and_in_budget(data):

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from scmobench.models.matching.pair_networks import PairNetworks
-from scmobench.models.scmognn.match_module import MatchModule
+from scmobench.models.scmognn.match_module import MatchModule, MatchSettings
 from scmobench.training.validation import LEAST_LEFT, validation_split
 
 MIN_HELD_OUT = 50  # cells of a batch that validates
 
 
 @dataclass(kw_only=True)
-class NovelClip(PairNetworks):
+class NovelClip(MatchSettings, PairNetworks):
     """Contrastive learning as in CLIP, between cells of two modalities, then assignment within batch.
 
     LSI of the normalised values of GEX and ATAC with rows z-scored, ADT as normalised; ELU networks onto the
@@ -36,15 +36,15 @@ class NovelClip(PairNetworks):
 
     normalised: bool = True
     zscore: bool = True
-    joint_dim: int = 64  # dimensions of the joint space
     log_scale: float = 3.463735  # where τ starts
-    learn_scale: bool = True  # False keeps τ
-    activation: str = "elu"  # of the hidden blocks
+    learn_scale: bool = True
+    activation: str = "elu"
     gex_hidden: Sequence[int] = (1024, 512)
     gex_dropout: float | Sequence[float] = (0.011, 0.255)
-    other_hidden: Sequence[int] = (512, 2048)  # of the other modality's network
+    other_hidden: Sequence[int] = (512, 2048)
     other_dropout: float | Sequence[float] = (0.022, 0.297)
-    learning_rate: float = 7.8e-5  # of Adam
+    auxiliary: bool = False
+    learning_rate: float = 7.8e-5
     weight_decay: float = 0.0
     batch_size: int = 2048
     max_epochs: int = 7000
@@ -58,20 +58,7 @@ class NovelClip(PairNetworks):
             raise ValueError(f"expected at least one model, found models={self.models}")
 
     def build(self, states: list[Tensor]) -> MatchModule:
-        return MatchModule(
-            states,
-            hidden=(self.gex_hidden, self.other_hidden),
-            dropout=(self.gex_dropout, self.other_dropout),
-            joint_dim=self.joint_dim,
-            log_scale=self.log_scale,
-            learn_scale=self.learn_scale,
-            activation=self.activation,
-            decoder_hidden=(),
-            decoder_dropout=0.0,
-            auxiliary=False,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-        )
+        return MatchModule(states, self)
 
     def held_out(self, obs: pd.DataFrame, seed: int) -> list[np.ndarray]:
         """One training batch for each model, or random cells of a single batch."""

@@ -42,6 +42,8 @@ class PairNetworks(SimilarityMatching):
     trainer: TrainerSettings | None = None
     assignment: str = "softmax"
 
+    layers, propagation = 1, False  # no graph
+
     @abstractmethod
     def build(self, states: list[Tensor]) -> LightningModule:
         """The untrained module for the states of both modalities, GEX first (1 x cells x features each)."""
@@ -57,7 +59,7 @@ class PairNetworks(SimilarityMatching):
     def fit(self, data: MatchingData, seed: int) -> PairNetworks:
         held_out = self.held_out(data.train_mod1.obs, seed)
         scaling = {name: getattr(self, name) for name in ("normalised", "zscore", "center_batches")}
-        self.states = MatchStates(self.components, scaling, seed=seed)
+        self.states = MatchStates(self.components, scaling, self.layers, self.propagation, seed)
         states = self.states.fit_train(data)
         fits = [
             fit_pairs(

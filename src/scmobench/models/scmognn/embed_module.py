@@ -1,9 +1,11 @@
-"""The trained part of joint embedding: an autoencoder whose first dimensions have a meaning each."""
+"""The trained part of joint embedding: an autoencoder whose first dimensions each have a meaning."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from lightning.pytorch import LightningModule
@@ -12,15 +14,54 @@ from torch.nn.functional import cross_entropy, log_softmax, mse_loss
 
 from scmobench.nn.layer_weights import LayerWeights
 from scmobench.nn.mlp import MLP, skip_network
+from scmobench.training.limits import at_least, positive
 
 UNKNOWN = -1  # code of a cell without a cell type
+
+
+@dataclass(kw_only=True)
+class EmbedSettings:
+    """Settings of the network, its loss and its optimiser.
+
+    Attributes
+    ----------
+    reconstruction_weight, cell_type_weight, regulariser_weight, cell_cycle_weight : λ of the terms, see
+        `EmbedModule`; 0 leaves the term and its block out.
+    batch_target : what the batch block is driven to, ``zero`` or ``uniform``.
+    hidden, dropout : blocks of the encoder. decoder_hidden : of the decoder.
+    skip_connections : use JAE's encoder (`skip_network`), which ends in a ReLU, instead of an `MLP`.
+    output_relu : end the decoder in a ReLU, as published, although its target has both signs.
+    learning_rate, weight_decay : of AdamW; the layer weights do not decay.
+    """
+
+    reconstruction_weight: float = 0.7
+    cell_type_weight: float = 0.2
+    regulariser_weight: float = 0.05
+    cell_cycle_weight: float = 0.05
+    batch_target: str = "zero"
+    hidden: Sequence[int] = (150, 120, 100)
+    dropout: float = 0.3
+    decoder_hidden: Sequence[int] = (150,)
+    skip_connections: bool = False
+    output_relu: bool = False
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-2
+
+    def __post_init__(self) -> None:
+        if self.batch_target not in ("zero", "uniform"):
+            raise ValueError(f"expected batch_target 'zero' or 'uniform', found {self.batch_target!r}")
+        terms = ("reconstruction", "cell_type", "regulariser", "cell_cycle")
+        self.loss_weights = {term: getattr(self, f"{term}_weight") for term in terms}
+        at_least(0, **{f"{term}_weight": weight for term, weight in self.loss_weights.items()})
+        at_least(0, weight_decay=self.weight_decay)
+        positive(learning_rate=self.learning_rate)
 
 
 class EmbedModule(LightningModule):
     r"""Encoder, decoder and layer weights of the embedding head.
 
-    The embedding of a cell is four blocks: logits of the cell types, a batch block that is to say
-    nothing, the cell-cycle scores, and free dimensions. With :math:`n` cells of a training batch,
+    The embedding of a cell is four blocks: logits of the cell types, a batch block that should carry no
+    information, the cell-cycle scores, and free dimensions. With :math:`n` cells of a training batch,
 
     .. math::
         L = \lambda_r\,\mathrm{mse}(\hat X, X) + \lambda_t\,\mathrm{CE}(z_{type})
@@ -29,23 +70,17 @@ class EmbedModule(LightningModule):
 
     Source: Wen et al., KDD 2022, joint embedding (after the competition's JAE). Deviations: the sum
     over a batch's cells is their mean times the nominal batch size, so that a short batch and the
-    validation cells weigh the same; the layer mixture is a constant as the decoder's target; cells
+    validation cells have the same weight; the layer mixture is a constant as the decoder's target; cells
     without a label are left out of that term. With ``batch_target="uniform"`` the third term is JAE's:
     the divergence of the batch block's softmax from equal chances, mean over the cells.
 
     Parameters
     ----------
-    states : layers x cells x features, all cells that the module will be asked for.
-    cell_type : code of each cell's type, `UNKNOWN` where not known.
-    cycle : cells x scores, NaN where not known; no columns where there are none.
+    states : layers x cells x features, of all cells that are asked for.
+    cell_type : code of each cell's type, `UNKNOWN` if not known.
+    cycle : cells x scores, NaN if not known; no columns without scores.
     blocks : dimensions of the blocks ``cell_type``, ``batch``, ``cycle``, ``free``.
-    weights : λ of ``reconstruction``, ``cell_type``, ``regulariser``, ``cell_cycle``.
-    hidden, dropout : encoder blocks. decoder_hidden : of the decoder.
-    skip_connections : the encoder of JAE (`skip_network`), which ends in a ReLU, in place of an `MLP`.
-    output_relu : end the decoder in a ReLU, as published, although its target has both signs.
     batch_size : nominal, see above.
-    batch_target : what the batch block is driven to, ``zero`` or ``uniform``.
-    learning_rate, weight_decay : of AdamW; the layer weights have no decay.
     """
 
     def __init__(
@@ -55,43 +90,26 @@ class EmbedModule(LightningModule):
         cycle: Tensor,
         *,
         blocks: Mapping[str, int],
-        weights: Mapping[str, float],
-        hidden: Sequence[int],
-        dropout: float,
-        decoder_hidden: Sequence[int],
-        output_relu: bool,
         batch_size: int,
-        learning_rate: float,
-        weight_decay: float,
-        batch_target: str = "zero",
-        skip_connections: bool = False,
+        settings: EmbedSettings,
     ) -> None:
         super().__init__()
-        if batch_target not in ("zero", "uniform"):
-            raise ValueError(f"expected batch_target 'zero' or 'uniform', found {batch_target!r}")
-        self.batch_target = batch_target
+        self.settings, self.batch_size = settings, batch_size
         self.set_states(states)
         self.register_buffer("cell_type", cell_type, persistent=False)
         self.register_buffer("cycle", cycle, persistent=False)
         self.sizes = [blocks[name] for name in ("cell_type", "batch", "cycle", "free")]
-        self.loss_weights, self.batch_size = dict(weights), batch_size
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
         width, dimensions = states.shape[2], sum(self.sizes)
         self.mixer = LayerWeights(len(states))
-        if skip_connections:
-            self.encoder = skip_network(width, dimensions, hidden, dropout)
-        else:
-            self.encoder = MLP(width, dimensions, hidden, dropout=dropout, batch_norm=True)
+        encoder = skip_network if settings.skip_connections else partial(MLP, batch_norm=True)
+        self.encoder = encoder(width, dimensions, settings.hidden, dropout=settings.dropout)
+        end = "relu" if settings.output_relu else "none"
         self.decoder = MLP(
-            dimensions,
-            width,
-            decoder_hidden,
-            activation="relu",
-            output_activation="relu" if output_relu else "none",
+            dimensions, width, settings.decoder_hidden, activation="relu", output_activation=end
         )
 
     def set_states(self, states: Tensor) -> None:
-        """Hand over the cells: layers x cells x features. No part of the saved state."""
+        """Replace the cells: layers x cells x features. They are not saved."""
         self.register_buffer("states", states, persistent=False)
 
     def forward(self, cells: Tensor | slice) -> Tensor:
@@ -115,13 +133,13 @@ class EmbedModule(LightningModule):
         return terms
 
     def _batch_term(self, block: Tensor) -> Tensor:
-        if self.batch_target == "zero":
+        if self.settings.batch_target == "zero":
             return 1e-2 * self.batch_size * block.norm(dim=1).mean()
         return -log_softmax(block, dim=1).mean() - math.log(block.shape[1])
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Weighted sum of the terms."""
-        return torch.stack([self.loss_weights[name] * value for name, value in terms.items()]).sum()
+        return torch.stack([self.settings.loss_weights[name] * value for name, value in terms.items()]).sum()
 
     def training_step(self, cells: Tensor, _: int) -> Tensor:
         loss = self.total(self.losses(cells))
@@ -134,4 +152,5 @@ class EmbedModule(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         decayed = [*self.encoder.parameters(), *self.decoder.parameters()]
         groups = [{"params": decayed}, {"params": self.mixer.parameters(), "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
+        rate, decay = self.settings.learning_rate, self.settings.weight_decay
+        return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)

@@ -4,23 +4,53 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from scmobench.nn.layer_weights import LayerWeights
 from scmobench.nn.mlp import MLP
-from scmobench.training.fit import FitReport, TrainerSettings, seeded, train
+from scmobench.training.cells import fit_cells
+from scmobench.training.fit import FitReport
 from scmobench.training.limits import at_least
 
 CHUNK = 8192
 PairModule = TypeVar("PairModule", bound=LightningModule)
+
+
+@dataclass(kw_only=True)
+class MatchSettings:
+    """Settings of the networks and their optimiser.
+
+    Attributes
+    ----------
+    joint_dim : dimensions of the joint space.
+    log_scale, learn_scale : τ, see `MatchModule`; with ``learn_scale`` it is a parameter that starts there.
+    activation : of the encoders' hidden blocks, see `MLP`.
+    gex_hidden, gex_dropout, other_hidden, other_dropout : encoders of GEX and of the other modality.
+    decoder_hidden, decoder_dropout : hidden blocks of both decoders.
+    auxiliary : train with the decoding terms.
+    learning_rate, weight_decay : of AdamW.
+    """
+
+    joint_dim: int = 64
+    log_scale: float = 2.739896
+    learn_scale: bool = False
+    activation: str = "gelu"
+    gex_hidden: Sequence[int] = (512, 512)
+    gex_dropout: float | Sequence[float] = 0.25
+    other_hidden: Sequence[int] = (512, 512)
+    other_dropout: float | Sequence[float] = 0.2
+    decoder_hidden: Sequence[int] = (512,)
+    decoder_dropout: float = 0.2
+    auxiliary: bool = True
+    learning_rate: float = 6e-4
+    weight_decay: float = 1e-2
 
 
 class MatchModule(LightningModule):
@@ -37,54 +67,33 @@ class MatchModule(LightningModule):
     where :math:`P^r, P^c` are the softmax of S over rows and columns and :math:`m'` is the other
     modality. The last two terms are the auxiliary ones.
 
-    Source: Wen et al., KDD 2022, modality matching; :math:`\tau` is a constant as in its code, and
-    may be learned as in the contrastive entry that it grew from (`models.novel_clip`).
+    Source: Wen et al., KDD 2022, modality matching. :math:`\tau` is a constant as in its code, or learned
+    as in the contrastive entry that it is based on (`models.matching.novel_clip`).
     Deviation: the mixtures are constants as targets of the decoders, so that the layer weights
-    are not drawn to the layer that is easiest to reconstruct.
+    do not move to the layer that is easiest to reconstruct.
 
-    Parameters
-    ----------
-    states : per modality, layers x cells x features: all cells that the module will be asked for.
-        They are no part of the saved state.
-    hidden, dropout : per modality, the encoder's hidden blocks.
-    joint_dim : dimensions of the joint space.
-    log_scale : τ, or where it starts.
-    decoder_hidden, decoder_dropout : hidden blocks of both decoders.
-    auxiliary : train with the decoding terms.
-    learning_rate, weight_decay : of AdamW.
-    activation : of the encoders' hidden blocks, see `MLP`.
-    learn_scale : τ is a parameter.
+    ``states``: per modality, layers x cells x features, of all cells that are asked for. They are not saved.
     """
 
-    def __init__(
-        self,
-        states: Sequence[Tensor],
-        *,
-        hidden: Sequence[Sequence[int]],
-        dropout: Sequence[float | Sequence[float]],
-        joint_dim: int,
-        log_scale: float,
-        decoder_hidden: Sequence[int],
-        decoder_dropout: float,
-        auxiliary: bool,
-        learning_rate: float,
-        weight_decay: float,
-        activation: str = "gelu",
-        learn_scale: bool = False,
-    ) -> None:
+    def __init__(self, states: Sequence[Tensor], settings: MatchSettings) -> None:
         super().__init__()
+        self.settings = settings
         self.set_states(*states)
         self.mixers = nn.ModuleList(LayerWeights(len(s)) for s in states)
-        widths = [s.shape[2] for s in states]
+        widths, size = [s.shape[2] for s in states], settings.joint_dim
+        hidden = (settings.gex_hidden, settings.other_hidden)
+        dropout = (settings.gex_dropout, settings.other_dropout)
         self.encoders = nn.ModuleList(
-            MLP(width, joint_dim, sizes, dropout=rate, activation=activation)
+            MLP(width, size, sizes, dropout=rate, activation=settings.activation)
             for width, sizes, rate in zip(widths, hidden, dropout, strict=True)
         )
         self.decoders = nn.ModuleList(
-            MLP(joint_dim, width, decoder_hidden, dropout=decoder_dropout) for width in widths if auxiliary
+            MLP(size, width, settings.decoder_hidden, dropout=settings.decoder_dropout)
+            for width in widths
+            if settings.auxiliary
         )
-        self.log_scale = nn.Parameter(torch.tensor(float(log_scale))) if learn_scale else float(log_scale)
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        scale = float(settings.log_scale)
+        self.log_scale = nn.Parameter(torch.tensor(scale)) if settings.learn_scale else scale
 
     @property
     def scale(self) -> Tensor | float:
@@ -92,7 +101,7 @@ class MatchModule(LightningModule):
         return math.exp(self.log_scale) if isinstance(self.log_scale, float) else self.log_scale.exp()
 
     def set_states(self, first: Tensor, second: Tensor) -> None:
-        """Hand over the cells: layers x cells x features of each modality."""
+        """Replace the cells: layers x cells x features of each modality."""
         self.register_buffer("first", first, persistent=False)
         self.register_buffer("second", second, persistent=False)
 
@@ -127,63 +136,24 @@ class MatchModule(LightningModule):
         self.log("validation", accuracy, batch_size=len(cells))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
-        )
+        rate, decay = self.settings.learning_rate, self.settings.weight_decay
+        return torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay, fused=True)
 
 
 def fit_pairs(
-    build: Callable[[], PairModule],
-    fitted: np.ndarray,
-    held_out: np.ndarray,
-    *,
-    batch_size: int,
-    max_epochs: int,
-    patience: int | None,
-    seed: int,
-    trainer: TrainerSettings | None = None,
-    part: str | None = None,
+    build: Callable[[], PairModule], *cells: np.ndarray, batch_size: int, **settings: Any
 ) -> tuple[PairModule, FitReport]:
-    """A module trained on batches of paired cells, with the parameters of its best epoch.
-
-    Parameters
-    ----------
-    build : makes the module, which holds the states of all training cells and logs a ``validation``
-        score that is better the higher it is.
-    fitted, held_out : places of the cells to train on and of those to validate with.
-    batch_size : never larger than the data; an incomplete last batch is left out.
-    seed : of parameters, order of cells and dropout.
-    part : name of this module's subfolder where a method trains several.
-    """
-    at_least(2, batch_size=batch_size)  # a cell is told from others of its step
-    cells, checks = torch.from_numpy(fitted), torch.from_numpy(held_out)
-    folder = Path(trainer.folder) / part if part and trainer and trainer.folder else None
-    with seeded(seed):
-        module = build()
-        batches = BatchSampler(RandomSampler(cells), min(batch_size, len(cells)), drop_last=True)
-        report = train(
-            module,
-            DataLoader(cells, sampler=batches, batch_size=None),
-            DataLoader([checks], batch_size=None),
-            settings=trainer,
-            max_epochs=max_epochs,
-            patience=patience,
-            mode="max",
-            folder=folder,
-        )
-    return module, report
+    """`fit_cells` on paired cells: the higher score is better, an incomplete last batch is left out."""
+    at_least(2, batch_size=batch_size)  # a cell is told apart from the others of its batch
+    return fit_cells(build, *cells, batch_size=batch_size, mode="max", drop_last=True, **settings)
 
 
 def embed_cells(module: PairModule, states: Sequence[Tensor]) -> list[np.ndarray]:
     """Joint space of other cells: per modality, cells x dimensions, unit rows."""
     module.cpu().eval().set_states(*states)
+    parts = [[slice(a, a + CHUNK) for a in range(0, side.shape[1], CHUNK)] for side in states]
     with torch.inference_mode():
-        return [
-            torch.cat(
-                [module(slice(a, a + CHUNK), place) for a in range(0, states[place].shape[1], CHUNK)]
-            ).numpy()
-            for place in (0, 1)
-        ]
+        return [torch.cat([module(p, place) for p in part]).numpy() for place, part in enumerate(parts)]
 
 
 def match_loss(similarity: Tensor) -> Tensor:

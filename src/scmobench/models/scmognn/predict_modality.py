@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,9 @@ from scmobench.data.reduce import SVD
 from scmobench.graph.batch_features import NAMES as BATCH_NUMBERS
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models.base import Model
-from scmobench.models.scmognn.feature_edges import FeatureEdges
+from scmobench.models.scmognn.feature_edges import feature_edges
 from scmobench.models.scmognn.predict_module import PredictModule
-from scmobench.nn.scmognn import ScMoGNN
+from scmobench.nn.scmognn import NetworkSettings, ScMoGNN
 from scmobench.training.fit import TrainerSettings, seeded, threads_kept, train
 from scmobench.training.limits import at_least, positive
 from scmobench.training.memory import check_memory
@@ -26,142 +26,113 @@ from scmobench.training.validation import validation_cells
 from scmobench.types import PredictionData
 
 SVD_COMPONENTS = 100
-SET_BY_DATA = {"features", "targets", "batch_features", "cell_inputs", "pathway"}
-NETWORK = set(inspect.signature(ScMoGNN).parameters) - SET_BY_DATA
+NETWORK = tuple(field.name for field in fields(NetworkSettings))
 
 
-class ScMoGNNPrediction(Model):
+@dataclass(kw_only=True)
+class ScMoGNNPrediction(NetworkSettings, Model):
     """Targets of cells from the weighted graph of cells and input features.
 
     Source: Wen et al., "Graph Neural Networks for Multimodal Single-Cell Data Integration", KDD
     2022, and its competition entry. Deviations: validation never sees the test targets; all
     parameters of the best epoch are restored; every random draw comes from the seed; the loss is
     the RMSE of the paper (the published code: the MSE, the same minimiser on the whole graph). With
-    ``batch_size`` a step takes the RMSE over its own cells, and features are means over those cells alone;
-    with ``feature_share`` below 1 cells are means over the drawn features, those with many edges more often.
+    ``batch_size`` a step takes the RMSE over its own cells, and features are means over those cells only;
+    with ``feature_share`` below 1 cells are means over the drawn features, more often those with many edges.
 
-    Parameters
+    Attributes
     ----------
-    transductive : test cells' inputs are nodes of the training graph; else only of the prediction's.
+    transductive : test cells' inputs are nodes of the training graph; False: only of the prediction's.
     pathway : feature-feature edges, GEX inputs only: None; ``learned`` (co-expression in the
         training cells); ``hallmark`` (download); path of a GMT file, or of a table (.tsv) with
         columns feature_a, feature_b, weight, which serves any modality.
     pathway_weight, pathway_threshold, pathway_neighbours : see `graph.pathway`.
-    batch_features : give each cell the nine numbers of its batch. With one training batch they are the same
-        in all that is learned from, and move the cells of another batch by what was never learned.
+    batch_features : give each cell the nine numbers of its batch. With a single training batch they are the
+        same for all training cells, and shift the cells of another batch in a way that was never learned.
     cell_init : ``shared`` (one learned vector) or ``svd`` (100 components through a linear layer). The SVD is
-        of the training cells: one of all cells spends components on what tells the test batch apart.
+        of the training cells: one of all cells spends components on what separates the test batch.
     n_top_features : keep this many most variable features (seurat_v3 on training counts, or plain
-        variance where its trend cannot be fitted, as with peaks open in single cells); None: all.
+        variance if its trend cannot be fitted, as with peaks open in single cells); None: all.
     learning_rate, weight_decay, decay_start : AdamW; after epoch ``decay_start`` the rate is
         multiplied by 0.99 every 15 epochs.
     max_epochs, min_epochs, patience, evaluate_every : training stops after ``patience``
         evaluations, each ``evaluate_every`` epochs, without a better one.
     weight_averaging : decay of a mean of the parameters over the steps, which validates and predicts
-        (`models.weight_averaging`); 0: the parameters themselves, as published.
+        (`training.weight_averaging`); 0: the parameters themselves, as published.
     validation, validation_share : see `validation_cells`.
     batch_size, feature_share : cells in a step, drawn with their edges to a share of the features
         (drawn by number of edges); None: the whole graph is one step. Evaluation and
-        prediction always take the whole graph; only the cells that are asked for are read out.
-    trainer : device, precision, logging.
-    network : the other arguments of `nn.scmognn.ScMoGNN`.
+        prediction always take the whole graph.
 
     Raises
     ------
-    ValueError : a setting that neither this class nor the network has; in `fit`, data that would need more
-        memory than the machine has.
+    ValueError : a setting out of range; in `fit`, data that would need more memory than the machine has.
     """
 
-    passes_to = ScMoGNN  # whose settings are ours as well
+    transductive: bool = True
+    pathway: str | None = None
+    pathway_weight: str = "cosine"
+    pathway_threshold: float | None = None
+    pathway_neighbours: int = 10
+    batch_features: bool = True
+    cell_init: str = "shared"
+    n_top_features: int | None = None
+    learning_rate: float = 1e-2
+    weight_decay: float = 1e-5
+    decay_start: int = 1200
+    max_epochs: int = 1500
+    min_epochs: int = 0
+    patience: int = 100
+    evaluate_every: int = 1
+    weight_averaging: float = 0.0
+    validation: str = "random"
+    validation_share: float = 0.15
+    batch_size: int | None = None
+    feature_share: float = 1.0
+    trainer: TrainerSettings | None = None
 
-    def __init__(
-        self,
-        *,
-        transductive: bool = True,
-        pathway: str | None = None,
-        pathway_weight: str = "cosine",
-        pathway_threshold: float | None = None,
-        pathway_neighbours: int = 10,
-        batch_features: bool = True,
-        cell_init: str = "shared",
-        n_top_features: int | None = None,
-        learning_rate: float = 1e-2,
-        weight_decay: float = 1e-5,
-        decay_start: int = 1200,
-        max_epochs: int = 1500,
-        min_epochs: int = 0,
-        patience: int = 100,
-        evaluate_every: int = 1,
-        weight_averaging: float = 0.0,
-        validation: str = "random",
-        validation_share: float = 0.15,
-        batch_size: int | None = None,
-        feature_share: float = 1.0,
-        trainer: TrainerSettings | None = None,
-        **network: Any,
-    ) -> None:
-        if unknown := set(network) - NETWORK:
-            raise ValueError(f"expected settings of scMoGNN {sorted(NETWORK)}, found {sorted(unknown)}")
-        if cell_init not in ("shared", "svd"):
-            raise ValueError(f"expected a cell_init of 'shared' or 'svd', found {cell_init!r}")
-        least = 2 if network.get("norm") == "batch" else 1  # statistics of a step's cells
-        at_least(least, batch_size=batch_size)
-        at_least(1, evaluate_every=evaluate_every, max_epochs=max_epochs, hidden=network.get("hidden"))
-        at_least(0, weight_decay=weight_decay)
-        positive(learning_rate=learning_rate)
-        if not 0 < feature_share <= 1:
-            raise ValueError(f"expected a feature_share above 0 and up to 1, found {feature_share}")
-        self.transductive = transductive
-        self.edges = FeatureEdges(pathway, pathway_weight, pathway_threshold, pathway_neighbours)
-        self.batch_features, self.cell_init, self.n_top_features = batch_features, cell_init, n_top_features
-        self.optimiser = {"lr": learning_rate, "weight_decay": weight_decay, "decay_start": decay_start}
-        self.optimiser["weight_averaging"] = weight_averaging
-        self.length = {"max_epochs": max_epochs, "min_epochs": min_epochs, "patience": patience}
-        self.length["check_val_every_n_epoch"] = evaluate_every
-        self.validation, self.validation_share = validation, validation_share
-        self.batch_size, self.feature_share = batch_size, feature_share
-        self.trainer, self.network = trainer, network
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cell_init not in ("shared", "svd"):
+            raise ValueError(f"expected a cell_init of 'shared' or 'svd', found {self.cell_init!r}")
+        at_least(2 if self.norm == "batch" else 1, batch_size=self.batch_size)  # statistics of a step's cells
+        at_least(1, evaluate_every=self.evaluate_every, max_epochs=self.max_epochs, hidden=self.hidden)
+        at_least(1, pathway_neighbours=self.pathway_neighbours)
+        at_least(0, weight_decay=self.weight_decay)
+        positive(learning_rate=self.learning_rate)
+        if not 0 < self.feature_share <= 1:
+            raise ValueError(f"expected a feature_share above 0 and up to 1, found {self.feature_share}")
 
     def fit(self, data: PredictionData, seed: int) -> ScMoGNNPrediction:
-        cells = data.train_mod1
-        held_out = validation_cells(cells.obs, self.validation, self.validation_share, seed)
+        held_out = validation_cells(data.train_mod1.obs, self.validation, self.validation_share, seed)
         self._check_memory(data, len(held_out))
-        self.columns, told = self._variable_features(cells)
-        self.pathway, notes = self.edges.build(cells[:, self.columns], seed)
-        self.notes = notes + told
-        if self.n_top_features is not None and "counts" not in cells.layers:
-            self.notes.append("most variable features of normalised values: there are no raw counts")
-        if self.batch_features and cells.obs["batch"].nunique() == 1:
-            self.notes.append(
-                "one training batch: batch features are the same for all cells that are learned from; "
-                "batch_features=false leaves them out"
-            )
-        self.svd = SVD(SVD_COMPONENTS, seed) if self.cell_init == "svd" else None
-        if self.svd is not None:
-            self.svd.fit(as_csr(cells.X)[:, self.columns])
+        self._choose_inputs(data.train_mod1, seed)
         graph = self._graph(data)
+        cells = graph.matrix.shape[0]
         target = torch.from_numpy(as_csr(data.train_mod2.X).toarray())
+        size = min(self.batch_size or cells, cells)
+        whole = size == cells and self.feature_share == 1
+        names = ("learning_rate", "weight_decay", "decay_start", "weight_averaging")
+        optimiser = {name: getattr(self, name) for name in names}
         with seeded(seed):
-            network = ScMoGNN(
-                len(self.columns),
-                target.shape[1],
-                pathway=self.pathway is not None,
-                batch_features=len(BATCH_NUMBERS) if self.batch_features else 0,
-                cell_inputs=0 if graph.cell_inputs is None else graph.cell_inputs.shape[1],
-                **self.network,
-            )
-            size = min(self.batch_size or graph.matrix.shape[0], graph.matrix.shape[0])
-            whole = size == graph.matrix.shape[0] and self.feature_share == 1
+            network = self._network(graph, target.shape[1])
             self.module = PredictModule(
-                network, graph, target, held_out, self.feature_share, whole, self.optimiser
+                network, graph, target, held_out, self.feature_share, whole, optimiser
             )
-            del target  # the module has what it needs of it
-            cells_of_steps = range(1 if whole else graph.matrix.shape[0])
+            del target  # the module holds what it needs of it
             # one cell alone has no batch statistics
-            alone = self.network.get("norm") == "batch" and len(cells_of_steps) % size == 1
-            steps = DataLoader(cells_of_steps, size, shuffle=not whole, drop_last=alone and not whole)
-            once = DataLoader(range(1))
-            self.fitted = train(self.module, steps, once, settings=self.trainer, **self.length)
+            drop = self.norm == "batch" and cells % size == 1 and not whole
+            steps = DataLoader(range(1 if whole else cells), size, shuffle=not whole, drop_last=drop)
+            self.fitted = train(
+                self.module,
+                steps,
+                DataLoader(range(1)),
+                settings=self.trainer,
+                max_epochs=self.max_epochs,
+                min_epochs=self.min_epochs,
+                patience=self.patience,
+                check_val_every_n_epoch=self.evaluate_every,
+            )
         self.module.release()
         return self
 
@@ -177,7 +148,7 @@ class ScMoGNNPrediction(Model):
         return self.fitted.summary(self.module.network, self.notes)
 
     def _check_memory(self, data: PredictionData, n_held_out: int) -> None:
-        """Dense: targets, the answers of one step, of an evaluation and of the prediction. An edge holds its
+        """Dense: targets; predictions of one step, of an evaluation and of the test cells. An edge holds its
         indices and its weight in both directions."""
         n_train, targets = data.train_mod2.shape
         n_test = 0 if data.test_mod1 is None else data.test_mod1.n_obs
@@ -190,17 +161,40 @@ class ScMoGNNPrediction(Model):
             "use fewer targets or cells, or set batch_size where it is null",
         )
 
-    def _variable_features(self, cells: AnnData) -> tuple[np.ndarray, list[str]]:
-        """Columns that are kept, and what the record should say of them."""
-        if self.n_top_features is None:
-            return np.arange(cells.n_vars), []
-        values = cells.layers.get("counts", cells.X)
-        with threads_kept():
-            try:
-                return highly_variable(values, self.n_top_features, "seurat_v3"), []
-            except NoTrendError:
-                told = ["seurat_v3 found no trend: the features of highest variance are taken"]
-                return highly_variable(values, self.n_top_features, "variance"), told
+    def _choose_inputs(self, cells: AnnData, seed: int) -> None:
+        """What the training cells decide: features that are kept, edges among them, their SVD; notes."""
+        self.columns, notes = np.arange(cells.n_vars), []
+        if self.n_top_features is not None:
+            values = cells.layers.get("counts", cells.X)
+            with threads_kept():
+                try:
+                    self.columns = highly_variable(values, self.n_top_features, "seurat_v3")
+                except NoTrendError:
+                    notes.append("seurat_v3 found no trend: the features of highest variance are taken")
+                    self.columns = highly_variable(values, self.n_top_features, "variance")
+            if "counts" not in cells.layers:
+                notes.append("most variable features of normalised values: there are no raw counts")
+        chosen = (self.pathway, self.pathway_weight, self.pathway_threshold, self.pathway_neighbours)
+        self.edges, told = feature_edges(cells[:, self.columns], *chosen, seed)
+        self.notes = told + notes
+        if self.batch_features and cells.obs["batch"].nunique() == 1:
+            self.notes.append(
+                "one training batch: batch features are the same for all cells that are learned from; "
+                "batch_features=false leaves them out"
+            )
+        self.svd = SVD(SVD_COMPONENTS, seed) if self.cell_init == "svd" else None
+        if self.svd is not None:
+            self.svd.fit(as_csr(cells.X)[:, self.columns])
+
+    def _network(self, graph: CellFeatureGraph, targets: int) -> ScMoGNN:
+        return ScMoGNN(
+            len(self.columns),
+            targets,
+            pathway=self.edges is not None,
+            batch_features=len(BATCH_NUMBERS) if self.batch_features else 0,
+            cell_inputs=0 if graph.cell_inputs is None else graph.cell_inputs.shape[1],
+            **{name: getattr(self, name) for name in NETWORK},
+        )
 
     def _graph(self, data: PredictionData) -> CellFeatureGraph:
         """Training cells, then test cells where ``data`` has them."""
@@ -209,7 +203,7 @@ class ScMoGNNPrediction(Model):
         batches = np.concatenate([side.obs["batch"].astype(str).to_numpy() for side in sides])
         return CellFeatureGraph.build(
             inputs,
-            pathway=self.pathway,
+            pathway=self.edges,
             batches=batches if self.batch_features else None,
             cell_inputs=None if self.svd is None else self.svd.transform(inputs),
         )

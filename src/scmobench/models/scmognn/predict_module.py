@@ -86,7 +86,7 @@ class PredictModule(LightningModule):
         self.log("validation", rmse(predicted, self.held_target), batch_size=1)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        start, rate = self.optimiser["decay_start"], self.optimiser["lr"]
+        start, rate = self.optimiser["decay_start"], self.optimiser["learning_rate"]
         decay = self.optimiser["weight_decay"]
         optimiser = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=decay, fused=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,66 +15,66 @@ from scmobench.graph.propagation import propagate, standardised
 from scmobench.models.embedding.batch_correction import harmonised
 from scmobench.types import feature_type
 
+COMPONENTS = {"GEX": 256, "ATAC": 512}  # of LSI, as published
 
+
+@dataclass
 class Reduction:
     """A modality's reduced matrix: LSI of raw counts for GEX and ATAC, ADT as it is normalised.
 
-    Source: Wen et al., KDD 2022, matching and joint embedding. Deviation: where a modality has no
-    raw counts, the LSI is made from its normalised values, and with ``normalised`` from its counts where the
-    values go below 0 (`notes` says so).
+    Source: Wen et al., KDD 2022, matching and joint embedding. Deviations: batches can be centred and
+    corrected; without raw counts the LSI is made from normalised values, and with ``normalised`` it is made
+    from counts if the values go below 0. `notes` reports both.
 
-    Parameters
+    Attributes
     ----------
     n_components : modality -> LSI components, at most what the training cells allow. A modality
         that is not named stays as it is normalised.
-    normalised : make the LSI of the normalised values, as the competition's matching winner did.
-    zscore : scale each cell's components, see `LSI`; takes the cell's depth out.
-    center_batches : subtract from each component its mean over the cells of the batch, which is known in
-        both modalities: takes out what shifts a whole batch. Not in the source.
-    harmony_theta : weight of Harmony's correction of the batches (`harmonised`); 0: none. It is of the
-        cells at hand: with test cells beside them the training cells move as well. Not in the source.
+    normalised : make the LSI from normalised values, as the competition's matching winner did.
+    zscore : scale each cell's components, see `LSI`; this removes the cell's depth.
+    center_batches : subtract the mean of each component over the cells of a batch, which removes a shift
+        of the whole batch. Batches are known in both modalities.
     log_svd : no TF-IDF and no dropped component, as JAE (see `LSI`).
+    harmony_theta : weight of Harmony's correction of the batches (`harmonised`); 0: none. It depends on the
+        cells at hand: test cells beside the training cells move the training cells as well.
     seed : of the SVD.
     """
 
-    def __init__(
-        self,
-        n_components: Mapping[str, int],
-        *,
-        normalised: bool = False,
-        zscore: bool = False,
-        center_batches: bool = False,
-        log_svd: bool = False,
-        harmony_theta: float = 0.0,
-        seed: int = 0,
-    ) -> None:
-        self.n_components, self.normalised, self.zscore, self.seed = n_components, normalised, zscore, seed
-        if harmony_theta < 0:
-            raise ValueError(f"expected harmony_theta of at least 0 (no correction), found {harmony_theta}")
-        self.center_batches, self.log_svd, self.harmony_theta = center_batches, log_svd, harmony_theta
+    n_components: Mapping[str, int]
+    normalised: bool = False
+    zscore: bool = False
+    center_batches: bool = False
+    log_svd: bool = False
+    harmony_theta: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.harmony_theta < 0:
+            raise ValueError(
+                f"expected harmony_theta of at least 0 (no correction), found {self.harmony_theta}"
+            )
         self.lsi: LSI | None = None
         self.notes: list[str] = []
 
     def fit(self, *modalities: AnnData) -> Reduction:
-        """Learn from the cells of all ``modalities``, which are the same modality."""
+        """Learn from the cells of all ``modalities``, which are parts of the same modality."""
         kind = feature_type(modalities[0])
-        if kind in self.n_components:
-            there = all("counts" in modality.layers for modality in modalities)
-            if self.normalised and there and min(modality.X.min() for modality in modalities) < 0:
-                self.notes.append(f"LSI of raw counts of {kind}: normalised values go below 0")
-                self.normalised = False
-            if not self.normalised and not there:
-                self.notes.append(f"LSI of normalised {kind}: there are no raw counts")
-                self.normalised = True
-            values = sp.vstack([self._values(modality) for modality in modalities], format="csr")
-            full = not self.log_svd
-            self.lsi = LSI(
-                int(self.n_components[kind]), full, seed=self.seed, weighted=full, zscore=self.zscore
-            ).fit(values)
+        if kind not in self.n_components:
+            return self
+        counted = all("counts" in modality.layers for modality in modalities)
+        if self.normalised and counted and min(modality.X.min() for modality in modalities) < 0:
+            self.notes.append(f"LSI of raw counts of {kind}: normalised values go below 0")
+            self.normalised = False
+        if not self.normalised and not counted:
+            self.notes.append(f"LSI of normalised {kind}: there are no raw counts")
+            self.normalised = True
+        full = not self.log_svd
+        lsi = LSI(int(self.n_components[kind]), full, seed=self.seed, weighted=full, zscore=self.zscore)
+        self.lsi = lsi.fit(sp.vstack([self._values(modality) for modality in modalities], format="csr"))
         return self
 
     def transform(self, *modalities: AnnData) -> np.ndarray:
-        """Cells of all ``modalities`` one under the other x components, float32."""
+        """Cells of all ``modalities``, one after the other, x components; float32."""
         rows = [self._reduced(modality) for modality in modalities]
         reduced = np.concatenate(rows).astype(np.float32, copy=False)
         batch = pd.concat([modality.obs["batch"].astype(str) for modality in modalities])
@@ -97,7 +98,7 @@ class Reduction:
 def layer_states(reduced: np.ndarray, layers: int, propagation: bool, first: int = 2) -> np.ndarray:
     """Layers x cells x components: the propagated states from layer ``first`` on, or the matrix itself.
 
-    The matrix itself is shifted and scaled as a whole to mean 0 and standard deviation 1, as
-    the propagated states are, so that the ablation differs in the graph alone.
+    The matrix itself is shifted and scaled as a whole to mean 0 and standard deviation 1, like the
+    propagated states, so that the ablation differs only in the graph.
     """
     return propagate(reduced, layers, first=first) if propagation else standardised(reduced)[None]

@@ -1,0 +1,62 @@
+"""Training of a module that holds the states of all cells: a batch is the numbers of its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
+
+from scmobench.training.fit import FitReport, TrainerSettings, train
+from scmobench.training.surroundings import seeded
+
+Module = TypeVar("Module", bound=LightningModule)
+
+
+def fit_cells(
+    build: Callable[[], Module],
+    fitted: np.ndarray,
+    held_out: np.ndarray,
+    *,
+    batch_size: int,
+    max_epochs: int,
+    patience: int | None,
+    seed: int,
+    mode: str,
+    drop_last: bool = False,
+    trainer: TrainerSettings | None = None,
+    part: str | None = None,
+) -> tuple[Module, FitReport]:
+    """A module trained on batches of cells, with the parameters of its best epoch.
+
+    Parameters
+    ----------
+    build : makes the module, which logs a ``validation`` score.
+    fitted, held_out : places of the cells to train on and of those to validate with.
+    batch_size : at most the number of cells.
+    seed : of parameters, order of cells and dropout.
+    mode : ``min`` or ``max``, which score is better.
+    drop_last : leave out an incomplete last batch; a last batch of one cell is always left out.
+    part : name of this module's subfolder if a method trains several.
+    """
+    cells, checks = torch.from_numpy(fitted), torch.from_numpy(held_out)
+    size = min(batch_size, len(cells))
+    drop_last = drop_last or len(cells) % size == 1  # one cell alone has no batch statistics
+    with seeded(seed):
+        module = build()
+        batches = BatchSampler(RandomSampler(cells), size, drop_last)
+        report = train(
+            module,
+            DataLoader(cells, sampler=batches, batch_size=None),
+            DataLoader([checks], batch_size=None),
+            settings=trainer,
+            max_epochs=max_epochs,
+            patience=patience,
+            mode=mode,
+            folder=Path(trainer.folder) / part if part and trainer and trainer.folder else None,
+        )
+    return module, report
