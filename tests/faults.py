@@ -34,23 +34,23 @@ LEAKAGE = {
     ("types", "tasks"): [
         (
             "test inputs of a prediction reach fit",
-            "test_mod1=self.test_mod1 if transductive else None,\n            labels",
-            "test_mod1=self.test_mod1,\n            labels",
+            "return replace(self, test_mod1=None)",
+            "return self",
         ),
         (
             "test inputs of a matching reach fit",
-            "test_mod2=self.test_mod2 if transductive else None",
-            "test_mod2=self.test_mod2",
+            "test_mod1=None, test_mod2=None",
+            "test_mod1=None",
         ),
         (
             "test cells of an embedding reach fit",
-            'np.ones(self.mod1.n_obs, bool) if transductive else self.mod1.obs["is_train"].to_numpy()',
+            'self.mod1.obs["is_train"].to_numpy()',
             "np.ones(self.mod1.n_obs, bool)",
         ),
         (
-            "labels of an embedding reach every fit",
-            "mod2=self.mod2[keep].copy(),\n            labels=self.labels if label_supervised else None",
-            "mod2=self.mod2[keep].copy(),\n            labels=self.labels",
+            "labels reach every fit",
+            "seen if label_supervised else replace(seen, labels=None)",
+            "seen",
         ),
     ],
     ("experiment/run", "run"): [
@@ -99,7 +99,11 @@ LEAKAGE = {
             'X=modality.X, obs=paired.obs[["batch"]].copy()',
             "X=modality.X, obs=paired.obs.copy()",
         ),
-        ("normaliser fitted on all cells", "normalizer.fit(modality.X[train])", "normalizer.fit(modality.X)"),
+        (
+            "normaliser fitted on all cells",
+            "normalize(modality.X, kind, train)",
+            "normalize(modality.X, kind, train | True)",
+        ),
     ],
     ("experiment/run", "tuning"): [
         (
@@ -225,7 +229,7 @@ PROVENANCE = {
             "for X in (modality.X, *(modality.layers[k] for k in sorted(modality.layers))):",
             "for X in (modality.X,):",
         ),
-        ("hash without names of cells", "    sha.update(_text(obs.index))\n", ""),
+        ("hash without names of cells", "    add(obs.index)\n", ""),
     ],
     ("experiment/run", "own_models"): [
         (
@@ -314,10 +318,10 @@ DEVIATIONS = {
     ("data/preprocess", "preprocess"): [
         (
             "log ratio without one added",
-            "scaled = scale_rows(X, np.exp(-row_sums(logs) / X.shape[1]))",
-            "scaled = scale_rows(X, np.exp(-row_sums(logs) / np.maximum(np.diff(X.indptr), 1)))",
+            "scale_rows(X, np.exp(-row_sums(logs) / X.shape[1]))",
+            "scale_rows(X, np.exp(-row_sums(logs) / np.maximum(np.diff(X.indptr), 1)))",
         ),
-        ("median of all libraries, empty ones too", "np.median(sums[sums > 0])", "np.median(sums)"),
+        ("median of all libraries, empty ones too", "training_sizes[training_sizes > 0]", "training_sizes"),
     ],
 }
 STATISTICS = {

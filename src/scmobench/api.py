@@ -67,7 +67,7 @@ def load(
         return data
     files = {"gex": gex, "mod2": mod2}
     if any(isinstance(part, AnnData) for part in files.values()) or not isinstance(data, str | Path | None):
-        from scmobench.data.own import from_memory
+        from scmobench.data.memory import from_memory
 
         return from_memory(data, gex=gex, mod2=mod2, modalities=modalities, **settings)
     if data is not None and Path(data).suffix in FILES:

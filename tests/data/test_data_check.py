@@ -100,7 +100,7 @@ def test_counts_beside_normalised_values_are_kept_and_checked(tiny_paired):
     declared = changed(tiny_paired, mod1=gex, normalization={"GEX": "log1p", "ADT": "counts"})
     assert (check(declared).mod1.layers["counts"] != tiny_paired.mod1.X).nnz == 0
     gex.layers["counts"].data[0] = 0.5
-    with pytest.raises(ValueError, match="layer counts: expected raw counts"):
+    with pytest.raises(ValueError, match="layer counts: 1 values are fractions, expected raw counts"):
         check(declared)
 
 

@@ -131,7 +131,7 @@ def test_files_are_pinned_when_first_seen(tiny_paired, tmp_path, cache):
     other.X.data[0] += 1
     write_parts({"test_mod2": other}, tmp_path)
     before = source.pins.read_text()
-    with pytest.raises(ValueError, match=r"test_mod2.h5ad has changed: .*delete "):
+    with pytest.raises(ValueError, match=r"test_mod2.h5ad is not the file first seen: .*delete "):
         source.load()
     assert source.pins.read_text() == before
     source.pins.unlink()

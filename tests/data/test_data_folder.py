@@ -155,15 +155,28 @@ def test_own_pair_with_columns_of_other_names(files, tiny_paired):
     assert set(one.obs["batch"]) == {"all"}
 
 
+def test_counts_are_taken_from_the_layer_counts_where_x_is_not_counts(files, tiny_paired):
+    cells = {"gex": str(files / "gex.h5ad"), "mod2": str(files / "adt.h5ad")}
+    expected = Own(name="mine", **cells).load().hash
+    gex = ad.read_h5ad(files / "gex.h5ad")
+    gex.layers["counts"], gex.X = gex.X.copy(), gex.layers["log"]
+    gex.write_h5ad(files / "gex.h5ad")
+    paired = Own(name="mine", **cells).load()
+    assert (paired.hash, dict(paired.normalization)) == (expected, {"GEX": "counts", "ADT": "counts"})
+    assert Folder(name="mine", path=str(files)).load().hash != expected  # it has batches
+    assert (Folder(name="mine", path=str(files)).load().mod1.X != tiny_paired.mod1.X).nnz == 0
+
+
 def test_own_layer_as_the_message_says(files, tiny_paired):
     for file in ("gex.h5ad", "adt.h5ad"):
         cells = ad.read_h5ad(files / file)
-        cells.layers["counts"], cells.X = cells.X.copy(), cells.layers["log"]
+        cells.layers["umi"], cells.X = cells.X.copy(), cells.layers["log"]
         cells.write_h5ad(files / file)
     given = ["dataset=own", f"dataset.gex={files / 'gex.h5ad'}", f"dataset.mod2={files / 'adt.h5ad'}"]
     with pytest.raises(ValueError, match="whole numbers") as error:
         build(compose(given).dataset).load()
     layer, counts = re.search(r"(dataset.layer=\S+) '(\S+)'", str(error.value)).groups()
+    layer = layer.replace("LAYER", "umi")
     paired = build(compose([*given, layer, counts]).dataset).load()
     assert (paired.mod1.X != tiny_paired.mod1.X).nnz == 0
     with pytest.raises(ValueError, match="say what it holds"):

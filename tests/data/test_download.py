@@ -147,7 +147,9 @@ def test_a_damaged_file_is_told_and_got_again(server: Server) -> None:
     file = folder / "toy.censor_dataset.output_train_mod2.h5ad"
     for damage in (PAGE, server.files["train_mod2"][:5000], server.files["test_mod2"]):
         file.write_bytes(damage)
-        with pytest.raises(ValueError, match=r"train_mod2.h5ad has changed: .*by `scmobench data fetch toy`"):
+        with pytest.raises(
+            ValueError, match=r"train_mod2.h5ad is not the file first seen: .*by `scmobench data fetch toy`"
+        ):
             source(server).load()
         source(server).fetch()
         assert file.read_bytes() == server.files["train_mod2"]

@@ -156,7 +156,7 @@ def test_files_without_gene_expression_or_with_three_say_what_to_do(tmp_path) ->
     for kind in ("ADT", "ATAC"):
         assert kind_of(joint(tmp_path, gex, three, kind=kind)) == kind
     with pytest.raises(
-        ValueError, match=r"one modality for GEX and one for ADT .*write a file without the others"
+        ValueError, match=r"one modality for GEX and one for ADT, found .*leave out the others"
     ):
         multi(tmp_path, {"rna": gex, "gex": gex.copy(), "prot": adt}).load()
     with pytest.raises(ValueError, match=r"found \['my_rna', 'prot'\]; name the modalities so: mudata"):
@@ -204,7 +204,7 @@ def test_annotation_that_two_tables_say_differently_is_refused(where, tmp_path) 
     types = pd.Categorical(gex.obs["cell_type"])
     assert source().load().obs["cell_type"].nunique() == 3
     types = ["new", *gex.obs["cell_type"][1:]]
-    second = {"mod2": r"mod\['prot'\].obs", "all": "obs of the whole file"}[where]
+    second = {"mod2": r"mod\['prot'\].obs", "all": "obs of the whole MuData"}[where]
     with pytest.raises(
         ValueError,
         match=rf"cell_type of 1 cells is .* mod\['rna'\].obs and {second}, e.g. T0 and new of CELL000-1",

@@ -66,8 +66,8 @@ def score(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> float
 
 def inspected(path: Path, tables: bool = False) -> str:
     """What the inspection says, in this process; empty where the file is sound."""
-    wanted = {"path": str(path), "kind": "h5ad", "matrices": ["X"], "layer": None, "tables": tables}
-    job = {"files": [wanted], "scored": False, "columns": None, "memory": 2**30}
+    wanted = {"path": str(path), "kind": "h5ad", "matrices": ["X"], "tables": tables}
+    job = {"files": [wanted], "scored": False, "memory": 2**30}
     try:
         for plan in inspection.planned(job):
             inspection.read_through(plan)

@@ -1,4 +1,4 @@
-"""The table of cells of one's own files: its columns' names, where it may be, and what contradicts itself."""
+"""The annotation of cells from outside: which columns are used, and which tables contradict each other."""
 
 from __future__ import annotations
 
@@ -11,18 +11,36 @@ import pandas as pd
 from scmobench.data.table import read_table
 
 
+def column(name: str, obs: pd.DataFrame, wanted: str, advice: str = "") -> pd.Series:
+    """A column of the cell annotation of the data set ``name``."""
+    if wanted not in obs:
+        found = list(map(str, obs.columns))
+        raise ValueError(f"{name}: no column {wanted!r} in the cell annotation, it has {found}{advice}")
+    return obs[wanted]
+
+
+def named_columns(name: str, obs: pd.DataFrame, batch: str | None, cell_type: str | None) -> pd.DataFrame:
+    """The cell annotation with the named columns as ``batch`` and ``cell_type``.
+
+    Without a batch column (None) all cells are one batch; without a cell type column there are no types. Only
+    the default column ``cell_type`` may be absent.
+    """
+    obs = obs.copy()
+    for target, wanted in (("batch", batch), ("cell_type", cell_type)):
+        if wanted is None:
+            obs = obs.drop(columns=target, errors="ignore")
+        elif wanted in obs or wanted != "cell_type" or target == "batch":
+            obs[target] = column(name, obs, wanted, f"; name the right one: dataset.{target}=COLUMN")
+    return obs.assign(batch="all") if batch is None else obs
+
+
 def check_agreement(name: str, tables: Mapping[str, pd.DataFrame], columns: Collection[str | None]) -> None:
-    """Refuse what two tables of the same cells say differently.
+    """Refuse tables of the same cells that contradict each other.
 
     Parameters
     ----------
-    name : of the dataset, for messages.
-    tables : where a table stands, in words -> one row a cell; the order of cells may differ.
-    columns : those that count.
-
-    Raises
-    ------
-    ValueError : a cell stands twice in a table, or has two values of a column.
+    tables : place of the table, in words -> one row a cell; the order of cells may differ.
+    columns : the columns that count.
     """
     for where, table in tables.items():
         if not table.index.is_unique:
@@ -31,16 +49,16 @@ def check_agreement(name: str, tables: Mapping[str, pd.DataFrame], columns: Coll
                 f"{name}: every cell name must be there once, found {twice} twice in {where}; make the names "
                 "unique in each modality: obs_names_make_unique()"
             )
-    for column in dict.fromkeys(c for c in columns if c):
-        (first, one), *others = [(w, t[column]) for w, t in tables.items() if column in t] or [("", None)]
+    for label in dict.fromkeys(c for c in columns if c):
+        (first, one), *others = [(w, t[label]) for w, t in tables.items() if label in t] or [("", None)]
         for second, other in others:
             shared = one.index.intersection(other.index)
             a, b = one[shared], other[shared]
             if (unlike := ~_same(a, b)).any():
                 raise ValueError(
-                    f"{name}: {column} of {unlike.sum()} cells is not the same in {first} and {second}, "
+                    f"{name}: {label} of {unlike.sum()} cells is not the same in {first} and {second}, "
                     f"e.g. {a[unlike].iloc[0]} and {b[unlike].iloc[0]} of {shared[unlike][0]}: take it "
-                    f"out of one (del obs[{column!r}]), or give the right one as CSV: dataset.labels=FILE"
+                    f"out of one (del obs[{label!r}]), or give the right one as CSV: dataset.labels=FILE"
                 )
 
 
@@ -52,18 +70,14 @@ def _same(one: pd.Series, other: pd.Series) -> np.ndarray:
 
 
 def read_labels(name: str, file: str | None, cells: pd.Index) -> pd.DataFrame:
-    """Annotation of the cells from a CSV with their names in its first column; no column without a file.
-
-    Raises
-    ------
-    ValueError : a cell is not there, or is there twice, or a column is.
-    """
+    """Annotation of the cells from a CSV with their names in its first column; no columns without a file."""
     if not file:
         return pd.DataFrame(index=cells)
-    columns = read_table(Path(file).expanduser(), header=None, nrows=1, dtype=str).iloc[0, 1:].dropna()
+    path = Path(file).expanduser()
+    columns = read_table(path, header=None, nrows=1, dtype=str).iloc[0, 1:].dropna()
     if twice := list(columns[columns.duplicated()][:3]):
         raise ValueError(f"{name}: columns twice in {file}: {', '.join(twice)}; keep one")
-    table = read_table(Path(file).expanduser(), index_col=0, converters={0: str})  # 001 is a name, no number
+    table = read_table(path, index_col=0, converters={0: str})  # the name 001 is not the number 1
     missing = cells.difference(table.index, sort=False)
     if len(missing):
         raise ValueError(

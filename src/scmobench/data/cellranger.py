@@ -14,20 +14,14 @@ from scmobench.data.matrix import checked_matrix
 from scmobench.data.table import BLOCK, check_text, open_text, read_table
 
 FILES = ("matrix.mtx.gz", "barcodes.tsv.gz", "features.tsv.gz")
-OLD = ("features", "genes")  # before version 3 of Cell Ranger, which zips nothing
+OLD = ("features", "genes")  # before version 3, Cell Ranger did not compress its files
 FIELDS = ("integer", "unsigned-integer", "real", "pattern")
 TEXT = 2**16  # bytes of a line at most
 ENTRY = 32  # bytes of memory that a value takes while the matrix is read
 
 
 def read_tenx_folder(folder: Path) -> AnnData:
-    """The matrix, cells x features, with ``var["feature_types"]`` where the files say them.
-
-    Raises
-    ------
-    FileNotFoundError : a file is missing.
-    ValueError : the files are damaged or others, or larger than half of the free memory.
-    """
+    """The matrix, cells x features, with ``var["feature_types"]`` where the files state them."""
     from scipy.io import mmread
 
     matrix, barcodes, features = (_found(folder, name) for name in FILES)
@@ -40,7 +34,7 @@ def read_tenx_folder(folder: Path) -> AnnData:
         X = checked_matrix(mmread(matrix).T.tocsr(), matrix.name)
         if X.nnz != stored:
             raise ValueError(f"two values for one cell and feature in {matrix.name}")
-        names = table[min(1, table.shape[1] - 1)]  # the symbols; identifiers stand first
+        names = table[min(1, table.shape[1] - 1)]  # symbols follow identifiers, if there are any
         var = pd.DataFrame(index=names.to_numpy())
         if table.shape[1] > 2:
             var["feature_types"] = table[2].to_numpy()
@@ -60,7 +54,7 @@ def _found(folder: Path, name: str) -> Path:
 
 
 def _stored_values(matrix: Path) -> int:
-    """How many values a Matrix Market file declares, of real numbers one by one."""
+    """The number of values that a Matrix Market file declares; refuses a file of another kind."""
     with open_text(matrix) as stream:
         head = stream.readline(TEXT).decode(errors="replace").split()
         line = b"%"
@@ -73,7 +67,7 @@ def _stored_values(matrix: Path) -> int:
         rows, columns, values = map(int, line.split())
         if max(values, rows, columns) * ENTRY > memory_share() or values > rows * columns:
             raise ValueError(f"{values} values in a matrix of {rows} x {columns} declared in {matrix.name}")
-        # SciPy would read the digits before the point alone
+        # SciPy would read only the digits before the point.
         while head[3] != "real" and (block := stream.read(BLOCK)):
             if re.search(rb"[.eE]", block):
                 raise ValueError(f"fractions among {head[3]} values in {matrix.name}; declare them real")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import anndata as ad
 import numpy as np
 from anndata import AnnData
 
@@ -22,6 +23,7 @@ PARTS = {
     "match_modality": ("train_mod1", "train_mod2", "train_sol", "test_mod1", "test_mod2", "test_sol"),
     "joint_embedding": ("mod1", "mod2", "solution"),
 }
+OUTPUT = ".censor_dataset.output_"
 NORMALIZATION = {"GEX": "scran_log1p", "ADT": "clr_kit", "ATAC": "binary"}
 
 
@@ -29,20 +31,20 @@ NORMALIZATION = {"GEX": "scran_log1p", "ADT": "clr_kit", "ATAC": "binary"}
 class Competition(Source):
     """Official files of one task, put back together into paired cells.
 
-    Files are named ``<dataset>.censor_dataset.output_<part>.h5ad`` or, as in the starter kit,
+    Files are named ``<dataset>.censor_dataset.output_<part>.h5ad`` or, in the starter kit,
     ``<dataset>.<part>.h5ad``; X is normalised by the competition, ``layers["counts"]`` raw. Where mod1
-    is not gene expression (ADT2GEX, ATAC2GEX) the two are exchanged: `Paired.mod1` is always GEX.
+    is not gene expression (ADT2GEX, ATAC2GEX) the modalities are exchanged: `Paired.mod1` is always GEX.
 
-    The official test sets were drawn with a secret seed and have no published hash: the hashes of
-    the first files that were read well are kept (`pins`), and other files under the same name are refused.
+    The official test sets were drawn with a secret seed and have no published hash. The hashes of the
+    first files that were read without error are kept (`pins`), and other files under their names are refused.
 
     Attributes
     ----------
-    task : whose files they are; each task has its own.
-    dataset : file prefix, e.g. ``openproblems_bmmc_cite_phase2_rna``.
+    task : each task has its own files.
+    dataset : start of the files' names, e.g. ``openproblems_bmmc_cite_phase2_rna``.
     path : folder with the files, or with ``<task>/<dataset>/`` in it; None takes the cache.
-    url : where `fetch` downloads ``<task>/<dataset>/<file>`` from; empty for files at hand.
-    normalization : modality -> what X holds; None means `NORMALIZATION`.
+    url : where `fetch` downloads ``<task>/<dataset>/<file>`` from; empty where there is no download.
+    normalization : modality -> name of the values in X; None means `NORMALIZATION`.
     protocol : ``neurips2021-phase2`` for the official test set, see `Paired`.
     """
 
@@ -56,7 +58,7 @@ class Competition(Source):
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ValueError(f"{self.name}: expected a task of {TASKS}, found {self.task!r}")
-        ending = ".censor_dataset.output_train_mod1.h5ad"
+        ending = f"{OUTPUT}train_mod1.h5ad"
         if file_name(self.dataset, ending) != f"{self.dataset}{ending}":
             raise ValueError(
                 f"{self.name}: expected dataset.dataset to be what the files' names begin with, found "
@@ -65,11 +67,11 @@ class Competition(Source):
 
     @property
     def pins(self) -> Path:
-        """JSON file with the sha256 of every file of this task and dataset that was first read well."""
+        """JSON file with the pinned sha256 of every file of this task and data set."""
         return cache_dir() / "competition" / file_name(f"{self.task}.{self.dataset}", ".sha256.json")
 
     def fetch(self) -> Path:
-        """The folder with the files; downloads what is missing or damaged where `url` is given.
+        """The folder with the files; with a `url`, missing and damaged ones are downloaded.
 
         A download is opened before it is kept, and all files are read together before they are pinned.
 
@@ -77,21 +79,19 @@ class Competition(Source):
         ------
         FileNotFoundError : files are missing and there is no `url`.
         OSError : a file could not be downloaded.
-        ValueError : what was downloaded is not what was expected; says which file and what to do.
+        ValueError : a download is not the expected file; says which one and what to do.
         """
-        first = PARTS[self.task][0]
         if not self.url:
-            return self._files()[first].parent
+            return next(iter(self._files().values())).parent
         try:
             files = self._files()
         except FileNotFoundError:
             root = Path(self.path).expanduser() if self.path else cache_folder("competition")
-            name = f"{self.dataset}.censor_dataset.output_"
-            files = {p: root / self.task / self.dataset / f"{name}{p}.h5ad" for p in PARTS[self.task]}
-        folder = files[first].parent
+            files = self._named(root / self.task / self.dataset, OUTPUT)
+        folder = next(iter(files.values())).parent
         with claimed(folder, "another process downloads, waiting for it"):
             for part, file in files.items():
-                if not self._serves(part, file):
+                if not self._is_sound(part, file):
                     self._download(part, file)
             try:
                 self.read()
@@ -102,15 +102,55 @@ class Competition(Source):
                 ) from error
         return folder
 
-    def _serves(self, part: str, file: Path) -> bool:
-        """Whether a file can be read and is the one that was pinned, if one was."""
+    def read(self) -> Paired:
+        """Read all parts, undo the cut and the shuffle, exchange the modalities where needed."""
+        files = self._files()
+        again = f" (by `scmobench data fetch {self.name}`)" if self.url else ""
+        advice = f"results on it cannot be compared with earlier ones: restore it{again}, or "
+        found = {part: self._pinned(part, file, advice) for part, file in files.items()}
+        parts = dict(zip(files, read_h5ad(*files.values()), strict=True))
+        for part, file in files.items():
+            check_part(part, file, parts[part])
+        paired = self._put_together(parts)
+        write_pins(self.pins, found)
+        return paired
+
+    def _named(self, folder: Path, middle: str) -> dict[str, Path]:
+        return {part: folder / f"{self.dataset}{middle}{part}.h5ad" for part in PARTS[self.task]}
+
+    def _files(self) -> dict[str, Path]:
+        root = Path(self.path).expanduser() if self.path else cache_dir() / "competition"
+        for folder in (root, root / self.task / self.dataset, root / self.dataset, root / self.task):
+            for middle in (OUTPUT, "."):
+                files = self._named(folder, middle)
+                if all(file.is_file() for file in files.values()):
+                    return files
+        fetch = f", or get them by `scmobench data fetch {self.name}`" if self.url else ""
+        raise FileNotFoundError(
+            f"{self.name}: expected {self.dataset}{OUTPUT}{{{','.join(PARTS[self.task])}}}.h5ad in {root} or "
+            f"in {self.task}/{self.dataset} below it; set dataset.path to the folder of the files, "
+            f"or $SCMOBENCH_COMPETITION to that of all{fetch}"
+        )
+
+    def _pinned(self, part: str, file: Path, advice: str = "") -> str:
+        """The hash of a file, which is refused where another hash is pinned."""
+        found = sha256(file)
+        if (seen := read_pins(self.pins).get(part, found)) != found:
+            raise ValueError(
+                f"{self.name}: {file} is not the file first seen: sha256 {seen} then, {found} now; "
+                f"{advice}delete {self.pins} to accept it"
+            )
+        return found
+
+    def _is_sound(self, part: str, file: Path) -> bool:
+        """Whether a file is readable and not other than the pinned one."""
         if not file.is_file():
             return False
         seen, found = read_pins(self.pins), sha256(file)
         try:
             check_part(part, file, *read_h5ad(file))
         except ValueError:
-            if seen.get(part) == found:  # an earlier version pinned what it could not open
+            if seen.get(part) == found:  # an earlier version pinned files that it could not open
                 write_pins(self.pins, {known: sha for known, sha in seen.items() if known != part})
             return False
         return seen.get(part, found) == found
@@ -118,37 +158,12 @@ class Competition(Source):
     def _download(self, part: str, file: Path) -> None:
         def check(got: Path) -> None:
             check_part(part, got, *read_h5ad(got))
-            seen, found = read_pins(self.pins), sha256(got)
-            if seen.get(part, found) != found:
-                raise ValueError(
-                    f"{self.name}: {got} is not the file first seen: sha256 {found}, {seen[part]} then; "
-                    f"delete {self.pins} to accept it"
-                )
+            self._pinned(part, got)
 
-        address = f"{self.url.rstrip('/')}/{self.task}/{self.dataset}/"
-        address += f"{self.dataset}.censor_dataset.output_{part}.h5ad"
-        advice = (
-            f"try `scmobench data fetch {self.name}` again, check dataset.url, or save the right file as "
-        )
-        download(address, file, check, advice + str(file))
-
-    def read(self) -> Paired:
-        """Read all parts, undo the cut and the shuffle, exchange the modalities where needed.
-
-        Raises
-        ------
-        FileNotFoundError : a part is missing.
-        ValueError : a file has changed since it was first seen, or the parts do not fit together.
-        """
-        files = self._files()
-        found = {part: sha256(file) for part, file in files.items()}
-        self._refuse_changed(files, found)
-        parts = dict(zip(files, read_h5ad(*files.values()), strict=True))
-        for part, file in files.items():
-            check_part(part, file, parts[part])
-        paired = self._put_together(parts)
-        write_pins(self.pins, found)
-        return paired
+        name = self._named(Path(), OUTPUT)[part].name
+        address = f"{self.url.rstrip('/')}/{self.task}/{self.dataset}/{name}"
+        advice = f"try `scmobench data fetch {self.name}` again, check dataset.url, or save the right file as"
+        download(address, file, check, f"{advice} {file}")
 
     def _put_together(self, parts: Mapping[str, AnnData]) -> Paired:
         if self.task == "joint_embedding":
@@ -158,54 +173,27 @@ class Competition(Source):
             if self.test_batches is None and "is_train" in mod1.obs:
                 obs["is_train"] = mod1.obs["is_train"]
         else:
-            sides = [self._side(parts, side) for side in ("train", "test")]
-            mod1, mod2 = (_stack([side[i] for side in sides]) for i in (0, 1))
+            train, test = (self._side(parts, side) for side in ("train", "test"))
+            mod1, mod2 = _stacked(train[0], test[0]), _stacked(train[1], test[1])
             obs = mod1.obs.copy()
-        kinds = [feature_type(mod1), feature_type(mod2)]
-        source = f"NeurIPS 2021 competition, {self.dataset}, whose mod1 is {kinds[0]}"
-        if kinds[0] != "GEX":
+        source = f"NeurIPS 2021 competition, {self.dataset}, whose mod1 is {feature_type(mod1)}"
+        if feature_type(mod1) != "GEX":
             mod1, mod2 = mod2, mod1
-            kinds.reverse()
         names = {**NORMALIZATION, **(self.normalization or {})}
+        kinds = [feature_type(modality) for modality in (mod1, mod2)]
         paired = self.pair(mod1, mod2, obs, {kind: names[kind] for kind in kinds}, source)
         organism = self.organism or str(mod1.uns.get("organism", ""))
         return replace(paired, organism=organism, protocol=self.protocol)
 
-    def _files(self) -> dict[str, Path]:
-        root = Path(self.path).expanduser() if self.path else cache_dir() / "competition"
-        folders = (root, root / self.task / self.dataset, root / self.dataset, root / self.task)
-        names = (f"{self.dataset}.censor_dataset.output_", f"{self.dataset}.")
-        for folder in folders:
-            for name in names:
-                files = {part: folder / f"{name}{part}.h5ad" for part in PARTS[self.task]}
-                if all(file.is_file() for file in files.values()):
-                    return files
-        fetch = f", or get them by `scmobench data fetch {self.name}`" if self.url else ""
-        raise FileNotFoundError(
-            f"{self.name}: expected {names[0]}{{{','.join(PARTS[self.task])}}}.h5ad in {root} or in "
-            f"{self.task}/{self.dataset} below it; set dataset.path to the folder of the files, "
-            f"or $SCMOBENCH_COMPETITION to that of all{fetch}"
-        )
-
-    def _refuse_changed(self, files: Mapping[str, Path], found: Mapping[str, str]) -> None:
-        seen = read_pins(self.pins)
-        for part, sha in found.items():
-            if seen.get(part, sha) != sha:
-                again = f" (by `scmobench data fetch {self.name}`)" if self.url else ""
-                raise ValueError(
-                    f"{self.name}: {files[part]} has changed: sha256 {seen[part]} when first seen, "
-                    f"{sha} now. Results on it cannot be compared with earlier ones; restore it{again}, "
-                    f"or delete {self.pins} to accept it"
-                )
-
     def _side(self, parts: Mapping[str, AnnData], side: str) -> tuple[AnnData, AnnData]:
+        """Training or test cells, those of a matching in mod1's order."""
         mod1, mod2 = parts[f"{side}_mod1"], parts[f"{side}_mod2"]
         if self.task == "match_modality":
             labels = parts[f"{side}_sol"].obs
             if set(labels.index) == set(mod1.obs_names) and list(labels.index) != list(mod1.obs_names):
                 raise ValueError(
                     f"{self.name}: expected the cells of {side}_sol in {side}_mod1's order, found another "
-                    "one: which partner is whose cannot be told; restore the competition's files"
+                    "order, which leaves the partners unknown; restore the competition's files"
                 )
             mod2 = mod2[np.argsort(pairing(parts[f"{side}_sol"]), kind="stable")].copy()
             mod2.obs_names = mod1.obs_names
@@ -216,13 +204,7 @@ class Competition(Source):
 
 
 def check_part(part: str, file: Path, content: AnnData) -> None:
-    """Check one file of the competition.
-
-    Raises
-    ------
-    ValueError : it has no cells, or one twice; a modality has no known feature type, a matching's solution no
-        pairing; says which file.
-    """
+    """Check one file of the competition by itself."""
     kinds = content.var["feature_types"].astype(str).unique() if "feature_types" in content.var else []
     try:
         if "mod" in part and (len(kinds) != 1 or kinds[0] not in MODALITIES):
@@ -239,15 +221,12 @@ def check_part(part: str, file: Path, content: AnnData) -> None:
         raise ValueError(f"expected the competition's {part} at {file}, found {error}") from error
 
 
-def _stack(sides: list[AnnData]) -> AnnData:
-    import anndata as ad
-
-    train, test = sides
+def _stacked(train: AnnData, test: AnnData) -> AnnData:
     if not train.var_names.equals(test.var_names):
         raise ValueError(
             f"training and test files have different features: {train.n_vars} and {test.n_vars}, "
             f"{len(train.var_names.difference(test.var_names))} of them only in training"
         )
-    both = ad.concat(sides, merge="first", uns_merge="first")
+    both = ad.concat([train, test], merge="first", uns_merge="first")
     both.var = train.var.copy()
     return both

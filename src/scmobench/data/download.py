@@ -1,4 +1,4 @@
-"""Downloads that are checked before they are kept, and pins: hashes of files that were first read well."""
+"""Downloads that are checked before they are kept, and pins: hashes of files that were read once."""
 
 from __future__ import annotations
 
@@ -14,22 +14,17 @@ from scmobench.machine.files import whole
 
 
 def download(address: str, file: Path, check: Callable[[Path], Any], advice: str) -> None:
-    """Get a file, and keep it only if ``check`` takes it; of anything else nothing is left.
+    """Download a file, and keep it only if ``check`` accepts it.
 
     Parameters
     ----------
     address : http, https, ftp or DOI.
-    check : called with the downloaded file; raises ValueError where it is not what was asked for.
-    advice : what the user can do, the end of a message.
-
-    Raises
-    ------
-    OSError : it could not be downloaded.
-    ValueError : ``check`` refuses it.
+    check : called with the downloaded file; raises ValueError for a wrong one.
+    advice : end of the error message.
     """
     import pooch
 
-    half = file.parent / "download.partial"  # the folder is held by one process
+    half = file.parent / "download.partial"  # one process at a time holds the folder
     shutil.rmtree(half, ignore_errors=True)
     try:
         try:
@@ -47,12 +42,7 @@ def download(address: str, file: Path, check: Callable[[Path], Any], advice: str
 
 
 def read_pins(path: Path) -> dict[str, str]:
-    """Hash by name of a file's part; empty where nothing was pinned.
-
-    Raises
-    ------
-    ValueError : the file of hashes is damaged.
-    """
+    """Pinned hash by name of a file; empty where nothing is pinned."""
     try:
         found = json.loads(path.read_text()) if path.is_file() else {}
         if not isinstance(found, dict):
@@ -63,7 +53,7 @@ def read_pins(path: Path) -> dict[str, str]:
 
 
 def write_pins(path: Path, found: Mapping[str, str]) -> None:
-    """Write hashes into the cache, unless they stand there."""
+    """Pin these hashes, in the cache."""
     if read_pins(path) != found:
         cache_folder(path.parent.name)
         with whole(path) as partial:
@@ -71,6 +61,6 @@ def write_pins(path: Path, found: Mapping[str, str]) -> None:
 
 
 def sha256(file: Path) -> str:
-    """Of a file's bytes."""
+    """Hash of a file's bytes."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

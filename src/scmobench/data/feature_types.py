@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from anndata import AnnData
 
-# in small letters, without spaces and signs; 10x Genomics' words are the first of each
+# Lower case, without spaces and signs; the first word of each modality is that of 10x Genomics.
 WORDS = {
     "GEX": "geneexpression gex rna mrna gene genes scrna scrnaseq snrna snrnaseq rnaseq transcript "
     "transcripts transcriptome transcriptomics expression",
@@ -23,14 +23,14 @@ MEANING = {word: modality for modality, words in WORDS.items() for word in words
 
 
 def modality_of(word: object) -> str:
-    """GEX, ADT or ATAC, whichever the word means in the field; empty for any other word."""
+    """GEX, ADT or ATAC, as the word is used in the field; empty for any other word."""
     return MEANING.get(re.sub("[^a-z0-9]", "", str(word).lower()), "")
 
 
 def needed(names: Iterable[str], kind: str | None) -> list[str]:
-    """Which modalities of a file have to be read, where mod2 is to be ``kind``, or any known one (None).
+    """The modalities of a file to read, if mod2 is to be ``kind``, or any known one (None).
 
-    Those with unknown names count only where none is ``kind``: the user says that one of them is.
+    Unknown names count only where no name means ``kind``: the user says that one of them does.
     """
     names = list(names)
     known = [name for name in names if modality_of(name) in (("GEX", kind) if kind else MODALITIES)]
@@ -39,58 +39,45 @@ def needed(names: Iterable[str], kind: str | None) -> list[str]:
     return known
 
 
-def stated(modality: AnnData) -> list[str]:
-    """The different values of ``var["feature_types"]``, sorted; empty where there are none."""
+def _stated(modality: AnnData) -> dict[str, str]:
+    """The different values of ``var["feature_types"]`` and their meanings."""
     if "feature_types" not in modality.var:
-        return []
-    return sorted(map(str, modality.var["feature_types"].dropna().unique()))
+        return {}
+    words = sorted(map(str, modality.var["feature_types"].dropna().unique()))
+    return {word: modality_of(word) for word in words}
 
 
 def stated_modality(modality: AnnData, where: str, advice: str = "") -> str:
-    """ADT, ATAC or GEX, as a file of one modality says.
-
-    Raises
-    ------
-    ValueError : it says nothing, a word that is not known, or several things.
-    """
-    words = stated(modality)
-    kinds = {modality_of(word) for word in words}
+    """GEX, ADT or ATAC, as ``var["feature_types"]`` states."""
+    words = _stated(modality)
+    kinds = set(words.values())
     if len(kinds) != 1 or "" in kinds:
         raise ValueError(
-            f'{where}: var["feature_types"] says {words or "nothing"}; expected {", ".join(MODALITIES)} '
-            f"(or Gene Expression, Antibody Capture, Peaks). {advice or _renamed()}"
+            f'{where}: var["feature_types"] says {list(words) or "nothing"}; expected '
+            f"{', '.join(MODALITIES)} (or Gene Expression, Antibody Capture, Peaks). {advice or _renamed()}"
         )
     return kinds.pop()
 
 
 def with_feature_type(modality: AnnData, expected: str, where: str) -> AnnData:
-    """Name the feature type in the field's short form, and refuse a file of another one.
+    """Set ``var["feature_types"]`` to ``expected``, one of `MODALITIES`, unless it states another modality.
 
-    A single word that the field does not know is what the user says that it is.
-
-    Parameters
-    ----------
-    modality : cells x features; ``var["feature_types"]`` may be missing or in other words.
-    expected : one of `MODALITIES`.
-    where : what to call the file in a message.
-
-    Raises
-    ------
-    ValueError : the file says that it holds something else, or something beside it.
+    A single unknown word is taken for the expected modality, as the user says.
     """
     if expected not in MODALITIES:
         raise ValueError(f"expected a modality of {MODALITIES}, found {expected!r}")
-    words = stated(modality)
-    kinds = {modality_of(word) for word in words}
+    words = _stated(modality)
+    kinds = set(words.values())
     if not (kinds <= {expected} or (kinds == {""} and len(words) == 1)):
         if len(kinds - {""}) > 1:
             advice = "a file with both modalities is given alone: dataset.h5ad=FILE"
         elif expected in kinds:
-            known = next(word for word in words if modality_of(word) == expected)
+            known = next(word for word, kind in words.items() if kind == expected)
             advice = f'keep these features alone: cells[:, cells.var["feature_types"] == {known!r}]'
         else:
             advice = _renamed(expected) if kinds == {""} else "is this the right file?"
-        raise ValueError(f"{where}: expected {expected} features, found feature_types {words}; {advice}")
+        found = list(words)
+        raise ValueError(f"{where}: expected {expected} features, found feature_types {found}; {advice}")
     modality.var["feature_types"] = expected
     return modality
 
@@ -98,22 +85,20 @@ def with_feature_type(modality: AnnData, expected: str, where: str) -> AnnData:
 def chosen(
     words: Iterable[str], kind: str | None, where: str, rename: str = ""
 ) -> tuple[list[str], list[str], str]:
-    """Which of the feature types, or modalities, of a file are gene expression, and which is mod2.
+    """Choose gene expression and mod2 among feature types, or among names of modalities.
 
     Parameters
     ----------
-    words : all that the file has.
-    kind : what the user wants as mod2; where one word is unknown it is what that means.
-    where : what to call the file in a message.
-    rename : how to make an unknown word known; as a rule in ``var["feature_types"]``.
+    kind : the modality that the user wants as mod2; if a single word is unknown, it means this.
+    rename : advice on how to make an unknown word known.
 
     Returns
     -------
-    Words for GEX, words for mod2, and what mod2 is.
+    Words for GEX, words for mod2, and the modality of mod2.
 
     Raises
     ------
-    ValueError : there is no gene expression, or not one other modality.
+    ValueError : there is no gene expression, or there is not exactly one other modality.
     """
     words = list(words)
     found = {m: [word for word in words if modality_of(word) == m] for m in ("", *MODALITIES)}

@@ -1,7 +1,7 @@
-"""The door for files of anybody's: no HDF5 file of a user's is read before it has been inspected.
+"""Read HDF5 files from outside; each is inspected before it is read.
 
-`inspection` looks through a file in a process of its own, which may crash, or be ended, without harm. What it
-has read to the end is then read here, as far as it is needed; every matrix passes `checked_matrix`.
+`inspection` reads through the file in a separate process, which may crash or be stopped without harm. Only
+then is the file read here, as far as it is needed; every matrix passes `checked_matrix`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ import psutil
 from anndata import AnnData, OldFormatWarning
 from anndata.io import read_elem
 
-from scmobench.data.declared import ARRAYS, TENX_NAMES, UNS, one_line, sparse_layout
+from scmobench.data.declared import ARRAYS, TENX_NAMES, UNS, Wanted, one_line, sparse_layout
 from scmobench.data.feature_types import needed
 from scmobench.data.matrix import checked_matrix, compressed
 
@@ -35,154 +36,125 @@ WHAT = {"h5ad": "an h5ad file", "h5mu": "an h5mu file", "tenx": "Cell Ranger's f
 
 
 def read_h5ad(*paths: Path, layer: str | None = None, factors: str = "") -> list[AnnData]:
-    """X, obs, var, of uns what the suite uses (`UNS`), and ``layer``, else the layer counts if there is one.
+    """X, obs, var, the used entries of uns, and one layer: ``layer``, else ``counts`` where it exists.
 
-    ``factors`` : name of matrices in obsm and varm that are read, too, where there are some.
+    ``factors`` names matrices of obsm and varm to read as well, where they exist.
 
     Raises
     ------
     FileNotFoundError : no such file.
-    ValueError : no h5ad, damaged, with values in other files, or larger than half of the free memory.
+    ValueError : not an h5ad file, damaged, stored in other files, or larger than half of the free memory.
     """
-    jobs = [_job(path, "h5ad", layer) for path in paths]
-    for job in jobs if factors else ():
-        job["matrices"] += [f"obsm/{factors}", f"varm/{factors}"]
-    return _read(jobs, _cells)
+    files = [_wanted(path, "h5ad", layer) for path in paths]
+    if factors:
+        more = (f"obsm/{factors}", f"varm/{factors}")
+        files = [replace(file, matrices=(*file.matrices, *more)) for file in files]
+    return _read(files, _cells)
 
 
 def read_scored(solution: Path, *predictions: Path) -> list[AnnData]:
-    """A solution and predictions of its cells; what is too large to be one is not read.
+    """A solution and its predictions; a large file that cannot be a prediction is not read.
 
-    Of predictions X, ``obsm["X_emb"]`` and the names of rows and columns are read.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError : as of `read_h5ad`.
+    Of predictions, X, ``obsm["X_emb"]`` and the names of rows and columns are read.
     """
-    jobs = [_job(solution, "h5ad") | {"matrices": ["X"]}]
-    for path in predictions:
-        jobs.append(_job(path, "h5ad") | {"matrices": ["X", "obsm/X_emb"], "tables": False})
-    return _read(jobs, _cells, scored=True)
+    files = [Wanted(str(solution), matrices=("X",))]
+    files += [Wanted(str(path), matrices=("X", "obsm/X_emb"), tables=False) for path in predictions]
+    return _read(files, _cells, scored=True)
 
 
 def read_h5mu(
     path: Path, *, kind: str | None = None, layer: str | None = None
 ) -> tuple[dict[str, AnnData | None], pd.DataFrame]:
-    """All modalities of an h5mu file by name, and the table of all cells.
+    """Modalities of an h5mu file by name (None for those not `needed`), and the table of all cells."""
 
-    One that is not `needed` is not read: None.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError : as of `read_h5ad`.
-    """
-
-    def read(file: h5py.File, job: dict[str, Any]) -> tuple[dict[str, AnnData | None], pd.DataFrame]:
+    def read(file: h5py.File, wanted: Wanted) -> tuple[dict[str, AnnData | None], pd.DataFrame]:
         mods, known = file["mod"], needed(file["mod"], kind)
-        cells = {name: _cells(mods[name], job) if name in known else None for name in mods}
+        cells = {name: _cells(mods[name], wanted) if name in known else None for name in mods}
         return cells, _element(file["obs"])
 
-    return _read([_job(path, "h5mu", layer) | {"modality": kind}], read)[0]
+    return _read([replace(_wanted(path, "h5mu", layer), modality=kind)], read)[0]
 
 
 def read_tenx(path: Path) -> AnnData:
-    """Cell Ranger's ``filtered_feature_bc_matrix.h5``: X, names of cells and features, feature types.
+    """Cell Ranger's ``filtered_feature_bc_matrix.h5``: X, names of cells and features, feature types."""
 
-    Raises
-    ------
-    FileNotFoundError, ValueError : as of `read_h5ad`.
-    """
-
-    def read(file: h5py.File, job: dict[str, Any]) -> AnnData:
+    def read(file: h5py.File, wanted: Wanted) -> AnnData:
         group = file["matrix"]
         arrays = (group[name][()] for name in ARRAYS)
-        X = compressed(*arrays, group["shape"][()][::-1], 0, job["path"])  # it is stored features x cells
+        X = compressed(*arrays, group["shape"][()][::-1], 0, wanted.path)  # stored as features x cells
         cells, names, types = (group[name].asstr("utf-8")[()] for name in TENX_NAMES)
         return AnnData(X, pd.DataFrame(index=cells), pd.DataFrame({"feature_types": types}, index=names))
 
-    return _read([_job(path, "tenx")], read)[0]
+    return _read([_wanted(path, "tenx")], read)[0]
 
 
 def check_file(path: Path, what: str = "a file") -> None:
-    """Refuse what is no plain file: a pipe or a device may never end.
-
-    Raises
-    ------
-    FileNotFoundError : there is nothing.
-    ValueError : there is a folder, a pipe or a device.
-    """
+    """Refuse anything but a plain file: a pipe or a device may never end."""
     if path.is_file():
         return
     if not path.exists():
         raise FileNotFoundError(f"expected {what} at {path}, found none; give its full path")
-    found = "a folder" if path.is_dir() else "a pipe or a device; write what it holds into a file first"
+    found = "a folder" if path.is_dir() else "a pipe or a device; write its content into a file first"
     raise ValueError(f"expected {what} at {path}, found {found}")
 
 
 def memory_share() -> int:
-    """Bytes that what is read may take: half of what is free here, or of what a container may have."""
+    """Bytes that reading may take: half of the free memory of the machine or container."""
     free = psutil.virtual_memory().available
     for limit in CGROUPS:
-        with suppress(OSError, ValueError):  # there is none, or it says "max"
+        with suppress(OSError, ValueError):  # no such file, or it says "max"
             free = min(free, int(Path(limit).read_text()))
     return free // 2
 
 
-def _job(path: Path, kind: str, layer: str | None = None) -> dict[str, Any]:
-    """What is wanted of a file, in the words of `declared.Plan`."""
-    matrices = ["X", f"layers/{layer or 'counts'}"]
-    return {"path": str(path), "kind": kind, "matrices": matrices, "layer": layer, "tables": True}
+def _wanted(path: Path, kind: str, layer: str | None = None) -> Wanted:
+    return Wanted(str(path), kind, ("X", f"layers/{layer or 'counts'}"), layer)
 
 
-def _read(jobs: list[dict[str, Any]], reader: Callable[..., Any], *, scored: bool = False) -> list[Any]:
-    """Inspect the files, read them, and see that they are still the same."""
-    before = tuple(_identity(job) for job in jobs)
-    _inspect(json.dumps({"scored": scored, "files": jobs}), before)
+def _read(files: list[Wanted], reader: Callable[..., Any], *, scored: bool = False) -> list[Any]:
+    """Inspect the files, read them, and check that they have not changed meanwhile."""
+    before = tuple(_identity(file) for file in files)
+    _inspect(json.dumps({"scored": scored, "files": [asdict(file) for file in files]}), before)
     read = []
-    for job in jobs:
+    for wanted in files:
         try:
-            with h5py.File(job["path"], "r") as file:
-                read.append(reader(file, job))
+            with h5py.File(wanted.path, "r") as file:
+                read.append(reader(file, wanted))
         except Exception as error:
-            what = f"expected {WHAT[job['kind']]} at {job['path']}, found one that cannot be read"
-            raise ValueError(f"{what}: {one_line(error)}") from error
-    for job, identity in zip(jobs, before, strict=True):
-        if _identity(job) != identity:
-            raise ValueError(f"{job['path']} changed while it was read; try again when it is written")
+            expected = f"expected {WHAT[wanted.kind]} at {wanted.path}"
+            raise ValueError(f"{expected}, found one that cannot be read: {one_line(error)}") from error
+    for wanted, identity in zip(files, before, strict=True):
+        if _identity(wanted) != identity:
+            raise ValueError(f"{wanted.path} changed while it was read; try again once it is complete")
     return read
 
 
-def _identity(job: dict[str, Any]) -> tuple[int, ...]:
-    """What tells the content of a plain file from another one's."""
-    path = Path(job["path"])
-    check_file(path, WHAT[job["kind"]])
+def _identity(wanted: Wanted) -> tuple[int, ...]:
+    """Tells one content of a plain file from another."""
+    path, what = Path(wanted.path), WHAT[wanted.kind]
+    check_file(path, what)
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
     if zipped:
         plain = path.with_suffix("") if path.suffix == ".gz" else path.with_name(f"unpacked_{path.name}")
         command = f"gunzip -c {shlex.quote(str(path))} > {shlex.quote(str(plain))}"
-        raise ValueError(f"expected {WHAT[job['kind']]} at {path}, found it zipped; unpack it: {command}")
+        raise ValueError(f"expected {what} at {path}, found it zipped; unpack it: {command}")
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @lru_cache(maxsize=256)
 def _inspect(job: str, identity: tuple[Any, ...]) -> None:
-    """Run `inspection` on the files of a job, once for each content.
-
-    Raises
-    ------
-    ValueError : the files must not be read here; says why.
-    """
+    """Run `inspection` on the files of a job, once for each content."""
     files = {"memory": memory_share()} | json.loads(job)
-    # one thread: it calculates nothing, and each thread reserves memory
-    given = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
+    # One thread: the process calculates nothing, and every thread reserves memory.
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-P", "-m", "scmobench.data.inspection"]
     pipes = {"input": json.dumps(files), "capture_output": True, "encoding": "utf-8", "errors": "replace"}
     try:
-        done = subprocess.run(command, env=os.environ | given, timeout=_seconds(), check=False, **pipes)
+        done = subprocess.run(command, env=os.environ | environment, timeout=_seconds(), check=False, **pipes)
     except subprocess.TimeoutExpired as late:
-        place, _ = _told(late.stdout or b"")
+        place, _ = _told((late.stdout or b"").decode(errors="replace"))
         raise ValueError(
             f"{place} was not read within {_seconds():g} seconds: it is damaged, or the disk is slow "
             "(SCMOBENCH_READ_SECONDS sets another limit)"
@@ -194,23 +166,20 @@ def _inspect(job: str, identity: tuple[Any, ...]) -> None:
         raise ValueError(error or f"{place} crashed the HDF5 library: the file is damaged; write it anew")
 
 
-def _told(output: str | bytes) -> tuple[str, str]:
-    """Where the inspection has come to, and its error if it ended with one."""
-    text = output.decode(errors="replace") if isinstance(output, bytes) else output
+def _told(output: str) -> tuple[str, str]:
+    """The last place that the inspection reported, and its error if it ended with one."""
     told: dict[str, Any] = {}
-    for line in text.splitlines():
-        with suppress(json.JSONDecodeError):  # the last one may be cut off
+    for line in output.splitlines():
+        with suppress(json.JSONDecodeError):  # the last line may be cut off
             told |= json.loads(line)
-    path, at = told.get("path", "a file"), told.get("at", "")
-    error = told.get("error", "")
-    if error and not told["refused"]:
-        what = WHAT.get(told.get("kind", ""), "a file")
-        error = (
-            f"expected {what} at {path}, found one that cannot be read{f' in {at}' if at else ''}: {error}"
-        )
-    elif error:
+    path, at, error = (told.get(key, "") for key in ("path", "at", "error"))
+    if error and told["refused"]:
         error = f"{path}: {error}"
-    return f"{at} of {path}" if at else path, error
+    elif error:
+        where = f" in {at}" if at else ""
+        what = WHAT.get(told.get("kind", ""), "a file")
+        error = f"expected {what} at {path}, found one that cannot be read{where}: {error}"
+    return f"{at} of {path}" if at else path or "a file", error
 
 
 def _seconds() -> float:
@@ -221,31 +190,29 @@ def _seconds() -> float:
         raise ValueError(f"expected a number of seconds as SCMOBENCH_READ_SECONDS, found {given!r}") from None
 
 
-def _cells(group: h5py.Group, job: dict[str, Any]) -> AnnData:
-    """An AnnData of what the job wants of an h5ad file, or of one modality."""
-    held = {name: _matrix(group[name], job["path"]) for name in job["matrices"] if name in group}
-    X = held.pop("X", None)
-    parts: dict[str, dict[str, Any]] = {"layers": {}, "obsm": {}, "varm": {}}
-    for name, matrix in held.items():
-        room, key = name.split("/", 1)
-        parts[room][key] = matrix
-    tables = [_element(group[table]) if job["tables"] else _names(group[table]) for table in ("obs", "var")]
+def _cells(group: h5py.Group, wanted: Wanted) -> AnnData:
+    """The wanted parts of an h5ad file, or of one modality, as an AnnData."""
+    parts: dict[str, dict[str, Any]] = {"X": {}, "layers": {}, "obsm": {}, "varm": {}}
+    for name in wanted.matrices:
+        if name in group:
+            room, _, key = name.partition("/")
+            parts[room][key] = _matrix(group[name], wanted.path)
+    X = parts.pop("X").get("")
+    tables = [_element(group[name]) if wanted.tables else _names(group[name]) for name in ("obs", "var")]
     stored = group.get("uns", {})
-    uns = {key: _element(stored[key]) for key in UNS if key in stored}
-    return AnnData(X, *tables, uns=uns, **parts)
+    return AnnData(X, *tables, uns={key: _element(stored[key]) for key in UNS if key in stored}, **parts)
 
 
 def _matrix(item: h5py.Group | h5py.Dataset, path: str) -> Any:
-    """A dense or sparse matrix, checked; None where the file says that there is none."""
+    """A checked matrix, dense or sparse; None where the file stores that there is none."""
     where = f"{path} {item.name}"
     if isinstance(item, h5py.Dataset):
         return None if item.shape is None else checked_matrix(item[()], where)
-    shape, axis = sparse_layout(item)
+    _, shape, axis = sparse_layout(item)
     return compressed(*(item[name][()] for name in ARRAYS), shape, axis, where)
 
 
 def _names(table: h5py.Group) -> pd.DataFrame:
-    """The names of the rows alone."""
     return pd.DataFrame(index=_element(table[table.attrs["_index"]]))
 
 
@@ -254,6 +221,6 @@ def _element(item: h5py.Group | h5py.Dataset) -> Any:
         warnings.simplefilter("ignore", OldFormatWarning)
         found = read_elem(item)
     for column, dtype in found.dtypes.items() if isinstance(found, pd.DataFrame) else ():
-        if isinstance(dtype, np.dtype) and not dtype.isnative:  # pandas takes no rows of it
+        if isinstance(dtype, np.dtype) and not dtype.isnative:  # pandas cannot select rows of such a column
             found[column] = found[column].to_numpy().astype(dtype.newbyteorder("="))
     return found

@@ -1,11 +1,11 @@
-"""Gene sets in GMT files, and where the hallmark sets are."""
+"""Gene sets in GMT files, and the MSigDB hallmark sets."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
+from scmobench.data.download import sha256
 from scmobench.data.source import cache_dir, cache_folder
 
 HALLMARK = "h.all.v7.4.symbols.gmt"
@@ -14,7 +14,7 @@ HALLMARK_SHA256 = "53adce93e699353f59947ead34a228ef1a6483473bca12ca8f32971087cd4
 
 
 def read_gmt(path: str | Path) -> dict[str, tuple[str, ...]]:
-    """Gene sets by name: each line of a GMT file is name, description, genes, parted by tabs.
+    """Gene sets by name; each line of a GMT file is name, description and genes, separated by tabs.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def read_gmt(path: str | Path) -> dict[str, tuple[str, ...]]:
         genes = tuple(dict.fromkeys(gene for gene in rest[1:] if gene))
         if not genes:
             raise ValueError(
-                f"expected name, description and genes parted by tabs in line {number} of {path}"
+                f"expected name, description and genes, separated by tabs, in line {number} of {path}"
             )
         if name in sets:
             raise ValueError(f"expected each set once in {path}, found {name!r} again in line {number}")
@@ -43,19 +43,19 @@ def read_gmt(path: str | Path) -> dict[str, tuple[str, ...]]:
 
 
 def gene_set_file(source: str | Path) -> Path:
-    """The file of a path, or for ``hallmark`` the 50 MSigDB hallmark sets (Liberzon et al. 2015,
-    Cell Systems 1:417; version 7.4): that of ``$SCMOBENCH_DATA/pathways``, or downloaded once; checked.
+    """The file at a path; for ``hallmark`` the 50 MSigDB hallmark sets (Liberzon et al. 2015, Cell Systems
+    1:417; version 7.4), from ``$SCMOBENCH_DATA/pathways`` or downloaded once.
 
     Raises
     ------
-    OSError : no download; says how to name a file.
-    ValueError : another file under that name in ``$SCMOBENCH_DATA/pathways``.
+    OSError : the download failed; says how to name a file.
+    ValueError : another file of that name is in ``$SCMOBENCH_DATA/pathways``.
     """
     if str(source) != "hallmark":
         return Path(source)
     at_hand = Path(os.environ.get("SCMOBENCH_DATA", "data")) / "pathways" / HALLMARK
     if at_hand.is_file():
-        if hashlib.sha256(at_hand.read_bytes()).hexdigest() != HALLMARK_SHA256:
+        if sha256(at_hand) != HALLMARK_SHA256:
             raise ValueError(f"expected the hallmark sets of version 7.4 in {at_hand}, found another file")
         return at_hand
     import pooch

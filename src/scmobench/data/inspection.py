@@ -1,7 +1,7 @@
-"""Look through HDF5 files of anybody's before they are read: links, declared sizes, structure, every value.
+"""Inspect HDF5 files before they are read: links, declared sizes, structure, every value.
 
-`scmobench.data.foreign` runs this module in a process that it can end: damaged HDF5 may crash or hang the
-library. It imports h5py and numpy alone, so that the process starts in 0.3 s.
+`scmobench.data.foreign` runs this module in a separate process, since damaged HDF5 may crash or hang the
+library. It imports only h5py and numpy, so that the process starts in 0.3 s.
 """
 
 from __future__ import annotations
@@ -16,27 +16,21 @@ from typing import Any
 import h5py
 import numpy as np
 
-from scmobench.data.declared import TABLE_VALUES, Plan, Refusal, gigabytes, one_line, size
+from scmobench.data.declared import TABLE_VALUES, Plan, Refusal, Wanted, gigabytes, one_line, size
 from scmobench.data.matrix import flaw
 
 MAX_OBJECTS = 100_000
 MAX_DEPTH = 32
 BLOCK = 2**26  # bytes read at a time
-SMALL = 2**26  # bytes that are read even where they cannot fit, for a better message afterwards
-EMBEDDING = 2**10  # columns of an embedding, or of one beside X
-LABEL = 2**10  # bytes of a name
-LONGEST = 2**16  # bytes of a name or label
+SMALL = 2**26  # bytes of a prediction that are read even if it cannot fit: a task gives a better message
+EMBEDDING = 2**10  # columns of an embedding
+LABEL = 2**10  # bytes of a name that a prediction may have, on average
+LONGEST = 2**16  # bytes of any name or label
 SPARE = 2**29  # bytes of address space for Python, the libraries and blocks
 
 
-def walk(file: h5py.File) -> None:
-    """Refuse a file that leads out of itself, or that has no end.
-
-    Raises
-    ------
-    Refusal : a link that is not a plain one, a dataset whose values are in another file, too many or
-        too deep groups; names the place.
-    """
+def check_links(file: h5py.File) -> None:
+    """Refuse a file that leads out of itself, or that has no end."""
     seen, count, waiting = {h5py.h5o.get_info(file.id).addr}, 0, [("", file, 0)]
     while waiting:
         path, group, depth = waiting.pop()
@@ -55,18 +49,13 @@ def walk(file: h5py.File) -> None:
             if isinstance(item, h5py.Group):
                 address = h5py.h5o.get_info(item.id).addr
                 if address in seen:
-                    raise Refusal(f"{place} is a group that has another name, too: write it once")
+                    raise Refusal(f"{place} is a group with a second name: write it once")
                 seen.add(address)
                 waiting.append((place, item, depth + 1))
 
 
-def fit(plan: Plan, solution: Plan) -> None:
-    """Refuse a large file that cannot be a prediction of the solution's cells, by what both declare.
-
-    What is small may go on: a task says better why it does not fit.
-    """
-    if plan is solution:
-        return
+def check_fit(plan: Plan, solution: Plan) -> None:
+    """Refuse a large prediction that cannot fit the solution, by what both files declare."""
     n, m = plan.shape
     widest = max(solution.shape[1], EMBEDDING)
     fits = n == solution.shape[0] and m <= widest
@@ -79,26 +68,23 @@ def fit(plan: Plan, solution: Plan) -> None:
 
 
 def planned(job: dict[str, Any]) -> Iterator[Plan]:
-    """What will be read of each file of a job, after the checks of links, shapes and sizes; no value is read.
+    """What to read of each file, after the checks of links, shapes and sizes; no value is read.
 
     Parameters
     ----------
-    job : ``files``, each as `Plan` takes it; whether they are a solution and predictions of it (``scored``),
-        which may have so many ``columns``; bytes of ``memory`` that they may take.
-
-    Raises
-    ------
-    Refusal, ValueError, OSError : a file that must not or cannot be read.
+    job : ``files``, fields of `Wanted`; ``scored``, whether they are a solution and its predictions;
+        ``memory``, the bytes that all may take together.
     """
     total, solution = 0, None
     for wanted in job["files"]:
-        print(json.dumps({"path": wanted["path"], "kind": wanted["kind"], "at": ""}), flush=True)
+        _report(path=wanted["path"], kind=wanted["kind"], at="")
         file = h5py.File(wanted["path"], "r")
-        walk(file)
-        plan = Plan(file, wanted)
-        solution, total = solution or plan, total + plan.bytes
-        if job["scored"]:
-            fit(plan, solution)
+        check_links(file)
+        plan = Plan(file, Wanted(**wanted))
+        total += plan.bytes
+        if solution and job["scored"]:
+            check_fit(plan, solution)
+        solution = solution or plan
         if total > job["memory"]:
             raise Refusal(
                 f"expected at most {gigabytes(job['memory'])} of values, half of the free memory, found "
@@ -108,20 +94,20 @@ def planned(job: dict[str, Any]) -> Iterator[Plan]:
 
 
 def limit_memory(plans: list[Plan]) -> None:
-    """Bound the process, so that no text or chunk can take more than it declares."""
+    """Bound the memory of this process, so that no text or chunk takes more than the file declares."""
     block = max((_step(dataset) * _row(dataset) for plan in plans for dataset in plan.datasets), default=0)
-    pointers = max((size(group["indptr"]) for plan in plans for _, group, _, _ in plan.sparse), default=0)
+    pointers = max((size(sparse.group["indptr"]) for plan in plans for sparse in plan.sparse), default=0)
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    with suppress(ValueError, OSError):  # macOS may not know this limit
+    with suppress(ValueError, OSError):  # macOS may not have this limit
         resource.setrlimit(resource.RLIMIT_AS, (SPARE + 4 * (block + pointers), hard))
 
 
 def read_through(plan: Plan) -> None:
-    """Check every sparse matrix, and read all to the end."""
-    for where, group, shape, axis in plan.sparse:
+    """Check every sparse matrix, and read everything to the end."""
+    for group, shape, axis in plan.sparse:
         indptr = np.concatenate(list(_blocks(group["indptr"])) or [np.empty(0, int)])
         if found := flaw(group["data"].size, indptr, _blocks(group["indices"]), shape, axis):
-            raise Refusal(f"{where} is damaged: {found}")
+            raise Refusal(f"{group.name} is damaged: {found}")
     for dataset in plan.datasets:
         for block in _blocks(dataset):
             texts = block.ravel() if dataset.dtype.kind == "O" else ()
@@ -137,7 +123,7 @@ def _row(dataset: h5py.Dataset) -> int:
 
 
 def _step(dataset: h5py.Dataset) -> int:
-    """Rows read at a time: whole chunks, texts fewer."""
+    """Rows to read at a time: whole chunks, and fewer of texts."""
     step = max(1, BLOCK // _row(dataset))
     if dataset.dtype.kind == "O":
         step = min(step, TABLE_VALUES // 10)
@@ -147,7 +133,7 @@ def _step(dataset: h5py.Dataset) -> int:
 
 
 def _blocks(dataset: h5py.Dataset) -> Iterator[Any]:
-    print(json.dumps({"at": dataset.name}), flush=True)  # in case that we come no further
+    _report(at=dataset.name)
     if not dataset.shape:
         yield np.atleast_1d(dataset[()]) if dataset.shape == () else np.empty(0)
         return
@@ -156,18 +142,22 @@ def _blocks(dataset: h5py.Dataset) -> Iterator[Any]:
         yield dataset[start : start + step]
 
 
+def _report(**told: Any) -> None:
+    """Tell the parent process where we are, in case we get no further."""
+    print(json.dumps(told), flush=True)
+
+
 def main() -> None:
-    """Do the job on standard input; say on standard output where we are and, if so, what is wrong."""
+    """Inspect the files that standard input names; report progress and any error on standard output."""
     job = json.load(sys.stdin)
     try:
         plans = list(planned(job))
         limit_memory(plans)
-        for wanted, plan in zip(job["files"], plans, strict=True):
-            print(json.dumps({"path": wanted["path"], "kind": wanted["kind"]}), flush=True)
+        for plan in plans:
+            _report(path=plan.wanted.path, kind=plan.wanted.kind)
             read_through(plan)
     except Exception as error:
-        said = {"error": one_line(error), "refused": isinstance(error, Refusal)}
-        print(json.dumps(said), flush=True)
+        _report(error=one_line(error), refused=isinstance(error, Refusal))
         sys.exit(1)
 
 

@@ -1,7 +1,7 @@
-"""What a sound matrix is: real numbers and, where it is sparse, a structure that can be trusted.
+"""Checks of matrices from outside: real numbers and, if sparse, a sound structure.
 
-A wrong index or pointer makes SciPy read memory that is not the matrix's. The result is a crash or a
-plausible number, so every matrix that enters from outside passes here before it is used.
+A wrong index or pointer makes SciPy read memory outside the matrix. The result is a crash or a plausible
+number, so every matrix from outside is checked here before anything uses it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-AXES = {"csr": 0, "csc": 1}  # which axis the pointers are of
+AXES = {"csr": 0, "csc": 1}  # format: the axis of its pointers
 
 
 def checked_matrix(matrix: Any, where: str) -> Any:
@@ -19,33 +19,31 @@ def checked_matrix(matrix: Any, where: str) -> Any:
 
     Parameters
     ----------
-    matrix : cells x features, or any other two axes; NumPy or SciPy.
-    where : what to call it in a message.
+    matrix : two-dimensional; NumPy or SciPy.
+    where : its name in messages.
 
     Returns
     -------
-    The object itself where nothing has to change. Else a copy: bool and integers, float16 and other byte
-    orders become float32 or, where float32 cannot hold all their values, float64. CSR and CSC stay what
-    they are, other sparse formats become CSR.
+    The object itself where nothing has to change, else a copy. Values become float32 or, where float32
+    cannot hold every value of the type, float64. CSR and CSC stay; other sparse formats become CSR.
 
     Raises
     ------
-    TypeError : it is no matrix.
-    ValueError : it is missing, not of bool, integers or floats, has not two axes, or is sparse with indices
-        or pointers that do not hold together or with two values for one place.
+    TypeError : not a matrix.
+    ValueError : missing, not real numbers, not two axes, a damaged sparse structure, or two values at one
+        place.
     """
-    import scipy.sparse as sp  # here, so that `inspection` starts without it
+    import scipy.sparse as sp  # not at the top: `inspection` starts without it
 
     if matrix is None:
         raise ValueError(f"{where} is missing: expected a matrix of cells x features")
     if np.ma.isMaskedArray(matrix) or not (isinstance(matrix, np.ndarray) or sp.issparse(matrix)):
-        found = "a masked array" if np.ma.isMaskedArray(matrix) else type(matrix).__name__
+        found = type(matrix).__name__
         raise TypeError(f"{where}: expected a numpy array or a scipy.sparse matrix, found {found}")
     if matrix.ndim != 2:
         raise ValueError(f"{where}: expected rows and columns, found an array of shape {matrix.shape}")
     if not sp.issparse(matrix):
-        dtype = _held_as(matrix.dtype, where)
-        return matrix if matrix.dtype == dtype and matrix.dtype.isnative else np.asarray(matrix, dtype)
+        return np.asarray(matrix, _held_as(matrix.dtype, where))
     matrix = matrix if matrix.format in AXES else matrix.tocsr()
     parts = (matrix.data, matrix.indices, matrix.indptr)
     fresh = compressed(*parts, matrix.shape, AXES[matrix.format], where)
@@ -72,21 +70,15 @@ def compressed(
 
 
 def _held_as(dtype: np.dtype, where: str) -> np.dtype:
-    if said := unreal(dtype, where):
-        raise ValueError(said)
+    if reason := unreal(dtype, where):
+        raise ValueError(reason)
     return min(np.result_type(dtype.newbyteorder("="), np.float32), np.dtype(np.float64))
 
 
 def flaw(values: int, indptr: Any, blocks: Iterable[Any], shape: Sequence[int], axis: int) -> str:
-    """What is wrong with the structure of a compressed sparse matrix; empty where nothing is.
+    """What is wrong with a compressed sparse matrix of ``values`` numbers; empty where it is sound.
 
-    Parameters
-    ----------
-    values : number of stored values.
-    indptr : the pointers, one more than there are rows (or columns).
-    blocks : the indices, in one or more pieces.
-    shape : rows, columns.
-    axis : 0 for CSR, 1 for CSC.
+    The indices come in one or more ``blocks``; ``axis`` is 0 for CSR, 1 for CSC.
     """
     major, minor = shape[axis], shape[1 - axis]
     if indptr.dtype.kind not in "iu" or indptr.shape != (major + 1,):
@@ -104,7 +96,7 @@ def flaw(values: int, indptr: Any, blocks: Iterable[Any], shape: Sequence[int], 
 
 
 def unreal(dtype: np.dtype, where: str) -> str:
-    """Why values of this type are no real numbers; empty for bool, integers and floats."""
+    """Why values of this type are not real numbers; empty for bool, integers and floats."""
     if dtype.kind in "biuf":
         return ""
     advice = "keep the real part, .real" if dtype.kind == "c" else "convert it, .astype(np.float32)"

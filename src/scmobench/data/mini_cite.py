@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from scmobench.data.feature_types import with_feature_type
@@ -25,14 +25,14 @@ MEMBER_SHA256 = "ba7e65819b77dca7cae0473043893a471920e25a07ee08bc91b3eb9fcc2e1cd
 class MiniCite(Source):
     """800 PBMC with 500 genes and 224 proteins (raw counts), 400 cells a batch.
 
-    The wheel is downloaded by pip without its dependencies, never installed and never run: its hash
-    is checked and one data file is read out of it. Of the file's four batches two are paired, ``p3_0``
-    (training) and ``p4_0`` (test); ``p1_0`` has only RNA and ``p2_0`` only proteins.
+    pip downloads the wheel without its dependencies. It is never installed or run: its hash is checked and
+    one data file is taken out. Two of the file's four batches are paired, ``p3_0`` (training) and ``p4_0``
+    (test); ``p1_0`` has only RNA and ``p2_0`` only proteins.
 
     Attributes
     ----------
     paired_batches : batches with both modalities.
-    wheel_sha256, file_sha256 : expected sha256 of the wheel and of the data file in it.
+    wheel_sha256, file_sha256 : expected hashes of the wheel and of the data file in it.
     """
 
     paired_batches: tuple[str, ...] = ("p3_0", "p4_0")
@@ -40,37 +40,26 @@ class MiniCite(Source):
     file_sha256: str = MEMBER_SHA256
 
     def fetch(self) -> Path:
-        """The data file in the cache, downloaded once.
-
-        Raises
-        ------
-        FileNotFoundError : pip could not download the wheel.
-        OSError : the cache cannot be written.
-        ValueError : the download is not the expected file; the cache is left as it was.
-        """
+        """The data file in the cache, downloaded once."""
         target = cache_dir() / "mini_cite" / Path(MEMBER).name
-        if self._serves(target):
+        if self._is_cached(target):
             return target
         with claimed(cache_folder("mini_cite"), "another process downloads, waiting for it"):
-            if not self._serves(target):
+            if not self._is_cached(target):
                 with tempfile.TemporaryDirectory() as folder:
-                    content = self._member(_download(Path(folder), target))
+                    wheel = _download(Path(folder), target)
+                    self._expect(self.wheel_sha256, wheel.read_bytes(), wheel.name)
+                    content = zipfile.ZipFile(wheel).read(MEMBER)
+                self._expect(self.file_sha256, content, MEMBER)
                 with whole(target) as partial:
                     partial.write_bytes(content)
         return target
 
-    def _serves(self, file: Path) -> bool:
-        return file.is_file() and _sha256(file.read_bytes()) == self.file_sha256
-
-    def _member(self, wheel: Path) -> bytes:
-        self._expect(self.wheel_sha256, wheel.read_bytes(), wheel.name)
-        with zipfile.ZipFile(wheel) as archive:
-            content = archive.read(MEMBER)
-        self._expect(self.file_sha256, content, MEMBER)
-        return content
+    def _is_cached(self, file: Path) -> bool:
+        return file.is_file() and sha256(file.read_bytes()).hexdigest() == self.file_sha256
 
     def _expect(self, expected: str, content: bytes, what: str) -> None:
-        found = _sha256(content)
+        found = sha256(content).hexdigest()
         if found != expected:
             raise ValueError(
                 f"{self.name}: {what} is not the expected file: sha256 {expected} expected, {found} found. "
@@ -89,7 +78,6 @@ class MiniCite(Source):
             modalities.append(with_feature_type(modality, kind, f"{self.name} {key}"))
         gex, adt = modalities
         obs = gex.obs.rename(columns={"celltype": "cell_type"})
-        obs["cell_type"] = obs["cell_type"].astype(str).astype("category")
         return self.pair(gex, adt, obs, {"GEX": "counts", "ADT": "counts"})
 
 
@@ -104,7 +92,3 @@ def _download(folder: Path, target: Path) -> Path:
             f"{MEMBER} out of that wheel on another computer and save it as {target}"
         )
     return wheels[0]
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

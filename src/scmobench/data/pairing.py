@@ -1,4 +1,4 @@
-"""Which cell is whose partner, as a matching's solution says it."""
+"""The pairing of a matching's solution."""
 
 from __future__ import annotations
 

@@ -1,14 +1,10 @@
 """Preparation of counts: normalisation of each modality, TF-IDF, and the choice of variable features.
 
-Every object has ``fit(X)`` and ``transform(X)`` and is fitted on training cells only, unless a method
-is declared transductive. Sparse matrices stay sparse; an empty cell stays a row of zeros. Dimension
-reduction stands in `scmobench.data.reduce`.
+Statistics are fitted on training cells only, unless a method is declared transductive. Sparse matrices stay
+sparse; an empty cell stays a row of zeros. Dimension reduction is in `scmobench.data.reduce`.
 """
 
 from __future__ import annotations
-
-from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,7 +13,7 @@ Matrix = np.ndarray | sp.spmatrix | sp.sparray
 
 
 def as_csr(X: Matrix) -> sp.csr_matrix:
-    """Cells x features as CSR float32, explicit zeros removed; the input is never changed."""
+    """Cells x features as CSR float32 without explicit zeros; the input is never changed."""
     csr = sp.csr_matrix(X, dtype=np.float32)
     if csr.nnz and not csr.data.all():
         csr = csr.copy()
@@ -31,9 +27,15 @@ def row_sums(X: sp.csr_matrix) -> np.ndarray:
 
 
 def scale_rows(X: sp.csr_matrix, factors: np.ndarray) -> sp.csr_matrix:
-    """A new CSR float32 matrix whose row i is ``factors[i]`` times row i of ``X``."""
+    """A new CSR float32 matrix: row i of ``X`` times ``factors[i]``."""
     data = X.data * np.repeat(factors.astype(np.float32), np.diff(X.indptr))
     return sp.csr_matrix((data, X.indices.copy(), X.indptr.copy()), shape=X.shape)
+
+
+def log1p(X: sp.csr_matrix) -> sp.csr_matrix:
+    """log(1 + x) of every value, in place."""
+    np.log1p(X.data, out=X.data)
+    return X
 
 
 def inverse_or_zero(values: np.ndarray) -> np.ndarray:
@@ -41,108 +43,61 @@ def inverse_or_zero(values: np.ndarray) -> np.ndarray:
     return np.divide(1.0, values, out=np.zeros(len(values)), where=values > 0)
 
 
-class Normalizer(ABC):
-    """From raw counts to the values that models see and predictions are scored on.
+def normalize(counts: Matrix, kind: str, train: np.ndarray) -> tuple[sp.csr_matrix, str]:
+    """The values that models see and predictions are scored on, and the name of the normalisation.
 
-    The name is part of a result's identity: one metric on differently normalised targets gives
-    different numbers.
+    GEX: `log_library`, ADT: `clr`, ATAC: `binarize`. The name is part of a result's identity: one metric on
+    differently normalised targets gives different numbers.
+
+    Parameters
+    ----------
+    counts : raw, cells x features; left untouched.
+    train : which cells to fit on, bool.
+
+    Returns
+    -------
+    CSR float32, non-negative, shape of ``counts``; ``log_library``, ``clr`` or ``binarize``.
+
+    Raises
+    ------
+    ValueError : an unknown modality, or no counts in any training cell.
     """
-
-    name: ClassVar[str]
-
-    @staticmethod
-    def of(feature_type: str, name: str = "default") -> Normalizer:
-        """The normaliser called ``name``, or with ``default`` the modality's own.
-
-        GEX: `LogLibrary`, ADT: `CLR`, ATAC: `Binarize`.
-
-        Raises
-        ------
-        ValueError : unknown modality or name.
-        """
-        own = {"GEX": LogLibrary, "ADT": CLR, "ATAC": Binarize}
-        if name == "default":
-            if feature_type not in own:
-                raise ValueError(f"expected a modality of {sorted(own)}, found {feature_type!r}")
-            return own[feature_type]()
-        for kind in (LogLibrary, CLR, Binarize, Counts):
-            if kind.name == name:
-                return kind()
-        known = ["default", *(kind.name for kind in (LogLibrary, CLR, Binarize, Counts))]
-        raise ValueError(f"expected a normalisation of {known}, found {name!r}")
-
-    def fit(self, X: Matrix) -> Normalizer:
-        """Learn from the counts of the training cells (cells x features). Returns itself."""
-        return self
-
-    @abstractmethod
-    def transform(self, X: Matrix) -> sp.csr_matrix:
-        """Normalised values, CSR float32, non-negative, shape of ``X``."""
-
-    def fit_transform(self, X: Matrix) -> sp.csr_matrix:
-        """`fit` and `transform` on the same cells."""
-        return self.fit(X).transform(X)
+    X = as_csr(counts)
+    if kind == "GEX":
+        return log_library(X, row_sums(X[train])), "log_library"
+    if kind == "ADT":
+        return clr(X), "clr"
+    if kind == "ATAC":
+        return binarize(X), "binarize"
+    raise ValueError(f"expected a modality of GEX, ADT, ATAC, found {kind!r}")
 
 
-class LogLibrary(Normalizer):
+def log_library(X: sp.csr_matrix, training_sizes: np.ndarray) -> sp.csr_matrix:
     """Library-size normalisation: log(1 + x_ij · m / Σ_j x_ij), m the median training library size.
 
     The competition divided by scran's pooled size factors (Lun et al. 2016, Genome Biol. 17:75), an R
-    package; the library size stands in for them, hence a name of its own.
+    package; here the library size takes their place.
     """
-
-    name = "log_library"
-
-    def fit(self, X: Matrix) -> LogLibrary:
-        sums = row_sums(as_csr(X))
-        if not (sums > 0).any():
-            raise ValueError("expected counts in at least one training cell, found none; check the matrix")
-        self.median_ = float(np.median(sums[sums > 0]))
-        return self
-
-    def transform(self, X: Matrix) -> sp.csr_matrix:
-        X = as_csr(X)
-        scaled = scale_rows(X, self.median_ * inverse_or_zero(row_sums(X)))
-        np.log1p(scaled.data, out=scaled.data)
-        return scaled
+    sizes = training_sizes[training_sizes > 0]
+    if not len(sizes):
+        raise ValueError("expected counts in at least one training cell, found none; check the matrix")
+    return log1p(scale_rows(X, float(np.median(sizes)) * inverse_or_zero(row_sums(X))))
 
 
-class CLR(Normalizer):
+def clr(X: sp.csr_matrix) -> sp.csr_matrix:
     """Centred log-ratio across the proteins of a cell: log(1 + x_j / exp(1/m · Σ_k log(1 + x_k))).
 
     The form of Seurat's ``NormalizeData(normalization.method = "CLR", margin = 2)``, after Stoeckius
     et al. 2017 (Nat. Methods 14:865). Deviation from the textbook ratio log(x_j / geometric mean):
     one is added inside both logarithms, so that zero counts stay zero and nothing is negative.
     """
-
-    name = "clr"
-
-    def transform(self, X: Matrix) -> sp.csr_matrix:
-        X = as_csr(X)
-        logs = sp.csr_matrix((np.log1p(X.data), X.indices, X.indptr), shape=X.shape)
-        scaled = scale_rows(X, np.exp(-row_sums(logs) / X.shape[1]))
-        np.log1p(scaled.data, out=scaled.data)
-        return scaled
+    logs = sp.csr_matrix((np.log1p(X.data), X.indices, X.indptr), shape=X.shape)
+    return log1p(scale_rows(X, np.exp(-row_sums(logs) / X.shape[1])))
 
 
-class Binarize(Normalizer):
-    """Open or closed: 1 where a peak has any count in a cell, else 0."""
-
-    name = "binarize"
-
-    def transform(self, X: Matrix) -> sp.csr_matrix:
-        X = as_csr(X)
-        return sp.csr_matrix((np.ones_like(X.data), X.indices.copy(), X.indptr.copy()), shape=X.shape)
-
-
-class Counts(Normalizer):
-    """Counts as they are."""
-
-    name = "counts"
-
-    def transform(self, X: Matrix) -> sp.csr_matrix:
-        X = as_csr(X)
-        return X.copy()
+def binarize(X: sp.csr_matrix) -> sp.csr_matrix:
+    """1 where a peak has any count in a cell, else 0."""
+    return sp.csr_matrix((np.ones_like(X.data), X.indices.copy(), X.indptr.copy()), shape=X.shape)
 
 
 class TFIDF:
@@ -173,19 +128,16 @@ class TFIDF:
 
 
 def zscore_rows(X: np.ndarray, ddof: int = 0) -> np.ndarray:
-    """Each cell (row) minus its own mean, over its own standard deviation; constant rows become zero.
+    """Each cell (row) minus its mean, over its standard deviation; constant rows become zero.
 
-    Parameters
-    ----------
-    X : cells x components.
-    ddof : 0 for the population's standard deviation, 1 for the sample's.
+    ``ddof`` is 0 for the population's standard deviation, 1 for the sample's.
     """
     X = np.asarray(X, dtype=np.float32)
     centred = X - X.mean(axis=1, keepdims=True)
     if X.shape[1] <= ddof:
         return np.zeros_like(X)
     deviation = np.sqrt((centred**2).sum(axis=1, keepdims=True) / (X.shape[1] - ddof))
-    # a constant row leaves rounding error behind, which must not be blown up to unit size
+    # A constant row leaves rounding error, which must not be scaled up to unit size.
     flat = deviation <= 1e-6 * np.abs(X).max(axis=1, keepdims=True, initial=0)
     return np.where(flat, 0, centred / np.where(flat, 1, deviation)).astype(np.float32)
 
@@ -195,17 +147,15 @@ class NoTrendError(ValueError):
 
 
 def highly_variable(X: Matrix, n: int, method: str = "variance") -> np.ndarray:
-    """Columns of the ``n`` most variable features, ascending.
+    """Columns of the ``n`` most variable features (or of all, if there are fewer), ascending.
 
-    Parameters
-    ----------
-    X : cells x features of the training cells: normalised for ``variance``, raw counts for
-        ``seurat_v3`` (Stuart et al. 2019, Cell 177:1888, by scanpy).
-    n : how many; all of them where there are fewer.
+    ``X`` holds the training cells x features: normalised for ``variance``, raw counts for ``seurat_v3``
+    (Stuart et al. 2019, Cell 177:1888, by scanpy).
 
     Raises
     ------
-    ValueError : unknown method, or ``n`` below 1. `NoTrendError` : seurat_v3 cannot be fitted.
+    ValueError : an unknown method, or ``n`` below 1.
+    NoTrendError : seurat_v3 cannot be fitted.
     """
     X = as_csr(X)
     if n < 1:

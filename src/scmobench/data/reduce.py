@@ -11,6 +11,7 @@ from scmobench.data.preprocess import (
     Matrix,
     as_csr,
     inverse_or_zero,
+    log1p,
     row_sums,
     scale_rows,
     zscore_rows,
@@ -25,15 +26,14 @@ class SVD:
 
     Parameters
     ----------
-    n_components : at most; min(cells, features) - 1 where that is less.
+    n_components : at most min(cells, features) - 1 are computed.
     seed : of the random projection.
     """
 
     def __init__(self, n_components: int, seed: int = 0) -> None:
         if n_components < 1:
             raise ValueError(f"expected at least 1 component, found n_components={n_components}")
-        self.n_components = n_components
-        self.seed = seed
+        self.n_components, self.seed = n_components, seed
 
     def fit(self, X: Matrix) -> SVD:
         """Learn the components from ``X``, cells x features."""
@@ -45,7 +45,6 @@ class SVD:
         return np.asarray(as_csr(X) @ self.components_.T, dtype=np.float32)
 
     def fit_transform(self, X: Matrix) -> np.ndarray:
-        """`fit`, then `transform` of the same cells."""
         X = as_csr(X)
         if min(X.shape) < 2:
             raise ValueError(f"expected at least 2 cells and 2 features for an SVD, found {X.shape}")
@@ -67,11 +66,11 @@ class LSI:
 
     Parameters
     ----------
-    n_components : components kept (one more is computed where the first is dropped).
+    n_components : number of components kept.
     drop_first : drop the first component.
     seed : of the SVD.
     weighted : begin with TF-IDF; False gives an SVD of the logarithm of each feature's share of the cell.
-    zscore : scale each cell's components to mean 0 and standard deviation 1 (of a sample), before the first
+    zscore : scale each cell's components to mean 0 and standard deviation 1 (of a sample) before the first
         one is dropped, as in the code of the competition's matching winner.
     """
 
@@ -97,7 +96,6 @@ class LSI:
         return self._kept(self.svd.transform(self._logs(X)))
 
     def fit_transform(self, X: Matrix) -> np.ndarray:
-        """`fit`, then `transform` of the same cells."""
         if self.tfidf:
             self.tfidf.fit(X)
         return self._kept(self.svd.fit_transform(self._logs(X)))
@@ -112,6 +110,4 @@ class LSI:
                 "modality's counts, or leave it out of `components`"
             )
         weighted = self.tfidf.transform(X) if self.tfidf else as_csr(X)
-        scaled = scale_rows(weighted, 1e4 * inverse_or_zero(row_sums(weighted)))
-        np.log1p(scaled.data, out=scaled.data)
-        return scaled
+        return log1p(scale_rows(weighted, 1e4 * inverse_or_zero(row_sums(weighted))))

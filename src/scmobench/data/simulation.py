@@ -1,29 +1,27 @@
-"""Simulated cells: what each cell is, and the counts that a sequencer would have read of it.
+"""Simulated cells: their true state, and the counts that a sequencer would have read.
 
-A cell is a position in a small latent space; genes, proteins and peaks are read-outs of that one
-position, so what one modality can tell of the other is known by construction. In order:
+A cell is a position in a small latent space. Genes, proteins and peaks are read-outs of that position, so
+what one modality tells about the other is known by construction.
 
-1. *Cells.* Types sit in lineages: a lineage has marker genes and every type in it has more of its
-   own. The first lineage (A) is a differentiation: pseudotime t runs from 0 to 1 along it and its
-   programs blend linearly from one stage to the next, as along the paths of Splatter (Zappia et al.,
-   Genome Biology 2017, "Splat paths"). Some cells of each type cycle; S and G2M activity switch on
-   the Tirosh genes. A few continuous states (activation, stress) vary within every type.
+1. *Cells.* Types are grouped in lineages: a lineage has marker genes, and each of its types has more of its
+   own. The first lineage (A) is a differentiation: pseudotime t runs from 0 to 1 along it and its programs
+   blend linearly from one stage to the next, as along the paths of Splatter (Zappia et al., Genome Biology
+   2017, "Splat paths"). Some cells of each type cycle; S and G2M activity switch on the Tirosh genes. A few
+   continuous states (activation, stress) vary within every type.
 2. *Batches* differ in composition (Dirichlet around the common one), in depth and, gene by gene, in
    capture: log-normal factors per batch and gene as in Splatter.
 3. *Genes.* mu_cg = N_c * p_cg, p_c = softmax(base_g + program_cg + batch_bg); N_c is log-normal. Counts
-   are negative-binomial, written as Poisson with gamma-distributed rate; a logistic dropout in
-   log mu, as in Splatter, is mild by default because droplet counts need little of it (Svensson,
-   Nature Biotechnology 2020).
+   are negative-binomial, written as Poisson with gamma-distributed rate. A logistic dropout in log mu, as in
+   Splatter, is mild by default, since droplet counts need little of it (Svensson, Nature Biotechnology 2020).
 4. *Proteins.* Each is made from one gene and stands on a background: y_cp ~ NB(d_c (bg_cp + fg_cp)).
-   Ambient bg is log-normal over cells, as in totalVI (Gayoso et al., Nature Methods 2021).
-   totalVI then mixes background and foreground at random; here fg rises with the gene's program
-   along a saturating (logistic) curve, so that a protein's on-state has a known cause.
+   Ambient bg is log-normal over cells, as in totalVI (Gayoso et al., Nature Methods 2021). totalVI then mixes
+   background and foreground at random; here fg rises with the gene's program along a saturating (logistic)
+   curve, so that a protein's on-state has a known cause.
 5. *Peaks.* log rate_cj = a_j + s_j program_c,g(j) for a peak near gene g; the others are constitutive or
-   mark types by themselves. Fragments are Poisson, as in PoissonVI (Martens et al., Nature
-   Methods 2024).
+   mark types by themselves. Fragments are Poisson, as in PoissonVI (Martens et al., Nature Methods 2024).
 
-Programs act on log means before depth, so proteins and peaks follow the gene's *regulation*, not its
-noisy counts: a perfect prediction from counts is impossible, as in real cells.
+Programs act on log means before depth, so proteins and peaks follow the gene's *regulation*, not its noisy
+counts: a perfect prediction from counts is impossible, as in real cells.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ CHUNK = 2_000_000  # matrix entries simulated at a time: 16 MB an array
 
 @dataclass(frozen=True)
 class Cells:
-    """The truth about every cell (arrays, one entry or row a cell).
+    """The true state of every cell; arrays with one entry or row a cell.
 
     Attributes
     ----------
@@ -49,8 +47,8 @@ class Cells:
     pseudotime : 0 to 1 along lineage A, NaN elsewhere.
     cycle : S and G2M activity, 0 to 1, two columns.
     factors : cells x latent dimensions: blend of profiles, cycle, states.
-    depth : relative sequencing depth per cell in mod1 and mod2, two columns.
-    type_names : by type index, lineage letter and number in it.
+    depth : relative sequencing depth in mod1 and mod2, two columns.
+    type_names : for each type, the letter of its lineage and its number there.
     """
 
     type: np.ndarray
@@ -167,7 +165,7 @@ def gene_counts(
     """
     n_genes = programs.shape[1]
     base = rng.normal(0, 1.0, n_genes)
-    capture = rng.normal(0, batch_effect, (int(cells.batch.max()) + 1, n_genes))
+    capture = _capture(cells, n_genes, batch_effect, rng)
     shape = 1 / np.exp(rng.normal(np.log(0.15), 0.4, n_genes))
 
     def draw(rows: slice) -> np.ndarray:
@@ -190,7 +188,7 @@ def protein_counts(
     span = np.abs(own).max(0).clip(min=0.5)
     amplitude = np.exp(rng.normal(np.log(60), 0.7, n))
     ambient = rng.normal(np.log(4), 0.6, n)
-    capture = rng.normal(0, batch_effect, (int(cells.batch.max()) + 1, n))
+    capture = _capture(cells, n, batch_effect, rng)
 
     def draw(rows: slice) -> np.ndarray:
         program = cells.factors[rows] @ own
@@ -211,7 +209,7 @@ def peak_counts(
     marks = (rng.random(own.shape) < 0.05) * rng.uniform(0.8, 2.0, own.shape)
     own = np.where((genes < 0) & (rng.random(n) < 0.5), marks, own)
     base = rng.normal(np.log(0.12), 0.7, n)
-    capture = rng.normal(0, batch_effect, (int(cells.batch.max()) + 1, n))
+    capture = _capture(cells, n, batch_effect, rng)
 
     def draw(rows: slice) -> np.ndarray:
         rate = np.exp(cells.factors[rows] @ own + (base + capture[cells.batch[rows]]))
@@ -220,15 +218,12 @@ def peak_counts(
     return _in_chunks(len(cells.type), n, draw)
 
 
+def _capture(cells: Cells, n: int, batch_effect: float, rng: np.random.Generator) -> np.ndarray:
+    """Log capture factors, batches x features."""
+    return rng.normal(0, batch_effect, (int(cells.batch.max()) + 1, n))
+
+
 def _in_chunks(n_cells: int, n_features: int, draw: Callable[[slice], np.ndarray]) -> sp.csr_matrix:
     step = max(1, CHUNK // n_features)
-    data, indices, sizes = [], [], [np.zeros(1, np.int64)]
-    for start in range(0, n_cells, step):
-        chunk = sp.csr_matrix(draw(slice(start, start + step)), dtype=np.float32)
-        data.append(chunk.data)
-        indices.append(chunk.indices)
-        sizes.append(np.diff(chunk.indptr))
-    indptr = np.concatenate(sizes).cumsum()
-    values = np.concatenate(data)
-    data.clear()
-    return sp.csr_matrix((values, np.concatenate(indices), indptr), shape=(n_cells, n_features))
+    chunks = (draw(slice(start, start + step)) for start in range(0, n_cells, step))
+    return sp.vstack([sp.csr_matrix(chunk, dtype=np.float32) for chunk in chunks], format="csr")

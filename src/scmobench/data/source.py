@@ -1,4 +1,4 @@
-"""Where paired cells come from: files on this computer, a wheel, the competition, a simulator."""
+"""Sources of paired cells: files, downloads, objects in memory, a simulator."""
 
 from __future__ import annotations
 
@@ -29,30 +29,22 @@ def cache_dir() -> Path:
 
 
 def cache_folder(name: str) -> Path:
-    """A folder of the cache to write to.
-
-    Raises
-    ------
-    OSError : it cannot be written; says how to name another cache.
-    """
-    advice = "set the environment variable SCMOBENCH_CACHE to one that can be"
-    return writable(cache_dir() / name, advice)
+    """A folder of the cache to write to."""
+    return writable(cache_dir() / name, "set the environment variable SCMOBENCH_CACHE to one that can be")
 
 
 @dataclass(kw_only=True)
 class Source(ABC):
-    """A paired dataset that can be fetched, read, cut into training and test cells, and checked.
+    """A paired data set that can be fetched, read, split into training and test cells, and checked.
 
     Attributes
     ----------
-    name : dataset identifier, part of every record.
-    source : where the cells come from, in words; empty takes what the files say.
-    licence : what is known about the terms of use.
+    name : part of every record.
+    source : where the cells come from, in words; empty takes what the files state.
+    licence : known terms of use.
     organism : ``human`` or ``mouse`` (cell-cycle genes), or empty where unknown.
-    test_batches : batches that are held out; None lets `assign_split` choose.
-    test_fraction, split_seed : for `assign_split`, where no batch is named.
-    empty_features, empty_cells : what to do with features without counts (``keep``, ``drop``,
-        ``error``) and cells without counts (``drop``, ``error``); see `check`.
+    test_batches, test_fraction, split_seed : see `assign_split`.
+    empty_features, empty_cells : see `check`.
     """
 
     name: str
@@ -66,25 +58,25 @@ class Source(ABC):
     empty_cells: str = "error"
 
     def fetch(self) -> Path | None:
-        """Bring the files to this computer and say where they are; None where there are none."""
+        """Bring the files to this computer and return their place; None where there are none."""
         return None
 
     @abstractmethod
     def read(self) -> Paired:
-        """The cells as the files hold them, split, not yet checked."""
+        """The cells, split but not yet checked."""
 
     def load(self) -> Paired:
-        """The cells, checked at the door.
+        """The cells, checked.
 
         Raises
         ------
-        FileNotFoundError : the files are not where they were expected.
+        FileNotFoundError : files are missing.
         ValueError : the cells are not fit for a benchmark; the message says what to change.
         """
         return check(self.read(), empty_features=self.empty_features, empty_cells=self.empty_cells)
 
     def describe(self, paired: Paired | None = None) -> dict[str, Any]:
-        """What a reader wants to know of the dataset; loads it unless ``paired`` is given."""
+        """Sizes, batches, labels and origin; loads the cells unless ``paired`` is given."""
         paired = paired or self.load()
         obs = paired.obs
         labels = {c: int(obs[c].nunique()) for c in ("cell_type", "phase") if c in obs}
@@ -114,14 +106,14 @@ class Source(ABC):
         normalization: Mapping[str, str],
         source: str = "",
     ) -> Paired:
-        """Put two modalities and the table of cells together, split where ``obs`` is not yet.
+        """Put two modalities and the table of cells together, and split them.
 
-        ``obs`` holds ``batch`` and any of `LABELS`; other columns are left behind. ``is_train`` is
-        kept unless test batches are named; ``is_scored`` is True for every cell unless given.
+        ``obs`` holds ``batch`` and any of `LABELS`; other columns are left out. Its ``is_train`` is kept
+        unless test batches are named; without ``is_scored`` every cell is scored.
 
         Raises
         ------
-        ValueError : no column ``batch``, cells without one, or see `assign_split`.
+        ValueError : no column ``batch``, cells without a batch, or see `assign_split`.
         """
         if "batch" not in obs:
             raise ValueError(
@@ -130,17 +122,10 @@ class Source(ABC):
             )
         split = ("is_train",) if self.test_batches is None else ()
         table = tidy_labels(self.name, obs[[c for c in ("batch", *split, "is_scored", *LABELS) if c in obs]])
-        check_filled(self.name, table["batch"])  # before it decides on the split
-        if self.test_batches is not None or "is_train" not in table:
+        check_filled(self.name, table["batch"])  # the split depends on it
+        if "is_train" not in table:
             table["is_train"] = assign_split(table, self.test_batches, self.test_fraction, self.split_seed)
         if "is_scored" not in table:
             table["is_scored"] = True
-        return Paired(
-            name=self.name,
-            mod1=mod1,
-            mod2=mod2,
-            obs=table,
-            normalization=dict(normalization),
-            source=self.source or source,
-            organism=self.organism,
-        )
+        origin = {"source": self.source or source, "organism": self.organism}
+        return Paired(self.name, mod1, mod2, table, dict(normalization), **origin)

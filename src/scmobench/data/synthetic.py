@@ -63,12 +63,7 @@ class Synthetic(Source):
     linked: float = 0.8
 
     def read(self) -> Paired:
-        """Draw the cells and their counts.
-
-        Raises
-        ------
-        ValueError : fewer than 2 cell types, 1 batch, 24 genes or 2 proteins or peaks, or an unknown mod2.
-        """
+        """Draw the cells and their counts."""
         self._check_sizes()
         streams = np.random.SeedSequence(self.seed).spawn(5)
         cell_rng, program_rng, gene_rng, link_rng, mod2_rng = map(np.random.default_rng, streams)
@@ -77,9 +72,9 @@ class Synthetic(Source):
         programs = draw_programs(self.n_cell_types, self.n_states, group, self.program_strength, program_rng)
         umis = self.umis or 0.8 * self.n_genes
         X = gene_counts(cells, programs, umis, self.batch_effect, self.dropout_midpoint, gene_rng)
-        where = pd.DataFrame({"feature_types": "GEX"}, index=names)
         obs = self._annotation(cells, link_rng)
-        gex = AnnData(X=X, obs=obs[[]].copy(), var=where)
+        var = pd.DataFrame({"feature_types": "GEX"}, index=names)
+        gex = AnnData(X=X, obs=obs[[]].copy(), var=var)
         if self.mod2 == "adt":
             genes = self._encoding_genes(programs, link_rng)
             X = protein_counts(cells, programs, genes, self.batch_effect, mod2_rng)
@@ -88,8 +83,7 @@ class Synthetic(Source):
             genes, var = self._peaks(names, link_rng)
             X = peak_counts(cells, programs, genes, self.batch_effect, mod2_rng)
         mod2 = AnnData(X=X, obs=obs[[]].copy(), var=var)
-        kind = self.mod2.upper()
-        return self.pair(gex, mod2, obs, {"GEX": "counts", kind: "counts"}, source="simulated")
+        return self.pair(gex, mod2, obs, {"GEX": "counts", self.mod2.upper(): "counts"}, source="simulated")
 
     def _check_sizes(self) -> None:
         if self.mod2 not in ("adt", "atac"):
@@ -136,20 +130,11 @@ class Synthetic(Source):
         near = np.sort(rng.integers(0, self.n_genes, self.n_mod2))
         chromosome = 1 + near * 22 // self.n_genes
         start = 1_000_000 + (near % (self.n_genes // 22 + 1)) * 200_000
-        # a grid of 1 kb steps keeps peaks of one gene apart, whatever their number
+        # A grid of 1 kb steps keeps peaks of one gene apart, whatever their number.
         place = np.arange(self.n_mod2) - np.searchsorted(near, near)
         start = start + place * 1_000 + rng.integers(0, 400, self.n_mod2)
         genes = np.where(rng.random(self.n_mod2) < self.linked, near, -1)
-        var = pd.DataFrame(
-            {
-                "feature_types": "ATAC",
-                "chrom": [f"chr{c}" for c in chromosome],
-                "start": start,
-                "end": start + PEAK_LENGTH,
-                "regulates": np.where(genes >= 0, np.array(names)[genes], ""),
-            }
-        )
-        var.index = pd.Index(
-            [f"{c}:{s}-{e}" for c, s, e in zip(var["chrom"], var["start"], var["end"], strict=True)]
-        )
-        return genes, var
+        place = {"chrom": [f"chr{c}" for c in chromosome], "start": start, "end": start + PEAK_LENGTH}
+        regulates = np.where(genes >= 0, np.array(names)[genes], "")
+        var = pd.DataFrame({"feature_types": "ATAC", **place, "regulates": regulates})
+        return genes, var.set_axis([f"{c}:{s}-{e}" for c, s, e in zip(*place.values(), strict=True)])

@@ -1,4 +1,4 @@
-"""Tables and lists in text, plain or zipped by gzip, of anybody's."""
+"""Tables in text from outside, plain or compressed by gzip."""
 
 from __future__ import annotations
 
@@ -9,20 +9,14 @@ from typing import IO, Any
 
 import pandas as pd
 
-from scmobench.data.declared import one_line
+from scmobench.data.declared import gigabytes, one_line
 from scmobench.data.foreign import check_file, memory_share
 
-BLOCK = 2**24  # bytes
+BLOCK = 2**24  # bytes read at a time
 
 
 def read_table(file: Path, **settings: Any) -> pd.DataFrame:
-    """What `pandas.read_csv` makes of a file with ``settings``.
-
-    Raises
-    ------
-    FileNotFoundError : there is none.
-    ValueError : it is a pipe or a device, larger than half of the free memory, or no table.
-    """
+    """The file read by `pandas.read_csv` with these settings."""
     check_text(file)
     try:
         return pd.read_csv(file, compression="gzip" if file.suffix == ".gz" else None, **settings)
@@ -33,17 +27,12 @@ def read_table(file: Path, **settings: Any) -> pd.DataFrame:
 
 
 def open_text(file: Path) -> IO[bytes]:
-    """Its bytes, unzipped."""
+    """The file as an uncompressed stream."""
     return gzip.open(file) if file.suffix == ".gz" else file.open("rb")
 
 
 def check_text(file: Path) -> None:
-    """Unzip a file once without keeping it: a small one may hold more than the memory does.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError : as of `read_table`.
-    """
+    """Refuse a file that is damaged or, uncompressed, larger than half of the free memory."""
     check_file(file, "a file of text")
     memory, size = memory_share(), 0
     try:
@@ -54,5 +43,5 @@ def check_text(file: Path) -> None:
         raise ValueError(f"expected text at {file}, found a damaged file: {one_line(error)}") from error
     if size > memory:
         raise ValueError(
-            f"expected at most {memory / 2**30:.1f} GB, half of the free memory, in {file}; found more"
+            f"expected at most {gigabytes(memory)}, half of the free memory, in {file}; found more"
         )

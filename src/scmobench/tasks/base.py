@@ -1,4 +1,4 @@
-"""A task: it cuts paired cells into what a model may see and what only the scorer may see."""
+"""A task: it cuts paired cells into the part that a model sees and the part that only the scorer sees."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.matrix import checked_matrix
-from scmobench.data.preprocess import Normalizer
+from scmobench.data.preprocess import normalize
 from scmobench.types import Paired, Problem, TaskData, feature_type
 
 DIRECTIONS = ("from_gex", "to_gex")
@@ -18,7 +18,7 @@ LARGEST = 1e15
 
 
 class Task(ABC):
-    """Cut, pack, check: the three things that a task does with cells and predictions.
+    """Split cells, pack answers, check predictions.
 
     Attributes
     ----------
@@ -30,12 +30,7 @@ class Task(ABC):
     directed: ClassVar[bool] = True
 
     def subtask(self, paired: Paired, direction: str) -> str:
-        """``GEX2ADT`` and the like; ``GEX-ADT`` for an undirected task.
-
-        Raises
-        ------
-        ValueError : a direction that is not one of `DIRECTIONS`.
-        """
+        """``GEX2ADT`` and the like; ``GEX-ADT`` for an undirected task."""
         if direction not in DIRECTIONS:
             raise ValueError(f"expected direction from_gex or to_gex, found {direction!r}")
         first, second = paired.pair
@@ -45,19 +40,20 @@ class Task(ABC):
 
     @abstractmethod
     def split(self, paired: Paired, direction: str = "from_gex") -> Problem:
-        """Cut ``paired`` by ``obs["is_train"]`` into `Problem`."""
+        """Cut ``paired`` by ``obs["is_train"]`` into a `Problem`."""
+
+    def pack(self, answer: np.ndarray | sp.spmatrix, data: TaskData, method: str) -> AnnData:
+        """A model's matrix as an AnnData in the competition's layout."""
+        prediction = self.layout(answer, data)
+        prediction.uns |= {"dataset_id": data.dataset, "subtask": data.subtask, "method_id": method}
+        return prediction
 
     @abstractmethod
-    def pack(self, answer: np.ndarray | sp.spmatrix, data: TaskData, method: str) -> AnnData:
-        """A model's matrix as an AnnData in the competition's layout.
-
-        Raises
-        ------
-        ValueError : the matrix does not have the shape that the task asks for.
-        """
+    def layout(self, answer: np.ndarray | sp.spmatrix, data: TaskData) -> AnnData:
+        """A model's matrix with the names of its rows and columns; see `pack`."""
 
     def check(self, prediction: AnnData, solution: AnnData) -> tuple[AnnData, AnnData]:
-        """Refuse a prediction that cannot be scored against ``solution``, or a solution that is none.
+        """Refuse a prediction that cannot be scored against ``solution``, or an unfit solution.
 
         Returns
         -------
@@ -65,7 +61,7 @@ class Task(ABC):
 
         Raises
         ------
-        ValueError : wrong shape, cells, order, values; says what was expected and found, and in which file.
+        ValueError : wrong shape, cells, order or values; says what was expected and found, and in which file.
         """
         solution = real_values(solution, "solution")
         prediction = real_values(self.answer(prediction, solution), "prediction")
@@ -73,28 +69,23 @@ class Task(ABC):
         return prediction, solution
 
     def answer(self, prediction: AnnData, solution: AnnData) -> AnnData:
-        """The prediction with what is scored in X."""
+        """The prediction with the scored values in X."""
         return prediction
 
     @abstractmethod
     def check_fit(self, prediction: AnnData, solution: AnnData) -> None:
-        """Refuse a prediction whose shape, names or weights are not what the solution asks for.
-
-        Raises
-        ------
-        ValueError : says what was expected and found.
-        """
+        """Refuse a prediction with another shape, other names or other weights than the solution asks for."""
 
 
 def normalized(paired: Paired, swap: bool = False) -> tuple[AnnData, AnnData, dict[str, str]]:
-    """Both modalities with X normalised; library sizes and the like fitted on training cells.
+    """Both modalities with X normalised; library sizes are fitted on training cells.
 
     Modalities that are declared normalised stay as they are. Raw counts, where known, are in
     ``layers["counts"]``; obs holds ``batch`` alone.
 
     Returns
     -------
-    mod1, mod2 (swapped on request) and the name of each modality's normalisation.
+    mod1, mod2 (in the other order with ``swap``) and the name of each modality's normalisation.
     """
     train = paired.obs["is_train"].to_numpy()
     result, names = [], {}
@@ -107,10 +98,8 @@ def normalized(paired: Paired, swap: bool = False) -> tuple[AnnData, AnnData, di
         if "counts" in modality.layers:
             copy.layers["counts"] = modality.layers["counts"]
         if declared == "counts":
-            normalizer = Normalizer.of(kind)
             copy.layers["counts"] = modality.X
-            copy.X = normalizer.fit(modality.X[train]).transform(modality.X)
-            declared = normalizer.name
+            copy.X, declared = normalize(modality.X, kind, train)
         names[kind] = declared
         result.append(copy)
     first, second = reversed(result) if swap else result
@@ -118,19 +107,12 @@ def normalized(paired: Paired, swap: bool = False) -> tuple[AnnData, AnnData, di
 
 
 def real_values(table: AnnData, file: str) -> AnnData:
-    """The table with X in a dtype that every metric can compute with; the same object where it is already.
-
-    See `checked_matrix`, which also sees that a sparse X can be trusted.
-
-    Parameters
-    ----------
-    table : a prediction or a solution.
-    file : ``prediction`` or ``solution``, for messages.
+    """The ``prediction`` or ``solution`` with X in a dtype that every metric can use, see `checked_matrix`.
 
     Raises
     ------
-    ValueError : X is missing, holds no real numbers, is a damaged sparse matrix, or a value is NaN, infinite
-        or beyond `LARGEST`.
+    ValueError : X is missing, not of real numbers, a damaged sparse matrix, or has a value that is NaN,
+        infinite or beyond `LARGEST`.
     """
     if table.X is None:
         raise ValueError(f"X is missing: expected the {file}'s values in X, found none")
@@ -144,7 +126,7 @@ def real_values(table: AnnData, file: str) -> AnnData:
         raise ValueError(f"expected finite values in X of the {file}, found {bad} NaN or infinite ones")
     if values.size and (largest := max(abs(values.min()), abs(values.max()))) > LARGEST:
         raise ValueError(
-            f"expected values up to {LARGEST:g} in X of the {file} (errors and distances are of their "
-            f"squares), found {largest:g}: scale it"
+            f"expected values up to {LARGEST:g} in X of the {file}, since errors and distances are squared, "
+            f"found {largest:g}: scale it"
         )
     return table

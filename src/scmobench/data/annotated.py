@@ -1,0 +1,93 @@
+"""Paired cells with the user's annotation, whether they come from files or from memory."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+from scmobench.data.annotation import check_agreement, named_columns, read_labels
+from scmobench.data.labels import LABELS
+from scmobench.data.matrix import checked_matrix
+from scmobench.data.source import Source
+from scmobench.types import Paired, feature_type
+
+
+class Parts(NamedTuple):
+    """Both modalities, with one of `MODALITIES` as feature type, and all tables of the cells by place."""
+
+    gex: AnnData
+    mod2: AnnData
+    tables: Mapping[str, pd.DataFrame]
+
+
+@dataclass(kw_only=True)
+class Annotated(Source):
+    """Paired cells whose annotation, layers and values the user names.
+
+    Attributes
+    ----------
+    batch, cell_type : columns of the cell annotation; with no `batch`, all cells are one batch.
+    labels : CSV with one row a cell (cell name first), for annotation that the cells lack.
+    layer : read X from this layer of both modalities; the former X is kept as the raw counts.
+    normalization : modality -> name of the values in X; None means raw counts, which are taken from
+        ``layers["counts"]`` where X holds something else. Needed with `layer`.
+    """
+
+    batch: str | None = None
+    cell_type: str | None = "cell_type"
+    labels: str | None = None
+    layer: str | None = None
+    normalization: Mapping[str, str] | None = None
+
+    @abstractmethod
+    def parts(self) -> Parts:
+        """Both modalities and the tables of the cells, as they were given."""
+
+    def load(self) -> Paired:
+        """See `Source.load`; the organism is part of the hash, since it decides the cell-cycle genes."""
+        paired = super().load()
+        if not self.organism:
+            return paired
+        return replace(paired, hash=sha256(f"{paired.hash} {self.organism}".encode()).hexdigest())
+
+    def read(self) -> Paired:
+        """Choose the values, find batch and cell type, split."""
+        gex, mod2, tables = self.parts()
+        self._choose_values(gex, mod2)
+        labels = read_labels(self.name, self.labels, gex.obs_names)
+        columns = {self.batch, self.cell_type, "is_train", "is_scored", *LABELS[1:]}
+        check_agreement(self.name, tables, columns - set(labels))
+        obs = gex.obs.drop(columns=labels.columns, errors="ignore").join(labels)
+        obs = named_columns(self.name, obs, self.batch, self.cell_type)
+        normalization = self.normalization or {"GEX": "counts", feature_type(mod2): "counts"}
+        return self.pair(gex, mod2, obs, normalization, str(gex.uns.get("source", "")))
+
+    def _choose_values(self, *pair: AnnData) -> None:
+        """Make the layer that is named, or the counts, the X of both modalities."""
+        if self.layer and not self.normalization:
+            counts = ",".join(f"{feature_type(modality)}:counts" for modality in pair)
+            raise ValueError(
+                f"{self.name}: X is read from layer {self.layer!r}; say what it holds, "
+                f"e.g. 'dataset.normalization={{{counts}}}'"
+            )
+        for modality in pair:
+            if self.layer:
+                modality.layers["counts"], modality.X = modality.X, modality.layers[self.layer]
+            elif not self.normalization and "counts" in modality.layers and not _is_counts(modality.X):
+                modality.X = modality.layers.pop("counts")
+
+
+def _is_counts(X: np.ndarray | sp.spmatrix | None) -> bool:
+    if X is None:
+        return False
+    checked = checked_matrix(X, "X")
+    values = checked.data if sp.issparse(checked) else checked
+    return bool((values >= 0).all() and (values == np.floor(values)).all())

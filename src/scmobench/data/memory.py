@@ -1,0 +1,143 @@
+"""Paired cells that are already in memory: a MuData, two AnnData, or one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from mudata import MuData
+
+from scmobench.data.annotated import Annotated, Parts
+from scmobench.data.declared import UNS
+from scmobench.data.feature_types import modality_of, stated_modality
+from scmobench.data.own import by_feature_type, known_mod2, of_mudata, two_tables
+from scmobench.types import Paired
+
+PROTEINS = "protein_expression"
+"""Where totalVI keeps the proteins of an AnnData of genes, in obsm."""
+
+
+@dataclass(kw_only=True)
+class Memory(Annotated):
+    """Paired cells of objects in memory, which are left as they are; see `from_memory`."""
+
+    mdata: MuData | AnnData | None = None
+    gex: AnnData | None = None
+    mod2: AnnData | None = None
+    modalities: Mapping[str, str] | None = None
+    kind: str | None = None
+    empty_features: str = "drop"
+
+    def parts(self) -> Parts:
+        """Copies of the parts that are used, whichever way they are given."""
+        kind = known_mod2(self.name, self.kind)
+        if self.mod2 is not None and self.gex is not None and self.mdata is None:
+            where = (f"{self.name}: gex", f"{self.name}: mod2")
+            return two_tables(self._used(self.gex), self._used(self.mod2), kind, where)
+        cells = self.gex if self.mdata is None else self.mdata
+        if self.mod2 is not None or cells is None or (self.gex is not None and self.mdata is not None):
+            raise ValueError(
+                f"{self.name}: give the cells in one way: a MuData, an AnnData with the features of both "
+                "modalities, or gex=AnnData and mod2=AnnData"
+            )
+        if isinstance(cells, MuData):
+            return self._mudata(cells, kind)
+        gex = self._used(cells)
+        if PROTEINS in cells.obsm:
+            where = (self.name, f'{self.name}: obsm["{PROTEINS}"]')
+            return two_tables(gex, _proteins(cells), "ADT", where)
+        return by_feature_type(gex, kind, self.name)
+
+    def _mudata(self, cells: MuData, kind: str | None) -> Parts:
+        mods = {name: self._used(modality) for name, modality in cells.mod.items()}
+        if self.modalities:
+            mods = {self._meaning(word, mods, kind): mods[name] for word, name in self.modalities.items()}
+        return of_mudata(self.name, mods, cells.obs.copy(), kind, self.name)
+
+    def _meaning(self, word: str, mods: Mapping[str, AnnData], kind: str | None) -> str:
+        """GEX, ADT or ATAC for a key of `modalities`."""
+        name = self.modalities[word]
+        if name not in mods or not (modality_of(word) or word == "mod2"):
+            raise ValueError(
+                f"{self.name}: expected modalities={{'gex': NAME, 'adt': NAME}} with names of {list(mods)}, "
+                f"found {dict(self.modalities)}"
+            )
+        where = f"{self.name}: {name}"
+        advice = "Say what it holds: modalities={'adt': NAME}"
+        return modality_of(word) or kind or stated_modality(mods[name], where, advice)
+
+    def _used(self, cells: AnnData) -> AnnData:
+        """A new AnnData of what is used; `check` copies the matrices."""
+        if not isinstance(cells, AnnData):
+            raise TypeError(f"{self.name}: expected an AnnData or a MuData, found {type(cells).__name__}")
+        if self.layer and self.layer not in cells.layers:
+            raise ValueError(
+                f"{self.name}: no layer {self.layer!r}, there are {list(cells.layers)}; both modalities need "
+                "the layer"
+            )
+        cells = cells.to_memory() if cells.isbacked else cells
+        layers = {key: cells.layers[key] for key in ("counts", self.layer) if key in cells.layers}
+        uns = {key: cells.uns[key] for key in UNS if key in cells.uns}
+        return AnnData(cells.X, obs=cells.obs.copy(), var=cells.var.copy(), layers=layers, uns=uns)
+
+
+def _proteins(cells: AnnData) -> AnnData:
+    """The proteins that totalVI reads, named by the table's columns, else by ``uns["protein_names"]``."""
+    counts = cells.obsm[PROTEINS]
+    if isinstance(counts, pd.DataFrame):
+        names, counts = counts.columns, counts.to_numpy()
+    else:
+        names = cells.uns.get("protein_names", [f"protein_{k}" for k in range(counts.shape[1])])
+    var = pd.DataFrame({"feature_types": "ADT"}, index=pd.Index(np.asarray(names).astype(str)))
+    return AnnData(counts, obs=pd.DataFrame(index=cells.obs_names), var=var)
+
+
+def from_memory(
+    mdata: MuData | AnnData | None = None,
+    *,
+    gex: AnnData | None = None,
+    mod2: AnnData | None = None,
+    modalities: Mapping[str, str] | None = None,
+    name: str = "memory",
+    **settings: Any,
+) -> Paired:
+    """Paired cells of a MuData, of two AnnData or of one, after the same checks as files.
+
+    Raw counts are X or, where X holds other values, ``layers["counts"]``. Features without counts are left
+    out. The objects themselves are not changed.
+
+    Parameters
+    ----------
+    mdata : a MuData whose modalities have usual names (``rna``, ``gex``; ``prot``, ``adt``; ``atac``,
+        ``peaks``); or one AnnData of genes with totalVI's ``obsm["protein_expression"]``, or with the
+        features of both modalities, told apart by ``var["feature_types"]``.
+    gex, mod2 : two AnnData with the same cells.
+    modalities : the MuData's names of both modalities, e.g. ``{"gex": "my_rna", "adt": "my_prot"}``.
+    name : of the data set, for messages and records.
+    settings : ``batch``, ``cell_type``, ``layer``, ``normalization``, ``labels`` (see `Annotated`), ``kind``
+        (see `Own`), ``organism``, ``test_batches``, ``test_fraction``, ``split_seed``, ``empty_features``,
+        ``empty_cells`` (see `Source`).
+
+    Raises
+    ------
+    TypeError : an object of another type, or an unknown setting.
+    ValueError : the cells are not fit for a benchmark; the message says what to change.
+    """
+    given = {"mdata": mdata, "gex": gex, "mod2": mod2, "modalities": modalities}
+    try:
+        return Memory(name=name, **given, **settings).load()
+    except ValueError as error:
+        raise ValueError(_in_python(str(error))) from error
+
+
+def _in_python(message: str) -> str:
+    """Advice for the command line as advice for Python: dataset.batch=donor becomes batch="donor"."""
+    message = re.sub(r"'(dataset\.[^']+)'", r"\1", message)  # quotes for the shell
+    message = re.sub(r"(?<=[{,])(\w+):(\w+)", r'"\1": "\2"', message)
+    message = re.sub(r"dataset\.(\w+)=([\w.]+)", r'\1="\2"', message)
+    return message.replace("dataset.", "").replace('"null"', "None")
