@@ -18,8 +18,7 @@ def asw_label(embedding: ScoredEmbedding) -> float:
 
     Raises
     ------
-    NotApplicable : a cell without a type, fewer than two cell types, or as many types as cells: no cell
-        has both one of its own and one of another type to be compared with.
+    NotApplicable : a cell without a type, fewer than two cell types, or as many types as cells.
     """
     cells = embedding.cells("cell_type")
     types = cells.obs["cell_type"].nunique()
@@ -36,8 +35,8 @@ def asw_label(embedding: ScoredEmbedding) -> float:
 def asw_batch(embedding: ScoredEmbedding) -> float:
     """Mixing of batches within cell types: 1 is mixed, and so is an embedding without any spread.
 
-    Mean over cell types of mean(1 - |silhouette of batch within the type|), types in one batch left
-    out: scib's ``silhouette_batch`` (Luecken et al. 2022, Methods, "Average silhouette width").
+    Mean over cell types of mean(1 - |silhouette of batch within the type|), without types in one batch:
+    scib's ``silhouette_batch`` (Luecken et al. 2022, Methods, "Average silhouette width").
 
     Raises
     ------
@@ -48,20 +47,19 @@ def asw_batch(embedding: ScoredEmbedding) -> float:
     if cells.obs["batch"].nunique() < 2:
         raise NotApplicable("one batch: there is nothing to mix")
     _centre_points(cells, cells.obs["cell_type"])
+    keys = {"batch_key": "batch", "label_key": "cell_type", "embed": EMBEDDING}
     with quiet():
         import scib
 
-        value = scib.metrics.silhouette_batch(
-            cells, batch_key="batch", label_key="cell_type", embed=EMBEDDING, verbose=False
-        )
+        value = scib.metrics.silhouette_batch(cells, verbose=False, **keys)
     return finite(value, "no cell type has several cells in more than one batch")
 
 
 def _centre_points(cells: AnnData, groups: pd.Series) -> None:
     """Move each group of cells that lies at one point to the origin.
 
-    Elsewhere scikit-learn finds distances of about 1e-8 between equal cells, and a silhouette made of them
-    is a rounding error.
+    Elsewhere scikit-learn finds distances of about 1e-8 between equal cells, and their silhouette is a
+    rounding error.
     """
     matrix = cells.obsm[EMBEDDING] = cells.obsm[EMBEDDING].copy()
     for _, members in groups.groupby(groups.to_numpy()).indices.items():

@@ -1,4 +1,4 @@
-"""Cell-cycle conservation: does the embedding keep what the cell cycle explains of the expression?"""
+"""Cell-cycle conservation: does the cell cycle explain as much of the embedding as of the expression?"""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scmobench.types import NotApplicable, Score
 
 MIN_GENES = 3
 MIN_CELLS = 4
-"""In a batch: an intercept and two scores fit the values of three cells exactly, whatever these are."""
+"""In a batch: an intercept and two scores fit any values of three cells exactly."""
 COMPONENTS = 50
 SAME = 1e-7
-"""Scores that differ by less than this share of the largest are one number in single precision."""
+"""Scores that differ by less than this share of the largest are equal in single precision."""
 SCORES = ["S_score", "G2M_score"]
 
 
@@ -23,13 +23,13 @@ def cc_cons(embedding: ScoredEmbedding) -> Score:
 
     V is the variance that S and G2M scores explain by principal component regression, on 50 components
     of GEX (before) and of the embedding (after): scib's ``cell_cycle`` (Luecken et al. 2022, Nature
-    Methods, Methods, "Cell-cycle conservation"). Scores of the dataset are used where every scored cell
-    has them, else they are computed per batch from the organism's genes; the two give different numbers,
-    so the returned `Score` says which.
+    Methods, Methods, "Cell-cycle conservation"). Scores of the data set are used where every scored cell
+    has them, else they are computed per batch from the organism's genes. The two give different numbers,
+    so the `Score` states which.
 
-    Deviations: dimensions that are constant within a batch are left out of its components, where scib
-    divides 0 by 0. A batch for which V is not defined makes the metric not applicable, where scib leaves
-    the batch out of the mean, or takes the ratio of two rounding errors for a score.
+    Deviations: dimensions that are constant within a batch are left out of its components; scib divides 0 by
+    0. A batch for which V is not defined makes the metric not applicable; scib leaves the batch out of the
+    mean, or takes the ratio of two rounding errors for a score.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def _conserved(embedding: ScoredEmbedding, batch: str, inside: np.ndarray, given
     """The score of one batch, whose cells are ``inside``."""
     import scib
 
-    gex, cells = embedding.gex[inside], embedding.cells()[inside].copy()  # in memory as scib has them
+    gex, cells = embedding.gex[inside], embedding.cells()[inside].copy()  # the same layout in memory as scib
     if not given:
         scib.preprocessing.score_cell_cycle(gex, organism=embedding.organism)
     scores = gex.obs[SCORES]
@@ -72,7 +72,7 @@ def _explained(matrix: np.ndarray | sp.csr_matrix, scores: pd.DataFrame, what: s
     varies = np.ravel((high - low).toarray() if sp.issparse(low) else high - low) > 0
     if not varies.any():
         raise NotApplicable(f"{what} has no variance")
-    if not varies.all() and varies.sum() < min(COMPONENTS, len(scores)):  # else components suffice without
+    if not varies.all() and varies.sum() < min(COMPONENTS, len(scores)):  # else there are enough components
         matrix = matrix[:, varies]
         matrix = matrix if sp.issparse(matrix) else np.ascontiguousarray(matrix)
     share = scib.metrics.pc_regression(matrix, scores, n_comps=COMPONENTS, linreg_method="numpy")

@@ -1,7 +1,7 @@
 """Weights of the kNN graph on which cells are clustered and pseudotime is computed.
 
-UMAP's fuzzy graph, which scanpy's neighbours give too, in NumPy: importing and compiling `umap` takes 20
-seconds in every process, this 0.1. A test compares the two.
+UMAP's fuzzy graph, as scanpy's neighbours, in NumPy: importing and compiling `umap` takes 20 seconds in
+every process, this 0.1. A test compares the two.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def nearest_cells(embedding: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray
     """
     from sklearn.neighbors import NearestNeighbors
 
-    # One more than needed, as scanpy asks for: among ties it decides which k are kept.
+    # One more than needed, as in scanpy: this decides which k of several ties are kept.
     search = NearestNeighbors(n_neighbors=min(k + 1, len(embedding)), algorithm="brute").fit(embedding)
     distances, indices = search.kneighbors(embedding)
-    # Rounding leaves some cells at 1e-7 from themselves, which would pass for their nearest neighbour.
+    # Rounding leaves some cells at 1e-7 from themselves, as if they were their own nearest neighbour.
     distances[indices == np.arange(len(embedding))[:, None]] = 0
     return indices[:, :k], distances[:, :k].astype(np.float32)
 
@@ -36,10 +36,7 @@ def connectivities(indices: np.ndarray, distances: np.ndarray) -> sp.csr_matrix:
     w_ij = exp(-max(0, d_ij - rho_i) / sigma_i), rho_i the smallest positive distance and sigma_i such
     that the strengths of row i sum to log2 k; then W + W' - W * W' (McInnes et al. 2018, UMAP, section
     3.1 and algorithms 2-3).
-
-    Parameters
-    ----------
-    indices, distances : cells x k, as `nearest_cells` gives.
+    ``indices`` and ``distances`` are those of `nearest_cells`.
     """
     n, k = indices.shape
     nearest = np.where(distances > 0, distances, np.inf).min(axis=1)
@@ -59,10 +56,7 @@ def connectivities(indices: np.ndarray, distances: np.ndarray) -> sp.csr_matrix:
 
 
 def _scales(beyond: np.ndarray, target: float) -> np.ndarray:
-    """Solve sum_j exp(-beyond_ij / sigma_i) = target for every row by bisection from 1, doubling first.
-
-    The tolerance is UMAP's, so that the weights are too.
-    """
+    """Solve sum_j exp(-beyond_ij / sigma_i) = target for every row, by UMAP's bisection from 1."""
     low, high = np.zeros(len(beyond)), np.full(len(beyond), np.inf)
     scale = np.ones(len(beyond))
     active = np.arange(len(beyond))

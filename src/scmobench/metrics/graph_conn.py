@@ -1,4 +1,4 @@
-"""Graph connectivity: does each cell type hang together in the kNN graph?"""
+"""Graph connectivity: is each cell type connected in the kNN graph?"""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from scmobench.types import NotApplicable
 def graph_conn(embedding: ScoredEmbedding) -> float:
     """Mean over cell types of |largest connected component of the type's subgraph| / |type|.
 
-    scib's ``graph_connectivity`` (Luecken et al. 2022, Nature Methods, Methods, "Graph connectivity"). With
-    one cell type it says whether the graph hangs together as a whole.
+    scib's ``graph_connectivity`` (Luecken et al. 2022, Nature Methods, Methods, "Graph connectivity").
 
     Raises
     ------
-    NotApplicable : a cell without a type; every type has one cell, so that every embedding scores 1; at
-        most 15 cells, or all cells at one point: they have no graph.
+    NotApplicable : every type has one cell, so that every embedding scores 1; a cell without a type; or no
+        graph, see `ScoredEmbedding.connected_cells`.
     """
     if embedding.categories("cell_type").value_counts().max() < 2:
         raise NotApplicable("every cell type has one scored cell: there is nothing to connect")

@@ -1,7 +1,7 @@
 """Louvain clusters of a symmetric kNN graph, with the competition's partitions and their numbering.
 
-The competition clustered with the package louvain (vtraag), which has no wheels for newer Pythons. This
-is an implementation of its own, from a description of the algorithm: the same membership bit for bit.
+The competition clustered with the package louvain (vtraag), which has no wheels for newer Pythons. This is an
+independent implementation, from a description of the algorithm: the same membership bit for bit.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ SEED_FOR_ZERO = 4357  # igraph's generator takes this one for seed 0
 
 
 def _compiled(signature: str) -> Callable[[Callable], Callable]:
-    """Compile for these types, without the Python lock, and keep the machine code where that is possible.
+    """Compile for these types, without the Python lock, and cache the machine code where possible.
 
-    numba keeps it beside the source, or in the user's cache folder where the source is read-only. Where it
-    can write to neither, or cannot read what lies there, the code is compiled in every process: 3 seconds.
+    numba caches it beside the source, or in the user's cache folder where the source is read-only. Where
+    neither can be written or read, every process compiles the code: 3 seconds.
     """
 
     def compiled(function: Callable) -> Callable:
         try:
             return numba.njit(signature, nogil=True, cache=True)(function)
-        except Exception:  # no folder, a full disk, a damaged file: numba raises a class of its own for none
+        except Exception:  # no folder, a full disk, a damaged file: numba has no error class for these
             return numba.njit(signature, nogil=True)(function)
 
     return compiled
@@ -37,9 +37,8 @@ def partitions(graph: sp.spmatrix, resolutions: Sequence[float], seed: int = 0) 
     """Memberships at each resolution: one int64 a cell, clusters numbered from the largest.
 
     Maximises sum_c (e_c - gamma K_c^2 / m), with e_c the entries inside cluster c, K_c the sum of its
-    degrees, m all entries and gamma the resolution (Reichardt & Bornholdt 2006), by moving single nodes
-    and then merging clusters to nodes, until nothing moves (Blondel et al. 2008). Every resolution starts
-    from the same seed.
+    degrees, m all entries and gamma the resolution (Reichardt & Bornholdt 2006). Single nodes move, then
+    clusters become nodes, until nothing moves (Blondel et al. 2008). Every resolution starts from the seed.
 
     Parameters
     ----------
@@ -94,10 +93,10 @@ def _partition(
 
 
 def _draws(n: int, random: np.random.RandomState) -> np.ndarray:
-    """One number below n, below n - 1, ... below 2, from as many words of 32 bits and those rejected.
+    """One number below n, below n - 1, ... below 2, each from a random word of 32 bits.
 
-    Lemire (2019), Fast random integer generation in an interval: high half of word x r, rejected while the
-    low half is below (2^32 - r) mod r.
+    Lemire (2019), Fast random integer generation in an interval: the high half of word x r; a word is
+    rejected if the low half is below (2^32 - r) mod r.
     """
     below = np.arange(n, 1, -1, dtype=np.uint64)
     words = _words(len(below), random)
@@ -124,22 +123,62 @@ def _shuffled(draws):
     return order
 
 
-@_compiled("int64[::1](int64[::1], int64[::1], float64[::1], int64[::1], float64)")
-def _swept(start, neighbour, weight, order, resolution):
-    """Community of each node, after moving nodes one by one until none gains by a move.
-
-    A node is passed over while none of its neighbours has moved and the degree moved elsewhere is too
-    little to make its best gain positive. Degrees and weights are whole numbers, so their sums are exact;
-    the order of the operations in a gain is the package's.
-    """
-    n = order.size
-    degree, loop, total = np.zeros(n), np.zeros(n), 0.0
+@_compiled("Tuple((float64[::1], float64[::1]))(int64[::1], int64[::1], float64[::1])")
+def _degrees(start, neighbour, weight):
+    """Sum of each node's weights, and the weight of its loop."""
+    n = start.size - 1
+    degree, loop = np.zeros(n), np.zeros(n)
     for v in range(n):
         for e in range(start[v], start[v + 1]):
             degree[v] += weight[e]
             if neighbour[e] == v:
                 loop[v] += weight[e]
-        total += degree[v]
+    return degree, loop
+
+
+@_compiled("int64(int64, int64[::1], int64[::1], float64[::1], int64[::1], float64[::1], int64[::1], int64)")
+def _add_weights(v, start, neighbour, weight, community, to, met, n_met):
+    """Add the weights of node ``v`` to ``to``, by community; ``met`` lists the communities met so far."""
+    for e in range(start[v], start[v + 1]):
+        c = community[neighbour[e]]
+        if to[c] == 0:
+            met[n_met] = c
+            n_met += 1
+        to[c] += weight[e]
+    return n_met
+
+
+@_compiled(
+    "Tuple((int64, float64, float64))"
+    "(int64, int64[::1], float64[::1], float64[::1], float64, float64, float64, float64, float64)"
+)
+def _best_move(a, near, to, strength, k, loop, stay, resolution, total):
+    """The best community near a node of degree ``k`` in ``a``, its gain, and the highest gain elsewhere.
+
+    ``to`` holds the node's weight to each community, and is set back to 0. ``a`` itself has gain 0.
+    """
+    target, best, highest = a, 0.0, -np.inf
+    for c in near:
+        if c != a:
+            gain = 2 * (to[c] + loop - resolution * k * (strength[c] + k) / total) - 2 * stay
+            highest = max(highest, gain)
+            if gain > LEAST_GAIN and (gain > best or (gain == best and c < target)):
+                target, best = c, gain
+        to[c] = 0
+    return target, best, highest
+
+
+@_compiled("int64[::1](int64[::1], int64[::1], float64[::1], int64[::1], float64)")
+def _swept(start, neighbour, weight, order, resolution):
+    """Community of each node, after moving nodes one by one until none gains by a move.
+
+    A node is skipped while none of its neighbours has moved and the degree moved elsewhere is too little to
+    make its best gain positive. Degrees and weights are whole numbers, so their sums are exact; the order of
+    the operations in a gain is that of the package.
+    """
+    n = order.size
+    degree, loop = _degrees(start, neighbour, weight)
+    total = degree.sum()  # of whole numbers
     community, members, strength = np.arange(n), np.ones(n, np.int64), degree.copy()
     empty, n_empty = np.empty(n, np.int64), 0
     to, near = np.zeros(n), np.empty(n, np.int64)
@@ -152,22 +191,11 @@ def _swept(start, neighbour, weight, order, resolution):
         k, a = degree[v], community[v]
         if 4 * resolution * k * (moved - since[v]) / total < loss[v]:
             continue
-        n_near = 0
-        for e in range(start[v], start[v + 1]):
-            c = community[neighbour[e]]
-            if to[c] == 0:
-                near[n_near] = c
-                n_near += 1
-            to[c] += weight[e]
+        n_near = _add_weights(v, start, neighbour, weight, community, to, near, 0)
         stay = to[a] - resolution * k * strength[a] / total
-        target, best, highest = a, 0.0, -np.inf
-        for c in near[:n_near]:
-            if c != a:
-                gain = 2 * (to[c] + loop[v] - resolution * k * (strength[c] + k) / total) - 2 * stay
-                highest = max(highest, gain)
-                if gain > LEAST_GAIN and (gain > best or (gain == best and c < target)):
-                    target, best = c, gain
-            to[c] = 0
+        target, best, highest = _best_move(
+            a, near[:n_near], to, strength, k, loop[v], stay, resolution, total
+        )
         if members[a] > 1:
             gain = 2 * (loop[v] - resolution * k * k / total) - 2 * stay
             highest = max(highest, gain)
@@ -198,26 +226,15 @@ def _swept(start, neighbour, weight, order, resolution):
 )
 def _merged(start, neighbour, weight, community, n):
     """The graph of communities: entries between two are summed, those inside one are its loop."""
-    first = np.zeros(n + 1, np.int64)
-    for c in community:
-        first[c + 1] += 1
-    first = np.cumsum(first)
-    filled, nodes = first[:-1].copy(), np.empty(community.size, np.int64)
-    for v in range(community.size):
-        nodes[filled[community[v]]] = v
-        filled[community[v]] += 1
+    nodes = np.argsort(community, kind="mergesort")
+    first = np.searchsorted(community[nodes], np.arange(n + 1))
     merged_start = np.zeros(n + 1, np.int64)
     merged, summed = np.empty(neighbour.size, np.int64), np.empty(neighbour.size)
     to, stored = np.zeros(n), 0
     for a in range(n):
         begin = stored
         for v in nodes[first[a] : first[a + 1]]:
-            for e in range(start[v], start[v + 1]):
-                c = community[neighbour[e]]
-                if to[c] == 0:
-                    merged[stored] = c
-                    stored += 1
-                to[c] += weight[e]
+            stored = _add_weights(v, start, neighbour, weight, community, to, merged, stored)
         for entry in range(begin, stored):
             summed[entry] = to[merged[entry]]
             to[merged[entry]] = 0

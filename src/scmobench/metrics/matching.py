@@ -1,9 +1,8 @@
-"""Modality matching: does the weight of a cell's row lie on its own profile in the other modality?
+"""Modality matching: how much weight does a cell give to its own profile in the other modality?
 
-Every function takes the n x n similarity P (rows mod1, columns the shuffled mod2, most values not
-stored), the column ``partner[i]`` that is truly row i, and the cell types of the rows where known.
-With the competition's ``pairing_ix`` (mod2_shuffled[k] = mod2[pairing_ix[k]]) the partner of row i is
-``argsort(pairing_ix)[i]``.
+Every function takes the n x n similarity P (rows mod1, columns the shuffled mod2, most values not stored),
+the true column ``partner[i]`` of row i, and the cell types of the rows where known. With the competition's
+``pairing_ix`` (mod2_shuffled[k] = mod2[pairing_ix[k]]), ``partner`` is ``argsort(pairing_ix)``.
 """
 
 from __future__ import annotations
@@ -14,15 +13,13 @@ import scipy.sparse as sp
 
 from scmobench.types import NotApplicable
 
-ONE_CELL = "one cell: every pair is a true one"
-
 
 def match_probability(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None) -> float:
     """Mean probability that a cell is given its own profile; the competition's ranking metric.
 
     (1/n) sum_i max(P[i, c(i)], 0) / sum_j max(P[i, j], 0), with c(i) the partner. Top-1 accuracy for a
-    hard matching; 1/n by chance. Defined for every matching. Deviation from the competition's code: a row
-    without any positive weight scores 0; there it turned the whole score into NaN.
+    hard matching; 1/n by chance. Deviation from the competition's code: a row without any positive weight
+    scores 0; there it turned the whole score into NaN.
     """
     return float(partner_probability(similarity, partner).mean())
 
@@ -30,31 +27,28 @@ def match_probability(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=
 def partner_probability(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None) -> np.ndarray:
     """Probability that each cell is given its own profile, length n; 0 for a row without weight."""
     weights = _row_probabilities(similarity, partner)
-    return _at(weights, partner)
+    return np.asarray(weights[np.arange(len(partner)), partner]).ravel()
 
 
 def pairing_auroc(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None) -> float:
-    """Area under the ROC curve over all n^2 pairs, true pairs being positive.
+    """Area under the ROC curve over all n^2 pairs, of which the true pairs are positive.
 
-    Values that are not stored are 0 and tie with each other; ties count one half. Only stored values
-    are sorted.
+    Values that are not stored are 0 and tie with each other; ties count one half.
 
     Raises
     ------
     NotApplicable : one cell, so that no pair is wrong.
     """
     right, wrong = _ranked_pairs(similarity, partner)
-    if wrong.sum() == 0:
-        raise NotApplicable(ONE_CELL)
     above = np.cumsum(right) - right
     return float(np.sum(wrong * (above + right / 2)) / (right.sum() * wrong.sum()))
 
 
 def pairing_aupr(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None) -> float:
-    """Area under the precision-recall curve over all n^2 pairs, true pairs being positive.
+    """Area under the precision-recall curve over all n^2 pairs, of which the true pairs are positive.
 
-    Average precision, sum_k (R_k - R_{k-1}) Q_k over distinct values, so tied pairs (all that are not
-    stored among them) enter at once. Deviation: the competition's R code draws tied pairs in random order
+    Average precision, sum_k (R_k - R_{k-1}) Q_k over distinct values, so that tied pairs (among them all
+    that are not stored) enter at once. Deviation: the competition's R code draws tied pairs in random order
     and takes trapezoids, which is not reproducible and, for a sparse prediction, a little higher.
 
     Raises
@@ -62,8 +56,6 @@ def pairing_aupr(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None)
     NotApplicable : one cell, so that no pair is wrong and every prediction scores 1.
     """
     right, wrong = _ranked_pairs(similarity, partner)
-    if wrong.sum() == 0:
-        raise NotApplicable(ONE_CELL)
     hits = np.cumsum(right)
     precision = hits / (hits + np.cumsum(wrong))
     return float(np.sum(right / right.sum() * precision))
@@ -122,7 +114,7 @@ def cell_type_match(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=No
 
 
 def _checked(similarity: sp.csr_matrix, partner: np.ndarray) -> sp.csr_matrix:
-    """CSR float64 copy without duplicates; raises ValueError where shapes do not fit."""
+    """A CSR float64 copy without duplicates."""
     n = len(partner)
     if similarity.shape != (n, n) or n == 0:
         raise ValueError(
@@ -148,14 +140,12 @@ def _row_probabilities(similarity: sp.csr_matrix, partner: np.ndarray) -> sp.csr
     return weights
 
 
-def _at(matrix: sp.csr_matrix, partner: np.ndarray) -> np.ndarray:
-    return np.asarray(matrix[np.arange(len(partner)), partner]).ravel()
-
-
 def _ranked_pairs(similarity: sp.csr_matrix, partner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of true and of wrong pairs at each distinct similarity, highest first."""
     pairs = _checked(similarity, partner)
     n = pairs.shape[0]
+    if n < 2:
+        raise NotApplicable("one cell: every pair is a true one")
     pairs.eliminate_zeros()
     is_true = pairs.indices == np.repeat(partner, np.diff(pairs.indptr))
     values, group = np.unique(np.append(pairs.data, 0.0), return_inverse=True)

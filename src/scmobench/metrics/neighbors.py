@@ -21,14 +21,18 @@ NEIGHBORS = 15
 
 
 class ScoredEmbedding:
-    """Cells placed in a joint space, beside the labels of the same cells in the same order.
+    """The scored cells in a joint space, beside their labels.
 
     Parameters
     ----------
     embedding : cells x dimensions.
-    solution : GEX of the same cells, normalised X; labels in obs as `scmobench.data.labels` makes them:
-        categories, floats and bools, NaN where missing. Where obs has ``is_scored``, only those cells are
-        scored.
+    solution : GEX of the same cells in the same order, normalised X; labels in obs as
+        `scmobench.data.labels` makes them. Where obs has ``is_scored``, only those cells are scored.
+
+    Attributes
+    ----------
+    obs : labels of the scored cells.
+    organism, protocol : see `scmobench.types.Paired`; empty where the solution does not state them.
 
     Raises
     ------
@@ -44,43 +48,27 @@ class ScoredEmbedding:
             )
         if not np.isfinite(matrix).all():
             raise ValueError("expected a finite embedding, found NaN or infinity; check the model's output")
-        self._solution = solution
-        self._keep = np.ones(solution.n_obs, bool)
-        if "is_scored" in solution.obs:
-            if solution.obs["is_scored"].dtype != bool:
-                found = solution.obs["is_scored"].dtype
-                raise ValueError(f"expected is_scored of the solution's obs to be bool, found {found}")
-            self._keep = solution.obs["is_scored"].to_numpy()
-        if not self._keep.any():
+        keep = solution.obs.get("is_scored", pd.Series(True, solution.obs_names))
+        if keep.dtype != bool:
+            raise ValueError(f"expected is_scored of the solution's obs to be bool, found {keep.dtype}")
+        if not keep.any():
             raise ValueError("expected cells with is_scored, found none; check the solution's obs")
+        self._solution, self._keep = solution, keep.to_numpy()
         self._matrix = _single(matrix[self._keep])
+        self.obs = solution.obs[self._keep].copy()
+        self.organism, self.protocol = (str(solution.uns.get(key, "")) for key in ("organism", "protocol"))
 
     @property
     def n_cells(self) -> int:
-        """Cells that are scored."""
+        """Number of scored cells."""
         return len(self._matrix)
-
-    @property
-    def organism(self) -> str:
-        """``human``, ``mouse``, ... or empty where the solution does not say."""
-        return str(self._solution.uns.get("organism", ""))
-
-    @property
-    def protocol(self) -> str:
-        """Whose rules the test set follows, see `scmobench.types.Paired`."""
-        return str(self._solution.uns.get("protocol", ""))
 
     @cached_property
     def gex(self) -> AnnData:
-        """Normalised GEX of the scored cells, in CSR or dense form."""
+        """Normalised GEX of the scored cells, CSR or dense."""
         kept = self._solution if self._keep.all() else self._solution[self._keep]
         x = kept.X.tocsr() if hasattr(kept.X, "tocsr") else np.asarray(kept.X)
         return AnnData(_single(x), obs=kept.obs.copy(), var=pd.DataFrame(index=kept.var_names))
-
-    @cached_property
-    def obs(self) -> pd.DataFrame:
-        """Labels of the scored cells."""
-        return self._solution.obs[self._keep].copy()
 
     def categories(self, column: str) -> pd.Categorical:
         """A column of labels without unused categories.
@@ -91,45 +79,24 @@ class ScoredEmbedding:
         """
         if column not in self.obs:
             raise NotApplicable(f"the solution has no {column}")
-        missing = int(self.obs[column].isna().sum())
-        if missing:
+        if missing := int(self.obs[column].isna().sum()):
             raise NotApplicable(f"{missing} scored cells have no {column}")
         return pd.Categorical(self.obs[column].astype(str))
 
     def cells(self, *columns: str) -> AnnData:
-        """A fresh AnnData of the embedding with these label columns, without the graph."""
+        """A new AnnData of the embedding with these label columns, without the graph."""
         obs = pd.DataFrame({c: self.categories(c) for c in columns}, index=self.obs.index)
         return AnnData(obs=obs, obsm={EMBEDDING: self._matrix})
 
     def connected_cells(self, *columns: str) -> AnnData:
-        """As `cells`, with the kNN graph that is computed once."""
-        cells = self.cells(*columns)
-        cells.obsp.update(self._graph.obsp)
-        cells.uns["neighbors"] = self._graph.uns["neighbors"]
-        return cells
-
-    @cached_property
-    def _graph(self) -> AnnData:
-        """k = 15, Euclidean, on the embedding as it is; exact, so that no seed enters.
+        """As `cells`, with the kNN graph.
 
         Raises
         ------
-        NotApplicable : too few cells, or all cells at one point, where scib's neighbours are the first
-            15 cells of the file and its NMI of clusters of single cells is high.
+        NotApplicable : see `categories`; there are at most 15 cells, or all cells are at one point.
         """
-        if self.n_cells <= NEIGHBORS:
-            raise NotApplicable(
-                f"{self.n_cells} scored cells are too few for a graph of {NEIGHBORS} neighbours"
-            )
-        if not np.ptp(self._matrix, axis=0).any():
-            raise NotApplicable("all cells lie at one point: they have no nearest neighbours")
-        indices, distances = nearest_cells(self._matrix, NEIGHBORS)
-        cells = AnnData(obs=pd.DataFrame(index=self.obs.index))
-        cells.obsp["connectivities"] = connectivities(indices, distances)
-        # scanpy expects distances beside the weights; nothing here reads them.
-        start = np.arange(0, distances.size + 1, NEIGHBORS)
-        shape = (self.n_cells, self.n_cells)
-        cells.obsp["distances"] = sp.csr_matrix((distances.ravel(), indices.ravel(), start), shape=shape)
+        cells = self.cells(*columns)
+        cells.obsp.update(self._graph)
         cells.uns["neighbors"] = {
             "connectivities_key": "connectivities",
             "distances_key": "distances",
@@ -137,9 +104,28 @@ class ScoredEmbedding:
         }
         return cells
 
+    @cached_property
+    def _graph(self) -> dict[str, sp.csr_matrix]:
+        """k = 15, Euclidean, on the embedding itself; exact, so that no seed enters."""
+        if self.n_cells <= NEIGHBORS:
+            raise NotApplicable(
+                f"{self.n_cells} scored cells are too few for a graph of {NEIGHBORS} neighbours"
+            )
+        if not np.ptp(self._matrix, axis=0).any():
+            # scib would take the first 15 cells of the file as neighbours, with a high NMI of single cells.
+            raise NotApplicable("all cells lie at one point: they have no nearest neighbours")
+        indices, distances = nearest_cells(self._matrix, NEIGHBORS)
+        # scanpy expects distances beside the weights; nothing here reads them.
+        start = np.arange(0, distances.size + 1, NEIGHBORS)
+        shape = (self.n_cells, self.n_cells)
+        return {
+            "connectivities": connectivities(indices, distances),
+            "distances": sp.csr_matrix((distances.ravel(), indices.ravel(), start), shape=shape),
+        }
+
 
 def _single(matrix: np.ndarray | sp.spmatrix) -> np.ndarray | sp.spmatrix:
-    """In single precision where that holds every number, so that a file's type does not move a score."""
+    """In single precision where it holds every number, so that a file's dtype does not change a score."""
     with np.errstate(over="ignore"):
         single = matrix.astype(np.float32)
     return matrix if (single != matrix).sum() else single
@@ -147,24 +133,20 @@ def _single(matrix: np.ndarray | sp.spmatrix) -> np.ndarray | sp.spmatrix:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[io.StringIO]:
-    """Catch what scib and scanpy print and warn, and hand the printed text over."""
+    """Catch the output and warnings of scib and scanpy; yields the printed text."""
     printed = io.StringIO()
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.redirect_stdout(printed))
-        stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
-        stack.enter_context(warnings.catch_warnings())
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+        np.errstate(all="ignore"),
+    ):
         warnings.simplefilter("ignore")
-        stack.enter_context(np.errstate(all="ignore"))
         yield printed
 
 
 def finite(value: float, reason: str) -> float:
-    """The value as a float.
-
-    Raises
-    ------
-    NotApplicable : with this reason, where the value is NaN or infinite.
-    """
+    """The value as a float; raises `NotApplicable` with the reason where it is NaN or infinite."""
     if not np.isfinite(value):
         raise NotApplicable(reason)
     return float(value)

@@ -1,4 +1,4 @@
-"""Does a clustering of the embedding agree with the cell types?"""
+"""Agreement of a clustering of the embedding with the cell types."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ RESOLUTIONS = tuple(step / 10 for step in range(1, 21))
 def nmi(embedding: ScoredEmbedding, seed: int = 0) -> float:
     """Normalised mutual information of cell types and Louvain clusters, at the best resolution.
 
-    max over r = 0.1, 0.2, ... 2.0 of 2 I(Y; C_r) / (H(Y) + H(C_r)), clusters as the package louvain
+    max over r = 0.1, 0.2, ... 2.0 of 2 I(Y; C_r) / (H(Y) + H(C_r)), with clusters as the package louvain
     (vtraag) finds them on the directed, unweighted graph of 15 neighbours, as in the competition (Luecken
     et al. 2021; scib's ``opt_louvain`` of that time). The number depends on this flavour, on the seed and
     on the order of cells (by about 0.03).
 
     Raises
     ------
-    NotApplicable : a cell without a type; one cell type, whose entropy H(Y) is 0; at most 15 cells, or all
-        cells at one point: they have no graph.
+    NotApplicable : one cell type, with entropy H(Y) of 0; a cell without a type; or no graph, see
+        `ScoredEmbedding.connected_cells`.
     """
     from scmobench.metrics.louvain import partitions  # numba takes half a second
 
@@ -34,7 +34,7 @@ def nmi(embedding: ScoredEmbedding, seed: int = 0) -> float:
 
 
 def nmi_leiden(embedding: ScoredEmbedding, seed: int = 0) -> float:
-    """As `nmi`, clusters by scanpy's leiden, igraph flavour, two iterations: not comparable with `nmi`.
+    """As `nmi`, with scanpy's leiden clusters (igraph, two iterations): not comparable with `nmi`.
 
     Raises
     ------
@@ -44,16 +44,10 @@ def nmi_leiden(embedding: ScoredEmbedding, seed: int = 0) -> float:
     with quiet():
         import scanpy as sc
 
+        flavour = {"flavor": "igraph", "n_iterations": 2, "directed": False, "random_state": seed}
+
         def clusters(resolution: float) -> np.ndarray:
-            sc.tl.leiden(
-                cells,
-                resolution=resolution,
-                flavor="igraph",
-                n_iterations=2,
-                directed=False,
-                random_state=seed,
-                key_added="cluster",
-            )
+            sc.tl.leiden(cells, resolution=resolution, key_added="cluster", **flavour)
             return pd.Categorical(cells.obs["cluster"].astype(str)).codes
 
         return _best(embedding, map(clusters, RESOLUTIONS))
@@ -68,7 +62,7 @@ def _typed_cells(embedding: ScoredEmbedding) -> AnnData:
 def _best(embedding: ScoredEmbedding, clusterings: Iterable[np.ndarray]) -> float:
     """The best NMI of the cell types and the clusterings, each a whole number a cell.
 
-    Numbers, since scikit-learn sorts texts cell by cell. They stand for texts in their sorted order, which
+    Numbers, since scikit-learn sorts texts cell by cell. They follow the sorted order of the texts, which
     decides the order of the sums and with it the last digit.
     """
     from sklearn.metrics import normalized_mutual_info_score

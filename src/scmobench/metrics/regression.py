@@ -1,12 +1,12 @@
 """Modality prediction: errors and correlations between a true and a predicted cells x features matrix.
 
-Every function takes the truth T and the prediction P (n cells x m features, dense or sparse) and
-returns one number. Matrices are read in blocks of rows, so that a large sparse one is never dense as a
-whole. Source: competition's `predict_modality` metrics (Luecken et al. 2021, NeurIPS datasets track).
+Every function takes the truth T and the prediction P (n cells x m features, dense or sparse). Matrices are
+read in blocks of rows, so that a large sparse one is never dense as a whole. Source: the competition's
+`predict_modality` metrics (Luecken et al. 2021, NeurIPS datasets track).
 
 Errors are defined for all finite matrices. A correlation of two rows is 0 where one of them is constant, by
-the competition's definition; where no row of the truth varies, every prediction would score 0, and the
-metric is not applicable.
+the competition's definition. Where no row of the truth varies, as with one feature, every prediction would
+score 0, so correlations raise `NotApplicable`.
 """
 
 from __future__ import annotations
@@ -35,68 +35,35 @@ def mae(truth: Matrix, prediction: Matrix) -> float:
 
 
 def mean_pearson_per_cell(truth: Matrix, prediction: Matrix) -> float:
-    """Mean over cells of the Pearson correlation across features; 0 where either side is constant.
-
-    Raises
-    ------
-    NotApplicable : no cell of the truth varies across features, as with one feature.
-    """
+    """Mean over cells of the Pearson correlation across features."""
     return float(pearson_per_cell(truth, prediction).mean())
 
 
 def mean_pearson_per_gene(truth: Matrix, prediction: Matrix) -> float:
-    """Mean over features of the Pearson correlation across cells; 0 where either side is constant.
-
-    Raises
-    ------
-    NotApplicable : no feature of the truth varies across cells, as with one cell.
-    """
+    """Mean over features of the Pearson correlation across cells."""
     truth, prediction = _varying(truth, prediction, axis=0)
     return float(pearson_per_cell(truth.T, prediction.T).mean())
 
 
 def mean_spearman_per_cell(truth: Matrix, prediction: Matrix) -> float:
-    """Mean over cells of the Spearman correlation across features; 0 where either side is constant.
-
-    Raises
-    ------
-    NotApplicable : no cell of the truth varies across features, as with one feature.
-    """
+    """Mean over cells of the Spearman correlation across features."""
     return float(spearman_per_cell(truth, prediction).mean())
 
 
 def mean_spearman_per_gene(truth: Matrix, prediction: Matrix) -> float:
-    """Mean over features of the Spearman correlation across cells; 0 where either side is constant.
-
-    Raises
-    ------
-    NotApplicable : no feature of the truth varies across cells, as with one cell.
-    """
+    """Mean over features of the Spearman correlation across cells."""
     truth, prediction = _varying(truth, prediction, axis=0)
     return float(spearman_per_cell(truth.T, prediction.T).mean())
 
 
 def overall_pearson(truth: Matrix, prediction: Matrix) -> float:
-    """Pearson correlation of the two flattened matrices; 0 where the prediction is constant.
-
-    Raises
-    ------
-    NotApplicable : all values of the truth are equal.
-    """
+    """Pearson correlation of the two flattened matrices."""
     return _pearson_flat(*_varying(truth, prediction))
 
 
 def overall_spearman(truth: Matrix, prediction: Matrix) -> float:
-    """Spearman correlation of the two flattened matrices (ties share their mean rank).
-
-    0 where the prediction is constant.
-
-    Raises
-    ------
-    NotApplicable : all values of the truth are equal.
-    """
-    truth, prediction = _varying(truth, prediction)
-    return _pearson_flat(_centred_ranks(truth), _centred_ranks(prediction))
+    """Spearman correlation of the two flattened matrices (ties share their mean rank)."""
+    return _pearson_flat(*(_centred_ranks(matrix) for matrix in _varying(truth, prediction)))
 
 
 def squared_error_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
@@ -110,22 +77,12 @@ def absolute_error_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
 
 
 def pearson_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
-    """Pearson correlation of each cell across features, length n; 0 where either side is constant.
-
-    Raises
-    ------
-    NotApplicable : no cell of the truth varies across features.
-    """
+    """Pearson correlation of each cell across features, length n."""
     return _per_row(_pearson_rows, *_varying(truth, prediction, axis=1))
 
 
 def spearman_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
-    """Spearman correlation of each cell across features, length n; 0 where either side is constant.
-
-    Raises
-    ------
-    NotApplicable : no cell of the truth varies across features.
-    """
+    """Spearman correlation of each cell across features, length n."""
     both = _varying(truth, prediction, axis=1)
     return _per_row(lambda t, p: _pearson_rows(rankdata(t, axis=1), rankdata(p, axis=1)), *both)
 
@@ -145,13 +102,10 @@ def _varying(truth: Matrix, prediction: Matrix, axis: int | None = None) -> tupl
     if sp.issparse(low):
         low, high = low.toarray(), high.toarray()
     if not (low < high).any():
-        raise NotApplicable(
-            {
-                None: "all values of the truth are equal",
-                0: "no feature of the truth varies across cells",
-                1: "no cell of the truth varies across features",
-            }[axis]
-        )
+        if axis is None:
+            raise NotApplicable("all values of the truth are equal")
+        rows, columns = ("feature", "cells") if axis == 0 else ("cell", "features")
+        raise NotApplicable(f"no {rows} of the truth varies across {columns}")
     return truth, prediction
 
 
@@ -179,13 +133,13 @@ def _pearson_rows(t: np.ndarray, p: np.ndarray) -> np.ndarray:
     p = p - p.mean(axis=1, keepdims=True)
     scale = np.sqrt(np.einsum("ij,ij->i", t, t) * np.einsum("ij,ij->i", p, p))
     together = np.einsum("ij,ij->i", t, p)
-    # A scale of 0 is left by variances that underflow.
+    # Variances that underflow leave a scale of 0.
     return np.where(varies & (scale > 0), together / np.where(scale > 0, scale, 1.0), 0.0)
 
 
 def _pearson_flat(truth: Matrix, prediction: Matrix) -> float:
     size = truth.shape[0] * truth.shape[1]
-    if any(_low_high(x)[0] == _low_high(x)[1] for x in (truth, prediction)):
+    if any(x.min() == x.max() for x in (truth, prediction)):
         return 0.0
     mean_t, mean_p = (float(x.sum(dtype=np.float64)) / size for x in (truth, prediction))
     tt = pp = tp = 0.0
@@ -196,15 +150,11 @@ def _pearson_flat(truth: Matrix, prediction: Matrix) -> float:
     return float(tp / np.sqrt(tt * pp)) if tt > 0 and pp > 0 else 0.0
 
 
-def _low_high(x: Matrix) -> tuple[float, float]:
-    return float(x.min()), float(x.max())
-
-
 def _centred_ranks(matrix: Matrix) -> Matrix:
-    """Ranks of all values of a matrix less the rank of zero, in the matrix's own form.
+    """Ranks of all values of a matrix less the rank of zero, as a matrix of the same kind.
 
-    A shift leaves a correlation as it is, and keeps the ranks of a sparse matrix sparse: only stored
-    values are sorted, the rest being one block of ties.
+    The shift changes no correlation, and it keeps the ranks of a sparse matrix sparse: only stored values
+    are sorted, and the others are one block of ties.
     """
     size = matrix.shape[0] * matrix.shape[1]
     if not sp.issparse(matrix):

@@ -8,31 +8,30 @@ from anndata import AnnData
 from scmobench.metrics.neighbors import ScoredEmbedding, finite, quiet
 from scmobench.types import COUNTED, PROTOCOL, NotApplicable, Score
 
-REFERENCES = ("pseudotime_order_GEX", ("pseudotime_order_ADT", "pseudotime_order_ATAC"))
+GEX = "pseudotime_order_GEX"
+OTHERS = ("pseudotime_order_ADT", "pseudotime_order_ATAC")
 NO_ROOT = "No root cell found"
-"""What scib prints where it answers 0 for that reason; an order kept in reverse is a 0, too."""
+"""scib prints this where it returns 0 for that reason; a reversed order scores 0 as well."""
 
 
 def ti_cons_batch_mean(embedding: ScoredEmbedding) -> Score:
-    """Mean of the agreement with both reference pseudotimes, that of GEX and that of ADT or ATAC.
+    """Mean of the agreement with both reference pseudotimes, of GEX and of ADT or ATAC.
 
     For each, the mean over batches of (Spearman(reference, diffusion pseudotime on the embedding) + 1)
     / 2: scib's ``trajectory_conservation`` by batch (Luecken et al. 2022, Nature Methods, Methods,
-    "Trajectory conservation"). Deviation: scib answers 0 where it finds no root cell. On the competition's
-    own test sets that 0 is counted, as the competition did, and the returned `Score` says so; elsewhere the
+    "Trajectory conservation"). Deviation: scib returns 0 where it finds no root cell. On the competition's
+    own test sets that 0 is counted, as the competition did, and the `Score` has a reason; elsewhere the
     metric is not applicable.
 
     Raises
     ------
-    NotApplicable : a cell without a batch or a type; a reference is missing; scib finds no root cell, or no
-        correlation because a pseudotime does not vary in any batch; at most 15 cells, or all cells at one
-        point: they have no graph.
+    NotApplicable : a reference is missing; a cell has no batch or type; scib finds no root cell, or no
+        pseudotime varies within a batch; or no graph, see `ScoredEmbedding.connected_cells`.
     """
-    gex, others = REFERENCES
-    other = next((name for name in others if _cells_with(embedding, name)), None)
-    if not _cells_with(embedding, gex) or other is None:
-        raise NotApplicable(f"the solution has no {gex}, or none of {' and '.join(others)}")
-    both = [_agreement(embedding, name) for name in (gex, other)]
+    other = next((name for name in OTHERS if _cells_with(embedding, name)), None)
+    if not _cells_with(embedding, GEX) or other is None:
+        raise NotApplicable(f"the solution has no {GEX}, or none of {' and '.join(OTHERS)}")
+    both = [_agreement(embedding, name) for name in (GEX, other)]
     counted = [score.reason for score in both if score.reason]
     note = f"{'; '.join(counted)}: {COUNTED}" if counted else ""
     return Score((both[0].value + both[1].value) / 2, note)
@@ -48,13 +47,12 @@ def _agreement(embedding: ScoredEmbedding, column: str) -> Score:
     before = AnnData(obs=after.obs.copy())
     before.obs[column] = embedding.obs[column].to_numpy(float)
     found = f"{_cells_with(embedding, column)} of {embedding.n_cells} cells have a {column}"
+    keys = {"label_key": "cell_type", "pseudotime_key": column, "batch_key": "batch"}
     with quiet() as printed:
         import scib
 
         try:
-            value = scib.metrics.trajectory_conservation(
-                before, after, label_key="cell_type", pseudotime_key=column, batch_key="batch"
-            )
+            value = scib.metrics.trajectory_conservation(before, after, **keys)
         except (ValueError, np.linalg.LinAlgError, TypeError) as error:
             raise NotApplicable(f"scib: {error} ({found})") from error
     if NO_ROOT in printed.getvalue():

@@ -56,26 +56,21 @@ class JointEmbedding(Task):
         }
         return Problem(data, solution, names)
 
-    def pack(self, answer: np.ndarray | sp.spmatrix, data: EmbeddingData, method: str) -> AnnData:
+    def layout(self, answer: np.ndarray | sp.spmatrix, data: EmbeddingData) -> AnnData:
         """All cells x dimensions."""
         dense = answer.toarray() if sp.issparse(answer) else np.asarray(answer)
         if dense.ndim != 2 or dense.shape[0] != data.mod1.n_obs:
             raise ValueError(
                 f"expected {data.mod1.n_obs} rows (all cells), found an array of shape {dense.shape}"
             )
-        prediction = AnnData(
-            X=dense.astype(np.float32),
-            obs=data.mod1.obs[[]].copy(),
-            var=pd.DataFrame(index=[f"dim_{i}" for i in range(dense.shape[1])]),
-        )
-        prediction.uns |= {"dataset_id": data.dataset, "subtask": data.subtask, "method_id": method}
-        return prediction
+        var = pd.DataFrame(index=[f"dim_{i}" for i in range(dense.shape[1])])
+        return AnnData(X=dense.astype(np.float32), obs=data.mod1.obs[[]].copy(), var=var)
 
     def answer(self, prediction: AnnData, solution: AnnData) -> AnnData:
-        """The embedding as X: it may lie in ``obsm["X_emb"]``, where scanpy's users and scib keep it.
+        """The embedding as X: taken from ``obsm["X_emb"]``, where scanpy and scib keep it, if X is none.
 
-        It is taken from there where X is no embedding: X is missing or empty, has over 100 columns, or is the
-        solution's expression. A line on stderr says what is scored where obsm and X hold different numbers.
+        X is no embedding if it is missing or empty, has over 100 columns, or is the solution's expression.
+        Where obsm and X hold different numbers, a line on stderr states which of them are scored.
         """
         kept = prediction.obsm.get(EMBEDDING)
         if kept is None:
@@ -91,7 +86,7 @@ class JointEmbedding(Task):
         return prediction
 
     def check_fit(self, prediction: AnnData, solution: AnnData) -> None:
-        """The solution's cells in its order, 1 to 100 dimensions."""
+        """The solution's cells in the solution's order, 1 to 100 dimensions."""
         if prediction.n_vars == solution.n_obs != prediction.n_obs or is_transposed(prediction, solution):
             raise ValueError(
                 f"the embedding is transposed: expected {solution.n_obs} rows (cells), "
@@ -118,7 +113,7 @@ def _no_embedding(prediction: AnnData, solution: AnnData) -> str:
 
 
 def _equal(one: np.ndarray | sp.spmatrix, other: np.ndarray | sp.spmatrix) -> bool:
-    """Whether two matrices, sparse or dense, hold the same real numbers."""
+    """Whether two sparse or dense matrices hold the same real numbers."""
     if one.shape != other.shape or one.dtype.kind not in "biuf" or other.dtype.kind not in "biuf":
         return False
     sound = (checked_matrix(matrix, "X and obsm of the prediction") for matrix in (one, other))

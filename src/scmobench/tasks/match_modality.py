@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
@@ -22,8 +21,8 @@ ROW_SUM_TOLERANCE = 1e-5
 class MatchModality(Task):
     """The competition's second task (NeurIPS 2021, ranked by match probability).
 
-    Rows of mod2 are shuffled within train and within test, and renamed; the batch of every cell
-    is known in both modalities.
+    Rows of mod2 are shuffled within train and within test, and renamed. The batch of every cell is known in
+    both modalities.
 
     Attributes
     ----------
@@ -52,19 +51,16 @@ class MatchModality(Task):
             test_mod2=_shuffled(mod2[test], test_pairing, "test"),
             labels=labels,
         )
-        solution = self._solution(paired.obs.iloc[test], data, test_pairing)
-        solution.uns["protocol"] = paired.protocol
+        n = len(test)
+        truth = sp.csr_matrix((np.ones(n, np.float32), (test_pairing, np.arange(n))), shape=(n, n))
+        known = [column for column in ("batch", "cell_type") if column in paired.obs]
+        names_of = {"obs": paired.obs.iloc[test][known].copy(), "var": data.test_mod2.obs[[]].copy()}
+        solution = AnnData(X=truth, **names_of)
+        solution.uns |= {"dataset_id": paired.name, "protocol": paired.protocol, "subtask": subtask}
+        solution.uns["pairing_ix"] = test_pairing
         return Problem(data, solution, names)
 
-    def _solution(self, obs: pd.DataFrame, data: MatchingData, pairing: np.ndarray) -> AnnData:
-        n = len(pairing)
-        truth = sp.csr_matrix((np.ones(n, np.float32), (pairing, np.arange(n))), shape=(n, n))
-        known = [column for column in ("batch", "cell_type") if column in obs]
-        solution = AnnData(X=truth, obs=obs[known].copy(), var=pd.DataFrame(index=data.test_mod2.obs_names))
-        solution.uns |= {"dataset_id": data.dataset, "subtask": data.subtask, "pairing_ix": pairing}
-        return solution
-
-    def pack(self, answer: np.ndarray | sp.spmatrix, data: MatchingData, method: str) -> AnnData:
+    def layout(self, answer: np.ndarray | sp.spmatrix, data: MatchingData) -> AnnData:
         """Test cells of mod1 x test cells of mod2, rows scaled to sum 1 (all-zero rows stay)."""
         expected = (data.test_mod1.n_obs, data.test_mod2.n_obs)
         if answer.shape != expected:
@@ -74,11 +70,8 @@ class MatchModality(Task):
         matrix = sp.csr_matrix(answer, dtype=np.float64)
         total = np.asarray(matrix.sum(axis=1)).ravel()
         matrix = sp.diags(1 / np.where(total > 0, total, 1)) @ matrix
-        prediction = AnnData(
-            X=matrix.tocsr(), obs=data.test_mod1.obs[[]].copy(), var=data.test_mod2.obs[[]].copy()
-        )
-        prediction.uns |= {"dataset_id": data.dataset, "subtask": data.subtask, "method_id": method}
-        return prediction
+        names = {"obs": data.test_mod1.obs[[]].copy(), "var": data.test_mod2.obs[[]].copy()}
+        return AnnData(X=matrix.tocsr(), **names)
 
     def check_fit(self, prediction: AnnData, solution: AnnData) -> None:
         """n x n, non-negative, at most 1000 n stored values, rows sum to 1; not transposed nor reordered."""

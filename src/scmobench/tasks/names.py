@@ -1,4 +1,4 @@
-"""Names of rows and columns: what they tell of a prediction's orientation and order."""
+"""Names of rows and columns: evidence of a prediction's orientation and order."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from anndata import AnnData
 def is_transposed(prediction: AnnData, solution: AnnData) -> bool:
     """Whether the names fit the solution better with rows and columns exchanged.
 
-    Names tell nothing where a file has none: the competition's matching solutions do not name their columns,
-    and many predictions name neither rows nor columns. The answer is then no.
+    No, where a file has no names: the competition's matching solutions do not name their columns, and many
+    predictions name neither rows nor columns.
     """
     rows, columns = prediction.obs_names, prediction.var_names
     as_it_is = _fit(rows, solution.obs_names) + _fit(columns, solution.var_names)
@@ -19,20 +19,16 @@ def is_transposed(prediction: AnnData, solution: AnnData) -> bool:
 
 
 def check_order(what: str, found: pd.Index, expected: pd.Index, axis: str) -> None:
-    """Refuse rows or columns whose names are the solution's in another order, or other names.
+    """Refuse rows or columns with the solution's names in another order, or with other names.
 
-    Rows without names, which anndata numbers from 0 and R from 1, are taken as they are. Numbers in another
-    order are names: the rows have been moved after they were numbered.
+    Rows without names, which anndata numbers from 0 and R from 1, stay as they are. Numbers in another order
+    are names: the rows were moved after they were numbered.
 
     Parameters
     ----------
     what : the rows or columns in words, e.g. ``rows (cells)``.
     found, expected : names of the prediction and of the solution, equally many.
     axis : ``obs`` or ``var``.
-
-    Raises
-    ------
-    ValueError : the names contradict each other, or the order cannot be told as one is there twice.
     """
     found, expected = found.astype(str), expected.astype(str)
     if found.equals(expected):
@@ -64,13 +60,13 @@ def check_order(what: str, found: pd.Index, expected: pd.Index, axis: str) -> No
 
 
 def unnamed(names: pd.Index) -> bool:
-    """Whether nobody named the rows: they are counted, from 0 (anndata) or from 1 (R)."""
+    """Whether the names only count the rows, from 0 (anndata) or from 1 (R)."""
     numbers = _numbers(names)
     return numbers is not None and np.array_equal(numbers, np.arange(len(names)))
 
 
 def _fit(found: pd.Index, expected: pd.Index) -> int:
-    """2 for the same names in the same order, 1 in another order, 0 for other names or none."""
+    """2 for the same names in the same order, 1 in another order, 0 for other names or no names."""
     found, expected = found.astype(str), expected.astype(str)
     if len(found) != len(expected) or unnamed(found) or unnamed(expected):
         return 0
@@ -78,7 +74,7 @@ def _fit(found: pd.Index, expected: pd.Index) -> int:
 
 
 def _numbers(names: pd.Index) -> np.ndarray | None:
-    """The places that the names count, from 0, in any order; None where they do not count rows."""
+    """The numbers from 0 that the names stand for, in any order; None where they do not count the rows."""
     for first in (0, 1):
         place = {str(number + first): number for number in range(len(names))}
         if set(names) == set(place):

@@ -1,4 +1,4 @@
-"""Modality prediction: say the second modality of the test cells from their first."""
+"""Modality prediction: predict the second modality of the test cells from the first."""
 
 from __future__ import annotations
 
@@ -19,12 +19,10 @@ class PredictModality(Task):
 
     Attributes
     ----------
-    n_target_peaks : an ATAC target is cut to so many peaks, drawn from those with any training
-        count (as in phase 2 of the competition, whose own files come cut: they are left as they are);
-        None keeps all.
-    n_test_cells : draw so many test cells with probability proportional to
-        sqrt(1 / frequency of the cell's type), as in phase 2. None (default) scores all test
-        cells: a deviation that costs nothing and narrows the error bars.
+    n_target_peaks : number of peaks in an ATAC target, drawn from those with any training count, as in phase
+        2 of the competition (its own files are cut already and stay as they are). None keeps all.
+    n_test_cells : number of test cells to draw, with probability proportional to sqrt(1 / frequency of the
+        cell's type), as in phase 2. None (default) scores all test cells, which narrows the error bars.
     draw_seed : seed of both draws; part of the task, not of a method.
     """
 
@@ -73,23 +71,18 @@ class PredictModality(Task):
         rng = np.random.default_rng(self.draw_seed)
         return np.sort(rng.choice(open_peaks, self.n_target_peaks, replace=False))
 
-    def pack(self, answer: np.ndarray | sp.spmatrix, data: PredictionData, method: str) -> AnnData:
-        """Test cells x mod2 features, named as the target is."""
+    def layout(self, answer: np.ndarray | sp.spmatrix, data: PredictionData) -> AnnData:
+        """Test cells x mod2 features, with the names of the target."""
         expected = (data.test_mod1.n_obs, data.train_mod2.n_vars)
         if answer.shape != expected:
             raise ValueError(
                 f"expected a prediction of shape {expected} (test cells, features), found {answer.shape}"
             )
-        prediction = AnnData(
-            X=answer.astype(np.float32),
-            obs=data.test_mod1.obs[[]].copy(),
-            var=data.train_mod2.var[[]].copy(),
-        )
-        prediction.uns |= {"dataset_id": data.dataset, "subtask": data.subtask, "method_id": method}
-        return prediction
+        names = {"obs": data.test_mod1.obs[[]].copy(), "var": data.train_mod2.var[[]].copy()}
+        return AnnData(X=answer.astype(np.float32), **names)
 
     def check_fit(self, prediction: AnnData, solution: AnnData) -> None:
-        """Same cells and features in the same order; names a transposed file as such."""
+        """The same cells and features in the same order."""
         if prediction.shape == solution.shape[::-1] != solution.shape or is_transposed(prediction, solution):
             raise ValueError(
                 f"the prediction is transposed: expected {solution.shape} (cells, features), "

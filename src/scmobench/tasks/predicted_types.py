@@ -1,4 +1,4 @@
-"""Cell types of the test cells as a classifier of the training cells says them: to choose settings by."""
+"""Cell types of the test cells, predicted by a classifier of the training cells, to choose settings by."""
 
 from __future__ import annotations
 
@@ -21,22 +21,21 @@ KEPT = ("batch", "is_train", "is_scored", "cell_type")
 
 
 def predicted_types(paired: Paired) -> Paired:
-    """The same cells, the test cells' types predicted and all other labels left out.
+    """The same cells with predicted types of the test cells, and without all other labels.
 
-    A score with these types asks of an embedding of all cells not whether it is right, but whether the test
-    cells lie with the training cells of the type that they look like: where a single batch trains, held-out
-    training cells cannot show a batch's shift. No label of a test cell is read; the training cells' own types
-    count here as they do in a table.
+    A score with these types asks whether the test cells lie with the training cells of the type that they
+    look like. Where there is a single training batch, held-out training cells cannot show the shift between
+    batches. No label of a test cell is read; the training cells keep their own types.
 
-    The classifier is a logistic regression of both modalities' components (SVD of log shares, or of the
+    The classifier is a logistic regression on both modalities' components (SVD of log shares, or of the
     normalised values where there are no counts; proteins as normalised), centred by batch. Limits: it favours
-    embeddings of like inputs, it takes a shift that looks like another type for that type, and cell-cycle
-    scores and pseudotimes are left out, for models and for metrics.
+    embeddings of similar inputs, it takes a shift that looks like another type for that type, and there are
+    no cell-cycle scores and pseudotimes, for models and for metrics.
 
     Raises
     ------
-    ValueError : the training cells have no types, or one alone; no test cell is scored, so that this score
-        would be the table's.
+    ValueError : the training cells have no types, or only one; or no test cell is scored, so that this score
+        would be that of the table.
     """
     train = paired.obs["is_train"].to_numpy(dtype=bool)
     if not paired.obs["is_scored"][~train].any():
@@ -55,13 +54,13 @@ def predicted_types(paired: Paired) -> Paired:
     classifier = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=2000)
     types = paired.obs["cell_type"].astype(object).to_numpy(copy=True)
     types[~train] = classifier.fit(inputs[train], known.astype(str)).predict(inputs[~train])
-    said = hashlib.sha256("\n".join(types.astype(str)).encode()).hexdigest()[:12]
+    digest = hashlib.sha256("\n".join(types.astype(str)).encode()).hexdigest()[:12]
     kept = [column for column in KEPT if column in paired.obs]
     return replace(
         paired,
         obs=paired.obs[kept].assign(cell_type=pd.Categorical(types.astype(str))),
         protocol="",
-        hash=f"{paired.hash}-predicted-types-{said}",
+        hash=f"{paired.hash}-predicted-types-{digest}",
     )
 
 

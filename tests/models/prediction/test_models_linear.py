@@ -102,7 +102,7 @@ def embedding_data(linked: tuple[np.ndarray, np.ndarray]) -> EmbeddingData:
     mod1, mod2 = (cells(X) for X in linked)
     for modality in (mod1, mod2):
         modality.obs["is_train"] = np.arange(120) < 80
-    return EmbeddingData("planted", "GEX-ADT", mod1, mod2, pd.DataFrame(index=mod1.obs_names[:80]))
+    return EmbeddingData("planted", "GEX-ADT", mod1, mod2, labels=pd.DataFrame(index=mod1.obs_names[:80]))
 
 
 def test_svd_embedding_is_both_modalities_side_by_side(linked) -> None:
