@@ -1,4 +1,4 @@
-"""The contract of every model on every task that it names: found in conf/model, nothing to register."""
+"""The contract of every model in conf/model on every task that it serves."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def cases() -> Iterator[Case]:
 
 @dataclass(frozen=True)
 class Answered:
-    """What a model made of a case, and the data as it was before and after."""
+    """The answer of a model to a case, and digests of the problem before and after."""
 
     task: Task
     problem: Problem
@@ -64,7 +64,7 @@ class Answered:
     answer: Answer
     before: str
     after: str
-    seen: list[TaskData]  # what fit was handed
+    seen: list[TaskData]  # the data that fit received
 
 
 @cache
@@ -169,7 +169,7 @@ every_case = pytest.mark.parametrize("case", list(cases()), ids=str)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_model_file_says_what_the_tables_show(name: str) -> None:
+def test_model_file_has_what_the_tables_show(name: str) -> None:
     block = MODELS[name]
     assert block.name == name
     assert block.kind in ("method", "control")

@@ -57,7 +57,7 @@ def test_other_embedding_scores_are_scibs(embedding_scores, name, value, within)
     assert embedding_scores[name].value == pytest.approx(value, abs=within)
 
 
-def test_recomputed_cell_cycle_says_so(embedding_scores):
+def test_recomputed_cell_cycle_is_noted(embedding_scores):
     assert embedding_scores["cc_cons"].reason == "S and G2M scores recomputed from 4 G2/M and 3 S genes"
 
 

@@ -1,4 +1,4 @@
-"""Controls: what each of them says, and that what should be perfect is."""
+"""Controls: the answer of each, and that the positive ones are perfect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scmobench.tasks.predict_modality import PredictModality
 from scmobench.types import Paired
 
 
-def test_mean_and_zeros_say_no_more_than_the_training_cells(tiny_paired: Paired) -> None:
+def test_mean_and_zeros_predict_one_profile(tiny_paired: Paired) -> None:
     data = PredictModality().split(tiny_paired).data
     expected = data.train_mod2.X.toarray().mean(axis=0)
     mean = controls.MeanPrediction().fit(data.for_fit(False, False), 0).predict(data)

@@ -1,4 +1,4 @@
-"""Rivals of joint embedding: what each promises, on cells whose types and batches are planted."""
+"""Rivals of joint embedding on cells with planted types and batches."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def free_models():
 
 
 @pytest.mark.parametrize("place", range(3), ids=["harmony", "lsl_ae", "mofa"])
-def test_label_free_models_say_so_and_give_the_same_bytes_blind(problem, place):
+def test_label_free_models_are_declared_and_read_no_labels(problem, place):
     models = [list(free_models())[place] for _ in range(2)]
     assert models[0].transductive
     assert not models[0].label_supervised
@@ -98,7 +98,7 @@ def test_harmony_without_pull_to_mix_corrects_less():
 
 @pytest.mark.parametrize("model", ["scmognn", "jae"])
 def test_inputs_corrected_by_harmony_bring_the_test_batch_nearer(model):
-    """Within a type: the classes that the network was taught keep types apart in either case."""
+    """Within a type, because the labels separate the types with and without the correction."""
     problem = problem_of(batch_effect=1.2, seed=3)
     labels = problem.solution.obs
     given = {"components": {"GEX": 16}, "learning_rate": 3e-3, "max_epochs": 40, "batch_size": 64}
@@ -296,7 +296,7 @@ def test_mofa_refuses_what_does_not_fit(problem):
     ("name", "served", "other", "package"),
     [("totalvi", "GEX-ADT", "GEX-ATAC", "scvi"), ("multivi", "GEX-ATAC", "GEX-ADT", "scvi")],
 )
-def test_a_missing_package_and_a_subtask_not_served_are_said(monkeypatch, name, served, other, package):
+def test_a_missing_package_and_a_subtask_not_served_are_reported(monkeypatch, name, served, other, package):
     cfg = compose([f"model={name}", "task=joint_embedding"])
     with pytest.raises(ValueError, match=f"'{name}' serves {served}, not {other}"):
         model_block(cfg, "joint_embedding", other)
@@ -306,7 +306,7 @@ def test_a_missing_package_and_a_subtask_not_served_are_said(monkeypatch, name, 
         model_block(cfg, "joint_embedding", served)
 
 
-def test_scvi_models_say_what_they_need(problem):
+def test_scvi_models_refuse_other_modalities_and_missing_counts(problem):
     settings = {"latent": 5, "top_genes": 50, "max_epochs": 1, "learning_rate": 1e-3, "batch_size": 64}
     if not_installed({"name": "totalvi", "requires": {"scvi": "scvi"}}):
         with pytest.raises(ValueError, match=r"scvi is not installed: .*pip install -e '.\[scvi\]'"):

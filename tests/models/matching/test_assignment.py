@@ -105,7 +105,7 @@ def test_kept_pairs_reach_numpys_quantile(monkeypatch, quantile, ties):
 
 
 def test_above_what_is_held_ties_are_cut(monkeypatch):
-    """Else equal pairs of many cells would be as many as all pairs."""
+    """Otherwise all pairs would be kept if all are equal."""
     kept = []
     monkeypatch.setattr(assignment, "HELD_CELLS", 50)
 
@@ -127,7 +127,7 @@ def test_softmax_falls_back_to_all_pairs():
 
 
 def test_softmax_above_what_is_held_reaches_the_optimum_of_all_pairs(monkeypatch):
-    """Cells whose two views are of different types: the kept pairs hold no full matching."""
+    """Some cells change their type between the views: the kept pairs hold no full matching."""
     monkeypatch.setattr(pruned, "DENSE_CELLS", 50)
     left, right = unit_factors(400, 0.5)
     left[:60] = left[60:120] + 0.05 * left[:60]

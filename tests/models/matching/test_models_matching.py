@@ -1,4 +1,4 @@
-"""The matching rivals: planted pairs are found, rows may come in any order, each step does what it says."""
+"""The matching rivals: planted pairs are found, in any order of rows, and each step is as described."""
 
 from __future__ import annotations
 
@@ -317,7 +317,7 @@ def test_too_few_cells(data: MatchingData) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_a_share_of_no_or_all_cells_is_refused(data: MatchingData, share: float) -> None:
-    """Two cells in place of none would validate without a word."""
+    """A share of 0 would otherwise hold out two cells silently."""
     for kind in (NovelClip, ClueLike, ScMoGNNMatching):
         with pytest.raises(ValueError, match=rf"validation_share in \(0, 1\), found {share}"):
             kind(**SHARED, validation_share=share).fit(data, 0)

@@ -1,4 +1,4 @@
-"""Shared nearest neighbours: against a loop over pairs, and what it must refuse."""
+"""Shared nearest neighbours against a loop over pairs, and refused inputs."""
 
 from __future__ import annotations
 

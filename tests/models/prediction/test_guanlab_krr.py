@@ -95,7 +95,7 @@ def test_legacy_clips_the_sum_of_the_models_before_dividing(to_atac) -> None:
     assert (right > 0.1).any()
     model.legacy = True
     wrong = model.predict(to_atac)
-    # a peak whose ten models sum to more than 1 is cut at a tenth; all others are as they should be
+    # a peak is cut at a tenth if the sum of its ten models exceeds 1; all others are right
     np.testing.assert_allclose(wrong, np.minimum(right, 0.1), atol=1e-6)
 
 

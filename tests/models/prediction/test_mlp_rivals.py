@@ -75,7 +75,7 @@ def test_planted_signal_is_recovered(planted, name):
     predicted = model.predict(data)
     assert predicted.shape == truth.shape
     assert predicted.dtype == np.float32
-    # novel's z-scored components tell nothing of a cell's depth
+    # novel's z-scored components do not hold a cell's depth
     assert error(predicted, truth) < (0.85 if name == "novel" else 0.7) * mean_error(data, truth)
     report = model.report()
     assert 0 < report["validation"] < 0.8 * mean_error(data, truth)
@@ -101,7 +101,7 @@ def test_another_seed_another_answer(planted, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_one_batch_and_no_counts_are_said(planted, name):
+def test_one_batch_and_missing_counts_are_noted(planted, name):
     data, _ = planted
     train = [data.train_mod1.copy(), data.train_mod2.copy()]
     for cells in train:
@@ -203,8 +203,8 @@ def test_networks_have_the_layers_of_their_settings(planted):
     assert widths(babel.network) == [9, 4, 9, 4, 9, 50, 9, 6]
 
 
-def test_novel_says_nothing_below_zero(planted):
-    """Its last GELU does."""
+def test_novel_predicts_nothing_below_zero(planted):
+    """Its last GELU has values below zero."""
     data, _ = planted
     model = MODELS["novel"](max_epochs=1).fit(data.for_fit(False, False), 0)
     with torch.no_grad():
@@ -244,7 +244,7 @@ def test_cajal_markers_are_what_the_targets_explain():
 def test_cajal_standardises_repeats_and_clips():
     rng = np.random.default_rng(0)
     inputs = rng.random((40, 6)) + 5
-    inputs[:, 4] = 1e6  # a covariate that does not vary says nothing, whatever the test batch's is
+    inputs[:, 4] = 1e6  # a covariate that does not vary is ignored, with any value in the test batch
     network = DepthNetwork(MLP(3 + 3 * 4, 2), sp.csr_matrix(inputs), 4, 0.0, (0.0, 0.3)).eval()
     seen = []
     network.body.register_forward_pre_hook(lambda _, given: seen.append(given[0].numpy()))

@@ -18,7 +18,7 @@ FITTED, HELD_OUT = np.arange(0, 90), np.arange(90, 120)
 
 @pytest.fixture(scope="module")
 def cells() -> tuple[np.ndarray, np.ndarray]:
-    """Half-empty inputs and what a linear map makes of them, 120 cells."""
+    """Half-empty inputs and their linear map, 120 cells."""
     rng = np.random.default_rng(0)
     inputs = rng.random((120, 12)) * (rng.random((120, 12)) < 0.5)
     return inputs.astype(np.float32), (inputs @ rng.standard_normal((12, 5))).astype(np.float32)
@@ -156,7 +156,7 @@ def test_what_does_not_fit_is_an_error(cells):
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(cells, tmp_path, monkeypatch):
-    """In the middle of shuffled batches with dropout: order and masks go on where they were."""
+    """In the middle of shuffled batches with dropout: the order of cells and the masks continue."""
     straight, expected = fitted(cells)
     step, steps = RegressionModule.training_step, []
 

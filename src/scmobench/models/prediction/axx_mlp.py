@@ -119,17 +119,14 @@ def left_out_folds(obs: pd.DataFrame, folds: int, seed: int) -> tuple[list[np.nd
     if site.notna().all() and site.nunique() > 1:
         sites = sorted(site.unique())
         return [np.flatnonzero(site == name) for name in sites], f"left out in turn: sites {', '.join(sites)}"
-    names, sizes = np.unique(batch, return_counts=True)
-    if len(names) == 1:
+    sizes = pd.Series(batch).groupby(batch).size().sort_values(ascending=False, kind="stable")
+    if len(sizes) == 1:
         parts = np.array_split(np.random.default_rng(seed).permutation(len(obs)), min(folds, len(obs)))
         note = f"one training batch: {len(parts)} folds of random cells are left out in turn"
         return [np.sort(part) for part in parts], note
-    members: list[list[str]] = [[] for _ in range(min(folds, len(names)))]
-    filled = np.zeros(len(members))
-    for place in np.argsort(-sizes, kind="stable"):
-        smallest = int(filled.argmin())
-        members[smallest].append(str(names[place]))
-        filled[smallest] += sizes[place]
+    members: list[list[str]] = [[] for _ in range(min(folds, len(sizes)))]
+    for name in sizes.index:
+        min(members, key=lambda part: sizes[part].sum()).append(name)
     parts = [np.flatnonzero(np.isin(batch, part)) for part in members]
     return parts, "left out in turn: batches " + "; ".join(", ".join(part) for part in members)
 

@@ -53,7 +53,7 @@ class GuanlabKRR(Model):
     def __post_init__(self) -> None:
         alpha, length_scale = self.alpha, self.length_scale
         if alpha <= 0 or length_scale <= 0:
-            raise ValueError(f"expected {alpha=} and {length_scale=} above 0")
+            raise ValueError(f"expected alpha and length_scale above 0, found {alpha=}, {length_scale=}")
         if min(self.repeats, self.landmarks) < 1:
             found = f"{self.repeats} and {self.landmarks}"
             raise ValueError(f"expected at least one repeat and landmark, found {found}")
