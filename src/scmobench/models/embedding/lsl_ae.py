@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,49 +24,44 @@ from scmobench.types import EmbeddingData, feature_type
 MIN_BATCH = 20  # cells; dispersions within a smaller batch are noise
 
 
-class TwinEncoder(nn.Module):
-    """Dropout → Linear → ReLU for each modality, concatenated → Linear.
+class Parallel(nn.Module):
+    """Networks side by side: each reads its part of the features, or all of them without ``sizes``."""
+
+    def __init__(self, networks: Sequence[nn.Module], sizes: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.networks, self.sizes = nn.ModuleList(networks), sizes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Cells x features → the outputs of all networks, concatenated."""
+        parts = [x] * len(self.networks) if self.sizes is None else x.split(list(self.sizes), dim=1)
+        return torch.cat([network(part) for network, part in zip(self.networks, parts, strict=True)], dim=1)
+
+
+class TwinAutoencoder(nn.Module):
+    r"""Dropout → Linear → ReLU for each modality, concatenated → Linear; and the same layers in reverse.
+
+    The output of modality m with :math:`k_m` of all :math:`k` features is multiplied by
+    :math:`\sqrt{k / k_m}`, and so are its targets: the squared error over all features is then
+    the sum of the two modalities' mean squared errors, for any sizes.
 
     Parameters
     ----------
     sizes : features of mod1 and mod2.
     hidden, latent : width of each modality's layer, dimensions of the embedding.
-    dropout : of the inputs.
     """
 
     def __init__(self, sizes: tuple[int, int], hidden: int, latent: int, dropout: float) -> None:
         super().__init__()
-        self.sizes = list(sizes)
-        self.arms = nn.ModuleList(
-            nn.Sequential(nn.Dropout(dropout), nn.Linear(size, hidden), nn.ReLU()) for size in sizes
-        )
-        self.joint = nn.Linear(2 * hidden, latent)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Cells x all features → cells x dimensions."""
-        parts = x.split(self.sizes, dim=1)
-        return self.joint(torch.cat([arm(part) for arm, part in zip(self.arms, parts, strict=True)], dim=1))
-
-
-class TwinAutoencoder(nn.Module):
-    r"""A `TwinEncoder`, and the same layers in reverse.
-
-    The output of modality m with :math:`k_m` of all :math:`k` features is multiplied by
-    :math:`\sqrt{k / k_m}`, and so are its targets: the squared error over all features is then
-    the sum of the two modalities' mean squared errors, for any sizes.
-    """
-
-    def __init__(self, sizes: tuple[int, int], hidden: int, latent: int, dropout: float) -> None:
-        super().__init__()
-        self.encoder = TwinEncoder(sizes, hidden, latent, dropout)
-        self.back = nn.Sequential(nn.Linear(latent, 2 * hidden), nn.ReLU())
-        self.decoders = nn.ModuleList(MLP(2 * hidden, size, output_activation="relu") for size in sizes)
+        arms = [nn.Sequential(nn.Dropout(dropout), nn.Linear(size, hidden), nn.ReLU()) for size in sizes]
+        self.encoder = nn.Sequential(Parallel(arms, sizes), nn.Linear(2 * hidden, latent))
+        back = nn.Linear(latent, 2 * hidden), nn.ReLU()
+        ends = [MLP(2 * hidden, size, output_activation="relu") for size in sizes]
+        self.decoder = nn.Sequential(*back, Parallel(ends))
         self.register_buffer("scale", torch.from_numpy(feature_scale(sizes)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Cells x all features → the same, scaled as the targets."""
-        state = self.back(self.encoder(x))
-        return torch.cat([decoder(state) for decoder in self.decoders], dim=1) * self.scale
+        return self.decoder(self.encoder(x)) * self.scale
 
 
 def feature_scale(sizes: tuple[int, int]) -> np.ndarray:
