@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from scmobench.training.limits import at_least
+
 KINDS = ("random", "batch_separated")
 LEAST_LEFT = 0.25  # share of the training cells that whole batches held out must leave
 
@@ -68,6 +70,7 @@ def validation_split(
         raise ValueError(f"expected at least 4 training cells, found {n}")
     if not 0 < share < 1:
         raise ValueError(f"expected a validation_share in (0, 1), found {share}")
+    at_least(2, validation_cells=most)
     share = max(min(share, n if most is None else most / n), 2 / n)
     held_out = validation_cells(obs, kind, share, seed, least=2)
     return np.setdiff1d(np.arange(n), held_out), held_out

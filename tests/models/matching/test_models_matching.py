@@ -321,3 +321,8 @@ def test_a_share_of_no_or_all_cells_is_refused(data: MatchingData, share: float)
     for kind in (NovelClip, ClueLike, ScMoGNNMatching):
         with pytest.raises(ValueError, match=rf"validation_share in \(0, 1\), found {share}"):
             kind(**SHARED, validation_share=share).fit(data, 0)
+
+
+def test_fewer_validation_cells_than_two_are_refused(data: MatchingData) -> None:
+    with pytest.raises(ValueError, match="validation_cells of at least 2, found 0"):
+        ClueLike(**SHARED, validation_cells=0).fit(data, 0)

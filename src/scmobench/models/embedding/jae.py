@@ -1,36 +1,36 @@
-"""Joint embedding by the competition's label-supervised autoencoder: scMoGNN's losses without the graph."""
+"""Joint embedding by the competition's label-supervised autoencoder: scMoGNN's head without the graph."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from scmobench.models.scmognn.joint_embedding import ScMoGNNEmbedding
 
 
+@dataclass(kw_only=True)
 class JAE(ScMoGNNEmbedding):
-    """Autoencoder of both modalities whose first dimensions name cell type, batch and cell cycle.
+    """Autoencoder of both modalities with a block for each of cell type, batch and cell cycle.
 
     `ScMoGNNEmbedding` without propagation, on an SVD of log(1 + 10⁴ · share of the cell's counts)
     instead of LSI. Its encoder has skip connections and ends in a ReLU (`nn.mlp.SkipBlock`), the decoder has
-    the same widths in reverse, and the batch block is driven to call every batch equally likely instead of
+    the same widths in reverse, and the batch block is driven to equal chances of all batches instead of
     to zero. Source: JAE, team Amateur (Liu et al.), first of the competition's entries with pre-training
     (Lance et al. 2022, PMLR 176:162), and its code. Deviations: those of `ScMoGNNEmbedding` and
-    `EmbedModule`, which it shares (standardised inputs; a single training batch has no batch block; in
-    conf/model also corrected batches, no ReLU at the decoder's end, and AdamW); the training cells' labels
-    take the place of a separate annotated set, and there is no further training on cells without labels.
-
-    Parameters
-    ----------
-    components : modality -> SVD components; a modality not named (ADT) stays as normalised.
-    settings : the others of `ScMoGNNEmbedding`; ``decoder_hidden`` follows ``hidden``.
+    `EmbedModule` (standardised inputs; a single training batch has no batch block; in conf/model also
+    corrected batches, no ReLU at the decoder's end, and AdamW); the training cells' labels replace a separate
+    annotated set, and no training on cells without labels follows.
     """
 
-    def __init__(self, *, components: Mapping[str, int] | None = None, **settings: Any) -> None:
-        settings = {"hidden": (150, 120, 100), "dropout": 0.1, "batch_target": "uniform", **settings}
-        fixed = {"propagation": False, "log_svd": True, "skip_connections": True, "decoder_hidden": None}
-        if set(settings) & set(fixed):
-            raise ValueError(f"JAE sets {sorted(fixed)} itself: for other values take ScMoGNNEmbedding")
-        fixed["decoder_hidden"] = list(settings["hidden"])[::-1]
-        components = {"GEX": 100, "ATAC": 100} if components is None else components
-        super().__init__(components=components, **settings, **fixed)
+    components: Mapping[str, int] = field(default_factory=lambda: {"GEX": 100, "ATAC": 100})
+    dropout: float = 0.1
+    batch_target: str = "uniform"
+    # these make it JAE, and are no settings
+    propagation: bool = field(default=False, init=False)
+    log_svd: bool = field(default=True, init=False)
+    skip_connections: bool = field(default=True, init=False)
+    decoder_hidden: Sequence[int] = field(default=(), init=False)  # `hidden` in reverse
+
+    def __post_init__(self) -> None:
+        self.decoder_hidden = list(self.hidden)[::-1]
+        super().__post_init__()

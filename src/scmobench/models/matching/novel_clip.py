@@ -36,7 +36,7 @@ class NovelClip(MatchSettings, PairNetworks):
 
     normalised: bool = True
     zscore: bool = True
-    log_scale: float = 3.463735  # where τ starts
+    log_scale: float = 3.463735  # first value of τ
     learn_scale: bool = True
     activation: str = "elu"
     gex_hidden: Sequence[int] = (1024, 512)

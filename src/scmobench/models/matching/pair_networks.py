@@ -91,7 +91,9 @@ class PairNetworks(SimilarityMatching):
         return np.hstack(left), np.hstack(right)
 
     def report(self) -> dict[str, Any]:
-        """Mean top-1 accuracy on the held-out cells, sizes, and epochs of all networks."""
+        """Mean top-1 accuracy on the held-out cells; parameters and epochs of all networks."""
+        if len(self.modules) == 1:
+            return self.fitted[0].summary(self.modules[0], self.states.notes())
         validation = float(np.mean([fit.best for fit in self.fitted]))
         found = averaged_report(self.modules, self.fitted, validation, [self.states.notes()])
         return found | {"epochs": sum(fit.epochs for fit in self.fitted)}
