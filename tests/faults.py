@@ -119,7 +119,7 @@ LEAKAGE = {
             "classifier.fit(inputs, types.astype(str))",
         ),
     ],
-    ("training/validation", "scmognn_match"): [
+    ("training/validation", "validation"): [
         (
             "validation cells trained on",
             "return np.setdiff1d(np.arange(n), held_out), held_out",
@@ -259,7 +259,7 @@ DEVIATIONS = {
         ),
         ("layer weights decay", '"weight_decay": 0.0}', '"weight_decay": self.settings.weight_decay}'),
     ],
-    ("training/best_epoch", "scmognn_predict"): [
+    ("training/best_epoch", "fit"): [
         ("the best epoch by reference", "copy.deepcopy(module.state_dict())", "module.state_dict()"),
     ],
     ("models/prediction/guanlab_krr", "guanlab_krr"): [

@@ -17,7 +17,7 @@ def cell_statistics(X: sp.csr_matrix) -> np.ndarray:
     """The nine numbers of each cell, cells x 9, float64, in the order of `NAMES`.
 
     Mean and standard deviation over all features; quartiles (linear, as numpy's), mean and
-    standard deviation of the non-zero values; all zero for a cell without any. Source: scMoGNN
+    standard deviation of the non-zero values; all zero for a cell without non-zero values. Source: scMoGNN
     (Wen et al. 2022), its code.
     """
     X = as_csr(X)
@@ -27,7 +27,7 @@ def cell_statistics(X: sp.csr_matrix) -> np.ndarray:
         cuts.append(min(max(stop, cuts[-1] + 1), X.shape[0]))
 
     parts = [np.zeros((0, len(NAMES)))]
-    for first, last in pairwise(cuts):  # threads would hand the interpreter to and fro at each row's sort
+    for first, last in pairwise(cuts):  # threads do not help: each row's sort needs the interpreter
         values = X.data[X.indptr[first] : X.indptr[last]]
         parts.append(_statistics(values, np.diff(X.indptr[first : last + 1]), X.shape[1]))
     return np.concatenate(parts)
@@ -67,13 +67,7 @@ def _quantile(values: np.ndarray, start: np.ndarray, n: np.ndarray, q: float) ->
 
 
 def batch_features(X: sp.csr_matrix, batches: np.ndarray) -> np.ndarray:
-    """`cell_statistics` averaged over each batch and given to its cells: cells x 9, float32.
-
-    Parameters
-    ----------
-    X : cells x features, normalised.
-    batches : batch of each cell.
-    """
+    """`cell_statistics` of ``X`` (cells x features), averaged over each cell's batch: cells x 9, float32."""
     if len(batches) != X.shape[0]:
         raise ValueError(f"expected a batch for each of {X.shape[0]} cells, found {len(batches)}")
     statistics = cell_statistics(X)

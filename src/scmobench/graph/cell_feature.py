@@ -18,24 +18,16 @@ from scmobench.nn.sparse import DENSE_ABOVE, DenseOperator, Operator, SparseOper
 
 @dataclass(frozen=True)
 class CellFeatureGraph:
-    """Cells and features as nodes; an edge where a cell's value is not zero, weighted by it.
+    """Cells and features as nodes; an edge for each value that is not zero, with the value as its weight.
 
     A = [[0, M], [Mᵀ, P]] (Wen et al. 2022, section 4.1).
-
-    Attributes
-    ----------
-    matrix : M, cells x features, CSR float32 without stored zeros.
-    pathway : P, features x features, row i the in-neighbours of feature i; or None.
-    batch_features : cells x 9, or None.
-    cell_inputs : cells x components of a first description (SVD), or None.
-    features : which features of a larger graph these are; None for all.
     """
 
-    matrix: sp.csr_matrix
-    pathway: sp.csr_matrix | None = None
-    batch_features: np.ndarray | None = None
-    cell_inputs: np.ndarray | None = None
-    features: np.ndarray | None = None
+    matrix: sp.csr_matrix  # M, cells x features, float32 without stored zeros
+    pathway: sp.csr_matrix | None = None  # P, features x features; row i: the in-neighbours of feature i
+    batch_features: np.ndarray | None = None  # cells x 9
+    cell_inputs: np.ndarray | None = None  # cells x components that describe each cell (SVD)
+    features: np.ndarray | None = None  # places of these features in a larger graph; None: all of them
 
     @classmethod
     def build(
@@ -46,12 +38,7 @@ class CellFeatureGraph:
         batches: np.ndarray | None = None,
         cell_inputs: np.ndarray | None = None,
     ) -> CellFeatureGraph:
-        """The graph of ``X`` (cells x features); with ``batches`` its batch features too.
-
-        Raises
-        ------
-        ValueError : P does not fit the features.
-        """
+        """The graph of ``X`` (cells x features); with ``batches`` its batch features too."""
         matrix = as_csr(X)
         if pathway is not None and pathway.shape != (matrix.shape[1],) * 2:
             raise ValueError(
@@ -82,12 +69,9 @@ class CellFeatureGraph:
 
     def sample(self, cells: np.ndarray, features: np.ndarray | None = None) -> CellFeatureGraph:
         """The graph among some cells and (None: all) features, both given by their indices."""
-        part = replace(
-            self,
-            matrix=self.matrix[cells],
-            batch_features=None if self.batch_features is None else self.batch_features[cells],
-            cell_inputs=None if self.cell_inputs is None else self.cell_inputs[cells],
-        )
+        described = {name: getattr(self, name) for name in ("batch_features", "cell_inputs")}
+        parts = {name: None if rows is None else rows[cells] for name, rows in described.items()}
+        part = replace(self, matrix=self.matrix[cells], **parts)
         if features is None:
             return part
         return replace(
@@ -98,28 +82,23 @@ class CellFeatureGraph:
         )
 
     def hetero(self) -> HeteroData:
-        """The same graph for PyG: nodes ``cell`` and ``feature``; relations ``cell, expresses,
-        feature``, its reverse ``feature, describes, cell``, and ``feature, pathway, feature``; each
-        edge with its ``edge_weight``. 64-bit indices in coordinate form: for looking and for other
-        PyG models, not for training here.
+        """The same graph for PyG, in coordinate form with an ``edge_weight``, for use with other PyG models.
+
+        Nodes ``cell`` and ``feature``; relations ``cell, expresses, feature``, its reverse ``feature,
+        describes, cell``, and ``feature, pathway, feature``.
         """
         data = HeteroData()
-        n_cells, n_features = self.matrix.shape
-        data["cell"].num_nodes, data["feature"].num_nodes = n_cells, n_features
+        data["cell"].num_nodes, data["feature"].num_nodes = self.matrix.shape
         if self.batch_features is not None:
             data["cell"].batch_features = _tensor(self.batch_features)
-        edges = self.matrix.tocoo()
-        index = torch.from_numpy(np.stack([edges.row, edges.col]).astype(np.int64))
-        weight = torch.from_numpy(edges.data)
-        data["cell", "expresses", "feature"].edge_index = index
-        data["cell", "expresses", "feature"].edge_weight = weight
-        data["feature", "describes", "cell"].edge_index = index.flip(0)
-        data["feature", "describes", "cell"].edge_weight = weight
+        relations = {("feature", "describes", "cell"): self.matrix}
+        relations["cell", "expresses", "feature"] = self.matrix.T
         if self.pathway is not None:
-            links = self.pathway.tocoo()  # row: the feature that hears, column: the one heard
-            relation = data["feature", "pathway", "feature"]
-            relation.edge_index = torch.from_numpy(np.stack([links.col, links.row]).astype(np.int64))
-            relation.edge_weight = torch.from_numpy(links.data)
+            relations["feature", "pathway", "feature"] = self.pathway
+        for relation, matrix in relations.items():  # a row receives messages from its columns
+            edges = matrix.tocoo()
+            data[relation].edge_index = torch.from_numpy(np.stack([edges.col, edges.row]).astype(np.int64))
+            data[relation].edge_weight = torch.from_numpy(edges.data)
         return data
 
 

@@ -1,7 +1,7 @@
 """Feature-feature edges: from gene sets, from a table of the user, or learned from training cells.
 
 Each function returns P, features x features in CSR: row i holds the in-neighbours of feature i.
-Entries of weight 0 may be stored: such an edge carries nothing but is counted as a neighbour.
+Entries of weight 0 may be stored: such an edge carries no message but counts as a neighbour.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from scmobench.data.preprocess import as_csr
 
 WEIGHTS = ("cosine", "pearson", "one")
 CHUNK = 8192  # cells worked on at a time
+FEATURES = 2048  # features whose similarities are computed at a time
+Edges = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, columns, weights
 
 
 def gene_set_edges(
@@ -27,7 +29,7 @@ def gene_set_edges(
     weight: str = "cosine",
     threshold: float | None = None,
 ) -> sp.csr_matrix:
-    """An edge for every ordered pair of distinct genes that share a set; one a pair.
+    """One edge for every ordered pair of distinct genes that share a set.
 
     Source: scMoGNN (Wen et al. 2022), section 4.1. Gene symbols are compared without regard to
     case, so that human sets serve mouse data by the symbols of their orthologues.
@@ -37,32 +39,30 @@ def gene_set_edges(
     X : training cells x features, normalised: weights are similarities of its columns.
     names : names of the features.
     sets : genes of each set.
-    weight : ``cosine`` or ``pearson`` similarity of the two genes, or ``one``. Genes whose similarity is not
-        defined (without a count in the training cells; Pearson: without variance) have no edges.
+    weight : ``cosine`` or ``pearson`` similarity of the two genes, or ``one``. A gene without a count in the
+        training cells (Pearson: without variance) has no similarity and no edges.
     threshold : drop edges with |weight| <= threshold; None keeps all.
     """
     _check_weight(weight)
     place = {str(name).upper(): i for i, name in enumerate(names)}
     columns = sp.csc_matrix(as_csr(X))
-    rows, cols, values = [], [], []
+    edges = []
     for genes in sets.values():
         members = np.array(sorted({place[g.upper()] for g in genes if g.upper() in place}), dtype=np.int64)
         if len(members) < 2:
             continue
         block = _similarity(columns[:, members].tocsr(), weight)
-        first, second = np.nonzero(~np.eye(len(members), dtype=bool))
-        rows.append(members[first])
-        cols.append(members[second])
-        values.append(block[first, second])
-    return _matrix(rows, cols, values, len(names), threshold)
+        a, b = np.nonzero(~np.eye(len(members), dtype=bool))
+        edges.append((members[a], members[b], block[a, b]))
+    return _matrix(edges, len(names), threshold)
 
 
 def table_edges(path: str | Path, names: Sequence[str], *, threshold: float | None = None) -> sp.csr_matrix:
     """Edges of a tab-separated table with columns feature_a, feature_b, weight; both directions.
 
-    A pair of ``names`` is an edge. Pairs of one of them with something else (peak-gene links, where the
-    names are peaks) join the names that share a partner: an edge for each two of them, of the product of
-    their weights. Pairs of unknown names are left out.
+    A pair of ``names`` is an edge. Pairs of one name with something else (peak-gene links, if the names are
+    peaks) join all names that share this partner: the weight of such an edge is the product of the two
+    weights. Pairs of unknown names are left out.
 
     Raises
     ------
@@ -73,42 +73,39 @@ def table_edges(path: str | Path, names: Sequence[str], *, threshold: float | No
     if not path.is_file():
         raise FileNotFoundError(f"expected a table of feature-feature edges at {path}, found none")
     table = pd.read_csv(path, sep="\t")
-    missing = {"feature_a", "feature_b", "weight"} - set(table.columns)
-    if missing:
+    if not {"feature_a", "feature_b", "weight"} <= set(table.columns):
         raise ValueError(
             f"expected columns feature_a, feature_b, weight in {path}, found {list(table.columns)}"
         )
     place = pd.Series(np.arange(len(names)), index=pd.Index(names, dtype=str))
-    first = place.reindex(table["feature_a"].astype(str)).to_numpy()
-    second = place.reindex(table["feature_b"].astype(str)).to_numpy()
+    first, second = (place.reindex(table[c].astype(str)).to_numpy() for c in ("feature_a", "feature_b"))
     weights = pd.to_numeric(table["weight"], errors="coerce").to_numpy(dtype=float)
     if np.isnan(weights).any():
         raise ValueError(f"expected a number as weight in every row of {path}, found others")
     known = ~np.isnan(first) & ~np.isnan(second) & (first != second)
     a, b, w = first[known].astype(int), second[known].astype(int), weights[known]
     shared = _shared_partners(table, first, second, weights, len(names))
-    if not len(a) and not shared.nnz:
+    if not len(a) and not len(shared[0]):
         few = ", ".join(map(str, names[:3]))
         raise ValueError(
             f"expected pairs of the input's features ({few}, …) in {path}, or several of them with one "
             f"partner; found neither in its {len(table)} rows"
         )
-    rows, columns = [a, b, shared.row], [b, a, shared.col]
-    return _matrix(rows, columns, [w, w, shared.data], len(names), threshold)
+    return _matrix([(a, b, w), (b, a, w), shared], len(names), threshold)
 
 
 def _shared_partners(
     table: pd.DataFrame, first: np.ndarray, second: np.ndarray, weights: np.ndarray, size: int
-) -> sp.coo_matrix:
-    """Features that go with the same name outside of them; ``first``, ``second``: places, NaN outside."""
+) -> Edges:
+    """Edges of features with a partner in common; ``first``, ``second``: places, NaN for other names."""
     one = np.isnan(first) != np.isnan(second)
     feature = np.where(np.isnan(first), second, first)[one].astype(int)
-    outside = np.where(np.isnan(first), table["feature_a"], table["feature_b"])[one].astype(str)
-    codes, partners = pd.factorize(outside)
+    partner = np.where(np.isnan(first), table["feature_a"], table["feature_b"])[one].astype(str)
+    codes, partners = pd.factorize(partner)
     links = sp.csr_matrix((weights[one], (feature, codes)), shape=(size, len(partners)))
     shared = (links @ links.T).tocoo()
     apart = shared.row != shared.col
-    return sp.coo_matrix((shared.data[apart], (shared.row[apart], shared.col[apart])), shape=(size, size))
+    return shared.row[apart], shared.col[apart], shared.data[apart]
 
 
 def coexpression_edges(
@@ -122,13 +119,13 @@ def coexpression_edges(
 ) -> sp.csr_matrix:
     """Edges between each feature and its most similar ones over training cells, both directions.
 
-    The default where no prior knowledge is given; not part of the paper.
+    The default without prior knowledge; not part of the paper.
 
     Parameters
     ----------
-    neighbours : per feature, before the two directions are joined.
+    neighbours : for each feature, before the two directions are joined.
     weight : as in `gene_set_edges`; ``one`` picks by cosine.
-    max_cells : similarities are computed on at most so many cells, drawn with ``seed``.
+    max_cells : similarities are computed on at most this many cells, drawn with ``seed``.
     """
     _check_weight(weight)
     X = as_csr(X)
@@ -136,23 +133,19 @@ def coexpression_edges(
         X = X[np.sort(np.random.default_rng(seed).choice(X.shape[0], max_cells, replace=False))]
     size = X.shape[1]
     neighbours = min(neighbours, size - 1)
-    if neighbours < 1:
-        return sp.csr_matrix((size, size), dtype=np.float32)
     dense = _unit_columns(X.toarray(), centred=weight == "pearson")
-    rows, cols, values = [], [], []
-    for start in range(0, size, 2048):
-        block = dense[:, start : start + 2048].T @ dense
+    edges = []
+    for start in range(0, size if neighbours > 0 else 0, FEATURES):
+        block = dense[:, start : start + FEATURES].T @ dense
         index = np.arange(start, start + len(block))
         block[np.arange(len(block)), index] = -np.inf
         best = np.argpartition(-block, neighbours - 1, axis=1)[:, :neighbours]
         found = np.take_along_axis(block, best, 1).ravel()
-        a, b = np.repeat(index, neighbours), best.ravel()
-        a, b, found = a[found > 0], b[found > 0], found[found > 0]
+        kept = found > 0
+        a, b, found = np.repeat(index, neighbours)[kept], best.ravel()[kept], found[kept]
         found = np.ones_like(found) if weight == "one" else found
-        rows += [a, b]
-        cols += [b, a]
-        values += [found, found]
-    return _matrix(rows, cols, values, size, threshold)
+        edges += [(a, b, found), (b, a, found)]
+    return _matrix(edges, size, threshold)
 
 
 def _check_weight(weight: str) -> None:
@@ -161,7 +154,7 @@ def _check_weight(weight: str) -> None:
 
 
 def _unit_columns(dense: np.ndarray, *, centred: bool) -> np.ndarray:
-    """Columns of length 1 (0 where they are constant zero, or with ``centred`` constant)."""
+    """Columns of length 1; a zero column (with ``centred`` a constant one) is 0."""
     original = np.abs(dense).max(axis=0, initial=0)
     if centred:
         dense = dense - dense.mean(axis=0, dtype=np.float64).astype(dense.dtype)
@@ -171,10 +164,7 @@ def _unit_columns(dense: np.ndarray, *, centred: bool) -> np.ndarray:
 
 
 def _similarity(X: sp.csr_matrix, weight: str) -> np.ndarray:
-    """Similarities of the columns of a cells x few matrix, in chunks of cells; centred implicitly.
-
-    NaN where a column has no length (Pearson: no variance).
-    """
+    """Similarities of the columns, centred implicitly; NaN for a column of length (Pearson: variance) 0."""
     size = X.shape[1]
     if weight == "one":
         return np.ones((size, size))
@@ -192,18 +182,12 @@ def _similarity(X: sp.csr_matrix, weight: str) -> np.ndarray:
     return np.where(flat[:, None] | flat[None, :], np.nan, products / np.outer(norms, norms))
 
 
-def _matrix(
-    rows: list[np.ndarray],
-    cols: list[np.ndarray],
-    values: list[np.ndarray],
-    size: int,
-    threshold: float | None,
-) -> sp.csr_matrix:
-    """CSR of the edges, without those of weight NaN; of a pair that comes several times the first counts."""
-    if not rows:
+def _matrix(edges: list[Edges], size: int, threshold: float | None) -> sp.csr_matrix:
+    """CSR of the edges without those of weight NaN; the first counts if a pair comes several times."""
+    if not edges:
         return sp.csr_matrix((size, size), dtype=np.float32)
-    row, col = np.concatenate(rows), np.concatenate(cols)
-    value = np.concatenate(values).astype(np.float32)
+    row, col, value = map(np.concatenate, zip(*edges, strict=True))
+    value = value.astype(np.float32)
     keep = ~np.isnan(value) if threshold is None else np.abs(value) > np.float32(threshold)
     key, first = np.unique(row[keep] * size + col[keep], return_index=True)
     return sp.csr_matrix((value[keep][first], (key // size, key % size)), shape=(size, size))

@@ -20,14 +20,19 @@ def propagate(
         p_U = M h_V, \quad p_V = M^\top h_U, \qquad
         h \leftarrow z\left(\tfrac12 h + \tfrac12 z(p)\right),
 
-    where z subtracts the mean over *all* entries and divides by their standard deviation (left
-    out where all entries are the same, as the features' p in the first layer, which is zero).
+    where z subtracts the mean over *all* entries and divides by their standard deviation. It does nothing
+    if all entries are the same, like the features' p in the first layer, which is zero.
+
+    Time is 2·L·N·k² multiply-adds in dense BLAS. Memory beside the input: L + 1 arrays of N x k
+    float32 and 24·`chunk`·k bytes. Means and deviations are summed in float64, the rest is float32.
+    Source: Wen et al., KDD 2022, matching and joint-embedding heads. Deviation: the published code
+    divides by the n-1 standard deviation (here n), and recognises "all zero" by the mean alone.
 
     Parameters
     ----------
-    matrix : N cells x k features, the reduced modality (dense; negative weights are welcome).
+    matrix : N cells x k features, the reduced modality (dense; negative weights are allowed).
     layers : L, at least 2.
-    first : first layer that is kept, 2 as published; 1 keeps the matrix itself, standardised, as well.
+    first : first layer that is kept: 2 as published, 1 for the standardised matrix itself as well.
     chunk : cells handled at a time; bounds the extra memory, not the result.
 
     Returns
@@ -37,15 +42,6 @@ def propagate(
     Raises
     ------
     ValueError : fewer than two layers, another first one, an empty matrix or values that are not finite.
-
-    Notes
-    -----
-    Time is 2·L·N·k² multiply-adds in dense BLAS. Memory beside the input: L + 1 arrays of N x k
-    float32 (the kept states, the running one and its message) and 24·`chunk`·k bytes. Means and
-    deviations are summed in float64, the rest is float32.
-
-    Source: Wen et al., KDD 2022, matching and joint-embedding heads. Deviation: the published code
-    divides by the n-1 standard deviation (here n), and tells "all zero" from the mean alone.
     """
     weights = _dense(matrix)
     if layers < 2:
@@ -64,10 +60,8 @@ def propagate(
     for layer in range(1, layers + 1):
         np.matmul(weights, features, out=message)  # needs the features of the layer before
         if layer < layers:  # the features of the last layer are not read
-            feature_message = (
-                _transposed_product(weights, cells, chunk) if layer > 1 else np.zeros_like(features)
-            )
-            features = _mixed(features, feature_message, chunk)
+            heard = _transposed_product(weights, cells, chunk) if layer > 1 else np.zeros_like(features)
+            features = _mixed(features, heard, chunk)
         cells = _mixed(cells, message, chunk)
         if layer >= first:
             kept[layer - first] = cells
@@ -75,10 +69,7 @@ def propagate(
 
 
 def standardised(matrix: np.ndarray | sp.spmatrix, *, chunk: int = CHUNK) -> np.ndarray:
-    """A float32 copy with the mean of all entries 0 and their standard deviation 1.
-
-    Where all entries are the same the copy is unchanged.
-    """
+    """A float32 copy with mean 0 and standard deviation 1 over all entries; unchanged if all are the same."""
     result = np.array(_dense(matrix))
     _standardise(result, chunk)
     return result

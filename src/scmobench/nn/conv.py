@@ -147,22 +147,14 @@ class RelationConv(MessagePassing):
 
 @dataclass(kw_only=True)
 class ConvSettings:
-    """Settings of a `CellFeatureConv`.
+    """Settings of a `CellFeatureConv`."""
 
-    Attributes
-    ----------
-    mixer, alpha : see `Mixer`.
-    norm : normalisation of each message, see `normalisation`.
-    dropout : share of the new states' entries that is dropped.
-    aggregation, edge_dropout, fused : see `RelationConv`.
-    """
-
-    mixer: str = "alpha"
+    mixer: str = "alpha"  # see `Mixer`
     alpha: float | None = 0.5
-    norm: str = "group"
+    norm: str = "group"  # of each message, see `normalisation`
     activation: str = "gelu"
-    dropout: float = 0.0
-    aggregation: str = "mean"
+    dropout: float = 0.0  # of the new states
+    aggregation: str = "mean"  # see `RelationConv`
     edge_dropout: float = 0.0
     fused: bool = True
 

@@ -13,10 +13,6 @@ class LayerWeights(nn.Module):
 
     Source: Wen et al., KDD 2022 (layer weights of the readout). The logits :math:`\theta` start at zero
     (equal weights) and are an ordinary parameter, so that saving and restoring a model includes them.
-
-    Parameters
-    ----------
-    n_layers : number of layers to mix.
     """
 
     def __init__(self, n_layers: int) -> None:
@@ -30,7 +26,7 @@ class LayerWeights(nn.Module):
         return torch.einsum("l,l...->...", self.weights().to(states.dtype), states)
 
     def weights(self) -> Tensor:
-        """One positive weight a layer, sum 1."""
+        """One positive weight for each layer, sum 1."""
         return torch.softmax(self.logits, dim=0)
 
     def rounded(self) -> list[float]:

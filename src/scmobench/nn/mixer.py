@@ -20,16 +20,12 @@ class Mixer(nn.Module):
     ``two_gate``          g1 m1 + g2 m2, gi = sigmoid(W_i [h, m_i] + b_i)
     ====================  ==================================================================
 
-    h is the node's state before the layer (features x d). Source: Wen et al. 2022, section 4.2,
-    and its code. Deviations: there ``sum`` alone skips the normalisation of the messages, here it does not;
-    a learned ``alpha`` is one for all layers there, here every layer has its own.
-
-    Parameters
-    ----------
-    alpha : weight of the pathway message for ``alpha``; None learns it.
+    h is the node's state before the layer (features x d). ``alpha`` is the weight a; None learns it.
+    Source: Wen et al. 2022, section 4.2, and its code. Deviations: in the code ``sum`` skips the
+    normalisation of the messages, and all layers share a learned ``alpha``; here every layer has its own.
     """
 
-    def __init__(self, kind: str, size: int, alpha: float | None = 0.5):
+    def __init__(self, kind: str, size: int, alpha: float | None = 0.5) -> None:
         super().__init__()
         if kind not in MIXERS:
             raise ValueError(f"expected a mixer of {MIXERS}, found {kind!r}")

@@ -19,15 +19,9 @@ class MLP(nn.Module):
     ----------
     n_in, n_out : input and output features.
     hidden : width of each hidden block; empty for a single linear map.
-    dropout : one probability for all hidden blocks, or one a block.
-    activation : ``gelu`` | ``relu`` | ``elu`` | ``none``, of the hidden blocks.
-    batch_norm : normalise over the batch after each activation.
-    norm_first : normalise over the batch before each activation.
-    output_activation : after the last linear map.
-
-    Raises
-    ------
-    ValueError : an unknown activation, or dropout and hidden of different lengths.
+    dropout : one probability for all hidden blocks, or one for each.
+    activation, output_activation : of the hidden blocks, and after the last linear map.
+    batch_norm, norm_first : normalise over the batch after each activation, or before it.
     """
 
     def __init__(
@@ -69,16 +63,12 @@ class MLP(nn.Module):
 
 
 class SkipBlock(nn.Module):
-    r"""Two linear maps, the second one around a skip connection.
+    r"""Two linear maps from ``n_in`` to ``size`` features, the second one with a skip connection.
 
     .. math:: h_0 = \mathrm{relu}(W_0 x + b_0), \qquad
         h = \mathrm{relu}(W\,\mathrm{BatchNorm}(\mathrm{dropout}(h_0)) + b + h_0)
 
     Source: the encoder of JAE (team Amateur, NeurIPS 2021 competition, its code).
-
-    Parameters
-    ----------
-    n_in, size : length of x and of h.
     """
 
     def __init__(self, n_in: int, size: int, dropout: float) -> None:

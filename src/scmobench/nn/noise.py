@@ -1,4 +1,4 @@
-"""Random masks that cost little beside what they hide: for edges and for node states."""
+"""Random masks for edges and node states that are cheap to draw."""
 
 from __future__ import annotations
 
@@ -20,14 +20,9 @@ def keep(count: int, p: float, device: torch.device) -> Tensor:
 
 
 class Dropout(nn.Module):
-    """`torch.nn.Dropout` with masks of `keep`; on a GPU, where drawing is cheap, PyTorch's own.
+    """`torch.nn.Dropout` with masks of `keep`; on a GPU, where drawing is cheap, PyTorch's own."""
 
-    Raises
-    ------
-    ValueError : p outside of [0, 1).
-    """
-
-    def __init__(self, p: float):
+    def __init__(self, p: float) -> None:
         super().__init__()
         if not 0 <= p < 1:
             raise ValueError(f"expected a dropout in [0, 1), found {p}")

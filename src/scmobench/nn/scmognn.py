@@ -48,18 +48,11 @@ class GraphTensors(nn.Module):
 
 @dataclass(kw_only=True)
 class NetworkSettings(ConvSettings):
-    """Settings of `ScMoGNN`, with those of its layers.
+    """Settings of `ScMoGNN`, with those of its layers."""
 
-    Attributes
-    ----------
-    hidden : length of a state.
-    embedding_blocks : 1 is the embedding alone; each further one adds a block for cells and one for features.
-    readout, readout_layers, residual, initial_residual : see `ScMoGNN`.
-    """
-
-    hidden: int = 48
+    hidden: int = 48  # length of a state
     layers: int = 4
-    embedding_blocks: int = 1
+    embedding_blocks: int = 1  # 1: the embedding alone; each further one adds a block for cells and features
     readout: str = "weighted_sum"
     readout_layers: int = 1
     residual: str = "cat"

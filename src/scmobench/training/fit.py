@@ -33,38 +33,19 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """Settings of the training loop, which are the same for every method.
+    """Settings of the training loop, which are the same for every method."""
 
-    Attributes
-    ----------
-    accelerator : ``auto`` (CUDA if there is a device, else CPU), ``cpu`` or ``cuda``.
-    precision : Lightning's flag: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
-    progress : show a progress bar.
-    logger : folder -> Lightning logger or None; called only if there is a folder.
-    folder : for logs and the resume file. None: nothing is written.
-    max_epochs : a ceiling on the method's own number of epochs.
-    max_seconds : stop a network's training after this time, but not before its first evaluation; the best
-        epoch so far is kept.
-    check_val_every_n_epoch : epochs between evaluations. None: the method's own number.
-    resume_every_seconds : time between two writes of the resume file.
-    checkpoint : keep the parameters of the best epoch in ``folder``: ``best.ckpt``, for `torch.load`, with
-        ``state_dict``, ``epoch`` and ``validation``.
-
-    Raises
-    ------
-    ValueError : another accelerator or precision, CUDA without a device, half precision without CUDA, or a
-        length below 1.
-    """
-
-    accelerator: str = "auto"
-    precision: str = "32-true"
-    progress: bool = False
-    logger: Callable[[Path], Logger | None] | None = None
-    folder: str | Path | None = None
-    max_epochs: int | None = None
+    accelerator: str = "auto"  # auto (CUDA if there is a device, else CPU), cpu or cuda
+    precision: str = "32-true"  # Lightning's flag: 32-true, bf16-mixed or 16-mixed
+    progress: bool = False  # show a progress bar
+    logger: Callable[[Path], Logger | None] | None = None  # called with the folder, if there is one
+    folder: str | Path | None = None  # for logs and the resume file; None: nothing is written
+    max_epochs: int | None = None  # a ceiling on the method's own number of epochs
+    # stop a network's training after this time, but not before its first evaluation; its best epoch is kept
     max_seconds: float | None = None
-    check_val_every_n_epoch: int | None = None
-    resume_every_seconds: float = 60.0
+    check_val_every_n_epoch: int | None = None  # epochs between evaluations; None: the method's own number
+    resume_every_seconds: float = 60.0  # time between two writes of the resume file
+    # keep the best epoch in `folder`: best.ckpt, for torch.load, with state_dict, epoch and validation
     checkpoint: bool = False
 
     def __post_init__(self) -> None:
@@ -82,22 +63,14 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class FitReport:
-    """How training went.
+    """How training went."""
 
-    Attributes
-    ----------
-    best, best_epoch : best validation score and its epoch, counted from 0.
-    epochs : epochs that were run.
-    history : epoch and score of every evaluation.
-    resumed : training was killed and continued from its resume file.
-    """
-
-    best: float | None
-    best_epoch: int | None
-    epochs: int
-    history: list[dict[str, float]] = field(default_factory=list)
+    best: float | None  # validation score
+    best_epoch: int | None  # counted from 0
+    epochs: int  # that were run
+    history: list[dict[str, float]] = field(default_factory=list)  # epoch and score of every evaluation
     device: str = "cpu"
-    resumed: bool = field(default=False, compare=False)
+    resumed: bool = field(default=False, compare=False)  # training was killed, and continued from its file
 
     def summary(self, network: nn.Module, notes: str | Sequence[str] = ()) -> dict[str, Any]:
         """`Model.report` of the training of one network."""
@@ -171,7 +144,7 @@ def train(
 
     Raises
     ------
-    ValueError : unknown ``mode``; a length below 1; the score is not logged, or is never a number.
+    ValueError : the score is not logged, or is never a number.
     """
     if mode not in ("min", "max"):
         raise ValueError(f"expected mode 'min' or 'max', found {mode!r}")

@@ -22,10 +22,6 @@ def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int, leas
         cells to train on. Test cells come from other batches, so the second kind is the more honest one.
     share : of the training cells.
     least : fewer held-out cells than this are an error.
-
-    Raises
-    ------
-    ValueError : unknown kind; a share outside (0, 1); too few cells or batches.
     """
     if kind not in KINDS:
         raise ValueError(f"expected a validation of {KINDS}, found {kind!r}")

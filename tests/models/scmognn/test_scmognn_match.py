@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
@@ -14,10 +13,7 @@ from scmobench.data.synthetic import Synthetic
 from scmobench.models.scmognn.match_modality import ScMoGNNMatching, soft_matching
 from scmobench.models.scmognn.match_module import MatchModule, MatchSettings, match_loss, top1
 from scmobench.models.scmognn.reduction import Reduction
-from scmobench.nn.layer_weights import LayerWeights
-from scmobench.nn.mlp import MLP
 from scmobench.tasks.match_modality import MatchModality
-from scmobench.training.validation import validation_split
 
 SMALL = {
     "components": {"GEX": 12, "ATAC": 12},
@@ -296,36 +292,6 @@ def test_settings_out_of_range_are_refused(setting, value, message):
         ScMoGNNMatching(**{setting: value})
 
 
-def test_mlp_shapes_and_refusals():
-    network = MLP(3, 2, [5, 4], dropout=[0.1, 0.2], batch_norm=True, output_activation="relu")
-    kinds = [type(layer).__name__ for layer in network.layers]
-    assert kinds == ["Linear", "GELU", "BatchNorm1d", "Dropout"] * 2 + ["Linear", "ReLU"]
-    assert network(torch.zeros(6, 3)).shape == (6, 2)
-    assert [type(layer).__name__ for layer in MLP(3, 2).layers] == ["Linear"]
-    with pytest.raises(ValueError, match="one dropout for each of 2"):
-        MLP(3, 2, [5, 4], dropout=[0.1])
-    with pytest.raises(ValueError, match="unknown activation 'tanh'"):
-        MLP(3, 2, [5], activation="tanh")
-
-
-def test_layer_weights_mix():
-    mixer = LayerWeights(3)
-    states = torch.randn(3, 4, 2)
-    torch.testing.assert_close(mixer(states), states.mean(dim=0))
-    mixer.logits.data = torch.tensor([0.0, np.log(2.0), np.log(5.0)])
-    torch.testing.assert_close(mixer(states), (states[0] + 2 * states[1] + 5 * states[2]) / 8)
-    with pytest.raises(ValueError, match="at least one layer"):
-        LayerWeights(0)
-
-
-@pytest.mark.parametrize(("share", "cells", "expected"), [(0.3, 12, 12), (0.3, 50, 30), (0.001, 50, 2)])
-def test_held_out_cells_are_a_share_up_to_a_number(share, cells, expected):
-    obs = pd.DataFrame({"batch": ["a"] * 60 + ["b"] * 40})
-    fitted, held_out = validation_split(obs, "random", share, 0, most=cells)
-    assert len(held_out) == expected
-    assert sorted([*fitted, *held_out]) == list(range(100))
-
-
 def test_without_counts_the_lsi_is_of_normalised_values_and_says_so(data):
     bare = data.train_mod1.copy()
     del bare.layers["counts"]
@@ -344,10 +310,3 @@ def test_cells_are_scaled_by_the_standard_deviation_of_a_sample_before_a_compone
     centred = x - x.mean(axis=1, keepdims=True)
     expected = centred / np.sqrt((centred**2).sum(axis=1, keepdims=True) / 5)  # of 6 components
     np.testing.assert_allclose(scaled.transform(data.train_mod1), expected[:, 1:], rtol=1e-4, atol=1e-5)
-
-
-def test_one_held_out_cell_is_refused():
-    """Its top-1 accuracy would always be 1: the first epoch would be the best."""
-    obs = pd.DataFrame({"batch": ["large"] * 99 + ["one"]})
-    with pytest.raises(ValueError, match="at least 2 cells, found 1"):
-        validation_split(obs, "batch_separated", 0.15, 0)

@@ -1,11 +1,8 @@
-"""scMoGNN's prediction head and the training loop under it."""
+"""scMoGNN for prediction: options, steps, held-out cells, inputs, and settings that are refused."""
 
 from __future__ import annotations
 
-import logging
-import pickle
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +10,6 @@ import pytest
 import scipy.sparse as sp
 import torch
 from anndata import AnnData
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from scmobench.data.preprocess import NoTrendError
 from scmobench.data.reduce import SVD
@@ -22,15 +17,11 @@ from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
 from scmobench.models.scmognn.predict_module import PredictModule
 from scmobench.nn.scmognn import ScMoGNN
-from scmobench.training import resume
-from scmobench.training.fit import TrainerSettings, _trainer, seeded, train
-from scmobench.training.loggers import csv_logger, wandb_logger
 from scmobench.training.validation import validation_cells
 from scmobench.types import PredictionData
 
 OPTIMISER = {"weight_averaging": 0.0, "learning_rate": 0.01, "weight_decay": 0.0, "decay_start": 10}
 STEPS = {"weight_averaging": 0.0}
-ONE_BATCH = [torch.zeros(1)]
 
 
 def side(X, feature_type, batch):
@@ -282,22 +273,6 @@ def test_pathway_only_for_genes_and_said_so(data, tmp_path):
     assert model(pathway=str(table), max_epochs=1).fit(swapped, 0).edges.nnz == 2
 
 
-def test_whole_batches_are_held_out():
-    obs = pd.DataFrame({"batch": np.repeat(["a", "b", "c", "d"], [10, 20, 30, 40])})
-    for seed in range(5):
-        held = obs["batch"].iloc[validation_cells(obs, "batch_separated", 0.15, seed)]
-        left = obs["batch"].drop(held.index)
-        assert not set(held) & set(left)
-        assert len(held) >= 15
-    for seed in range(5):  # the large one would leave less than a quarter of the cells to train on
-        assert list(validation_cells(obs[9:32], "batch_separated", 0.5, seed)) == [0, *range(21, 23)]
-    assert len(validation_cells(obs, "random", 0.15, 0)) == 15
-    with pytest.raises(ValueError, match="at least 2 training batches"):
-        validation_cells(obs[:10], "batch_separated", 0.15, 0)
-    with pytest.raises(ValueError, match="expected a validation of"):
-        validation_cells(obs, "x", 0.15, 0)
-
-
 def test_rate_falls_as_published(data):
     fitted = model(max_epochs=1, decay_start=1200).fit(data[0], 0)
     factor = fitted.module.configure_optimizers()["lr_scheduler"].lr_lambdas[0]
@@ -331,23 +306,6 @@ def test_unknown_settings_are_refused():
 def test_settings_out_of_range_are_refused(setting, value, message):
     with pytest.raises(ValueError, match=message):
         ScMoGNNPrediction(**{setting: value})
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "message"),
-    [
-        ("precision", "64-true", "precision to be one of .*found '64-true'"),
-        ("accelerator", "tpu", "accelerator to be one of"),
-        ("accelerator", "cuda", "found none: use auto or cpu"),
-        ("precision", "16-mixed", "found the CPU: use bf16-mixed or 32-true"),
-        ("max_epochs", 0, "max_epochs of at least 1, found 0"),
-        ("check_val_every_n_epoch", 0, "check_val_every_n_epoch of at least 1"),
-    ],
-)
-def test_trainer_settings_that_cannot_work_are_refused(setting, value, message, monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ValueError, match=message):
-        TrainerSettings(**{setting: value})
 
 
 def test_hidden_fits_the_groups_of_its_normalisation(data):
@@ -419,160 +377,3 @@ def test_targets_below_zero_can_be_predicted(data):
     shifted.X = sp.csr_matrix(shifted.X.toarray() - 5)
     below = replace(data[0], train_mod2=shifted)
     assert model(max_epochs=30).fit(below.for_fit(True, False), 0).predict(below).mean() < -1
-
-
-class Walk(LightningModule):
-    """A weight that falls by 1 at each epoch and scores its distance from 5; noise beside it."""
-
-    def __init__(self, start=10.0):
-        super().__init__()
-        self.w = torch.nn.Parameter(torch.tensor(start))
-        self.noise = torch.nn.Parameter(torch.tensor(0.0))
-        self.calls = 0
-
-    def training_step(self, batch, _):
-        self.calls += 1
-        return self.w + self.noise * torch.rand(())
-
-    def validation_step(self, batch, _):
-        self.log("validation", (self.w - 5).abs(), batch_size=1)
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=1.0)
-
-
-class OtherScore(Walk):
-    def validation_step(self, batch, _):
-        self.log("other", self.w, batch_size=1)
-
-
-def test_training_stops_and_restores(tmp_path, capfd, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    module = Walk()
-    fit = train(module, ONE_BATCH, ONE_BATCH, max_epochs=50, patience=3)
-    assert (fit.best, fit.best_epoch, fit.epochs) == (0, 4, 8)
-    assert float(module.w) == 5
-    module = Walk()
-    fit = train(module, ONE_BATCH, ONE_BATCH, max_epochs=50, patience=3, min_epochs=20)
-    assert (fit.epochs, float(module.w)) == (20, 5)
-    fit = train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=50, settings=TrainerSettings(max_epochs=4))
-    assert (fit.epochs, fit.best) == (4, 1)
-    assert not list(tmp_path.iterdir())
-    assert capfd.readouterr() == ("", "")
-    assert logging.getLogger("lightning.pytorch").level != logging.ERROR
-
-
-def test_a_higher_score_can_be_better_and_never_a_number_is_an_error():
-    fit = train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=7, mode="max")
-    assert (fit.best, fit.best_epoch) == (4, 0)
-    with pytest.raises(ValueError, match="lower the learning rate"):
-        train(Walk(float("nan")), ONE_BATCH, ONE_BATCH, max_epochs=2)
-    with pytest.raises(ValueError, match=r"log 'validation' in validation_step, found \['other'\]"):
-        train(OtherScore(), ONE_BATCH, ONE_BATCH, max_epochs=2)
-    with pytest.raises(ValueError, match="'min' or 'max'"):
-        train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=2, mode="lowest")
-
-
-def test_log_and_bar_go_where_they_are_sent(tmp_path, capfd):
-    settings = TrainerSettings(logger=csv_logger, folder=tmp_path, progress=True)
-    train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=3, settings=settings)
-    assert [f.name for f in tmp_path.iterdir()] == ["metrics.csv"]
-    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 3
-    assert "Epoch" in "".join(capfd.readouterr())
-
-
-def test_each_run_has_a_wandb_run_of_its_own(tmp_path, monkeypatch):
-    """Else a sweep's second run would be logged into the first, which its process left open."""
-    wandb = pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    for name in ("one", "two"):
-        settings = TrainerSettings(logger=wandb_logger, folder=tmp_path / name)
-        train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=2, settings=settings)
-        assert wandb.run is None
-        assert len(list((tmp_path / name / "wandb").glob("offline-run-*"))) == 1
-
-
-class Killed(Walk):
-    """Dies before its best epoch, so that what comes back was drawn after."""
-
-    def training_step(self, batch, step):
-        if self.calls == 3:
-            raise SystemError("killed")
-        return super().training_step(batch, step)
-
-
-def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
-    settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0, logger=csv_logger)
-    with seeded(3):
-        straight = Walk()
-        expected = train(straight, ONE_BATCH, ONE_BATCH, max_epochs=12)
-
-    with seeded(3), pytest.raises(SystemError):
-        train(Killed(), ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
-    assert resume.RESUME_FILE in [f.name for f in tmp_path.iterdir()]
-    with seeded(99):
-        resumed = Walk()
-        found = train(resumed, ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
-    assert resumed.calls == 9
-    assert found == expected
-    assert "resumed" in found.summary(resumed)["notes"]
-    assert "resumed" not in expected.summary(straight)["notes"]
-    assert resumed.noise.item() == straight.noise.item() != 0
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["metrics.before-0.csv", "metrics.csv"]
-    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 9
-
-
-class Planted:
-    """Makes a file where it is unpickled."""
-
-    def __init__(self, place):
-        self.place = place
-
-    def __reduce__(self):
-        return Path.touch, (self.place,)
-
-
-@pytest.mark.parametrize("damage", ["other version", "half a file", "code"])
-def test_a_resume_file_that_does_not_serve_is_put_away(tmp_path, monkeypatch, damage):
-    settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0)
-
-    with pytest.raises(SystemError):
-        train(Killed(), ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
-    file = tmp_path / resume.RESUME_FILE
-    if damage == "half a file":
-        file.write_bytes(file.read_bytes()[:500])
-    elif damage == "code":
-        torch.save(torch.load(file) | {"planted": Planted(tmp_path / "ran")}, file)
-    else:
-        monkeypatch.setattr(resume, "VERSION", "99")
-    anew = Walk()
-    assert not train(anew, ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings).resumed
-    assert anew.calls == 12
-    assert not (tmp_path / "ran").exists()
-
-
-def test_lightning_reads_the_resume_file_as_we_do(tmp_path):
-    """Not by itself: it would unpickle what it is given."""
-    torch.save({"planted": Planted(tmp_path / "ran")}, tmp_path / "file")
-    trainer = _trainer(TrainerSettings(), 1, 1, [])
-    with pytest.raises(pickle.UnpicklingError):
-        trainer.strategy.load_checkpoint(tmp_path / "file")
-    assert not (tmp_path / "ran").exists()
-
-
-def test_one_process_trains_whatever_a_scheduler_says(tmp_path, monkeypatch):
-    """A job of four tasks, of which this is the second: the same training, and its log is kept."""
-    expected = train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=3)
-    slurm = {"JOB_ID": 1, "JOB_NAME": "batch", "NTASKS": 4, "PROCID": 1, "LOCALID": 1, "NODEID": 0}
-    for name, value in (slurm | {"JOB_NODELIST": "node1"}).items():
-        monkeypatch.setenv(f"SLURM_{name}", str(value))
-    monkeypatch.setattr(rank_zero_only, "rank", 1)  # as Lightning reads it where it is imported
-    settings = TrainerSettings(logger=csv_logger, folder=tmp_path)
-    assert train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=3, settings=settings) == expected
-    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 3
-
-
-def test_time_before_a_kill_counts(tmp_path):
-    clock = resume.Clock(tmp_path, 60, 100, waits=False)
-    clock.load_state_dict({"version": "", "seconds": 70.0, "waits": False})
-    assert clock.state_dict()["seconds"] == pytest.approx(70, abs=1)

@@ -21,31 +21,21 @@ UNKNOWN = -1  # code of a cell without a cell type
 
 @dataclass(kw_only=True)
 class EmbedSettings:
-    """Settings of the network, its loss and its optimiser.
+    """Settings of the network, its loss (see `EmbedModule`) and its optimiser."""
 
-    Attributes
-    ----------
-    reconstruction_weight, cell_type_weight, regulariser_weight, cell_cycle_weight : λ of the terms, see
-        `EmbedModule`; 0 leaves the term and its block out.
-    batch_target : what the batch block is driven to, ``zero`` or ``uniform``.
-    hidden, dropout : blocks of the encoder. decoder_hidden : of the decoder.
-    skip_connections : use JAE's encoder (`skip_network`), which ends in a ReLU, instead of an `MLP`.
-    output_relu : end the decoder in a ReLU, as published, although its target has both signs.
-    learning_rate, weight_decay : of AdamW; the layer weights do not decay.
-    """
-
+    # λ of the terms; 0 leaves the term and its block out
     reconstruction_weight: float = 0.7
     cell_type_weight: float = 0.2
     regulariser_weight: float = 0.05
     cell_cycle_weight: float = 0.05
-    batch_target: str = "zero"
-    hidden: Sequence[int] = (150, 120, 100)
-    dropout: float = 0.3
+    batch_target: str = "zero"  # what the batch block is driven to: zero or uniform
+    hidden: Sequence[int] = (150, 120, 100)  # blocks of the encoder
+    dropout: float = 0.3  # of the encoder
     decoder_hidden: Sequence[int] = (150,)
-    skip_connections: bool = False
-    output_relu: bool = False
-    learning_rate: float = 1e-4
-    weight_decay: float = 1e-2
+    skip_connections: bool = False  # JAE's encoder (`skip_network`, ends in a ReLU) instead of an `MLP`
+    output_relu: bool = False  # end the decoder in a ReLU, as published, although its target has both signs
+    learning_rate: float = 1e-4  # of AdamW
+    weight_decay: float = 1e-2  # not of the layer weights
 
     def __post_init__(self) -> None:
         if self.batch_target not in ("zero", "uniform"):

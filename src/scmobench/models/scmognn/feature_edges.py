@@ -19,7 +19,8 @@ def feature_edges(
 
     Parameters
     ----------
-    source : None, ``learned``, ``hallmark``, or the path of a GMT file or of a .tsv table.
+    source : None; ``learned`` (co-expression in the training cells); ``hallmark`` (download); path of a GMT
+        file, or of a table (.tsv) with columns feature_a, feature_b, weight, which serves any modality.
     weight, threshold, neighbours : see `graph.pathway`.
     """
     if source is None:

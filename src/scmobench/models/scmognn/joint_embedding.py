@@ -43,39 +43,31 @@ class ScMoGNNEmbedding(EmbedSettings, Model):
     off by default (its target has both signs); the best epoch's layer weights are restored with the other
     parameters; only labels of training cells are seen; a single training batch has no batch block
     (published: one dimension driven to zero); the free dimensions without labels.
-
-    Attributes
-    ----------
-    components : modality -> LSI components; modalities not named stay as normalised.
-    zscore, center_batches, log_svd, harmony_theta : see `Reduction`.
-    layers, first_layer : L of the propagation; layers ``first_layer`` … L are kept and mixed. 2 is
-        published; 1 keeps the standardised inputs themselves as well (a deviation).
-    propagation : False: the encoder reads the standardised inputs themselves.
-    graph : ``joint``: one graph with the features of both modalities (the paper). ``separate``:
-        each modality is propagated on its own graph (the maintained port).
-    transductive : LSI and propagation also see test cells at training. False: fit on the training
-        cells only, and propagate all cells together at prediction. ``harmony_theta`` then corrects them
-        anew, so that the encoder reads other values of the training cells than it was fitted to.
-    batch_size, max_epochs, patience : of the training.
-    validation, validation_share : kind and share of the held-out cells, see `validation_cells`.
     """
 
+    # inputs, see `Reduction`
     components: Mapping[str, int] = field(default_factory=COMPONENTS.copy)
     zscore: bool = False
     center_batches: bool = False
     log_svd: bool = False
     harmony_theta: float = 0.0
-    layers: int = 3
-    first_layer: int = 2
-    propagation: bool = True
-    graph: str = "joint"
+    # graph
+    layers: int = 3  # L of the propagation; layers `first_layer` … L are kept and mixed
+    first_layer: int = 2  # as published; 1 keeps the standardised inputs as well (a deviation)
+    propagation: bool = True  # False: the encoder reads the standardised inputs themselves
+    graph: str = "joint"  # one graph with both modalities (the paper); separate: one each (maintained port)
+    # LSI and propagation also see the test cells. False: fit on the training cells only, and propagate all
+    # cells together at prediction; `harmony_theta` then corrects them anew, so that the encoder reads other
+    # values of the training cells than it was fitted to
     transductive: bool = True
+    # network
     free: int = 5
     free_unsupervised: int = 32
+    # training
     batch_size: int = 512
     max_epochs: int = 60
     patience: int = 10
-    validation: str = "random"
+    validation: str = "random"  # kind of the held-out cells, see `validation_cells`
     validation_share: float = 0.1
     trainer: TrainerSettings | None = None
 

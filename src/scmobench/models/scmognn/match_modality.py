@@ -33,30 +33,21 @@ class ScMoGNNMatching(MatchSettings, PairNetworks):
     2022. Defaults are its settings for GEX-ADT. Deviations: validation cells are at most
     ``validation_share`` of the training cells; the best epoch's layer weights are restored
     with the other parameters; the test cells' pairing plays no part in training.
-
-    Attributes
-    ----------
-    components : modality -> LSI components; modalities not named stay as normalised.
-    layers : L of the propagation; layers 2 … L are kept.
-    propagation : False: the encoders read the reduced matrices themselves.
-    transductive : LSI and propagation also see the test cells' inputs. False: fit on the training
-        cells only, and propagate training and test cells together at prediction.
-    validation, validation_share : kind and share of the held-out cells, see `validation_cells`.
-    validation_cells : hold out no more cells than this.
-    hard : match one to one; False: `soft_matching` with ``partners``.
     """
 
     components: Mapping[str, int] = field(default_factory=COMPONENTS.copy)
-    layers: int = 4
-    propagation: bool = True
+    layers: int = 4  # L of the propagation; layers 2 … L are kept
+    propagation: bool = True  # False: the encoders read the reduced matrices themselves
+    # LSI and propagation also see the test cells' inputs. False: fit on the training cells only, and
+    # propagate training and test cells together at prediction
     transductive: bool = True
     batch_size: int = 4096
     max_epochs: int = 2000
     patience: int = 20
-    validation: str = "random"
-    validation_cells: int = 4096
-    hard: bool = True
-    partners: int = 50
+    validation: str = "random"  # kind of the held-out cells, see `validation_cells`
+    validation_cells: int = 4096  # hold out no more cells than this
+    hard: bool = True  # match one to one; False: `soft_matching`
+    partners: int = 50  # of `soft_matching`
 
     def __post_init__(self) -> None:
         super().__post_init__()

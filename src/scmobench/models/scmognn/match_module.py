@@ -25,31 +25,20 @@ PairModule = TypeVar("PairModule", bound=LightningModule)
 
 @dataclass(kw_only=True)
 class MatchSettings:
-    """Settings of the networks and their optimiser.
+    """Settings of the networks and their optimiser."""
 
-    Attributes
-    ----------
-    joint_dim : dimensions of the joint space.
-    log_scale, learn_scale : τ, see `MatchModule`; with ``learn_scale`` it is a parameter that starts there.
-    activation : of the encoders' hidden blocks, see `MLP`.
-    gex_hidden, gex_dropout, other_hidden, other_dropout : encoders of GEX and of the other modality.
-    decoder_hidden, decoder_dropout : hidden blocks of both decoders.
-    auxiliary : train with the decoding terms.
-    learning_rate, weight_decay : of AdamW.
-    """
-
-    joint_dim: int = 64
-    log_scale: float = 2.739896
-    learn_scale: bool = False
-    activation: str = "gelu"
-    gex_hidden: Sequence[int] = (512, 512)
+    joint_dim: int = 64  # dimensions of the joint space
+    log_scale: float = 2.739896  # τ, see `MatchModule`
+    learn_scale: bool = False  # τ is a parameter, and starts there
+    activation: str = "gelu"  # of the encoders' hidden blocks, see `MLP`
+    gex_hidden: Sequence[int] = (512, 512)  # encoder of GEX
     gex_dropout: float | Sequence[float] = 0.25
-    other_hidden: Sequence[int] = (512, 512)
+    other_hidden: Sequence[int] = (512, 512)  # encoder of the other modality
     other_dropout: float | Sequence[float] = 0.2
     decoder_hidden: Sequence[int] = (512,)
     decoder_dropout: float = 0.2
-    auxiliary: bool = True
-    learning_rate: float = 6e-4
+    auxiliary: bool = True  # train with the decoding terms
+    learning_rate: float = 6e-4  # of AdamW
     weight_decay: float = 1e-2
 
 

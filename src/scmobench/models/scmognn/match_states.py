@@ -17,19 +17,12 @@ from scmobench.types import MatchingData, feature_type
 
 @dataclass
 class MatchStates:
-    """States of the cells of a matching problem: GEX first in both directions of the problem.
+    """States of the cells of a matching problem: GEX first in both directions of the problem."""
 
-    Attributes
-    ----------
-    components, scaling : of `Reduction`: LSI components by modality, and its other settings.
-    layers, propagation : of `layer_states`. False: the encoders read the reduced matrices themselves.
-    seed : of the SVD.
-    """
-
-    components: Mapping[str, int]
-    scaling: Mapping[str, Any]
-    layers: int = 1
-    propagation: bool = False
+    components: Mapping[str, int]  # modality -> LSI components
+    scaling: Mapping[str, Any]  # other settings of `Reduction`
+    layers: int = 1  # of `layer_states`
+    propagation: bool = False  # False: the encoders read the reduced matrices themselves
     seed: int = 0
 
     def fit_train(self, data: MatchingData) -> list[Tensor]:

@@ -39,56 +39,38 @@ class ScMoGNNPrediction(NetworkSettings, Model):
     the RMSE of the paper (the published code: the MSE, the same minimiser on the whole graph). With
     ``batch_size`` a step takes the RMSE over its own cells, and features are means over those cells only;
     with ``feature_share`` below 1 cells are means over the drawn features, more often those with many edges.
-
-    Attributes
-    ----------
-    transductive : test cells' inputs are nodes of the training graph; False: only of the prediction's.
-    pathway : feature-feature edges, GEX inputs only: None; ``learned`` (co-expression in the
-        training cells); ``hallmark`` (download); path of a GMT file, or of a table (.tsv) with
-        columns feature_a, feature_b, weight, which serves any modality.
-    pathway_weight, pathway_threshold, pathway_neighbours : see `graph.pathway`.
-    batch_features : give each cell the nine numbers of its batch. With a single training batch they are the
-        same for all training cells, and shift the cells of another batch in a way that was never learned.
-    cell_init : ``shared`` (one learned vector) or ``svd`` (100 components through a linear layer). The SVD is
-        of the training cells: one of all cells spends components on what separates the test batch.
-    n_top_features : keep this many most variable features (seurat_v3 on training counts, or plain
-        variance if its trend cannot be fitted, as with peaks open in single cells); None: all.
-    learning_rate, weight_decay, decay_start : AdamW; after epoch ``decay_start`` the rate is
-        multiplied by 0.99 every 15 epochs.
-    max_epochs, min_epochs, patience, evaluate_every : training stops after ``patience``
-        evaluations, each ``evaluate_every`` epochs, without a better one.
-    weight_averaging : decay of a mean of the parameters over the steps, which validates and predicts
-        (`training.weight_averaging`); 0: the parameters themselves, as published.
-    validation, validation_share : see `validation_cells`.
-    batch_size, feature_share : cells in a step, drawn with their edges to a share of the features
-        (drawn by number of edges); None: the whole graph is one step. Evaluation and
-        prediction always take the whole graph.
-
-    Raises
-    ------
-    ValueError : a setting out of range; in `fit`, data that would need more memory than the machine has.
     """
 
-    transductive: bool = True
+    transductive: bool = True  # test cells' inputs are nodes of the training graph, not only at prediction
+    # feature-feature edges of GEX inputs, see `feature_edges`; a table serves any modality
     pathway: str | None = None
     pathway_weight: str = "cosine"
     pathway_threshold: float | None = None
     pathway_neighbours: int = 10
+    # give each cell the nine numbers of its batch. With a single training batch they are the same for all
+    # training cells, and shift the cells of another batch in a way that was never learned
     batch_features: bool = True
+    # shared: one learned vector; svd: 100 components through a linear layer. The SVD is of the training
+    # cells: one of all cells spends components on what separates the test batch
     cell_init: str = "shared"
+    # keep this many most variable features (seurat_v3 on training counts, or plain variance if its trend
+    # cannot be fitted, as with peaks open in single cells); None: all
     n_top_features: int | None = None
-    learning_rate: float = 1e-2
+    learning_rate: float = 1e-2  # of AdamW
     weight_decay: float = 1e-5
-    decay_start: int = 1200
+    decay_start: int = 1200  # after this epoch the rate is multiplied by 0.99 every 15 epochs
     max_epochs: int = 1500
     min_epochs: int = 0
-    patience: int = 100
-    evaluate_every: int = 1
+    patience: int = 100  # evaluations without a better one before training stops
+    evaluate_every: int = 1  # epochs
+    # decay of a mean of the parameters over the steps, which validates and predicts
+    # (`training.weight_averaging`); 0: the parameters themselves, as published
     weight_averaging: float = 0.0
-    validation: str = "random"
+    validation: str = "random"  # kind of the held-out cells, see `validation_cells`
     validation_share: float = 0.15
+    # cells in a step; None: the whole graph is one step. Evaluation and prediction take the whole graph
     batch_size: int | None = None
-    feature_share: float = 1.0
+    feature_share: float = 1.0  # share of the features in a step, drawn by their number of edges
     trainer: TrainerSettings | None = None
 
     def __post_init__(self) -> None:

@@ -25,26 +25,16 @@ class Reduction:
     Source: Wen et al., KDD 2022, matching and joint embedding. Deviations: batches can be centred and
     corrected; without raw counts the LSI is made from normalised values, and with ``normalised`` it is made
     from counts if the values go below 0. `notes` reports both.
-
-    Attributes
-    ----------
-    n_components : modality -> LSI components, at most what the training cells allow. A modality
-        that is not named stays as it is normalised.
-    normalised : make the LSI from normalised values, as the competition's matching winner did.
-    zscore : scale each cell's components, see `LSI`; this removes the cell's depth.
-    center_batches : subtract the mean of each component over the cells of a batch, which removes a shift
-        of the whole batch. Batches are known in both modalities.
-    log_svd : no TF-IDF and no dropped component, as JAE (see `LSI`).
-    harmony_theta : weight of Harmony's correction of the batches (`harmonised`); 0: none. It depends on the
-        cells at hand: test cells beside the training cells move the training cells as well.
-    seed : of the SVD.
     """
 
-    n_components: Mapping[str, int]
-    normalised: bool = False
-    zscore: bool = False
+    n_components: Mapping[str, int]  # at most; a modality that is not named stays as it is normalised
+    normalised: bool = False  # LSI from normalised values, as the competition's matching winner made it
+    zscore: bool = False  # scale each cell's components, which removes the cell's depth (see `LSI`)
+    # subtract the mean of each component over the cells of a batch; batches are known in both modalities
     center_batches: bool = False
-    log_svd: bool = False
+    log_svd: bool = False  # no TF-IDF and no dropped component, as JAE (see `LSI`)
+    # weight of Harmony's correction of the batches (`harmonised`); 0: none. It depends on the cells at hand:
+    # test cells beside the training cells move the training cells as well
     harmony_theta: float = 0.0
     seed: int = 0
 
