@@ -1,13 +1,42 @@
-"""The command line in a process of its own, and a method that its user brings."""
+"""The command line, here or in a process of its own, and a method that its user brings."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import os
 import signal
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from unittest import mock
+
+from scmobench.cli import main
+
+
+def here(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command in this process, which spares a start of Python."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.dict(os.environ, variables),
+        mock.patch.object(sys, "path", list(sys.path)),
+        mock.patch.object(sys, "argv", list(sys.argv)),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main(arguments)
+        except SystemExit as stopped:
+            code = stopped.code if isinstance(stopped.code, int) else 1
+            err.write("" if isinstance(stopped.code, int) else f"{stopped.code}\n")
+        for name, module in list(sys.modules.items()):  # a method of the user's own may change meanwhile
+            if Path(getattr(module, "__file__", None) or "/").is_relative_to(cwd):
+                del sys.modules[name]
+        importlib.invalidate_caches()
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def scmobench(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:

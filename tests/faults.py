@@ -105,7 +105,7 @@ LEAKAGE = {
             "normalize(modality.X, kind, train | True)",
         ),
     ],
-    ("experiment/run", "tuning"): [
+    ("experiment/plan", "tuning"): [
         (
             "settings chosen on the test cells",
             'training_cells_split(paired) if cfg.score_on == "validation" else paired',
@@ -205,7 +205,7 @@ PROVENANCE = {
             'for key, value in identity.items() if key != "arithmetic")',
         ),
     ],
-    ("experiment/run", "run"): [
+    ("experiment/plan", "run"): [
         ("seed not recorded", '"seed": cfg.seed,', '"seed": 0,'),
         (
             "length of training is no part of a run",
@@ -234,15 +234,15 @@ PROVENANCE = {
     ("experiment/run", "own_models"): [
         (
             "a user's own code is no part of a run",
-            "if code := own_code(config, cfg.modules):",
-            "if code := {}:",
+            "if own := own_code(config, cfg.modules):",
+            "if own := {}:",
         ),
     ],
-    ("experiment/run", "tuning"): [
+    ("experiment/plan", "tuning"): [
         (
             "a score on validation cells passes for one",
-            'if cfg.score_on != "test":\n        config',
-            "if False:\n        config",
+            '"config": {} if cfg.score_on == "test" else {"score_on": cfg.score_on},',
+            '"config": {},',
         ),
     ],
 }

@@ -15,7 +15,8 @@ import scmobench as sb
 from scmobench import api
 from scmobench.experiment import catalogue, result
 from scmobench.experiment.config import compose
-from scmobench.experiment.run import method_name, run
+from scmobench.experiment.plan import method_name
+from scmobench.experiment.run import run
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -142,8 +142,8 @@ def run(
     """
     from scmobench.data.foreign import read_h5ad
     from scmobench.experiment import records
+    from scmobench.experiment.plan import method_name
     from scmobench.experiment.result import result, run_object
-    from scmobench.experiment.run import method_name
     from scmobench.experiment.run import run as run_recorded
 
     if not isinstance(model, str):

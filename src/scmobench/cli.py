@@ -1,6 +1,6 @@
 """The command line: run, score, compare, leaderboard, data, validate.
 
-Heavy packages are imported by the commands that need them, so that help comes at once.
+Each command imports the heavy packages that it needs, so that help comes at once.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from scmobench import __version__
 from scmobench.machine.arithmetic import prepare
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 TASKS = ("predict_modality", "match_modality", "joint_embedding")
 COMMITTED = [Path("results/records")]
@@ -46,17 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"scmobench: {one_line(error)}") from error
 
 
-def _run(options: argparse.Namespace) -> None:
-    from scmobench.experiment.application import launch
-
-    try:
-        launch(options.arguments)
-    except KeyboardInterrupt:
-        raise SystemExit("scmobench: interrupted; finished runs stay, the same command goes on") from None
-
-
 def _parsed(arguments: list[str]) -> argparse.Namespace:
-    """Options and overrides in any order; argparse alone wants all overrides in one place."""
+    """Options and overrides in any order; argparse itself wants all overrides in one place."""
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and not (hasattr(options, "override") and all("=" in o and o[0] != "-" for o in rest)):
@@ -73,91 +68,86 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"scmobench {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    commands.add_parser(
-        "run",
-        help="run an experiment or, with -m, a sweep: scmobench run task=… dataset=… model=… seed=…",
-        add_help=False,
-    )
+    def add(name: str, command: Callable[[Any], None], words: str) -> Callable[..., Any]:
+        made = commands.add_parser(name, help=words, add_help=name != "run")
+        made.set_defaults(command=command)
+        return made.add_argument
 
-    score = commands.add_parser("score", help="score anybody's prediction against a solution, as JSON")
-    score.add_argument("--task", required=True, choices=TASKS)
-    score.add_argument("--prediction", required=True, type=_path, help="h5ad in the competition's layout")
-    score.add_argument("--solution", required=True, type=_path, help="h5ad in the competition's layout")
-    score.set_defaults(command=_score)
+    def path(text: str) -> Path:
+        return Path(text).expanduser()
 
-    compare = commands.add_parser(
-        "compare", help="test two predictions of the same cells against each other (Wilcoxon), as JSON"
-    )
-    compare.add_argument("--task", required=True, choices=TASKS[:2])
-    compare.add_argument("--predictions", required=True, type=_path, nargs=2, metavar=("A", "B"), help="h5ad")
-    compare.add_argument("--solution", required=True, type=_path, help="h5ad in the competition's layout")
-    compare.set_defaults(command=_compare)
+    add("run", _run, "run an experiment or, with -m, a sweep: scmobench run task=… dataset=… model=… seed=…")
 
-    board = commands.add_parser("leaderboard", help="make the tables from records")
-    board.add_argument(
-        "--records", nargs="+", type=_path, default=COMMITTED, help="folders of runs or of kept records"
-    )
-    board.add_argument(
+    score = add("score", _score, "score a prediction from any source against a solution, as JSON")
+    score("--task", required=True, choices=TASKS)
+    score("--prediction", required=True, type=path, help="h5ad in the competition's layout")
+    score("--solution", required=True, type=path, help="h5ad in the competition's layout")
+
+    compare = add("compare", _compare, "test two predictions of the same cells against each other (Wilcoxon)")
+    compare("--task", required=True, choices=TASKS[:2])
+    compare("--predictions", required=True, type=path, nargs=2, metavar=("A", "B"), help="h5ad")
+    compare("--solution", required=True, type=path, help="h5ad in the competition's layout")
+
+    board = add("leaderboard", _leaderboard, "make the tables from records")
+    board("--records", nargs="+", type=path, default=COMMITTED, help="folders of runs or of kept records")
+    board(
         "--out",
-        type=_path,
-        help="folder of the tables; else results/leaderboard, of other records RECORDS/leaderboard",
+        type=path,
+        help="folder of the tables (default: results/leaderboard, for other records RECORDS/leaderboard)",
     )
-    board.add_argument(
-        "--readme", type=_path, help="also write the tables into this file, between its markers"
-    )
-    board.add_argument("--methods", type=_path, help="also write the page of methods there")
-    board.add_argument("--check", action="store_true", help="write nothing; fail if a table is not current")
-    board.add_argument(
-        "--keep", type=_path, metavar="FOLDER", help="first keep the records there, as JSON lines"
-    )
-    board.add_argument("--compare", type=_path, metavar="FOLDER", help="compare with the records kept there")
-    board.set_defaults(command=_leaderboard)
+    board("--readme", type=path, help="also write the tables into this file, between its markers")
+    board("--methods", type=path, help="also write the page of methods there")
+    board("--check", action="store_true", help="write nothing; fail if a table is not current")
+    board("--keep", type=path, metavar="FOLDER", help="first keep the records there, as JSON lines")
+    board("--compare", type=path, metavar="FOLDER", help="compare with the records kept there")
 
-    data = commands.add_parser("data", help="list, fetch, check, describe or export datasets")
-    data.add_argument("action", choices=("list", "fetch", "check", "describe", "export"), help="what to do")
-    data.add_argument("dataset", nargs="?", help="a name of `scmobench data list`")
-    data.add_argument("override", nargs="*", help="e.g. dataset.path=my/folder")
-    data.add_argument(
-        "--task", choices=TASKS, help="whose files (predict_modality), of competition data and of export"
-    )
-    data.add_argument("--direction", help="export: from_gex (default) or to_gex")
-    data.add_argument("--out", type=_path, metavar="FOLDER", help="export: where inputs and solution.h5ad go")
-    data.set_defaults(command=_data)
+    data = add("data", _data, "list, fetch, check, describe or export data sets")
+    data("action", choices=("list", "fetch", "check", "describe", "export"), help="what to do")
+    data("dataset", nargs="?", help="a name of `scmobench data list`")
+    data("override", nargs="*", help="e.g. dataset.path=my/folder")
+    data("--task", choices=TASKS, help="task of competition data or of an export (default: predict_modality)")
+    data("--direction", help="export: from_gex (default) or to_gex")
+    data("--out", type=path, metavar="FOLDER", help="export: folder of the inputs and of solution.h5ad")
 
-    validate = commands.add_parser(
-        "validate", help="build everything that a run would need, and stop before it is fitted"
-    )
-    validate.add_argument("override", nargs="*", help="as for run; none: all datasets and models")
-    validate.add_argument("--config-dir", type=_path, metavar="FOLDER", help="as for run: your own YAML")
-    validate.set_defaults(command=_validate)
+    validate = add("validate", _validate, "build everything that a run would need, and fit nothing")
+    validate("override", nargs="*", help="as for run; none: all data sets and models")
+    validate("--config-dir", type=path, metavar="FOLDER", help="as for run: your own YAML")
     return parser
 
 
-def _path(text: str) -> Path:
-    return Path(text).expanduser()
+def _run(options: argparse.Namespace) -> None:
+    from scmobench.experiment.application import launch
+
+    try:
+        launch(options.arguments)
+    except KeyboardInterrupt:
+        raise SystemExit("scmobench: interrupted; finished runs stay, the same command goes on") from None
+
+
+def _checked(task: str, solution: Path, *predictions: Path) -> list[tuple[AnnData, AnnData]]:
+    """Each prediction with the solution, as they are scored."""
+    from scmobench.data.foreign import read_scored
+    from scmobench.experiment.config import build, compose
+
+    given, *answers = read_scored(solution, *predictions)
+    found = build(compose([f"task={task}"]).task)
+    return [found.check(answer, given) for answer in answers]
 
 
 def _score(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from scmobench.data.foreign import read_scored
-    from scmobench.experiment.config import build, compose
     from scmobench.experiment.evaluate import evaluate
 
-    solution, prediction = read_scored(options.solution, options.prediction)
-    task = build(compose([f"task={options.task}"]).task)
-    scores = evaluate(options.task, *task.check(prediction, solution))
+    (both,) = _checked(options.task, options.solution, options.prediction)
+    scores = evaluate(options.task, *both)
     print(json.dumps({name: asdict(score) for name, score in scores.items()}, indent=1))
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from scmobench.data.foreign import read_scored
-    from scmobench.experiment.config import build, compose
     from scmobench.experiment.evaluate import paired_test, primary
 
-    given, *predictions = read_scored(options.solution, *options.predictions)
-    task = build(compose([f"task={options.task}"]).task)
-    (first, solution), (second, _) = (task.check(prediction, given) for prediction in predictions)
+    (first, solution), (second, _) = _checked(options.task, options.solution, *options.predictions)
     found = paired_test(options.task, first, second, solution)
     print(json.dumps({"metric": primary(options.task).name} | found._asdict(), indent=1))
 
@@ -196,7 +186,7 @@ def _leaderboard(options: argparse.Namespace) -> None:
 
 
 def _ours(folder: Path) -> Path:
-    """``results/records`` is the checkout's from wherever the command runs."""
+    """``results/records`` of the checkout, from every folder that the command runs in."""
     from scmobench.experiment.config import conf_dir
 
     ours = conf_dir().parent / folder
@@ -208,20 +198,25 @@ def _data(options: argparse.Namespace) -> None:
     from scmobench.experiment.config import build, compose, names
 
     if options.action == "list":
-        for name in names("dataset"):
-            print(name)
+        print(*names("dataset"), sep="\n")
         return
     if not options.dataset:
         raise ValueError(f"expected a dataset after `data {options.action}`; see `scmobench data list`")
     if options.dataset not in names("dataset"):
         raise ValueError(f"no dataset {options.dataset!r}; there are {', '.join(names('dataset'))}")
-    if options.action == "export":
-        _export(options)
-        return
-    if options.out or options.direction:
+    exports = options.action == "export"
+    if exports and not options.out:
+        raise ValueError("expected --out FOLDER, where `data export` writes the task's files")
+    if not exports and (options.out or options.direction):
         raise ValueError("--out and --direction are of `data export`: leave them out")
-    chosen = [f"dataset={options.dataset}", *([f"task={options.task}"] if options.task else [])]
-    source = build(compose([*chosen, *options.override]).dataset, Source)
+    given = {"dataset": options.dataset, "task": options.task, "direction": options.direction}
+    overrides = [*(f"{key}={value}" for key, value in given.items() if value), *options.override]
+    if exports:
+        from scmobench.experiment.export import export
+
+        print(*export(overrides, options.out), sep="\n")
+        return
+    source = build(compose(overrides).dataset, Source)
     if options.action == "fetch":
         print(source.fetch() or f"{options.dataset}: nothing to fetch, it is made when it is asked for")
     elif options.action == "check":
@@ -230,18 +225,8 @@ def _data(options: argparse.Namespace) -> None:
         print(json.dumps(source.describe(), indent=1, default=str))
 
 
-def _export(options: argparse.Namespace) -> None:
-    from scmobench.experiment.export import export
-
-    if not options.out:
-        raise ValueError("expected --out FOLDER, where `data export` writes the task's files")
-    given = {"dataset": options.dataset, "task": options.task, "direction": options.direction}
-    overrides = [f"{key}={value}" for key, value in given.items() if value]
-    print(*export([*overrides, *options.override], options.out), sep="\n")
-
-
 def _validate(options: argparse.Namespace) -> None:
-    from scmobench.experiment.application import validate, validate_all
+    from scmobench.experiment.validate import validate, validate_all
 
     if options.override or options.config_dir:
         print(validate(options.override, options.config_dir))

@@ -7,7 +7,8 @@ import pytest
 import scipy.sparse as sp
 
 from scmobench.experiment import config
-from scmobench.experiment.run import cells, model_block, respond
+from scmobench.experiment.plan import cells, model_block
+from scmobench.experiment.run import respond
 
 ABLATIONS = [
     name for name in config.names("ablation") if name not in ("none", "hallmark")

@@ -64,7 +64,7 @@ def test_a_copy_elsewhere_and_another_process_give_the_same_digest(copy) -> None
     [
         ("models/prediction/svd_linear.py", "class SVDLinear", "# a remark\n\n\nclass SVDLinear"),
         ("data/reduce.py", '"""', '"""Other words. ', ),
-        ("experiment/run.py", "import Source", "import Source, cache_dir"),
+        ("experiment/plan.py", "import Source", "import Source, cache_dir"),
         ("tasks/base.py", 'raise ValueError(f"', 'raise ValueError(f"Sorry: '),
         ("cli.py", "def main(", "def other() -> int:\n    return 1\n\n\ndef main("),
         ("leaderboard/write.py", "DIFFERENCE_LINES = 40", "DIFFERENCE_LINES = 41"),
@@ -103,7 +103,7 @@ def test_what_refuses_a_run_does_not_count(copy, file, old, new) -> None:
 
 
 def test_an_ensemble_passes_through_its_own_module(copy) -> None:
-    change = ("experiment/ensemble.py", "1e-6", "1e-5")
+    change = ("experiment/weights.py", "1e-6", "1e-5")
     assert copy(*change) == copy()
     assert copy(*change, start="scmobench.experiment.ensemble") != copy(start="scmobench.experiment.ensemble")
 

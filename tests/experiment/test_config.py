@@ -9,8 +9,9 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from scmobench.experiment import config
-from scmobench.experiment.application import validate_all
-from scmobench.experiment.run import method_name, model_block
+from scmobench.experiment.code import own_code
+from scmobench.experiment.plan import method_name, model_block
+from scmobench.experiment.validate import validate_all
 
 
 def test_values_by_subtask_are_resolved_at_any_depth() -> None:
@@ -54,10 +55,10 @@ def test_a_module_that_the_user_named_is_allowed() -> None:
 
 def test_code_of_the_package_is_no_part_of_a_config() -> None:
     """Else every record would change with the next release."""
-    assert config.own_code(model_block(config.compose(["model=scmognn"]), "predict_modality")) == {}
-    assert list(config.own_code([{"_target_": "fractions.Fraction"}], ["fractions"])) == ["fractions"]
+    assert own_code(model_block(config.compose(["model=scmognn"]), "predict_modality")) == {}
+    assert list(own_code([{"_target_": "fractions.Fraction"}], ["fractions"])) == ["fractions"]
     with pytest.raises(ValueError, match="found no 'fractoins'"):
-        config.own_code({}, ["fractoins"])
+        own_code({}, ["fractoins"])
 
 
 def test_every_dataset_and_model_builds(capsys: pytest.CaptureFixture[str]) -> None:

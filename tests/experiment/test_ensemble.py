@@ -9,20 +9,13 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from anndata import AnnData
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
 
-from scmobench.experiment import config, kept
-from scmobench.experiment.application import validate
-from scmobench.experiment.ensemble import (
-    combine,
-    convex_weights,
-    member_configs,
-    member_weights,
-    run_ensemble,
-)
-from scmobench.experiment.run import SIMILARITY, method_name
+from scmobench.experiment import kept
+from scmobench.experiment.ensemble import combine, members, run_ensemble
+from scmobench.experiment.plan import Plan
+from scmobench.experiment.run import SIMILARITY
+from scmobench.experiment.validate import validate
+from scmobench.experiment.weights import convex_weights, member_weights
 from scmobench.models.matching.assignment import assign_softmax
 from scmobench.types import EmbeddingData, MatchingData, PredictionData
 
@@ -75,7 +68,7 @@ def test_matching_is_assigned_with_the_quantile_of_the_members() -> None:
     member.obsm[SIMILARITY], member.varm[SIMILARITY] = left, right
     data = MatchingData("d", "GEX2ADT", cells(1), cells(1), np.arange(1), cells(40), cells(40))
     batches = [side.obs["batch"].to_numpy() for side in (data.test_mod1, data.test_mod2)]
-    found = [combine(data, [member], np.ones(1), {"quantile": q}) for q in (0.0, 0.8)]
+    found = [combine(data, [member], np.ones(1), quantile) for quantile in (0.0, 0.8)]
     for matching, quantile in zip(found, (0.0, 0.8), strict=True):
         expected = assign_softmax((left, right), *batches, quantile=quantile)
         assert (matching != expected).nnz == 0
@@ -130,12 +123,9 @@ def test_members_and_command_line_do_not_set_the_same_key(tmp_path: Path) -> Non
     given = ["dataset=tiny_multiome", "model=scmognn", "ensemble=competition", f"runs={tmp_path}"]
     with pytest.raises(ValueError, match="sets ablation=layers_1 itself"):
         ensemble_of([*given, "ablation=layers_1"])
-    cfg = config.compose(given)
-    members = [
-        (name, member.seed) for member, name in member_configs(cfg, [*given, "seed=0"], config.compose)
-    ]
+    found = [(member.name, member.cfg.seed) for member in members(Plan.composed(given))]
     held_out = "scmognn+batch_separated"
-    assert members == [("scmognn", 0), ("scmognn", 1), (held_out, 2), (held_out, 3)]
+    assert found == [("scmognn", 0), ("scmognn", 1), (held_out, 2), (held_out, 3)]
     with pytest.raises(ValueError, match="members of several models, ablation=layers_1 is of one"):
         ensemble_of(["dataset=tiny_multiome", "ensemble=unlike", "ablation=layers_1", f"runs={tmp_path}"])
 
@@ -184,11 +174,4 @@ def test_weights_from_labels_make_an_ensemble_label_supervised(tmp_path, weights
 
 
 def ensemble_of(given: list[str]) -> dict:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
-        cfg = compose("config", overrides=given)
-        return run_ensemble(cfg, given, method_name(cfg, given))
-
-
-def compose_with(given: list[str], more: str) -> DictConfig:
-    return config.compose([*given, more])
+    return run_ensemble(Plan.composed(given))

@@ -22,13 +22,13 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from command_line import own_model, scmobench
+from command_line import here, own_model, scmobench
 from scmobench.cli import main
 from scmobench.experiment import kept
 from scmobench.experiment.config import compose, conf_dir, names
-from scmobench.experiment.ensemble import member_configs
+from scmobench.experiment.ensemble import members
 from scmobench.experiment.launcher import Workers, enter
-from scmobench.experiment.run import method_name
+from scmobench.experiment.plan import Plan, method_name
 from scmobench.machine.arithmetic import THREADS
 
 PACKAGES = {"joblib": "joblib_launcher", "ray": "ray_launcher", "slurm": "submitit_launcher"}
@@ -239,8 +239,8 @@ def test_a_launcher_is_no_part_of_a_run() -> None:
         assert launched == plain
         assert OmegaConf.to_yaml(launched) == OmegaConf.to_yaml(plain)
         assert method_name(launched, [*own, *given]) == method_name(plain, own)
-    members = member_configs(launched, [*own, *given], compose)
-    assert members == member_configs(plain, own, compose)
+    found = [[(one.cfg, one.name) for one in members(Plan.composed(line))] for line in (own, [*own, *given])]
+    assert found[0] == found[1]
 
 
 def test_a_launcher_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,12 +259,12 @@ def test_a_launcher_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPat
 
 
 def test_what_cannot_be_launched_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    single = scmobench("run", "dataset=tiny_cite", "model=mean", "launcher=joblib", cwd=tmp_path)
+    single = here("run", "dataset=tiny_cite", "model=mean", "launcher=joblib", cwd=tmp_path)
     assert (single.returncode, single.stderr.splitlines()) == (
         1,
         ["scmobench: expected a sweep for `launcher=`, found a single run: add -m"],
     )
-    unknown = scmobench("run", "-m", "dataset=tiny_cite", "launcher=no", cwd=tmp_path)
+    unknown = here("run", "-m", "dataset=tiny_cite", "launcher=no", cwd=tmp_path)
     assert "Could not find 'launcher/no'" in unknown.stderr
     assert not list(tmp_path.rglob("record.json"))
     monkeypatch.setattr("os.environ", {"PATH": str(tmp_path)})

@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from command_line import scmobench
+from command_line import here
 from scmobench.data.competition import Competition
 from scmobench.data.folder import Folder
 from scmobench.data.mini_cite import MiniCite
 from scmobench.data.own import Own
 from scmobench.data.split import assign_split
 from scmobench.data.synthetic import Synthetic
+from scmobench.experiment.arguments import DATASET, as_text
 from scmobench.experiment.config import build, compose, names
-from scmobench.experiment.overrides import DATASET, as_text
 
 ODD = 'My [Data] {v2} (a=b), it\'s "x" ~é#&;<!'
 
@@ -94,7 +94,7 @@ def test_a_run_in_odd_folders(tmp_path) -> None:
         "name: own\nkind: control\npredict_modality: {_target_: scmobench.models.controls.MeanPrediction}\n"
     )
     given = ["dataset=tiny_cite", "model=own", "--config-dir=~/cfg", "runs=~/runs (1)"]
-    done = scmobench("run", *given, cwd=tmp_path, HOME=str(home))
+    done = here("run", *given, cwd=tmp_path, HOME=str(home))
     assert done.returncode == 0, done.stderr
     assert list((home / "runs (1)").rglob("record.json"))
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from command_line import begin, own_model, scmobench
+from command_line import begin, here, own_model, scmobench
 from scmobench.experiment import kept
 from scmobench.experiment.config import build, compose
-from scmobench.experiment.run import at_prediction, cells, respond
+from scmobench.experiment.plan import cells
+from scmobench.experiment.run import at_prediction, respond
 from scmobench.models.base import Model
 
 
@@ -27,22 +28,22 @@ def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
         "    def predict(self, data):\n        return np.ones((data.test_mod1.n_obs, self.n))\n",
     )
     line = ("run", "--config-dir", "mine", "dataset=tiny_cite", "model=own")
-    refused = scmobench(*line, cwd=tmp_path)
+    refused = here(*line, cwd=tmp_path)
     assert refused.returncode == 1
     assert "modules=[my_method]" in refused.stderr
-    valid = scmobench("validate", *line[1:], "modules=[my_method]", cwd=tmp_path)
+    valid = here("validate", *line[1:], "modules=[my_method]", cwd=tmp_path)
     assert "test cells) with Own" in valid.stdout, valid.stderr
-    done = scmobench(*line, "modules=[my_method]", cwd=tmp_path)
+    done = here(*line, "modules=[my_method]", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "predict_modality tiny_cite GEX2ADT own seed 0" in done.stdout
-    assert "finished before" in scmobench(*line, "modules=[my_method]", cwd=tmp_path).stdout
+    assert "finished before" in here(*line, "modules=[my_method]", cwd=tmp_path).stdout
     for modules in ("[]", "[my_methd]", "[my_method,my_methd]"):
-        mistyped = scmobench(*line, f"modules={modules}", cwd=tmp_path)
+        mistyped = here(*line, f"modules={modules}", cwd=tmp_path)
         assert mistyped.returncode == 1, "also where the run is finished"
         assert "modules" in mistyped.stderr
     code = (tmp_path / "my_method.py").read_text()
     (tmp_path / "my_method.py").write_text(code.replace("np.ones(", "2 * np.ones("))
-    changed = scmobench(*line, "modules=[my_method]", cwd=tmp_path)
+    changed = here(*line, "modules=[my_method]", cwd=tmp_path)
     assert "finished before" not in changed.stdout, "other code is another run"
     one, two = (r for r in kept.read([tmp_path / "runs"]) if r["status"] == "ok")
     assert one["prediction_hash"] != two["prediction_hash"]
@@ -112,7 +113,7 @@ def test_a_model_that_exits_does_not_stop_a_sweep(tmp_path: Path) -> None:
 def test_errors_of_a_model_from_outside_say_where_and_do_not_stop_a_sweep(tmp_path: Path) -> None:
     own_model(tmp_path, "        data.labels['cell_type']\n\n    def predict(self, data): ...\n")
     line = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own")
-    done = scmobench("run", "-m", *line, "seed=0,1", cwd=tmp_path)
+    done = here("run", "-m", *line, "seed=0,1", cwd=tmp_path)
     assert done.returncode == 1
     assert "2 failed in" in done.stdout
     assert "Traceback" not in done.stderr
@@ -169,7 +170,7 @@ def signalled(arguments: tuple[str, ...], number: signal.Signals, folder: Path) 
         while told is None:  # Python drops an interrupt that comes within a finaliser: a user asks again
             process.send_signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                told, _ = process.communicate(timeout=3)
+                told, _ = process.communicate(timeout=20)
     return process.returncode, told
 
 

@@ -10,7 +10,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 
 from scmobench.experiment.application import launch
-from scmobench.experiment.parser import lazy_help
+from scmobench.experiment.arguments import lazy_help
 
 
 @pytest.fixture

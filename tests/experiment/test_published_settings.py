@@ -11,8 +11,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from scmobench.experiment import config
-from scmobench.experiment.ensemble import member_configs
-from scmobench.experiment.run import model_block
+from scmobench.experiment.ensemble import members
+from scmobench.experiment.plan import Plan, model_block, model_settings
 from scmobench.leaderboard.methods import NOT_SETTINGS
 
 Settings = dict[str, Any]
@@ -192,12 +192,12 @@ ENTRY |= {"dropout": 0.2, "weight_decay": 1e-5, "readout": "cat", "residual": "c
 )
 def test_members_of_the_competitions_entry(data: str, subtask: str, ensemble: list[str]) -> None:
     given = [f"dataset={data}", "model=scmognn", *ensemble]
-    members = member_configs(config.compose(given), given, config.compose)
-    settings = [config.for_subtask(model_block(cfg, "predict_modality"), subtask) for cfg, _ in members]
+    configs = [member.cfg for member in members(Plan.composed(given))]
+    settings = [model_settings(cfg, subtask) for cfg in configs]
     assert [{name: found[name] for name in ENTRY} for found in settings] == [ENTRY] * 4
     held_out = ["random", "random", "batch_separated", "batch_separated"]
     assert [found["validation"] for found in settings] == (held_out if "ADT" in subtask else ["random"] * 4)
-    assert [cfg.seed for cfg, _ in members] == [0, 1, 2, 3]
+    assert [cfg.seed for cfg in configs] == [0, 1, 2, 3]
 
 
 # what the sources do not have, or do not say

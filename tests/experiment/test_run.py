@@ -12,12 +12,13 @@ import anndata
 import numpy as np
 import pytest
 
-from command_line import scmobench
+from command_line import here, scmobench
 from scmobench.cli import main
 from scmobench.experiment import kept, records
-from scmobench.experiment.application import validate
 from scmobench.experiment.config import build, compose
-from scmobench.experiment.run import at_prediction, method_name, respond, run, sizes
+from scmobench.experiment.plan import method_name
+from scmobench.experiment.run import at_prediction, respond, run, sizes
+from scmobench.experiment.validate import validate
 from scmobench.models.base import Model
 from scmobench.types import EmbeddingData
 
@@ -31,16 +32,8 @@ def test_a_run_leaves_prediction_and_record(tmp_path: Path) -> None:
     record = experiment(tmp_path, "model=svd_linear", "seed=3")
     (stored,) = kept.read([tmp_path])
     assert stored == json.loads(json.dumps(record))
-    for key in (
-        "config_hash",
-        "data_hash",
-        "versions",
-        "device",
-        "seconds",
-        "peak_memory_gb",
-        "transductive",
-    ):
-        assert stored[key] is not None, key
+    kept_whole = "config_hash data_hash versions device seconds peak_memory_gb transductive"
+    assert all(stored[key] is not None for key in kept_whole.split())
     (path,) = tmp_path.rglob("prediction.h5ad")
     prediction = anndata.read_h5ad(path)
     assert prediction.uns["method_id"] == "svd_linear"
@@ -115,16 +108,8 @@ def test_a_model_on_a_task_that_it_does_not_serve(tmp_path: Path) -> None:
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A sweep of four runs of which two fail: svd_linear doesn't match cells."""
     folder = tmp_path_factory.mktemp("sweep")
-    done = scmobench(
-        "run",
-        "-m",
-        "dataset=tiny_cite",
-        "task=match_modality",
-        "model=random,svd_linear",
-        "seed=0,1",
-        cwd=folder,
-    )
-    return folder, done
+    given = ("dataset=tiny_cite", "task=match_modality", "model=random,svd_linear", "seed=0,1")
+    return folder, here("run", "-m", *given, cwd=folder)
 
 
 def test_a_job_of_several_tasks_scores_as_one_process_does(tmp_path: Path, monkeypatch) -> None:
@@ -151,7 +136,7 @@ def test_a_failing_run_does_not_stop_a_sweep(sweep: tuple[Path, subprocess.Compl
 
 def test_the_tables_list_failures(sweep: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, _ = sweep
-    done = scmobench("leaderboard", "--records", "runs", "--out", "tables", cwd=folder)
+    done = here("leaderboard", "--records", "runs", "--out", "tables", cwd=folder)
     assert done.returncode == 0, done.stderr
     table = (folder / "tables" / "match_modality.md").read_text()
     assert "does not serve" in table
@@ -162,7 +147,7 @@ def test_the_tables_list_failures(sweep: tuple[Path, subprocess.CompletedProcess
 
 def test_tables_of_other_records_leave_the_committed_ones_alone(tmp_path: Path) -> None:
     experiment(tmp_path / "runs", "model=mean")
-    done = scmobench("leaderboard", "--records", "runs", cwd=tmp_path)
+    done = here("leaderboard", "--records", "runs", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "leaderboard" / "predict_modality.md").is_file()
     assert not (tmp_path / "results").exists()
@@ -219,26 +204,17 @@ def test_score_prints_json(tmp_path: Path) -> None:
     task.pack(problem.solution.X, problem.data, "truth").write_h5ad(tmp_path / "p.h5ad")
     problem.solution.write_h5ad(tmp_path / "s.h5ad")
     line = ("score", "--task", "predict_modality", "--prediction", "p.h5ad", "--solution", "s.h5ad")
-    done = scmobench(*line, cwd=tmp_path)
+    done = here(*line, cwd=tmp_path)
     assert json.loads(done.stdout)["rmse"]["value"] == pytest.approx(0, abs=1e-6)
     zeros = task.pack(0 * problem.solution.X.toarray(), problem.data, "zeros")
     zeros.write_h5ad(tmp_path / "z.h5ad")
-    pair = (
-        "compare",
-        "--task",
-        "predict_modality",
-        "--predictions",
-        "p.h5ad",
-        "z.h5ad",
-        "--solution",
-        "s.h5ad",
-    )
-    found = json.loads(scmobench(*pair, cwd=tmp_path).stdout)
+    pair = ("--task", "predict_modality", "--predictions", "p.h5ad", "z.h5ad", "--solution", "s.h5ad")
+    found = json.loads(here("compare", *pair, cwd=tmp_path).stdout)
     assert found["metric"] == "rmse"
     assert found["difference"] < 0
     assert found["p_value"] < 1e-3
     anndata.read_h5ad(tmp_path / "p.h5ad").T.write_h5ad(tmp_path / "p.h5ad")
-    done = scmobench(*line, cwd=tmp_path)
+    done = here(*line, cwd=tmp_path)
     assert done.returncode == 1
     assert "transposed" in done.stderr
     assert "Traceback" not in done.stderr
@@ -295,7 +271,7 @@ def test_score_prints_json(tmp_path: Path) -> None:
 )
 def test_messages_for_what_is_not_there(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no HDF5")
-    done = scmobench(*arguments, cwd=tmp_path)
+    done = here(*arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -310,20 +286,25 @@ def test_yaml_of_the_users_own_that_would_not_be_read_is_refused(tmp_path: Path)
         "# @package _global_\nmodel: {predict_modality: {hidden: 8}}\n"
     )
     line = ("--config-dir", "mi'ne", "model=scmognn", "dataset=tiny_cite", "ablation=narrow")
-    done = scmobench("run", *line, cwd=tmp_path)
+    done = here("run", *line, cwd=tmp_path)
     assert "expected ablation/narrow.yaml to say `variant: narrow`" in done.stderr
-    assert scmobench("validate", *line, cwd=tmp_path).stdout.startswith("ok: ")
+    assert here("validate", *line, cwd=tmp_path).stdout.startswith("ok: ")
+    (tmp_path / "mi'ne" / "ablation" / "narrow.yaml").write_text(
+        "# @package _global_\nvariant: narrow\nmodel: {predict_modality: {hidden: 8}}\n"
+    )
+    done = here("run", *line, "ensemble=seeds", "ensemble.members=[[]]", "smoke=true", cwd=tmp_path)
+    assert "GEX2ADT scmognn+narrow+ensemble_seeds[smoke] seed 0" in done.stdout, "members are composed alike"
     (tmp_path / "mi'ne" / "model" / "knn.yaml").write_text("name: mine\n")
     for command in ("run", "validate"):
-        done = scmobench(command, *line, cwd=tmp_path)
+        done = here(command, *line, cwd=tmp_path)
         assert done.returncode == 1
-        assert "has the name of a shipped one" in done.stderr
+        assert "has the name of a shipped file" in done.stderr
         assert "Traceback" not in done.stderr
 
 
 def test_options_and_overrides_come_in_any_order(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    done = scmobench(
+    done = here(
         "run", "dataset=tiny_cite", "--config-dir", "mine", "model=mean", "-m", "seed=0,1", cwd=tmp_path
     )
     assert "2 ran" in done.stdout, done.stderr
@@ -388,7 +369,7 @@ def test_an_identical_prediction_is_scored_once(tmp_path: Path, monkeypatch: pyt
 def test_an_ablation_of_what_another_subtask_has_makes_no_row(tmp_path: Path) -> None:
     """The initial residual is on from GEX alone: without it, the other direction is the model itself."""
     given = ["model=scmognn", "dataset=tiny_cite", "ablation=no_initial_residual", f"runs={tmp_path}"]
-    done = scmobench("run", "-m", *given, "direction=from_gex,to_gex", "smoke=true", cwd=tmp_path)
+    done = here("run", "-m", *given, "direction=from_gex,to_gex", "smoke=true", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("no run: ablation=no_initial_residual changes nothing") == 1
     assert {r["subtask"] for r in kept.read([tmp_path])} == {"GEX2ADT"}
@@ -397,12 +378,12 @@ def test_an_ablation_of_what_another_subtask_has_makes_no_row(tmp_path: Path) ->
 def test_an_ablation_of_something_else_makes_no_row(tmp_path: Path) -> None:
     """It would stand in the table as an ablation and be the model itself."""
     given = ["run", "-m", "model=knn", "dataset=tiny_cite", "ablation=none,label_free", f"runs={tmp_path}"]
-    done = scmobench(*given, cwd=tmp_path)
+    done = here(*given, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "no run: ablation=label_free changes nothing of predict_modality with knn" in done.stdout
     assert "Warning" not in done.stderr
     assert {r["method"] for r in kept.read([tmp_path])} == {"knn"}
-    alone = scmobench("run", *given[2:4], "ablation=label_free", f"runs={tmp_path}", cwd=tmp_path)
+    alone = here("run", *given[2:4], "ablation=label_free", f"runs={tmp_path}", cwd=tmp_path)
     assert (alone.returncode, len(alone.stderr.splitlines())) == (1, 1)
     with pytest.raises(ValueError, match="ablation=label_free changes nothing of predict_modality with knn"):
         validate(["model=knn", "dataset=tiny_cite", "ablation=label_free"])

@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from scmobench.data.split import training_cells_split
 from scmobench.experiment import kept, records
 from scmobench.experiment.config import build, compose
-from scmobench.experiment.run import cells, run, threads
+from scmobench.experiment.run import cells, run
+from scmobench.machine.arithmetic import threads
 from scmobench.tasks.predicted_types import predicted_types
 from scmobench.types import Paired
 

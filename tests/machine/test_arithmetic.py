@@ -20,7 +20,8 @@ from scmobench.cli import main
 from scmobench.experiment import kept, records
 from scmobench.experiment.config import compose
 from scmobench.experiment.launcher import handed_on
-from scmobench.experiment.run import method_name, run
+from scmobench.experiment.plan import method_name
+from scmobench.experiment.run import run
 from scmobench.machine import arithmetic
 from scmobench.machine.arithmetic import check, prepare, recipe, refuse_processor, reported
 from scmobench.models.prediction.regression import rmse

@@ -19,7 +19,8 @@ from omegaconf import OmegaConf
 
 from scmobench.data.labels import LABELS
 from scmobench.experiment.config import build, compose, conf_dir, for_subtask, names
-from scmobench.experiment.run import model_block, respond
+from scmobench.experiment.plan import model_block
+from scmobench.experiment.run import respond
 from scmobench.models.base import Answer, Model, SolutionControl
 from scmobench.tasks.base import Task
 from scmobench.types import TASKS, Paired, Problem, TaskData

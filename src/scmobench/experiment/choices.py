@@ -1,4 +1,4 @@
-"""What one experiment may be told: the keys of conf/config.yaml, and what values each takes."""
+"""What one experiment may be told: the keys of conf/config.yaml, and the values that each takes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from scmobench.experiment.arguments import key
 from scmobench.experiment.settings import fits, in_words, shown
 from scmobench.machine.arithmetic import ARITHMETIC
 from scmobench.machine.files import checked_name
@@ -17,8 +18,10 @@ OPTIONS = (
     "task dataset model trainer logger tuned ablation ensemble launcher sweep "
     "seed direction official_files score_on arithmetic variant runs force smoke modules"
 )
-KINDS = {
+NEEDED = {
     **dict.fromkeys(("task", "dataset", "model"), dict[str, Any]),
+    "seed": int,
+    "direction": Literal[DIRECTIONS],
     "ensemble": Mapping[str, Any],
     "official_files": Mapping[str, str],
     "score_on": Literal["test", "validation", "predicted_types"],
@@ -28,52 +31,45 @@ KINDS = {
     "smoke": bool,
     "modules": str | Sequence[str],
 }
-MEMBERS = {"members": Sequence[Sequence[str]], "weights": str, "unlike": bool}
-MODELS = ("method", "control")
+# a type, and the value of a group that does not say
+INNER = {
+    "ensemble.members": (Sequence[Sequence[str]], None),
+    "ensemble.weights": (str, None),
+    "ensemble.unlike": (bool, False),
+    "model.smoke": (Mapping[str, Any] | None, None),
+    "model.kind": (Literal["method", "control"], "method"),
+}
+ADVICE = {
+    "seed": f"; seeds go from 0 to {SEEDS - 1}, and several are scmobench run -m seed=0,1,2",
+    "direction": "; both: scmobench run -m direction=from_gex,to_gex",
+}
 
 
 def check_choices(cfg: DictConfig) -> None:
-    """Refuse what is no run at all, so that it leaves no record and no folder.
+    """Refuse a configuration that describes no run, before it leaves a record or a folder.
 
-    Raises
-    ------
-    ValueError : an option that there is not, a value of another kind, a seed that is no whole number from
-        0 on, an unknown direction, a model that does not say what it is.
-    OmegaConfBaseException : a value that refers to nothing, or is missing.
+    Raises ValueError for an unknown option or a value of another kind than its option takes, and
+    OmegaConfBaseException for a value that is missing or refers to nothing.
     """
     if unknown := sorted(set(cfg) - set(OPTIONS.split()) - {"hydra"}, key=str):
         raise ValueError(f"expected one of the options {OPTIONS}, found {', '.join(map(str, unknown))}")
-    if not isinstance(cfg.seed, int) or isinstance(cfg.seed, bool) or not 0 <= cfg.seed < SEEDS:
-        raise ValueError(
-            f"expected seed to be a whole number from 0 to {SEEDS - 1}, found {cfg.seed!r}; "
-            "several seeds: scmobench run -m seed=0,1,2"
-        )
-    if cfg.direction not in DIRECTIONS:
-        raise ValueError(
-            f"expected direction to be one of {DIRECTIONS}, found {cfg.direction!r}; "
-            "both: scmobench run -m direction=from_gex,to_gex"
-        )
-    plain = {key: _plain(cfg[key]) for key in cfg if key != "hydra"}
-    for key, kind in KINDS.items():
-        if not fits(plain[key], kind):
-            raise ValueError(f"expected {key} to be {in_words(kind)}, found {shown(plain[key])}")
-    for key, kind in MEMBERS.items():
-        if not fits(plain["ensemble"].get(key, False), kind):
-            found = shown(plain["ensemble"].get(key))
-            raise ValueError(f"expected ensemble.{key} to be {in_words(kind)}, found {found}")
-    members = [o for one in plain["ensemble"].get("members", ()) for o in one]
-    if code := [o for o in members if o.lstrip("+~").startswith(("modules", "hydra"))]:
-        raise ValueError(f"expected members to set what they are, found {', '.join(code)}: leave it out")
-    named = {f"{group}.name": plain[group].get("name") for group in ("task", "dataset", "model")}
-    named |= {key: plain[key] for key in ("runs", "variant")}
-    named["ensemble.name"] = plain["ensemble"].get("name")
-    for key, name in named.items():
-        if name is not None or key not in ("variant", "ensemble.name"):
-            checked_name(key, name)
-    if not fits(smoke := plain["model"].get("smoke") or {}, Mapping[str, Any]):
-        raise ValueError(f"expected model.smoke to be a mapping of settings, found {shown(smoke)}")
-    if (kind := plain["model"].get("kind", "method")) not in MODELS:
-        raise ValueError(f"expected the model's `kind:` to be one of {MODELS}, found {kind!r}")
+    plain = {name: _plain(cfg[name]) for name in dict.fromkeys([*cfg, *NEEDED]) if name != "hydra"}
+    for name, kind in NEEDED.items():
+        value = plain[name]
+        if not fits(value, kind) or (name == "seed" and not 0 <= value < SEEDS):
+            advice = ADVICE.get(name, "")
+            raise ValueError(f"expected {name} to be {in_words(kind)}, found {shown(value)}{advice}")
+    for name, (kind, default) in INNER.items():
+        group, _, inner = name.partition(".")
+        if not fits(value := plain[group].get(inner, default), kind):
+            raise ValueError(f"expected {name} to be {in_words(kind)}, found {shown(value)}")
+    members = [override for member in plain["ensemble"].get("members", ()) for override in member]
+    if code := [override for override in members if key(override).startswith(("modules", "hydra"))]:
+        raise ValueError(f"expected members to set neither `modules` nor Hydra, found {', '.join(code)}")
+    for name in ("task.name", "dataset.name", "model.name", "runs", "variant", "ensemble.name"):
+        text = OmegaConf.select(cfg, name)
+        if text is not None or name not in ("variant", "ensemble.name"):
+            checked_name(name, text)
 
 
 def _plain(value: Any) -> Any:

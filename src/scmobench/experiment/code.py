@@ -1,4 +1,4 @@
-"""Which code made a run: a digest of what its sources do, whatever they say and wherever they stand."""
+"""Which code made a run: digests of its sources, by what they do and not by their words or place."""
 
 from __future__ import annotations
 
@@ -6,39 +6,32 @@ import ast
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from scmobench.experiment.config import conf_dir, without_places
+from scmobench.experiment.config import allowed, conf_dir, digest, targets
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# modules without a part in a score: what they decide is in the configuration, in words and files, or whether
-# there is a run at all
-SILENT = ("arithmetic", "code", "config", "download", "files", "forecast", "limits", "loggers", "memory")
-SILENT += ("meter", "progress", "records", "schema", "settings")
-WORDS = ("label", "citation", "bounds", "direction", "extra")  # of a metric's YAML: what tables say of it
+# modules that change no score: they decide whether there is a run, or read, write and print
+SILENT = ("arguments", "arithmetic", "code", "config", "download", "files", "forecast", "limits", "loggers")
+SILENT += ("memory", "meter", "progress", "records", "schema", "settings")
+WORDS = ("label", "citation", "bounds", "direction", "extra")  # of a metric's YAML: tables alone use them
 
 
 def code_digest(start: str, task: str, settings: Iterable[Any] = (), package: Path = PACKAGE) -> str:
-    """Twelve digits of the sha256 of what a run passes through: its modules, and the task's metrics.
+    """Twelve hex digits of the sha256 of the code that a run passes through, and of its metrics' settings.
 
-    The modules are ``start``, those of every ``_target_`` in the settings and of the metrics, and what these
-    import of the package, but `SILENT`. Of a module its statements count as Python understands them:
-    comments, docstrings, layout, imports and what an error says do not, nor does the file they are in. So
-    other words repeat no run. The digest is the same in every version of Python.
-
-    Parameters
-    ----------
-    start : a module of the package, by its full name.
-    task : whose metrics count.
-    settings : plain configurations.
-    package : folder of the package's sources.
+    The code is that of ``start``, of every ``_target_`` in the settings and the metrics, and of all modules
+    of the package that these import, except `SILENT`. Statements count as Python parses them. Comments,
+    docstrings, layout, imports, error messages and the file's name do not count, so that rewording does not
+    make runs outdated. The digest is the same in every version of Python.
     """
     metrics = _metrics(conf_dir() / "metric" / task)
-    waiting = [start, *_targets([*settings, metrics])]
+    waiting = [start, *targets([*settings, metrics])]
     statements: set[str] = set()
     seen: set[Path] = set()
     while waiting:
@@ -53,26 +46,43 @@ def code_digest(start: str, task: str, settings: Iterable[Any] = (), package: Pa
     return hashlib.sha256("\n".join([*sorted(statements), chosen]).encode()).hexdigest()[:12]
 
 
-def _metrics(folder: Path) -> dict[str, Any]:
-    found = {path.stem: _yaml(path) for path in sorted(folder.glob("*.yaml"))}
-    told = {name: node.get("metadata", {}) for name, node in found.items()}
-    about = {name: {k: v for k, v in words.items() if k not in WORDS} for name, words in told.items()}
-    return {name: node | {"metadata": about[name]} for name, node in found.items()}
+def own_code(node: Any, modules: Sequence[str] = ()) -> dict[str, str]:
+    """Digest of each of the user's own modules that a plain config names; of a package, all files count."""
+    named = {target.split(".")[0] for target in targets(node)} & (allowed(modules) - {"scmobench"})
+    return {name: digest([file.read_text() for file in _own_files(name)]) for name in sorted(named)}
+
+
+def _own_files(module: str) -> list[Path]:
+    spec = find_spec(module)
+    folders = spec.submodule_search_locations
+    if folders is not None:
+        return sorted(file for folder in folders for file in Path(folder).rglob("*.py"))
+    return [Path(spec.origin)] if spec.has_location and str(spec.origin).endswith(".py") else []
+
+
+def without_places(node: Any) -> Any:
+    """A plain config with the class name alone for every ``_target_`` of this package."""
+    if isinstance(node, list):
+        return [without_places(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    plain = {key: without_places(value) for key, value in node.items()}
+    if str(plain.get("_target_", "")).startswith("scmobench."):
+        plain["_target_"] = plain["_target_"].rpartition(".")[2]
+    return plain
 
 
 @functools.cache
-def _yaml(path: Path) -> dict[str, Any]:
-    return OmegaConf.to_container(OmegaConf.load(path))
-
-
-def _targets(node: Any) -> list[str]:
-    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    here = [str(node["_target_"])] if isinstance(node, dict) and "_target_" in node else []
-    return here + [target for child in children for target in _targets(child)]
+def _metrics(folder: Path) -> dict[str, Any]:
+    """Settings of a task's metrics, without the words that only tables show."""
+    found = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in folder.glob("*.yaml")}
+    for node in found.values():
+        node["metadata"] = {k: v for k, v in node.get("metadata", {}).items() if k not in WORDS}
+    return found
 
 
 def _file(name: str, package: Path) -> Path | None:
-    """The source of a module, or of the module that a dotted name of something in it begins with."""
+    """The source of a module, or of the module that a dotted name begins with."""
     parts = name.split(".")
     if parts[0] != "scmobench":
         return None
@@ -86,7 +96,7 @@ def _file(name: str, package: Path) -> Path | None:
 
 @functools.cache
 def _read(file: Path) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Digests of a file's statements, and what it imports; read once, as Python does with its modules."""
+    """Digests of a file's statements, and the names that it imports; read once, as Python reads it."""
     statements, imported = set(), []
     for statement in ast.parse(file.read_bytes()).body:
         words: list[str] = []
@@ -97,7 +107,7 @@ def _read(file: Path) -> tuple[frozenset[str], tuple[str, ...]]:
 
 
 def _spell(node: Any, words: list[str], imported: list[str]) -> None:
-    """Add what a syntax tree does to ``words``, what it imports of the package to ``imported``."""
+    """Add what a syntax tree does to ``words``, and the names that it imports to ``imported``."""
     kind = type(node).__name__
     if kind == "Import":
         imported += [alias.name for alias in node.names]
@@ -108,7 +118,7 @@ def _spell(node: Any, words: list[str], imported: list[str]) -> None:
     elif kind == "If" and getattr(node.test, "id", "") == "TYPE_CHECKING":
         pass
     elif kind == "Raise":
-        words.append(kind)  # which error, not what it says
+        words.append(kind)  # which error, not its message
         _spell(node.exc.func if isinstance(node.exc, ast.Call) else node.exc, words, imported)
     elif isinstance(node, ast.AST):
         words.append(kind)
@@ -116,7 +126,7 @@ def _spell(node: Any, words: list[str], imported: list[str]) -> None:
             value = getattr(node, field, None)
             if kind == "JoinedStr":  # Python 3.12 ends some f-strings with empty texts
                 value = [part for part in value if getattr(part, "value", None) != ""]
-            if value is not None and value != []:  # fields that a version of Python lacks are empty elsewhere
+            if value is not None and value != []:  # other versions of Python lack empty fields
                 words.append(field)
                 _spell(value, words, imported)
         words.append(")")

@@ -1,11 +1,11 @@
-"""Configuration: how it is composed, and the one place where what it names is built."""
+"""Configuration: how it is composed, and the one place where its targets become objects."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,8 +17,8 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from scmobench.experiment.arguments import as_text
 from scmobench.experiment.loader import conf_dir, refuse_hidden
-from scmobench.experiment.overrides import as_text
 from scmobench.experiment.settings import CALLED, check_types, shown
 from scmobench.types import SUBTASKS
 
@@ -26,7 +26,7 @@ PER_SUBTASK = frozenset((*SUBTASKS, "default"))
 
 
 def compose(overrides: Sequence[str] = (), folder: str | Path | None = None) -> DictConfig:
-    """The configuration that `scmobench run` would see with these overrides, and ``--config-dir folder``."""
+    """The configuration that `scmobench run` would see with these overrides and ``--config-dir folder``."""
     overrides = as_text(overrides)
     if folder:
         refuse_hidden(folder)
@@ -43,7 +43,7 @@ def names(group: str) -> list[str]:
 
 
 def not_installed(model: Mapping[str, Any]) -> str:
-    """The first package of a model's ``requires`` (package: extra) that is not here; empty if none."""
+    """How to install the first missing package that a model ``requires``; empty if none is missing."""
     for package, extra in (model.get("requires") or {}).items():
         if find_spec(package) is None:
             return f"{model['name']} needs {package}: in the checkout, pip install -e '.[{extra}]'"
@@ -51,48 +51,40 @@ def not_installed(model: Mapping[str, Any]) -> str:
 
 
 def build(node: DictConfig | dict[str, Any], kind: Any = object, *, modules: Sequence[str] = ()) -> Any:
-    """Make the object that a config node describes by its ``_target_``, after all of it was checked.
-
-    Parameters
-    ----------
-    node : a mapping with ``_target_``, a class of this package or of one of ``modules``.
-    kind : what the object must be: a class, a union of classes, or a function of the package of this name.
-    modules : names of other top-level modules that the user allows (config key ``modules``).
-
-    Raises
-    ------
-    ValueError : see `check`.
-    """
+    """Check a config node with `check`, and make the object that its ``_target_`` describes."""
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
     check(plain, kind, modules=modules)
     return _made(plain)
 
 
 def check(node: Any, kind: Any = object, *, modules: Sequence[str] = ()) -> None:
-    """Check what `build` would make of a plain config; only allowed modules are imported, nothing is called.
+    """Check a plain config before it is built. This imports allowed modules only, and calls nothing.
+
+    Parameters
+    ----------
+    node : a mapping with ``_target_``, a class of this package or of one of ``modules``.
+    kind : what the object must be: a class, a union of classes, or a function of the package of this name.
+    modules : other top-level modules that the user allows (config key ``modules``).
 
     Raises
     ------
-    ValueError : no ``_target_``, or one that is not defined in the allowed modules or is of another kind
-        than its place takes, or no such module; a setting of another type than its target asks for.
+    ValueError : a missing ``_target_``, one outside the allowed modules or of another kind than its place
+        takes, or a setting of another type than its target asks for.
     """
     if not isinstance(node, dict) or not node.get("_target_"):
         found = f"keys {sorted(map(str, node))}" if isinstance(node, dict) else shown(node)
         raise ValueError(f"expected a config with `_target_`, found {found}")
-    check_types(node, partial(located, allowed=_allowed(modules)), kind)
+    check_types(node, partial(located, allowed=allowed(modules)), kind)
 
 
 def located(target: str, allowed: set[str]) -> Any:
-    """The class or function that ``_target_`` names, defined (not just found) in one of some modules.
-
-    Raises
-    ------
-    ValueError : outside of them, or nothing to be imported.
-    """
+    """The class or function that ``_target_`` names. Raises ValueError if no allowed module defines it."""
     module, _, name = str(target).rpartition(".")
-    outside = f"; to allow it add its top-level module: modules=[{str(target).split('.')[0]}]"
     if module.split(".")[0] not in allowed:
-        raise ValueError(f"target {shown(target)} is outside {sorted(allowed)}{outside}")
+        raise ValueError(
+            f"target {shown(target)} is outside {sorted(allowed)}; to allow it, add its top-level module: "
+            f"modules=[{str(target).split('.')[0]}]"
+        )
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError, SyntaxError) as error:
@@ -102,8 +94,8 @@ def located(target: str, allowed: set[str]) -> Any:
     home = str(getattr(found, "__module__", "")).split(".")[0]
     if not (inspect.isclass(found) or inspect.isfunction(found)) or home not in allowed:
         raise ValueError(
-            f"expected `_target_` to name a class or function of {sorted(allowed)}, found {target}: "
-            "what they import is no part of them"
+            f"expected `_target_` to name a class or function of {sorted(allowed)}, found {target}, "
+            "which is not defined there"
         )
     return found
 
@@ -121,32 +113,8 @@ def _made(node: Any) -> Any:
     return partial(target, **settings) if node.get("_partial_") else target(**settings)
 
 
-def own_code(node: Any, modules: Sequence[str] = ()) -> dict[str, str]:
-    """Digest of the source of every module of the user's own that a plain config names as ``_target_``.
-
-    Of a package all its files count. Empty for what is built of this package alone.
-
-    Raises
-    ------
-    ValueError : an allowed module that does not exist.
-    """
-    named = _targets(node) & (_allowed(modules) - {"scmobench"})
-    return {name: digest([file.read_text() for file in _files(name)]) for name in sorted(named)}
-
-
-def without_places(node: Any) -> Any:
-    """A plain config with each ``_target_`` of this package by its class name, wherever the class lies."""
-    if isinstance(node, list):
-        return [without_places(child) for child in node]
-    if not isinstance(node, dict):
-        return node
-    plain = {key: without_places(value) for key, value in node.items()}
-    if str(plain.get("_target_", "")).startswith("scmobench."):
-        plain["_target_"] = plain["_target_"].rpartition(".")[2]
-    return plain
-
-
-def _allowed(modules: Sequence[str]) -> set[str]:
+def allowed(modules: Sequence[str]) -> set[str]:
+    """Modules that targets may come from: this package and the user's (ValueError if one is missing)."""
     modules = [modules] if isinstance(modules, str) else list(modules)
     for name in modules:
         if find_spec(str(name).split(".")[0]) is None:
@@ -157,29 +125,19 @@ def _allowed(modules: Sequence[str]) -> set[str]:
     return {"scmobench", *modules}
 
 
-def _targets(node: Any) -> set[str]:
-    """Top-level modules of all ``_target_`` in a plain config."""
-    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    here = {str(node["_target_"]).split(".")[0]} if isinstance(node, dict) and "_target_" in node else set()
-    return here.union(*map(_targets, children))
-
-
-def _files(module: str) -> list[Path]:
-    spec = find_spec(module)
-    folders = spec.submodule_search_locations
-    if folders is not None:
-        return sorted(file for folder in folders for file in Path(folder).rglob("*.py"))
-    return [Path(spec.origin)] if spec.has_location and str(spec.origin).endswith(".py") else []
+def targets(node: Any) -> Iterator[str]:
+    """Every ``_target_`` in a plain config."""
+    if isinstance(node, dict) and "_target_" in node:
+        yield str(node["_target_"])
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from targets(child)
 
 
 def for_subtask(node: Any, subtask: str, name: str = "a setting") -> Any:
-    """Replace every mapping keyed by subtasks (and ``default``) with its value for this one.
+    """Replace every mapping from subtasks (and ``default``) with its value for this subtask.
 
-    ``hidden: {GEX2ADT: 256, default: 48}`` becomes ``hidden: 256`` for GEX2ADT. ``name`` is for messages.
-
-    Raises
-    ------
-    ValueError : such a mapping has neither the subtask nor ``default``.
+    ``hidden: {GEX2ADT: 256, default: 48}`` becomes ``hidden: 256`` for GEX2ADT. Raises ValueError if such a
+    mapping has neither the subtask nor ``default``; ``name`` is for its message.
     """
     if isinstance(node, dict):
         if node and set(node) <= PER_SUBTASK:
@@ -195,5 +153,5 @@ def for_subtask(node: Any, subtask: str, name: str = "a setting") -> Any:
 
 
 def digest(node: Any) -> str:
-    """First 12 hex digits of the sha256 of a plain configuration, keys sorted."""
+    """First 12 hex digits of the sha256 of a plain configuration with its keys sorted."""
     return hashlib.sha256(json.dumps(node, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -1,7 +1,6 @@
 """Scoring: every metric of a task on a prediction and its solution, with intervals and paired tests.
 
-``conf/metric/<task>/<name>.yaml`` is the list of metrics; nothing here knows one by name. The prediction's
-format is checked by the task, not here.
+The files ``conf/metric/<task>/<name>.yaml`` list the metrics. The task checks the format of a prediction.
 """
 
 from __future__ import annotations
@@ -27,20 +26,18 @@ METRICS = "scmobench.metrics"
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric and what a table needs to know of it.
+    """A metric.
 
     Attributes
     ----------
-    name : the file's name, and the column's.
-    label, citation : for people.
-    direction : ``min`` or ``max``, which is better.
-    bounds : lowest and highest possible value, None where there is none.
-    primary : the one metric that ranks the task.
-    extra : stands beside the competition's metrics and never enters a rank or a mean.
-    function : what computes it; None for a mean of others.
-    mean_of : names of the metrics that it is the plain mean of.
-    per_cell : one number a cell whose mean (``root``: its square root) is the metric; None where the
-        metric is no such mean.
+    name, label, citation : of the file and the column, and for people.
+    direction : ``min`` or ``max``, the better one.
+    bounds : lowest and highest possible value; None if there is none.
+    primary : whether this metric ranks the task.
+    extra : whether it is left out of ranks and means, unlike the competition's metrics.
+    function : computes it; None for a mean of others.
+    mean_of : names of the metrics of which it is the mean.
+    per_cell : one number per cell; the metric is their mean (``root``: its square root). None for others.
     """
 
     name: str
@@ -56,7 +53,7 @@ class Metric:
     root: bool = False
 
     def __call__(self, *inputs: Any) -> Score:
-        """Score of the task's inputs; no value, but a reason, where the metric does not apply."""
+        """Score of the task's inputs: no value but a reason if the metric does not apply."""
         try:
             result = self.function(*inputs)
         except NotApplicable as reason:
@@ -67,27 +64,18 @@ class Metric:
         return score
 
     def mean(self, scores: dict[str, Score]) -> Score:
-        """Plain mean over those of `mean_of` that apply; marked "of k/n" where some do not.
-
-        It also names those in which a 0 was counted for what could not be computed.
-        """
+        """Mean of those in `mean_of` that apply; the reason counts and names incomplete ones."""
         found = {name: scores[name] for name in self.mean_of if scores[name].value is not None}
         if not found:
             return Score(None, f"none of {', '.join(self.mean_of)} applies")
-        total = len(self.mean_of)
-        notes = [] if len(found) == total else [f"of {len(found)}/{total}"]
+        notes = [f"of {len(found)}/{len(self.mean_of)}"] if len(found) < len(self.mean_of) else []
         counted = [name for name, score in found.items() if score.reason.endswith(COUNTED)]
         notes += [f"{name} has no value in part: {COUNTED}" for name in counted]
         return Score(float(np.mean([score.value for score in found.values()])), "; ".join(notes))
 
 
 def metrics(task: str) -> dict[str, Metric]:
-    """Metrics of a task by name, the ranking one first.
-
-    Raises
-    ------
-    ValueError : an unknown task.
-    """
+    """Metrics of a task by name, the ranking one first. Raises ValueError for an unknown task."""
     folder = conf_dir() / "metric" / known(task)
     found = [_read(path) for path in sorted(folder.glob("*.yaml"))]
     return {metric.name: metric for metric in sorted(found, key=lambda m: (not m.primary, m.extra, m.name))}
@@ -99,17 +87,9 @@ def primary(task: str) -> Metric:
 
 
 def evaluate(task: str, prediction: AnnData, solution: AnnData) -> dict[str, Score]:
-    """Score a prediction with every metric of its task.
+    """Score a prediction, which `Task.check` has checked, with every metric of its task.
 
-    Parameters
-    ----------
-    task : one of `scmobench.types.TASKS`.
-    prediction : in the competition's layout, checked by the task.
-    solution : as in `scmobench.types.Problem`.
-
-    Raises
-    ------
-    ValueError : an unknown task, or shapes that do not belong together.
+    Raises ValueError for an unknown task, or for shapes that do not fit each other.
     """
     chosen = metrics(task)
     inputs = scorer_inputs(task, prediction, solution)
@@ -119,29 +99,29 @@ def evaluate(task: str, prediction: AnnData, solution: AnnData) -> dict[str, Sco
 
 
 def scorer_inputs(task: str, prediction: AnnData, solution: AnnData) -> tuple[Any, ...]:
-    """What every metric of a task is called with: matrices, pairing, or an embedding with labels."""
-    readers = dict(zip(TASKS, (_prediction_inputs, _matching_inputs, _embedding_inputs), strict=True))
-    return readers[known(task)](prediction, solution)
+    """The arguments of every metric of a task: matrices, pairing, or an embedding with labels."""
+    if known(task) == "predict_modality":
+        return solution.X, prediction.X
+    if task == "match_modality":
+        partner = np.argsort(pairing(solution))
+        return sp.csr_matrix(prediction.X), partner, _labels(solution, "cell_type").get("cell_type")
+    labels = _labels(solution, "batch", "is_scored", *LABELS)
+    tidy = AnnData(X=solution.X, obs=labels, var=solution.var[[]], uns=solution.uns)
+    return (ScoredEmbedding(prediction.X, tidy),)
+
+
+def _labels(solution: AnnData, *columns: str) -> pd.DataFrame:
+    """These columns of a solution from any source, in the form that metrics expect."""
+    return tidy_labels("the solution", solution.obs[[c for c in columns if c in solution.obs]])
 
 
 def bootstrap(
-    task: str,
-    prediction: AnnData,
-    solution: AnnData,
-    metric: str = "",
-    n: int = 1000,
-    seed: int = 0,
+    task: str, prediction: AnnData, solution: AnnData, metric: str = "", n: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % percentile interval of a metric over resampled test cells.
+    """95 % percentile interval of a metric over ``n`` resamples of the test cells.
 
-    Parameters
-    ----------
-    metric : one that is a mean over cells; the ranking metric where empty.
-    n : resamples.
-
-    Raises
-    ------
-    ValueError : a metric that is no mean over cells, or one that the data cannot support.
+    ``metric`` is by default the ranking metric. Raises ValueError for a metric that is no mean over cells, or
+    that the data cannot support.
     """
     chosen, values = _per_cell(task, metric, scorer_inputs(task, prediction, solution))
     rng = np.random.default_rng(seed)
@@ -151,7 +131,7 @@ def bootstrap(
 
 
 def intervals(task: str, prediction: AnnData, solution: AnnData) -> dict[str, tuple[float, float]]:
-    """`bootstrap` of the ranking metric by name; empty where it is no mean over cells."""
+    """`bootstrap` of the ranking metric by its name; empty if that is no mean over cells."""
     metric = primary(task)
     return {metric.name: bootstrap(task, prediction, solution)} if metric.per_cell else {}
 
@@ -167,29 +147,19 @@ class PairedTest(NamedTuple):
 def paired_test(
     task: str, prediction_a: AnnData, prediction_b: AnnData, solution: AnnData, metric: str = ""
 ) -> PairedTest:
-    """Wilcoxon signed-rank test of per-cell errors (or probabilities) of two predictions, two-sided.
-
-    Raises
-    ------
-    ValueError : a metric that is no mean over cells, or one that the data cannot support.
-    """
+    """Two-sided Wilcoxon signed-rank test of two predictions by their values per cell (see `bootstrap`)."""
     from scipy.stats import wilcoxon
 
     chosen, a = _per_cell(task, metric, scorer_inputs(task, prediction_a, solution))
     _, b = _per_cell(task, metric, scorer_inputs(task, prediction_b, solution))
     total_a, total_b = (np.sqrt(v.mean()) if chosen.root else v.mean() for v in (a, b))
-    # Equal predictions leave nothing to rank, for which scipy has no p-value.
+    # equal predictions leave nothing to rank, and scipy has no p-value for that
     p_value = 1.0 if np.array_equal(a, b) else float(wilcoxon(a, b).pvalue)
     return PairedTest(float(total_a - total_b), p_value, len(a))
 
 
 def known(task: str) -> str:
-    """The task.
-
-    Raises
-    ------
-    ValueError : an unknown one.
-    """
+    """The task. Raises ValueError for an unknown one."""
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)}, found {task!r}; check its spelling")
     return task
@@ -222,23 +192,3 @@ def _per_cell(task: str, name: str, inputs: tuple[Any, ...]) -> tuple[Metric, np
         return known[name], known[name].per_cell(*inputs)
     except NotApplicable as reason:
         raise ValueError(f"expected a metric that the data support, found {name}: {reason}") from reason
-
-
-def _prediction_inputs(prediction: AnnData, solution: AnnData) -> tuple[Any, ...]:
-    return solution.X, prediction.X
-
-
-def _matching_inputs(prediction: AnnData, solution: AnnData) -> tuple[Any, ...]:
-    partner = np.argsort(pairing(solution))
-    return sp.csr_matrix(prediction.X), partner, _labels(solution, "cell_type").get("cell_type")
-
-
-def _embedding_inputs(prediction: AnnData, solution: AnnData) -> tuple[Any, ...]:
-    labels = _labels(solution, "batch", "is_scored", *LABELS)
-    tidy = AnnData(X=solution.X, obs=labels, var=solution.var[[]], uns=solution.uns)
-    return (ScoredEmbedding(prediction.X, tidy),)
-
-
-def _labels(solution: AnnData, *columns: str) -> pd.DataFrame:
-    """These columns of a solution, which may be anybody's file, in the form that metrics expect."""
-    return tidy_labels("the solution", solution.obs[[c for c in columns if c in solution.obs]])

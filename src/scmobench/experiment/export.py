@@ -10,36 +10,22 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scmobench.experiment.config import build, compose
+from scmobench.experiment.plan import Plan
 from scmobench.experiment.records import write_prediction
-from scmobench.experiment.run import cells
-from scmobench.tasks.base import Task
 from scmobench.types import MatchingData
 
 
 def export(overrides: Sequence[str], out: str | Path) -> list[Path]:
-    """Write what a model may see and, as ``solution.h5ad``, what only the scorer may see.
+    """Write what a model may see, and as ``solution.h5ad`` what only the scorer may see.
 
-    Parameters
-    ----------
-    overrides : dataset, task, direction and score_on, as for a run.
-    out : folder of the files.
-
-    Returns
-    -------
-    The files; for matching ``train_sol.h5ad`` too, and ``labels.csv`` of training cells where known.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError : what would stop a run.
+    ``overrides`` are those of a run. Matching has ``train_sol.h5ad`` too, and training cells with labels
+    ``labels.csv``. Returns the files, and raises what would stop a run.
     """
-    cfg = compose(overrides)
-    problem = build(cfg.task, Task, modules=cfg.modules).split(cells(cfg), cfg.direction)
-    data = problem.data
+    problem = Plan.composed(overrides).problem
+    data, out, written = problem.data, Path(out), []
     parts = {name: part for name, part in vars(data).items() if isinstance(part, AnnData)}
     if isinstance(data, MatchingData):
         parts["train_sol"] = _pairs(data)
-    out, written = Path(out), []
     for name, part in (parts | {"solution": problem.solution}).items():
         part.uns |= {"dataset_id": data.dataset, "subtask": data.subtask}
         written.append(out / f"{name}.h5ad")

@@ -19,11 +19,7 @@ def read(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
     """All records below some folders: ``record.json`` of runs and ``*.jsonl`` of kept results.
 
     Runs that were scored to choose settings (``score_on`` other than ``test``) are left out of every table.
-
-    Raises
-    ------
-    FileNotFoundError : a folder does not exist.
-    ValueError : a file is not a record; says which.
+    Raises FileNotFoundError for a folder that does not exist, ValueError for a file that is not a record.
     """
     records = []
     for where in map(Path, folders):
@@ -37,12 +33,7 @@ def read(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The records in a file: one, or in ``*.jsonl`` one a line.
-
-    Raises
-    ------
-    ValueError : a file that is no such; says which, which line, and what to do.
-    """
+    """The records in a file, one in each line of ``*.jsonl``. Raises ValueError for anything else."""
     number = 0
     try:
         schema.check_regular(path)
@@ -63,12 +54,12 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def keep(records: Iterable[dict[str, Any]], out: str | Path) -> list[Path]:
-    """Keep records for the tables: one JSON line each in ``out/<task>/<dataset>.jsonl``.
+    """Keep records for the tables, one JSON line each in ``out/<task>/<dataset>.jsonl``.
 
-    A run replaces the kept run of the same method and seed on the same subtask, whatever the clock said
-    then and now; others stay. Of several the last attempt is kept, and where another configuration gives
-    way to it, a line says so. Failed runs are kept too, so that a table can say so. The numbers of attempts
-    go on from those kept. Processes that keep in one folder wait for each other.
+    A run replaces the kept run of the same method and seed on the same subtask; others stay. Attempts decide
+    which run is the last, and not the clock; kept attempts are counted on. A line is printed if the
+    configuration or the data change. Failed runs are kept too, so that a table can name them. Processes that
+    keep in one folder wait for each other.
     """
     out = Path(out)
     incoming: dict[Path, list[dict[str, Any]]] = {}
@@ -108,7 +99,7 @@ def _content(record: dict[str, Any]) -> str:
 
 
 def turn(record: dict[str, Any]) -> tuple[int, str, str]:
-    """A key that sorts attempts at the same run: by number, older records without one by the clock."""
+    """A key that sorts attempts at a run by number, and older records, which have none, by the clock."""
     stamp = str(record.get("finished", ""))
     return record.get("attempt") or 0, stamp, json.dumps(record, sort_keys=True)
 
@@ -124,5 +115,5 @@ def _tell_replaced(old: dict[str, Any], new: dict[str, Any]) -> None:
 
 
 def sortable(key: Iterable[Any]) -> tuple[tuple[bool, Any], ...]:
-    """A key to sort by, also where seeds are numbers in one record and text in another: numbers first."""
+    """A key to sort by if seeds are numbers in one record and text in another: numbers come first."""
     return tuple((False, v) if isinstance(v, int | float) else (True, str(v)) for v in key)

@@ -1,10 +1,11 @@
-"""Workers of a parallel sweep: what they need, their threads, and on Ray the user's folder and variables."""
+"""Workers of a parallel sweep: their requirements, threads, folder and variables."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial, update_wrapper
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,23 +15,24 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from scmobench.experiment.config import conf_dir
-from scmobench.experiment.run import threads
-from scmobench.machine.arithmetic import THREADS, VARIABLE, recipe
+from scmobench.machine.arithmetic import THREADS, VARIABLE, recipe, threads
 
 OURS = "SCMOBENCH_"
 EACH = f"{OURS}THREADS"  # of one run; the YAML asks a cluster for as many cores
-# a cluster of our own is for nobody else: on the loopback address, as Ray has it on macOS, and with a token
+# a cluster of our own takes nobody else: it is on the loopback address, as on macOS, and asks for a token
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
-# where no cluster answers, say so after a minute and not after twenty
+# stop after a minute, and not after twenty, if no cluster answers
 JOINED = {"RAY_NUM_REDIS_GET_RETRIES": "1"}
 
 
+@dataclass
 class Workers(Callback):
-    """Gives each worker one thread, or as many as OMP_NUM_THREADS says, whichever launcher starts it.
+    """Gives each worker one thread, or OMP_NUM_THREADS threads, with every launcher.
 
-    Else a run would have all cores, or a share that depends on how many run at once, and other last digits.
+    A worker would otherwise use all cores, or a share that depends on how many runs there are at once, and
+    the last digits of its results would differ.
 
-    Parameters
+    Attributes
     ----------
     requires : package that brings the launcher, and the extra that installs it (see `refuse_lacking`).
     environment : variables to set unless they are set.
@@ -38,19 +40,13 @@ class Workers(Callback):
     note : printed as the sweep starts.
     """
 
-    def __init__(
-        self,
-        requires: Mapping[str, str] | None = None,
-        environment: Mapping[str, Any] | None = None,
-        program: str | None = None,
-        note: str = "",
-    ) -> None:
-        self.environment = {name: str(value) for name, value in (environment or {}).items()}
-        self.program = program
-        self.note = note
+    requires: Mapping[str, str] | None = None
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    program: str | None = None
+    note: str = ""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Refuse a single run: it would run here, and not where the launcher is asked to put it."""
+        """Refuse a single run: it would run here, and not where the launcher would put it."""
         raise SystemExit("scmobench: expected a sweep for `launcher=`, found a single run: add -m")
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
@@ -63,8 +59,8 @@ class Workers(Callback):
         os.environ[EACH] = each = str(threads() or 1)
         if threads() is None:
             os.environ["OMP_NUM_THREADS"] = each
-        for name, value in (dict.fromkeys(THREADS, each) | self.environment).items():
-            os.environ.setdefault(name, value)
+        for name, value in (dict.fromkeys(THREADS, each) | dict(self.environment)).items():
+            os.environ.setdefault(name, str(value))
         if self.note:
             print(self.note, flush=True)
 
@@ -72,20 +68,19 @@ class Workers(Callback):
 class RayWorkers(Workers):
     """Joins or starts the Ray cluster, before the launcher would.
 
-    A worker of Ray stands where its cluster was started and has the variables of there. Here it enters the
-    folder that the user stands in, for relative paths, with the user's threads, arithmetic and SCMOBENCH_
-    variables.
+    A Ray worker starts in the folder and with the variables of its cluster. This moves it to the user's
+    folder, for relative paths, with the user's threads, arithmetic and SCMOBENCH_ variables.
     """
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Connect under ``hydra.launcher.ray.init``; the launcher finds it done."""
+        """Connect under ``hydra.launcher.ray.init``; the launcher finds the connection."""
         super().on_multirun_start(config)
         given = OmegaConf.to_container(config.hydra.launcher.ray.init, resolve=True)
         for name, value in (ALONE if given["address"] == "local" else JOINED).items():
             os.environ.setdefault(name, value)
         import ray
 
-        begin = update_wrapper(partial(enter, os.getcwd()), enter)  # Ray wants its name
+        begin = update_wrapper(partial(enter, os.getcwd()), enter)  # Ray asks for its name
         asked = given.pop("runtime_env", None) or {}
         worker = {"worker_process_setup_hook": begin} | asked
         worker["env_vars"] = handed_on() | (asked.get("env_vars") or {})
@@ -93,8 +88,8 @@ class RayWorkers(Workers):
             ray.init(**given, runtime_env=worker)
         except (ConnectionError, RuntimeError, ValueError, TypeError, ray.exceptions.RayError) as error:
             raise SystemExit(
-                f"scmobench: expected a Ray cluster at {given['address']}, found {error}: is it running, is "
-                "this its version of Ray, and where it asks for a token, is RAY_AUTH_MODE=token set here?"
+                f"scmobench: expected a Ray cluster at {given['address']}, found {error}: check that it is "
+                "running with this version of Ray, and set RAY_AUTH_MODE=token here if it asks for a token"
             ) from error
 
 
@@ -105,27 +100,17 @@ def handed_on() -> dict[str, str]:
 
 
 def enter(folder: str) -> None:
-    """Begin a worker in the folder that the sweep was started in.
-
-    Raises
-    ------
-    FileNotFoundError : this machine doesn't see it.
-    """
+    """Enter the folder of the sweep. Raises FileNotFoundError if this machine does not see it."""
     if not Path(folder).is_dir():
         raise FileNotFoundError(
             f"expected the folder of the sweep, {folder}, on every machine of the cluster, found none here: "
-            "start it in one that all see"
+            "start it in a folder that all machines see"
         )
     os.chdir(folder)
 
 
 def refuse_lacking(overrides: Sequence[str]) -> None:
-    """Check that the package behind a shipped launcher is installed; Hydra would say that there is none.
-
-    Raises
-    ------
-    ValueError : it is not; says how to install it.
-    """
+    """Raise ValueError, with the command that installs it, if the package of a launcher is missing."""
     for name in [o.partition("=")[2] for o in overrides if o.startswith("launcher=")]:
         file = conf_dir() / "launcher" / f"{name}.yaml"
         node = OmegaConf.load(file) if file.is_file() else OmegaConf.create()

@@ -1,7 +1,7 @@
 """Hydra's loader of configurations, and what a configuration may say before Hydra acts on it.
 
-Whoever shares YAML shares no code: what Hydra itself would build, call or set in the environment is refused
-here, wherever a configuration is composed: for a run, a sweep, one of its jobs in a worker, or in Python.
+Shared YAML must not be able to run code. Wherever a configuration is composed (for a run, a sweep, one of its
+jobs in a worker, or in Python), this refuses what Hydra itself would build, call or set in the environment.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from scmobench.experiment.arguments import key
 from scmobench.experiment.choices import check_choices
 
-# what a user can put right: said in a line, without a traceback
+# what users can put right themselves: a message without a traceback
 USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 LONGEST = 1000  # characters of a message
-ALIASES = 20  # in a file of YAML; a hundred of them can stand for 10**15 values
+ALIASES = 20  # in a YAML file; a hundred can stand for 10**15 values
 VARIABLES = ("SCMOBENCH_", "RAY_ADDRESS")  # of the environment, that `${oc.env:...}` may read
 PLUGINS = (
     "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
@@ -39,7 +40,8 @@ PLUGINS = (
     "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
     *(f"optuna.samplers.{kind}Sampler" for kind in ("TPE", "Random", "Grid", "CmaEs", "NSGAII", "MOTPE")),
 )
-COMMANDS = ("setup", "additional_parameters", "runtime_env", "custom_search_space")  # what they say is run
+COMMANDS = ("setup", "additional_parameters", "runtime_env", "custom_search_space")  # a plugin runs these
+DISABLED = {"version": 1, "root": {"level": "ERROR"}, "disable_existing_loggers": True}
 FIXED = {
     "run": {"dir": "${runs}"},
     "sweep": {"dir": "${runs}", "subdir": "."},
@@ -48,6 +50,8 @@ FIXED = {
     "job.chdir": False,
     "job.env_copy": [],
     "job.env_set": {},
+    "job_logging": DISABLED,
+    "hydra_logging": DISABLED,
 }
 
 
@@ -61,29 +65,23 @@ def conf_dir() -> Path:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line: its own words, a word of its cause where those have none."""
+    """An error's message in one line, with that of its cause if Hydra only points to the cause."""
     said = str(error)
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         said += f" {error.__cause__}"
     said = " ".join(said.split()).partition(" Config search path:")[0]
-    said = (
-        re.sub(r" full_key: (\S*)( (reference|object)_type=\S+)*", r" (at \1)", said) or type(error).__name__
-    )
+    said = re.sub(r" full_key: (\S*)( (reference|object)_type=\S+)*", r" (at \1)", said)
+    said = said or type(error).__name__
     return said if len(said) <= LONGEST else f"{said[:LONGEST]} ..."
 
 
 class CheckedLoader(ConfigLoaderImpl):
-    """Loads what Hydra composes, and checks it; goes with a sweep into its workers."""
+    """Composes configurations and checks them. A sweep takes it along into its workers."""
 
     def load_configuration(
         self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **settings: Any
     ) -> DictConfig:
-        """The composed configuration.
-
-        Raises
-        ------
-        ValueError : it cannot be composed, or says what none may say.
-        """
+        """The composed configuration. Raises ValueError if it cannot be composed or is refused."""
         try:
             check_search_path(overrides)
             check_groups(overrides)
@@ -101,16 +99,11 @@ class CheckedLoader(ConfigLoaderImpl):
         return cfg
 
 
-hydra_application.ConfigLoaderImpl = CheckedLoader  # the one door: for `hydra.main` and `compose` alike
+hydra_application.ConfigLoaderImpl = CheckedLoader  # used by `hydra.main` and `compose` alike
 
 
 def environment(name: str, *default: Any) -> str | None:
-    """``${oc.env:NAME}``, of the suite's own variables alone: settings are kept in records, secrets are not.
-
-    Raises
-    ------
-    ValueError : another variable, or one that is not set and has no default.
-    """
+    """``${oc.env:NAME}``, of the suite's own variables only: records keep settings, but not secrets."""
     if not name.startswith(VARIABLES):
         raise ValueError(
             f"expected a variable SCMOBENCH_... in ${{oc.env:...}}, found {name}: "
@@ -126,12 +119,7 @@ OmegaConf.register_new_resolver("oc.env", environment, replace=True)
 
 
 def check_search_path(overrides: Sequence[str]) -> None:
-    """Refuse places of YAML other than folders: Hydra would import a package that holds some.
-
-    Raises
-    ------
-    ValueError : such a place.
-    """
+    """Raise ValueError for a source of YAML that is not a folder: Hydra would import a package."""
     for given in (o for o in overrides if "hydra.searchpath" in o.split("=")[0]):
         for place in OverridesParser.create().parse_overrides([given])[0].value() or ():
             if not Path(str(place).removeprefix("file://")).is_dir():
@@ -139,12 +127,7 @@ def check_search_path(overrides: Sequence[str]) -> None:
 
 
 def check_groups(overrides: Sequence[str]) -> None:
-    """Refuse a number for the name of a file of conf/: Hydra does not say for which.
-
-    Raises
-    ------
-    ValueError : such a choice.
-    """
+    """Raise ValueError for a number instead of the name of a file in conf/: Hydra would not say which one."""
     for given in OverridesParser.create().parse_overrides(list(overrides)):
         group, chosen = given.key_or_group, given.value()
         if (conf_dir() / group).is_dir() and isinstance(chosen, int | float):
@@ -153,12 +136,7 @@ def check_groups(overrides: Sequence[str]) -> None:
 
 
 def check_hydra(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Check the node of Hydra itself: what it builds is ours or of a list, what it sets is as shipped.
-
-    Raises
-    ------
-    ValueError : something else; says where.
-    """
+    """Raise ValueError if Hydra's own node would build or set something that is not ours."""
     node = OmegaConf.to_container(cfg.hydra, resolve=False)
     for name, found in node["callbacks"].items():
         if found not in _shipped_callbacks():
@@ -166,19 +144,13 @@ def check_hydra(cfg: DictConfig, overrides: Sequence[str]) -> None:
                 f"expected no callback of Hydra but those of conf/, found hydra.callbacks.{name}"
             )
     for name in ("launcher", "sweeper"):
-        _check_plugin(node[name], f"hydra.{name}", [o.split("=")[0].lstrip("+") for o in overrides])
-    for name in ("job_logging", "hydra_logging"):
-        logging = node[name] or {}
-        if set(logging) - {"version", "root", "disable_existing_loggers"} or "handlers" in (
-            logging["root"] or ()
-        ):
-            raise ValueError(f"expected hydra/{name}=disabled, found another: the suite prints what it does")
+        _check_plugin(node[name], f"hydra.{name}", [key(override) for override in overrides])
     for name, right in FIXED.items():
-        found = functools.reduce(lambda inside, key: inside[key], name.split("."), node)
+        found = functools.reduce(lambda inside, part: inside[part], name.split("."), node)
         if found != right or type(found) is not type(right):
             raise ValueError(
                 f"expected hydra.{name} to be {right}, as in conf/config.yaml, found {found}: leave it out; "
-                "runs go to the folder runs=, environment variables are set in the shell"
+                "runs and their output go to the folder runs=, environment variables are set in the shell"
             )
     if len(node["overrides"]["hydra"] + node["overrides"]["task"]) != len(overrides):
         raise ValueError("expected hydra.overrides to be those of the command line, found others in YAML")
@@ -194,43 +166,34 @@ def _shipped_callbacks() -> list[Any]:
 def _check_plugin(node: Any, place: str, given: Sequence[str]) -> None:
     if isinstance(node, str) and not node.isprintable():
         raise ValueError(f"expected {place} to be a line of text, found {node[:40]!r}")
-    for key, value in (
-        node.items() if isinstance(node, dict) else enumerate(node if isinstance(node, list) else ())
-    ):
-        if key == "_target_" and value not in PLUGINS:
+    children = node.items() if isinstance(node, dict) else enumerate(node if isinstance(node, list) else ())
+    for name, value in children:
+        if name == "_target_" and value not in PLUGINS:
             raise ValueError(f"expected {place}._target_ to be one of {', '.join(PLUGINS)}, found {value}")
-        if key in COMMANDS and value and f"{place}.{key}" not in given:
+        if name in COMMANDS and value and f"{place}.{name}" not in given:
             raise ValueError(
-                f"expected {place}.{key} on the command line, found it in YAML: it says what is run; "
-                f"leave it out there, or give it as {place}.{key}=..."
+                f"expected {place}.{name} on the command line, found it in YAML: it is a command to run; "
+                f"leave it out there, or give it as {place}.{name}=..."
             )
-        _check_plugin(value, f"{place}.{key}", given)
+        _check_plugin(value, f"{place}.{name}", given)
 
 
 def check_modules(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse YAML that allows modules to itself: only who runs it can.
-
-    Raises
-    ------
-    ValueError : ``modules`` in YAML, or in a sweep's lists.
-    """
+    """Raise ValueError if YAML allows modules: only the user who runs it may do that."""
     typed = any(o.lstrip("+").startswith("modules=") for o in overrides)
     listed = OmegaConf.select(cfg, "hydra.sweeper.params") or {}
-    if (cfg.get("modules") and not typed) or any("modules" in key.split(".")[0] for key in listed):
+    if (cfg.get("modules") and not typed) or any("modules" in name.split(".")[0] for name in listed):
         raise ValueError(
-            "expected `modules` on the command line alone, found it in YAML: leave it out there, and where "
-            "you trust the modules say modules=[NAME]"
+            "expected `modules` on the command line alone, found it in YAML: leave it out there, and if you "
+            "trust the modules, give modules=[NAME]"
         )
 
 
 def refuse_hidden(folder: str | Path) -> None:
-    """Check a folder of the user's own YAML: of two files of a name Hydra would read the shipped one.
+    """Check a folder of the user's own YAML.
 
-    Raises
-    ------
-    FileNotFoundError : there is no such folder.
-    ValueError : a file has the name of a shipped one, or many aliases, which can stand for any number of
-        values.
+    Raises FileNotFoundError if it does not exist, and ValueError if a file in it has too many aliases or the
+    name of a shipped one, which Hydra would read instead.
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"expected a folder of configurations at {folder}, found none")
@@ -238,7 +201,7 @@ def refuse_hidden(folder: str | Path) -> None:
         file = Path(folder) / shipped.relative_to(conf_dir())
         if file.is_file():
             raise ValueError(
-                f"{file} has the name of a shipped one, which would be read in its place: rename it, e.g. "
+                f"{file} has the name of a shipped file, which would be read in its place: rename it, e.g. "
                 f"my_{file.name}"
             )
     groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
@@ -246,6 +209,6 @@ def refuse_hidden(folder: str | Path) -> None:
         try:
             aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file.read_text()))
         except (OSError, ValueError, yaml.YAMLError):
-            continue  # said where it is read
+            continue  # Hydra says so when it reads the file
         if aliases > ALIASES:
             raise ValueError(f"expected at most {ALIASES} aliases in {file}, found {aliases}: write them out")

@@ -1,9 +1,10 @@
-"""Progress of a sweep: one line a run as it ends, and the sum of it all."""
+"""Progress of a sweep: one line for each run as it ends, and a summary."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -11,27 +12,26 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from scmobench.experiment.arguments import key
+from scmobench.experiment.evaluate import primary
 from scmobench.machine.files import writable
 
 TOTAL = "SCMOBENCH_SWEEP_RUNS"
-PRIMARY = {"predict_modality": "rmse", "match_modality": "match_probability", "joint_embedding": "mean"}
 
 
 class Progress(Callback):
-    """Prints what ended, what was skipped, what failed and how long the rest may take.
+    """Prints which runs ended, were skipped or failed, and how long the rest may take.
 
-    The sum stands with the last run, not with the end of the sweep: Hydra doesn't report the end of a
-    sweep in which a run failed.
+    The last run prints the summary, because Hydra does not report the end of a sweep in which a run failed.
     """
 
     def __init__(self) -> None:
-        # workers of a parallel sweep are told by the process that started it
-        self.total = int(os.environ.get(TOTAL, 1))
+        self.total = int(os.environ.get(TOTAL, 1))  # the process that starts a sweep tells its workers
         self.begun = time.time()
-        self.tally = {"ran": 0, "skipped": 0, "failed": 0}
+        self.tally: Counter[str] = Counter()
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Find out whether the folder of runs can be written, before Hydra and the run need it."""
+        """Check that the folder of runs can be written, before Hydra and the run need it."""
         try:
             writable(config.runs, "name another by runs=FOLDER")
         except OSError as error:
@@ -41,9 +41,9 @@ class Progress(Callback):
         """Count the runs of the sweep: the product over its lists."""
         self.on_run_start(config)
         given = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
-        params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-        named = {text.split("=", 1)[0] for text in given}
-        lists = given + [text for text in params if text.split("=", 1)[0] not in named]
+        params = [f"{name}={value}" for name, value in (config.hydra.sweeper.get("params") or {}).items()]
+        named = set(map(key, given))
+        lists = given + [text for text in params if key(text) not in named]
         if "n_trials" in config.hydra.sweeper:  # a search: its lists are what it chooses from
             self.total, lists = config.hydra.sweeper.n_trials, []
         for override in OverridesParser.create().parse_overrides(lists):
@@ -53,7 +53,7 @@ class Progress(Callback):
         print(f"{self.total} runs", flush=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """One line for the run that ended."""
+        """Print a line for the run that ended."""
         failed = job_return.status == JobStatus.FAILED
         record = {} if failed else job_return.return_value
         state = "failed" if failed else "skipped" if record.get("skipped") else "ran"
@@ -64,13 +64,13 @@ class Progress(Callback):
         left = f"  ({remaining / 60:.0f} min left)" if remaining > 90 else ""
         text = f"FAILED {_title(config)}: {job_return._return_value}" if failed else _line(record, state)
         print(f"{where:<10}{text}{left}", flush=True)
-        if sum(self.tally.values()) == self.total > 1:
-            tally = ", ".join(f"{number} {state}" for state, number in self.tally.items() if number)
-            print(f"{tally} in {(time.time() - self.begun) / 60:.1f} min", flush=True)
+        if self.tally.total() == self.total > 1:
+            states = ", ".join(f"{self.tally[s]} {s}" for s in ("ran", "skipped", "failed") if self.tally[s])
+            print(f"{states} in {(time.time() - self.begun) / 60:.1f} min", flush=True)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """The sum of a sweep whose runs were elsewhere, in workers that each know their own alone."""
-        if not any(self.tally.values()) and self.total > 1:
+        """Print the summary of a sweep in workers, which know only their own runs."""
+        if not self.tally and self.total > 1:
             print(f"{self.total} runs ended in {(time.time() - self.begun) / 60:.1f} min", flush=True)
 
 
@@ -83,11 +83,10 @@ def _title(config: DictConfig) -> str:
 def _line(record: dict[str, Any], state: str) -> str:
     if "task" not in record:
         return f"no run: {record['message']}"
-    metric = PRIMARY[record["task"]]
+    metric = primary(record["task"]).name
     value = record["scores"].get(metric, {}).get("value")
     score = "n/a" if value is None else f"{value:.4f}"
     took = "finished before" if state == "skipped" else f"{record['seconds']:.1f} s"
-    title = (
-        f"{record['task']} {record['dataset']} {record['subtask']} {record['method']} seed {record['seed']}"
-    )
+    title = " ".join(record[name] for name in ("task", "dataset", "subtask", "method"))
+    title += f" seed {record['seed']}"
     return f"{title:<78} {metric} {score}  {took}"

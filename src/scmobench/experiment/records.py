@@ -1,4 +1,4 @@
-"""Records: one JSON a run, written whole or not at all, that says what was run and what came out."""
+"""Records: one JSON file for each run, written whole or not at all, with what was run and what came out."""
 
 from __future__ import annotations
 
@@ -24,24 +24,22 @@ PACKAGES = (
     "torch torch-geometric lightning harmonypy mofapy2 scvi-tools"
 )
 PREDICTION, RECORD = "prediction.h5ad", "record.json"
-# what a finished run says beside its identity: an ensemble asks its members for it
+# fields of a finished run that an ensemble reads from its members
 WHOLE = {"scores", "interval", "seconds", "peak_memory_gb", "validation", "parameters", "device", "protocol"}
 WHOLE |= {"transductive", "label_supervised"}
 
 
 def versions() -> dict[str, str]:
-    """What can change a score: versions of Python and of the packages that compute it, the processor."""
+    """What can change a score: versions of Python and of the packages that compute it, and the processor."""
     found = {"python": platform.python_version(), "processor": processor()}
     for package in PACKAGES.split():
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 
 def processor() -> str:
-    """The processor's model as far as the system says it: another one rounds otherwise."""
+    """The processor's model, as far as the system tells it: another processor rounds otherwise."""
     info = Path("/proc/cpuinfo")
     facts = dict(re.findall(r"^(.+?)\s*: (.+)$", info.read_text(), re.M)) if info.is_file() else {}
     known = [facts[k] for k in ("model name", "cpu family", "model") if k in facts]
@@ -49,10 +47,10 @@ def processor() -> str:
 
 
 def folder(runs: str | Path, identity: dict[str, Any]) -> Path:
-    """Where a run lives: ``runs/task/dataset/subtask/method/config-data/seed-0``.
+    """Where a run lies: ``runs/task/dataset/subtask/method/config-data/seed-0``.
 
-    A data set of the same name with other cells or another split is elsewhere: its runs neither replace
-    these nor go on from their state. So is a run in portable arithmetic.
+    A data set of the same name with other cells or another split has other folders, and so has portable
+    arithmetic. Their runs neither replace these nor continue from their state.
     """
     parts = [file_name(identity[k]) for k in ("task", "dataset", "subtask", "method")]
     same = [identity["config_hash"], identity["data_hash"][:8]]
@@ -61,12 +59,12 @@ def folder(runs: str | Path, identity: dict[str, Any]) -> Path:
 
 
 def claimed(where: Path) -> AbstractContextManager[None]:
-    """Hold a run's folder: a process that comes to make the same run waits, and finds it finished."""
+    """Hold a run's folder: a process that comes to make the same run waits, and then finds it finished."""
     return files.claimed(where, "another process makes this run, waiting for it")
 
 
 def finished(where: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of the same run, if it ended well on the same data with this version and this code."""
+    """The record of a run with this identity, if it ended well in this version of the package."""
     record = _stored(where / RECORD)
     same = all(record.get(key) == value for key, value in identity.items())
     same &= (record.get("versions") or {}).get("scmobench") == version("scmobench")
@@ -75,7 +73,7 @@ def finished(where: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _stored(path: Path) -> dict[str, Any]:
-    """A record; empty where there is none or the file is damaged, so that its run is made again."""
+    """A record; empty if there is none or the file is damaged, so that its run is made again."""
     try:
         return schema.read_record(path)
     except (OSError, ValueError):
@@ -83,9 +81,9 @@ def _stored(path: Path) -> dict[str, Any]:
 
 
 def training_folder(where: Path, identity: dict[str, Any], fresh: bool) -> Path:
-    """Where training logs and the state that a killed run resumes from lie.
+    """Folder of training logs, and of the state from which a killed run resumes.
 
-    Emptied on demand, and where they are of a run with another identity, e.g. of other code.
+    It is emptied if ``fresh``, or if it belongs to a run with another identity, e.g. of other code.
     """
     training = where / "training"
     begun, same = training / "identity.json", _json(identity)
@@ -99,7 +97,7 @@ def training_folder(where: Path, identity: dict[str, Any], fresh: bool) -> Path:
 
 
 def prediction_hash(prediction: Any) -> str:
-    """sha256 of a prediction's values; equal for equal matrices of the same storage."""
+    """sha256 of a prediction's values: equal for equal matrices in the same storage."""
     matrix = prediction.X
     parts = (matrix.indptr, matrix.indices, matrix.data) if hasattr(matrix, "indptr") else (matrix,)
     digest = hashlib.sha256()
@@ -109,10 +107,7 @@ def prediction_hash(prediction: Any) -> str:
 
 
 def scores_of_same(siblings: Path, known: dict[str, Any]) -> dict[str, Any] | None:
-    """Scores and interval of another seed's identical prediction of the same data, versions and code.
-
-    Damaged records of other seeds are passed over.
-    """
+    """Scores and interval of another seed's identical prediction from the same data, versions and code."""
     same = ("prediction_hash", "data_hash", "config_hash", "versions", "code")
     for path in sorted(siblings.glob(f"seed-*/{RECORD}")):
         record = _stored(path)
@@ -123,9 +118,9 @@ def scores_of_same(siblings: Path, known: dict[str, Any]) -> dict[str, Any] | No
 
 
 def attempts(runs: str | Path, run: dict[str, Any]) -> int:
-    """How many attempts at this method and seed on this data set there were, with any settings.
+    """Attempts so far at this method and seed on this data set, with any settings.
 
-    The greatest number that a record of one says of itself: so the last one is known without a clock.
+    Each record counts the attempts before it, so that the last attempt is known without a clock.
     """
     home = Path(runs) / file_name(run["task"]) / file_name(run["dataset"])
     method, seed = file_name(run["method"]), f"seed-{run['seed']}"
@@ -146,29 +141,20 @@ def _json(content: Any) -> str:
 
 
 def write_record(where: Path, record: dict[str, Any]) -> None:
-    """Write a record into its folder.
-
-    Raises
-    ------
-    ValueError : it has a field that a reader would refuse, e.g. one that a model reports.
-    """
+    """Write a record into its folder. Raises ValueError for a field that readers would refuse."""
     try:
         schema.parsed(_json(record).encode())
     except ValueError as error:
         raise ValueError(
-            f"expected a record of a run to write, found {error}: mend what report() says"
+            f"expected a record of a run to write, found {error}: correct what report() returns"
         ) from error
     write_json(where / RECORD, record)
 
 
 def write_prediction(path: Path, prediction: Any) -> None:
-    """Write an AnnData by rename.
+    """Write an AnnData by rename. Raises OSError if it cannot be written.
 
-    HDF5 makes the file in memory: on a full disk it would print tracebacks, one a write, or crash.
-
-    Raises
-    ------
-    OSError : it cannot be written, e.g. on a full disk.
+    HDF5 makes the file in memory, because it would print tracebacks or crash on a full disk.
     """
     import h5py
     from anndata.io import write_elem
@@ -182,11 +168,11 @@ def write_prediction(path: Path, prediction: Any) -> None:
         partial.write_bytes(image)
 
 
-def write_failure(runs: str | Path, attempt: dict[str, Any], error: Exception) -> str:
-    """Leave a failed record, so that a table can say that a run was tried and why it has no score.
+def write_failure(runs: str | Path, attempt: dict[str, Any], error: BaseException) -> str:
+    """Leave a failed record below ``runs/failed``, so that a table can say why a run has no score.
 
-    It never replaces the record of a run that ended well: it lies in ``runs/failed``. Where it cannot be
-    written either, e.g. on a full disk, the answer says so.
+    It never replaces the record of a run that ended well. If it cannot be written, e.g. on a full disk, the
+    returned text says so; else the text is empty.
     """
     record = attempt | {
         "status": "failed",
@@ -217,5 +203,5 @@ def _failure(runs: str | Path, run: dict[str, Any]) -> Path:
 
 
 def now() -> str:
-    """The time of day in UTC, to the second."""
+    """The time in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -13,7 +13,7 @@ from anndata import AnnData
 from scmobench.experiment import records
 from scmobench.experiment.evaluate import evaluate, metrics
 from scmobench.experiment.run import respond
-from scmobench.machine.meter import Meter
+from scmobench.machine.meter import metered
 from scmobench.models.base import Model
 from scmobench.tasks.base import Task
 from scmobench.types import Paired, TaskData
@@ -78,7 +78,7 @@ def run_object(method: Method, cells: Paired, task: Task, direction: str, seed: 
     """Run a method that is an object in memory, as a named one is run; nothing is written."""
     problem = task.split(cells, direction)
     model = method if isinstance(method, Model) else Adapted(method)
-    with Meter() as meter:
+    with metered() as spent:
         answer = respond(model, problem, seed)
     prediction = task.pack(answer, problem.data, type(method).__name__)
     found = evaluate(task.name, *task.check(prediction, problem.solution))
@@ -90,10 +90,8 @@ def run_object(method: Method, cells: Paired, task: Task, direction: str, seed: 
         "seed": seed,
         "data_hash": cells.hash,
         "scores": {name: asdict(value) for name, value in found.items()},
-        "seconds": meter.seconds,
-        "peak_memory_gb": meter.peak_memory_gb,
         "versions": records.versions(),
-    }
+    } | spent
     return result(prediction, record, cells if task.name == "joint_embedding" else None)
 
 

@@ -1,73 +1,94 @@
-"""What a record of a run looks like, checked wherever one is read."""
+"""What a record of a run looks like. Every reader and writer of records checks this."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
+
+from scmobench.experiment.settings import fits, in_words
 
 LARGEST = 1 << 20  # bytes of a record; ours have a few thousand
-DEEPEST = 20  # levels of lists and tables
-GREATEST = 1e100  # of a number, so that sums and squares stay numbers
+DEEPEST = 20  # levels of lists and mappings
+GREATEST = {int: 2**53, float: 1e100}  # sums and squares of such numbers stay finite
 
-TEXT = "status task dataset subtask direction method kind config_hash data_hash protocol device message"
+
+class ValueAndReason(TypedDict):
+    """A score in a record."""
+
+    value: float | None
+    reason: str | None
+
+
+class TaskAndModel(TypedDict):
+    """The configuration in a record."""
+
+    task: Mapping[str, Any] | None
+    model: Mapping[str, Any] | None
+
+
+TEXT = "task dataset subtask direction method kind config_hash data_hash protocol device message"
 TEXT += " finished prediction_hash code task_settings arithmetic"
 WHOLE = "parameters n_train n_test n_test_seen threads attempt"
-NEEDED = "status task dataset subtask method seed"
-NEEDED_OF_FINISHED = "config_hash data_hash scores"
+FIELDS = {
+    **dict.fromkeys(TEXT.split(), str),
+    **dict.fromkeys(WHOLE.split(), int),
+    **dict.fromkeys(("seconds", "peak_memory_gb", "validation"), float),
+    **dict.fromkeys(("transductive", "label_supervised"), bool),
+    "status": Literal["ok", "failed"],
+    "seed": int | str,
+    "scores": Mapping[str, ValueAndReason],
+    "interval": Mapping[str, tuple[float, float]],
+    "normalization": Mapping[str, str],
+}
+FREE_FIELDS = {"config": TaskAndModel, "versions": dict, "report": dict}  # hold values of any size
+NEEDED = ("status", "task", "dataset", "subtask", "method", "seed")
+NEEDED_OF_FINISHED = ("config_hash", "data_hash", "scores")
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The record in a file.
-
-    Raises
-    ------
-    ValueError, OSError : no record; says what was found.
-    """
+    """The record in a file. Raises ValueError or OSError if there is none."""
     check_regular(path)
     with path.open("rb") as file:
         return parsed(file.read(LARGEST + 1))
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is no plain file: a pipe would be waited for without end.
-
-    Raises
-    ------
-    ValueError : a folder, a pipe, a device or a broken link.
-    """
+    """Raise ValueError if this is not a plain file: reading a pipe could wait for ever."""
     if not path.is_file():
         raise ValueError("no plain file (but a folder, a pipe, a device or a broken link)")
 
 
 def parsed(raw: bytes) -> dict[str, Any]:
-    """A record from its JSON text; numbers that are not finite are none.
+    """A record from its JSON text. A number that is not finite becomes None.
 
     Raises
     ------
-    ValueError : no JSON in UTF-8, or a record without a needed field or with one of another type.
+    ValueError : no JSON in UTF-8, or a record without a needed field or with a field of another type.
     """
     if len(raw) > LARGEST:
         raise ValueError(f"more than {LARGEST} bytes")
     try:
         record = json.loads(raw.decode(), parse_constant=lambda _: None, parse_float=_finite)
     except RecursionError as error:
-        raise ValueError("lists in lists without end") from error
+        raise ValueError(f"more than {DEEPEST} lists in one another") from error
     except ValueError as error:
         raise ValueError(f"{raw[:40]!r} ({error})") from error
     if not isinstance(record, dict):
         raise ValueError(repr(raw[:40]))
     if _deeper(record, DEEPEST):
         raise ValueError(f"more than {DEEPEST} lists in one another")
-    needed = NEEDED.split() + (NEEDED_OF_FINISHED.split() if record.get("status") == "ok" else [])
-    for field in needed:
-        if record.get(field) is None:
+    for field in NEEDED + (NEEDED_OF_FINISHED if record.get("status") == "ok" else ()):
+        value = record.get(field)
+        if value is None or (isinstance(value, str) and not value.strip()):
             raise ValueError(f"one without {field}")
-    for field, (kind, fits) in FIELDS.items():
-        if (value := record.get(field)) is not None and not fits(value):
-            raise ValueError(f"{field} {str(value)[:40]!r}, which is not {kind}")
+    for field, kind in (FIELDS | FREE_FIELDS).items():
+        if (value := record.get(field)) is None:
+            continue
+        if not fits(value, kind) or (field in FIELDS and not _readable(value)):
+            raise ValueError(f"{field} {str(value)[:40]!r}, which is not {in_words(kind)}")
     return record
 
 
@@ -76,57 +97,17 @@ def _finite(text: str) -> float | None:
 
 
 def _deeper(value: Any, levels: int) -> bool:
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels == 0 or any(_deeper(child, levels - 1) for child in children)
+    return levels == 0 or any(_deeper(child, levels - 1) for child in _children(value))
 
 
-def _text(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and bool(value.encode() or True)
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
+def _readable(value: Any) -> bool:
+    """Whether all numbers are of a usual size, and all texts valid Unicode (no half of a surrogate pair)."""
+    if isinstance(value, str):
+        return value == value.encode(errors="replace").decode()
+    if isinstance(value, int | float):
+        return abs(value) < GREATEST.get(type(value), 2)
+    return all(map(_readable, [*_children(value), *(value if isinstance(value, dict) else ())]))
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < GREATEST
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
-
-
-def _score(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    number, reason = value.get("value"), value.get("reason")
-    return (number is None or _number(number)) and (reason is None or _text(reason))
-
-
-def _bounds(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_number, value))
-
-
-def _table(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, dict) and all(_text(k) and of(v) for k, v in value.items())
-
-
-def _config(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(value.get(key) or {}, dict) for key in ("task", "model")
-    )
-
-
-FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys(TEXT.split(), ("a text", _text)),
-    **dict.fromkeys(("task", "dataset", "subtask", "method"), ("a name", lambda v: _text(v) and v.strip())),
-    **dict.fromkeys(WHOLE.split(), ("a whole number", _whole)),
-    **dict.fromkeys(("seconds", "peak_memory_gb", "validation"), ("a number", _number)),
-    **dict.fromkeys(("transductive", "label_supervised"), ("true or false", lambda v: isinstance(v, bool))),
-    **dict.fromkeys(("versions", "report"), ("a table", lambda v: isinstance(v, dict))),
-    "status": ("ok or failed", lambda v: v in ("ok", "failed")),
-    "seed": ("a whole number or a text", lambda v: _whole(v) or _text(v)),
-    "scores": ("a table of values and reasons", _table(_score)),
-    "interval": ("a table of two bounds each", _table(_bounds)),
-    "normalization": ("a table of texts", _table(_text)),
-    "config": ("a table with those of task and model", _config),
-}
+def _children(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []

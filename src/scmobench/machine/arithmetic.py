@@ -1,8 +1,8 @@
 """Portable arithmetic: the same bytes on any x86-64 processor with AVX2.
 
-Libraries choose their kernels by processor, and other kernels round otherwise. `prepare` tells each of them,
-before it loads, to take the kernels that all these processors have; `check` asks what each really took.
-This module imports the standard library alone, so that it can come first.
+Libraries choose their kernels by processor, and other kernels round otherwise. `prepare` makes each library,
+before it loads, take the kernels that all these processors have. `check` asks which ones it took. This module
+imports the standard library only, so that it can come first.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REMEDY = (
 
 
 def recipe() -> dict[str, str]:
-    """The environment variables of portable arithmetic; each holds for what loads after it is set."""
+    """The environment variables of portable arithmetic. Each must be set before its library loads."""
     from importlib.metadata import version
 
     before = tuple(map(int, version("numpy").split(".")[:2])) < (2, 4)
@@ -47,14 +47,14 @@ def recipe() -> dict[str, str]:
 
 
 def prepare(arguments: Sequence[str] = ()) -> None:
-    """Set the recipe where portable arithmetic is asked for, over what the user has set of it.
+    """Set the recipe, over the user's values, if portable arithmetic is asked for.
 
-    Asked for by ``arithmetic=portable`` among ``arguments``, or else by ``SCMOBENCH_ARITHMETIC=portable``;
-    processes that are started from this one inherit it.
+    The argument ``arithmetic=portable`` or the variable ``SCMOBENCH_ARITHMETIC=portable`` asks for it. Child
+    processes inherit it.
 
     Raises
     ------
-    ValueError : another value, several values, another processor, or libraries that have loaded already.
+    ValueError : another value, two different values, another processor, or libraries that are loaded.
     """
     asked = checked(os.environ.get(VARIABLE) or "native")
     for given in [a.partition("=")[2] for a in arguments if a.startswith("arithmetic=")]:
@@ -75,18 +75,13 @@ def prepare(arguments: Sequence[str] = ()) -> None:
 
 
 def prepare_early() -> None:
-    """`prepare` as the package is imported. What it would refuse is left to the command and to `check`."""
+    """`prepare` on import of the package. The command line and `check` report what it refuses."""
     with contextlib.suppress(ValueError):
         prepare()
 
 
 def checked(arithmetic: object) -> str:
-    """``native`` or ``portable``.
-
-    Raises
-    ------
-    ValueError : anything else.
-    """
+    """``native`` or ``portable``. Raises ValueError for anything else."""
     if arithmetic not in ARITHMETIC:
         raise ValueError(
             f"expected arithmetic to be one of {ARITHMETIC} for the whole process, found {arithmetic!r}"
@@ -100,12 +95,7 @@ def unset() -> list[str]:
 
 
 def refuse_processor(info: Path = Path("/proc/cpuinfo")) -> None:
-    """Check that portable arithmetic means something here.
-
-    Raises
-    ------
-    ValueError : the processor is no x86-64 with AVX2 and FMA.
-    """
+    """Raise ValueError if the processor is no x86-64 with AVX2 and FMA."""
     found = platform.machine()
     if found.lower() in ("x86_64", "amd64"):
         flags = re.search(r"^flags\s*: (.*)$", info.read_text() if info.is_file() else "", re.M)
@@ -119,12 +109,7 @@ def refuse_processor(info: Path = Path("/proc/cpuinfo")) -> None:
 
 
 def check(arithmetic: str) -> str:
-    """The arithmetic that a record may state: portable only where every library reports it.
-
-    Raises
-    ------
-    ValueError : a library computes otherwise; says which, and what it reports.
-    """
+    """The arithmetic. Raises ValueError if it is ``portable`` and a library computes otherwise."""
     if checked(arithmetic) == "portable":
         refuse_processor()
         if wrong := [*reported()]:
@@ -133,12 +118,12 @@ def check(arithmetic: str) -> str:
 
 
 def identity(arithmetic: str) -> dict[str, str]:
-    """What an arithmetic adds to the identity of a run: nothing where it is native."""
+    """What an arithmetic adds to the identity of a run: nothing if it is native."""
     return {} if checked(arithmetic) == "native" else {"arithmetic": arithmetic}
 
 
 def reported() -> Iterator[str]:
-    """What the loaded libraries say that is not portable arithmetic, a line each."""
+    """What the loaded libraries report that is not portable arithmetic, one line for each."""
     import numpy
     import torch
     from threadpoolctl import threadpool_info
@@ -171,7 +156,7 @@ def reported() -> Iterator[str]:
 
 
 def mkl_branch() -> int | None:
-    """The kernels that MKL chose (its ``MKL_CBWR``), settled at its first use; None where it can't say."""
+    """The kernels that MKL chose at its first use (its ``MKL_CBWR``); None if it cannot say."""
     import ctypes
 
     import torch
@@ -181,3 +166,9 @@ def mkl_branch() -> int | None:
         return int(ctypes.CDLL(str(library)).mkl_serv_cbwr_get(ctypes.c_int(MKL_BRANCH)))
     except (OSError, AttributeError):
         return None
+
+
+def threads() -> int | None:
+    """OpenMP threads that the environment asks for; None if it does not say."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list is by level of nesting
+    return int(first) if first.isdigit() and int(first) > 0 else None

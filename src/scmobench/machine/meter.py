@@ -6,25 +6,24 @@ import contextlib
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 
-class Meter:
-    """Seconds and peak memory of a block of work.
+@contextlib.contextmanager
+def metered() -> Iterator[dict[str, float]]:
+    """A mapping that holds ``seconds`` and ``peak_memory_gb`` of the block, once the block has ended.
 
-    On Linux the kernel's high-water mark is reset at the start, so that each run of a sweep has
-    its own; elsewhere the peak is that of the whole process so far.
+    On Linux this resets the kernel's high-water mark, so that each run of a sweep has its own peak. Elsewhere
+    the peak is that of the whole process so far.
     """
-
-    def __enter__(self) -> Meter:
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
-        self._start = time.perf_counter()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds = round(time.perf_counter() - self._start, 3)
-        self.peak_memory_gb = round(_peak_bytes() / 1e9, 3)
+    spent: dict[str, float] = {}
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    begun = time.perf_counter()
+    yield spent
+    spent["seconds"] = round(time.perf_counter() - begun, 3)
+    spent["peak_memory_gb"] = round(_peak_bytes() / 1e9, 3)
 
 
 def _peak_bytes() -> int:

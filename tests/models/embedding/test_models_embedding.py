@@ -13,7 +13,7 @@ from sklearn.metrics import silhouette_score
 
 from scmobench.data.synthetic import Synthetic
 from scmobench.experiment.config import compose, not_installed
-from scmobench.experiment.run import model_block
+from scmobench.experiment.plan import model_block
 from scmobench.graph.propagation import standardised
 from scmobench.models.embedding.batch_correction import harmonised
 from scmobench.models.embedding.harmony import Harmony

@@ -1,0 +1,167 @@
+"""The plan of one experiment: its configuration, and what follows from it before a model is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from scmobench.data.source import Source
+from scmobench.data.split import training_cells_split
+from scmobench.experiment.arguments import group, key
+from scmobench.experiment.code import without_places
+from scmobench.experiment.config import build, compose, digest, for_subtask, not_installed
+from scmobench.machine import arithmetic
+from scmobench.tasks.base import Task
+from scmobench.tasks.predicted_types import predicted_types
+from scmobench.types import Paired, Problem
+
+# settings of the trainer that can change a prediction; the others say where and how loudly it runs
+TRAINING_CHOICES = ("precision", "max_epochs", "max_seconds", "check_val_every_n_epoch")
+
+
+@dataclass(eq=False)
+class Plan:
+    """One experiment as its configuration describes it; its data are loaded once, when they are needed.
+
+    Attributes
+    ----------
+    cfg : the composed configuration.
+    name : of the method, in the tables.
+    overrides, folder : from which, and from which ``--config-dir``, ``cfg`` was composed.
+    paired : cells in memory, instead of those that the configuration names.
+    """
+
+    cfg: DictConfig
+    name: str = ""
+    overrides: Sequence[str] = ()
+    folder: str | Path | None = None
+    paired: Paired | None = None
+
+    @classmethod
+    def composed(cls, overrides: Sequence[str], folder: str | Path | None = None) -> Plan:
+        """The plan that these overrides describe."""
+        cfg = compose(overrides, folder)
+        return cls(cfg, method_name(cfg, overrides), overrides, folder)
+
+    @cached_property
+    def task(self) -> Task:
+        """The task."""
+        return build(self.cfg.task, Task, modules=self.cfg.modules)
+
+    @cached_property
+    def cells(self) -> Paired:
+        """The cells that the task cuts."""
+        return self.paired or cells(self.cfg)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The inputs of the model, and the solution."""
+        return self.task.split(self.cells, self.cfg.direction)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the model for this subtask."""
+        return model_settings(self.cfg, self.problem.data.subtask)
+
+    @property
+    def attempt(self) -> dict[str, Any]:
+        """What a failed record tells about the run: all that is known before the data are loaded."""
+        cfg = self.cfg
+        return {
+            "task": cfg.task.name,
+            "dataset": cfg.dataset.name,
+            "direction": cfg.direction,
+            "method": self.name,
+            "kind": cfg.model.get("kind", "method"),
+            "seed": cfg.seed,
+            "config": {} if cfg.score_on == "test" else {"score_on": cfg.score_on},
+        }
+
+    def identity(self, config: dict[str, Any], code: str) -> dict[str, Any]:
+        """What makes two runs the same, given the plain configuration and the digest of the code."""
+        described = without_places(config | self.attempt["config"])
+        return (
+            self.attempt
+            | {
+                "dataset": self.problem.data.dataset,
+                "subtask": self.problem.data.subtask,
+                "normalization": dict(self.problem.normalization),
+                "config": described,
+                "config_hash": digest(described),
+                "data_hash": self.cells.hash,
+                "code": code,
+            }
+            | arithmetic.identity(self.cfg.arithmetic)
+        )
+
+
+def cells(cfg: DictConfig) -> Paired:
+    """The dataset after its checks, or what ``score_on`` makes of it to choose settings by.
+
+    ``validation``: the training cells, split again (`training_cells_split`). ``predicted_types``: for an
+    embedding, all cells, with the test cells' types from a classifier (`predicted_types`). Raises ValueError
+    if the task or the data set does not serve this ``score_on``.
+    """
+    paired = build(cfg.dataset, Source, modules=cfg.modules).load()
+    if cfg.score_on == "predicted_types":
+        if cfg.task.name != "joint_embedding":
+            raise ValueError(f"score_on=predicted_types is of joint_embedding, found task={cfg.task.name}")
+        return predicted_types(paired)
+    return training_cells_split(paired) if cfg.score_on == "validation" else paired
+
+
+def model_block(cfg: DictConfig, task: str, subtask: str = "") -> dict[str, Any]:
+    """The settings of a model for a task, for all subtasks; with ``smoke=true`` its ``smoke`` settings.
+
+    Raises ValueError if the model does not serve the task or subtask, or needs a package that is missing.
+    """
+    model = OmegaConf.to_container(cfg.model, resolve=True)
+    if task not in model:
+        serves = [key for key, value in model.items() if isinstance(value, dict) and "_target_" in value]
+        raise ValueError(f"model {model['name']!r} does not serve {task}; it serves {', '.join(serves)}")
+    if subtask and subtask not in model.get("subtasks", [subtask]):
+        raise ValueError(f"model {model['name']!r} serves {', '.join(model['subtasks'])}, not {subtask}")
+    if missing := not_installed(model):
+        raise ValueError(missing)
+    return model[task] | (model.get("smoke", {}) if cfg.smoke else {})
+
+
+def model_settings(cfg: DictConfig, subtask: str) -> dict[str, Any]:
+    """`model_block` of the configured task, with the values for one subtask."""
+    return for_subtask(model_block(cfg, cfg.task.name, subtask), subtask)
+
+
+def method_name(cfg: DictConfig, overrides: Sequence[str]) -> str:
+    """The name in the tables: model, ``+`` the ablation, ``[...]`` settings changed by hand, or smoke."""
+    smoke = ["smoke"] if cfg.smoke else []
+    if cfg.ensemble.get("unlike", False):  # its members have names and settings of their own
+        return "+".join(filter(None, (cfg.variant, cfg.ensemble.name))) + "[smoke]" * len(smoke)
+    name = "+".join(filter(None, (cfg.model.name, cfg.variant, cfg.ensemble.name)))
+    given = [o.lstrip("+~") for o in overrides]
+    changed = [o.split(".", 2)[2] for o in given if o.startswith("model.") and o.count(".") >= 2] + smoke
+    if "trainer" in cfg.model.get(cfg.task.name, {}):
+        choices = {f"trainer.{choice}" for choice in TRAINING_CHOICES}
+        changed += [o for o in given if key(o) in choices]
+    return name + (f"[{','.join(sorted(changed))}]" if changed else "")
+
+
+def idle_ablation(plan: Plan) -> str:
+    """A message if the ablation changes no setting of the model for this task and subtask; else empty."""
+    cfg = plan.cfg
+    if not cfg.variant:
+        return ""
+    others = [o for o in plan.overrides if group(o) not in ("ablation", "sweep", "hydra")]
+    block = model_block(compose(others, plan.folder), cfg.task.name)
+    if model_block(cfg, cfg.task.name) != block:
+        subtask = plan.problem.data.subtask  # settings may have values by subtask
+        if plan.settings != for_subtask(block, subtask):
+            return ""
+    return (
+        f"ablation={cfg.variant} changes nothing of {cfg.task.name} with {cfg.model.name} on "
+        f"{cfg.dataset.name}: leave it out, or name another task, model or dataset"
+    )

@@ -1,0 +1,76 @@
+"""Dry runs: build everything that a run would need, and fit nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from scmobench.data.source import Source
+from scmobench.experiment.arguments import key
+from scmobench.experiment.config import build, compose, for_subtask, names, not_installed
+from scmobench.experiment.ensemble import members
+from scmobench.experiment.plan import Plan, idle_ablation, model_block, model_settings
+from scmobench.experiment.run import MODEL
+from scmobench.machine import arithmetic
+from scmobench.tasks.base import Task
+from scmobench.types import SUBTASKS
+
+
+def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
+    """Compose a run, load its data, cut the task, and build the model or all members of the ensemble.
+
+    ``folder`` is the ``--config-dir`` of the run. Raises what would stop the run, and ValueError for a sweep.
+    """
+    if sweeps := [override for override in overrides if key(override) == "sweep"]:
+        raise ValueError(
+            f"validate looks at one run, found {sweeps[0]}: name the task, dataset and model of one of its "
+            f"runs, or try all: scmobench run {sweeps[0]} dataset=tiny_cite,tiny_multiome smoke=true"
+        )
+    sys.path.append(os.getcwd())
+    plan = Plan.composed(overrides, folder)
+    arithmetic.check(plan.cfg.arithmetic)
+    if idle := idle_ablation(plan):
+        raise ValueError(idle)
+    data, train = plan.problem.data, plan.cells.obs["is_train"]
+    plans = members(plan) if plan.cfg.ensemble.members else [plan]
+    models = [build(model_settings(p.cfg, data.subtask), MODEL, modules=p.cfg.modules) for p in plans]
+    return (
+        f"ok: {plan.task.name} {data.subtask} on {data.dataset} "
+        f"({train.sum()} training, {(~train).sum()} test cells) "
+        f"with {', '.join(type(model).__name__ for model in models)}"
+    )
+
+
+def validate_all() -> None:
+    """Build every dataset, and every model for all its subtasks. Raises ValueError with those that fail."""
+    wrong = []
+    for name in names("dataset"):
+        wrong += _attempted(f"dataset={name}", lambda cfg: build(cfg.dataset, Source))
+    for name in names("model"):
+        model = compose([f"model={name}"]).model
+        if missing := not_installed(model):
+            print(f"skipped: {missing}")
+            continue
+        for task in set(names("task")) & set(model):
+            wrong += _attempted(f"model={name} task={task}", _build_model)
+    if wrong:
+        raise ValueError("these configurations cannot be built: " + "; ".join(wrong))
+    print(f"ok: {len(names('dataset'))} datasets, {len(names('model'))} models")
+
+
+def _build_model(cfg: DictConfig) -> None:
+    directed, block = build(cfg.task, Task).directed, model_block(cfg, cfg.task.name)
+    for subtask in cfg.model.get("subtasks", [name for name in SUBTASKS if ("2" in name) == directed]):
+        build(for_subtask(block, subtask), MODEL)
+
+
+def _attempted(overrides: str, action: Callable[[DictConfig], None]) -> list[str]:
+    try:
+        action(compose(overrides.split()))
+    except Exception as error:
+        return [f"{overrides}: {error}"]
+    return []
