@@ -16,12 +16,14 @@ from scmobench.data.reduce import SVD
 from scmobench.data.synthetic import Synthetic
 from scmobench.graph.propagation import standardised
 from scmobench.models.controls import SemiSolutionMatching
+from scmobench.models.matching import pair_networks
 from scmobench.models.matching.assignment import assign_softmax
 from scmobench.models.matching.clue_like import ClueLike
 from scmobench.models.matching.linear_hungarian import LinearHungarian
 from scmobench.models.matching.novel_clip import NovelClip
 from scmobench.models.matching.procrustes import Procrustes
 from scmobench.models.scmognn.match_modality import ScMoGNNMatching
+from scmobench.models.scmognn.match_module import fit_pairs
 from scmobench.tasks.match_modality import MatchModality
 from scmobench.training.fit import TrainerSettings
 from scmobench.training.validation import validation_split
@@ -133,7 +135,14 @@ def test_procrustes_rotation_is_orthogonal_and_sides_may_differ(data: MatchingDa
     np.testing.assert_allclose(model.rotation @ model.rotation.T, np.eye(70), atol=1e-5)
 
 
-def test_novel_clip_leaves_each_batch_out_once(data: MatchingData) -> None:
+def test_novel_clip_leaves_each_batch_out_once(data: MatchingData, monkeypatch) -> None:
+    trained = []
+
+    def spy(build, fitted, held_out, **settings):
+        trained.append([fitted, held_out])
+        return fit_pairs(build, fitted, held_out, **settings)
+
+    monkeypatch.setattr(pair_networks, "fit_pairs", spy)
     model = NovelClip(**{**SHARED, **CLIP, "max_epochs": 2})
     folds = model.held_out(data.train_mod1.obs, seed=0)
     batch = data.train_mod1.obs["batch"].to_numpy()
@@ -141,6 +150,9 @@ def test_novel_clip_leaves_each_batch_out_once(data: MatchingData) -> None:
     np.testing.assert_array_equal(np.sort(np.concatenate(folds)), np.arange(len(batch)))
     fitted(model, data)
     assert len(model.modules) == 3
+    for part, fold in zip(trained, folds, strict=True):
+        np.testing.assert_array_equal(part[1], fold)
+        np.testing.assert_array_equal(np.sort(np.concatenate(part)), np.arange(len(batch)))
     assert len(fitted(NovelClip(**{**SHARED, **CLIP, "max_epochs": 2, "models": 1}), data).modules) == 1
     unequal = pd.DataFrame({"batch": ["large"] * 400 + ["small"] * 60})  # the large one out leaves too few
     np.testing.assert_array_equal(model.held_out(unequal, seed=0), [np.arange(400, 460)])
