@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mudata
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 
 import scmobench as sb
 from scmobench import api
@@ -94,6 +96,43 @@ def test_cells_in_memory_run_as_their_file_does(tmp_path: Path, tiny_paired) -> 
     mine = sb.run("svd_linear", tiny_paired, runs=tmp_path)
     assert mine.record["dataset"] == "tiny_cite"
     pd.testing.assert_series_equal(mine.scores, sb.run("svd_linear", "tiny_cite", runs=tmp_path / "b").scores)
+
+
+def test_a_mudata_as_scanpy_leaves_it_runs(tmp_path: Path, tiny_paired) -> None:
+    """Log-normalised X, counts in a layer, names of muon's tutorials."""
+    parts = {"rna": tiny_paired.mod1.copy(), "prot": tiny_paired.mod2.copy()}
+    for part in parts.values():
+        part.obs = tiny_paired.obs[["batch", "cell_type"]].copy()
+        part.layers["counts"] = part.X.copy()
+        sc.pp.normalize_total(part)
+        sc.pp.log1p(part)
+    cells = sb.load(
+        mudata.MuData(parts), batch="batch", test_batches=list(held_out(tiny_paired)), name="mine"
+    )
+    mine = sb.run("svd_linear", cells, runs=tmp_path)
+    assert mine.record["dataset"] == "mine"
+    known = sb.run("svd_linear", tiny_paired, runs=tmp_path)
+    assert mine.scores["rmse"] == pytest.approx(known.scores["rmse"], rel=1e-6)
+    two = sb.load(
+        gex=parts["rna"], mod2=parts["prot"], batch="batch", test_batches=list(held_out(tiny_paired))
+    )
+    assert (two.mod1.X != tiny_paired.mod1.X).nnz == 0
+
+
+def test_files_are_loaded_by_their_names(tmp_path: Path, tiny_paired) -> None:
+    parts = {"gex": tiny_paired.mod1.copy(), "mod2": tiny_paired.mod2.copy()}
+    files = {name: tmp_path / f"{name}.h5ad" for name in parts}
+    for name, part in parts.items():
+        part.obs = tiny_paired.obs[["batch"]].copy()
+        part.write_h5ad(files[name])
+    cells = sb.load(**files, batch="batch", test_batches=list(held_out(tiny_paired)))
+    assert cells.mod1.shape == tiny_paired.mod1.shape
+    with pytest.raises(FileNotFoundError, match=r"absent\.h5mu"):
+        sb.load(tmp_path / "absent.h5mu")
+
+
+def held_out(paired) -> set[str]:
+    return set(paired.obs.loc[~paired.obs["is_train"], "batch"].astype(str))
 
 
 def test_an_object_with_fit_and_predict_runs(tmp_path: Path) -> None:

@@ -41,8 +41,9 @@ def load(
     data : the name of a data set (see `datasets`); a file (``.h5mu``, ``.h5ad``, Cell Ranger's ``.h5``); a
         MuData or AnnData in memory; cells that are loaded already.
     gex, mod2 : instead of ``data``, the two modalities: two AnnData, or two ``.h5ad`` files.
-    modalities : of a MuData, ``{"gex": NAME, "mod2": NAME}``, where it has names that are not understood.
-    **settings : settings of the data set, e.g. ``batch="site"``, ``cell_type="celltype"``,
+    modalities : the names of both modalities in a MuData, e.g. ``{"gex": "my_rna", "adt": "my_prot"}``. Usual
+        names (``rna``, ``prot``, ``adt``, ``atac``, ``peaks``) are known.
+    **settings : settings of the data set, e.g. ``name="mine"``, ``batch="site"``, ``cell_type="celltype"``,
         ``test_batches=["s4"]``; see ``conf/dataset/own.yaml``.
 
     Returns
