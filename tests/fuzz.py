@@ -1,8 +1,7 @@
 """Damaged, odd and rewritten inputs for the command line: `python tests/fuzz.py`, or one: `… CASE:SEED`.
 
 Each case builds its files, runs a command in a process of its own, and knows what may come of it: a right
-value, or one clear line. The tables of cases are `fuzz_scores` and `fuzz_own_data`. `odd_settings` has the
-table of settings.
+value, or one clear line. The tables of cases are in `fuzz_scores`, `fuzz_own_data` and `fuzz_settings`.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def paired_as(form: Callable[[np.ndarray], Any]) -> Change:
     return change
 
 
-RENAMED = "types as|types of|batches as"  # and so in another order
+RENAMED = "types as|types of|batches as"  # changes whose names sort in another order
 NAMES = {"B": "1e5", "T": " CD4 🧬 ", "NK": "unknown"}
 NUMBERS: dict[str, Callable[[pd.Series], Any]] = {
     "text": lambda v: v.map(repr),
@@ -359,9 +359,8 @@ def rewritten(task: str, name: str, folder: Path, rng: np.random.Generator) -> A
         {**REWRITTEN, **FORMS, **FORMS_OF[task]}[each](files, rng)
     right = [scores(task)]
     if task == "joint_embedding" and re.search(RENAMED, f"{name} {others}"):
-        again = library(
-            task, *map(read_back, files)
-        )  # sums in single precision are in the order of the names
+        # the order of the names is that of sums in single precision
+        again = library(task, *map(read_back, files))
         right += [again] if same(again, right[0], 1e-6) else []
     return scored(task, write(files, folder, rng), right)
 
