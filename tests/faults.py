@@ -128,7 +128,7 @@ LEAKAGE = {
     ],
     ("models/prediction/regression", "mlp_rivals"): [
         (
-            "validation cells scale the inputs",
+            "markers chosen on validation cells",
             "np.setdiff1d(np.arange(cells.n_obs), held_out)",
             "np.arange(cells.n_obs)",
         ),

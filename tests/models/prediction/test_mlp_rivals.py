@@ -100,6 +100,21 @@ def test_another_seed_another_answer(planted, name):
     assert not np.allclose(*(model.predict(data) for model in models))
 
 
+@pytest.mark.parametrize("name", ["novel", "cajal", "babel"])
+def test_targets_of_held_out_cells_teach_nothing(planted, name):
+    data, _ = planted
+    held_out, _ = held_out_cells(data.train_mod1.obs, 0.15, 0)
+    targets = truth_of(data, slice(None))
+    targets[held_out] = targets[held_out[::-1]]
+    other = data.train_mod2.copy()
+    other.X = sp.csr_matrix(targets)
+    models = (
+        MODELS[name](max_epochs=1).fit(each.for_fit(False, False), 0)
+        for each in (data, replace(data, train_mod2=other))
+    )
+    np.testing.assert_allclose(*(model.predict(data) for model in models), rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_one_batch_and_missing_counts_are_noted(planted, name):
     data, _ = planted
