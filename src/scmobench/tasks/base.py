@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.matrix import checked_matrix
 from scmobench.data.preprocess import normalize
+from scmobench.tasks.names import check_order, is_transposed
 from scmobench.types import Paired, Problem, TaskData, feature_type
 
 DIRECTIONS = ("from_gex", "to_gex")
@@ -24,10 +26,12 @@ class Task(ABC):
     ----------
     name : the competition's identifier of the task.
     directed : whether ``to_gex`` is a subtask of its own (embedding has one subtask a pair).
+    axes : rows of a prediction and, where the solution has the same columns, columns; in words.
     """
 
     name: str
     directed: ClassVar[bool] = True
+    axes: ClassVar[tuple[str, ...]] = ("rows (cells)", "columns (features)")
 
     def subtask(self, paired: Paired, direction: str) -> str:
         """``GEX2ADT`` and the like; ``GEX-ADT`` for an undirected task."""
@@ -38,19 +42,47 @@ class Task(ABC):
             return f"{first}-{second}"
         return f"{first}2{second}" if direction == "from_gex" else f"{second}2{first}"
 
-    @abstractmethod
     def split(self, paired: Paired, direction: str = "from_gex") -> Problem:
-        """Cut ``paired`` by ``obs["is_train"]`` into a `Problem`."""
+        """Cut ``paired`` by ``obs["is_train"]`` into a `Problem`.
+
+        Raises
+        ------
+        ValueError : a direction that is not one of `DIRECTIONS`.
+        """
+        subtask = self.subtask(paired, direction)
+        mod1, mod2, names = normalized(paired, swap=self.directed and direction == "to_gex")
+        data, solution = self.cut(paired, subtask, mod1, mod2)
+        solution.uns |= {"dataset_id": paired.name, "protocol": paired.protocol, "subtask": subtask}
+        return Problem(data, solution, names)
+
+    @abstractmethod
+    def cut(self, paired: Paired, subtask: str, mod1: AnnData, mod2: AnnData) -> tuple[TaskData, AnnData]:
+        """What the model sees of the normalised modalities, and the solution."""
 
     def pack(self, answer: np.ndarray | sp.spmatrix, data: TaskData, method: str) -> AnnData:
-        """A model's matrix as an AnnData in the competition's layout."""
-        prediction = self.layout(answer, data)
+        """A model's matrix as an AnnData in the competition's layout.
+
+        Raises
+        ------
+        ValueError : the matrix has another shape than the task asks for.
+        """
+        X, (obs, var) = self.values(answer), self.names(data)
+        if X.ndim != 2 or X.shape[0] != len(obs) or (var is not None and X.shape[1] != len(var)):
+            expected = " x ".join(f"{len(t)} {a}" for t, a in zip((obs, var), self.axes, strict=False))
+            raise ValueError(f"expected an answer of {expected}, found the shape {X.shape}")
+        if var is None:
+            var = pd.DataFrame(index=[f"dim_{i}" for i in range(X.shape[1])])
+        prediction = AnnData(X=X, obs=obs.copy(), var=var.copy())
         prediction.uns |= {"dataset_id": data.dataset, "subtask": data.subtask, "method_id": method}
         return prediction
 
+    def values(self, answer: np.ndarray | sp.spmatrix) -> np.ndarray | sp.spmatrix:
+        """A model's matrix as it is kept."""
+        return answer.astype(np.float32)
+
     @abstractmethod
-    def layout(self, answer: np.ndarray | sp.spmatrix, data: TaskData) -> AnnData:
-        """A model's matrix with the names of its rows and columns; see `pack`."""
+    def names(self, data: TaskData) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+        """Empty tables of the answer's rows and columns; None for columns without names."""
 
     def check(self, prediction: AnnData, solution: AnnData) -> tuple[AnnData, AnnData]:
         """Refuse a prediction that cannot be scored against ``solution``, or an unfit solution.
@@ -72,9 +104,22 @@ class Task(ABC):
         """The prediction with the scored values in X."""
         return prediction
 
-    @abstractmethod
     def check_fit(self, prediction: AnnData, solution: AnnData) -> None:
-        """Refuse a prediction with another shape, other names or other weights than the solution asks for."""
+        """Refuse a prediction with another shape or other names than the solution, or with unfit values."""
+        rows, *columns = self.axes
+        n, width = solution.n_obs, solution.n_vars if columns else prediction.n_vars
+        turned = (solution.n_vars if columns else prediction.n_obs, n)
+        if prediction.shape == turned != turned[::-1] or is_transposed(prediction, solution):
+            raise ValueError(
+                f"the prediction is transposed: expected {n} {rows}, found the shape {prediction.shape}; "
+                "save prediction.T"
+            )
+        if prediction.shape != (n, width):
+            expected = " x ".join(f"{k} {axis}" for k, axis in zip((n, width), self.axes, strict=False))
+            raise ValueError(f"expected {expected}, found the shape {prediction.shape}")
+        check_order(rows, prediction.obs_names, solution.obs_names, "obs")
+        for axis in columns:
+            check_order(axis, prediction.var_names, solution.var_names, "var")
 
 
 def normalized(paired: Paired, swap: bool = False) -> tuple[AnnData, AnnData, dict[str, str]]:

@@ -12,9 +12,9 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.matrix import checked_matrix
-from scmobench.tasks.base import Task, normalized
-from scmobench.tasks.names import check_order, is_transposed, unnamed
-from scmobench.types import EmbeddingData, Paired, Problem
+from scmobench.tasks.base import Task
+from scmobench.tasks.names import unnamed
+from scmobench.types import EmbeddingData, Paired
 
 MAX_DIMENSIONS = 100
 EMBEDDING = "X_emb"
@@ -28,11 +28,12 @@ class JointEmbedding(Task):
 
     name: str = "joint_embedding"
     directed: ClassVar[bool] = False
+    axes: ClassVar[tuple[str, ...]] = ("rows (cells)",)
 
-    def split(self, paired: Paired, direction: str = "from_gex") -> Problem:
+    def cut(
+        self, paired: Paired, subtask: str, mod1: AnnData, mod2: AnnData
+    ) -> tuple[EmbeddingData, AnnData]:
         """All cells for the model, with labels of training cells apart; GEX and all labels for the scorer."""
-        subtask = self.subtask(paired, direction)
-        mod1, mod2, names = normalized(paired)
         train = paired.obs["is_train"]
         for modality in (mod1, mod2):
             modality.obs["is_train"] = train.to_numpy()
@@ -45,26 +46,16 @@ class JointEmbedding(Task):
             labels=paired.obs.loc[train, known].copy(),
         )
         references = [c for c in paired.obs if c in REFERENCES or c.startswith("pseudotime_order_")]
-        solution = AnnData(
-            X=mod1.X, obs=paired.obs[references].copy(), var=mod1.var[["feature_types"]].copy()
-        )
-        solution.uns |= {
-            "dataset_id": paired.name,
-            "protocol": paired.protocol,
-            "subtask": subtask,
-            "organism": paired.organism,
-        }
-        return Problem(data, solution, names)
+        obs, var = paired.obs[references].copy(), mod1.var[["feature_types"]].copy()
+        return data, AnnData(X=mod1.X, obs=obs, var=var, uns={"organism": paired.organism})
 
-    def layout(self, answer: np.ndarray | sp.spmatrix, data: EmbeddingData) -> AnnData:
+    def values(self, answer: np.ndarray | sp.spmatrix) -> np.ndarray:
+        """Dense, float32."""
+        return np.asarray(answer.toarray() if sp.issparse(answer) else answer).astype(np.float32)
+
+    def names(self, data: EmbeddingData) -> tuple[pd.DataFrame, None]:
         """All cells x dimensions."""
-        dense = answer.toarray() if sp.issparse(answer) else np.asarray(answer)
-        if dense.ndim != 2 or dense.shape[0] != data.mod1.n_obs:
-            raise ValueError(
-                f"expected {data.mod1.n_obs} rows (all cells), found an array of shape {dense.shape}"
-            )
-        var = pd.DataFrame(index=[f"dim_{i}" for i in range(dense.shape[1])])
-        return AnnData(X=dense.astype(np.float32), obs=data.mod1.obs[[]].copy(), var=var)
+        return data.mod1.obs[[]], None
 
     def answer(self, prediction: AnnData, solution: AnnData) -> AnnData:
         """The embedding as X: taken from ``obsm["X_emb"]``, where scanpy and scib keep it, if X is none.
@@ -87,14 +78,7 @@ class JointEmbedding(Task):
 
     def check_fit(self, prediction: AnnData, solution: AnnData) -> None:
         """The solution's cells in the solution's order, 1 to 100 dimensions."""
-        if prediction.n_vars == solution.n_obs != prediction.n_obs or is_transposed(prediction, solution):
-            raise ValueError(
-                f"the embedding is transposed: expected {solution.n_obs} rows (cells), "
-                f"found {prediction.shape}; save embedding.T"
-            )
-        if prediction.n_obs != solution.n_obs:
-            raise ValueError(f"expected {solution.n_obs} rows (cells), found {prediction.n_obs}")
-        check_order("rows (cells)", prediction.obs_names, solution.obs_names, "obs")
+        super().check_fit(prediction, solution)
         if not 1 <= prediction.n_vars <= MAX_DIMENSIONS:
             raise ValueError(
                 f"expected 1 to {MAX_DIMENSIONS} dimensions, found {prediction.n_vars} in X: save the "

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.pairing import pairing
-from scmobench.tasks.base import Task, normalized
-from scmobench.tasks.names import check_order, is_transposed
-from scmobench.types import MatchingData, Paired, Problem
+from scmobench.tasks.base import Task
+from scmobench.types import MatchingData, Paired
 
 VALUES_PER_CELL = 1000
 ROW_SUM_TOLERANCE = 1e-5
@@ -30,12 +31,11 @@ class MatchModality(Task):
     """
 
     name: str = "match_modality"
+    axes: ClassVar[tuple[str, ...]] = ("rows (mod1 cells)", "columns (mod2 cells)")
     draw_seed: int = 0
 
-    def split(self, paired: Paired, direction: str = "from_gex") -> Problem:
+    def cut(self, paired: Paired, subtask: str, mod1: AnnData, mod2: AnnData) -> tuple[MatchingData, AnnData]:
         """Training cells with their pairing for the model; the pairing of the test cells for the scorer."""
-        subtask = self.subtask(paired, direction)
-        mod1, mod2, names = normalized(paired, swap=direction == "to_gex")
         train = np.flatnonzero(paired.obs["is_train"].to_numpy())
         test = np.flatnonzero(~paired.obs["is_train"].to_numpy())
         rng = np.random.default_rng(self.draw_seed)
@@ -54,40 +54,25 @@ class MatchModality(Task):
         n = len(test)
         truth = sp.csr_matrix((np.ones(n, np.float32), (test_pairing, np.arange(n))), shape=(n, n))
         known = [column for column in ("batch", "cell_type") if column in paired.obs]
-        names_of = {"obs": paired.obs.iloc[test][known].copy(), "var": data.test_mod2.obs[[]].copy()}
-        solution = AnnData(X=truth, **names_of)
-        solution.uns |= {"dataset_id": paired.name, "protocol": paired.protocol, "subtask": subtask}
-        solution.uns["pairing_ix"] = test_pairing
-        return Problem(data, solution, names)
+        obs, var = paired.obs.iloc[test][known].copy(), data.test_mod2.obs[[]].copy()
+        return data, AnnData(truth, obs=obs, var=var, uns={"pairing_ix": test_pairing})
 
-    def layout(self, answer: np.ndarray | sp.spmatrix, data: MatchingData) -> AnnData:
-        """Test cells of mod1 x test cells of mod2, rows scaled to sum 1 (all-zero rows stay)."""
-        expected = (data.test_mod1.n_obs, data.test_mod2.n_obs)
-        if answer.shape != expected:
-            raise ValueError(
-                f"expected a matching of shape {expected} (mod1, mod2 cells), found {answer.shape}"
-            )
+    def values(self, answer: np.ndarray | sp.spmatrix) -> sp.csr_matrix:
+        """Rows scaled to sum 1 (all-zero rows stay), float64."""
         matrix = sp.csr_matrix(answer, dtype=np.float64)
         total = np.asarray(matrix.sum(axis=1)).ravel()
-        matrix = sp.diags(1 / np.where(total > 0, total, 1)) @ matrix
-        names = {"obs": data.test_mod1.obs[[]].copy(), "var": data.test_mod2.obs[[]].copy()}
-        return AnnData(X=matrix.tocsr(), **names)
+        return (sp.diags(1 / np.where(total > 0, total, 1)) @ matrix).tocsr()
+
+    def names(self, data: MatchingData) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Test cells of mod1 x test cells of mod2."""
+        return data.test_mod1.obs[[]], data.test_mod2.obs[[]]
 
     def check_fit(self, prediction: AnnData, solution: AnnData) -> None:
         """n x n, non-negative, at most 1000 n stored values, rows sum to 1; not transposed nor reordered."""
         n = len(pairing(solution))
         if solution.n_vars != n:
             raise ValueError(f"expected a solution of {n} x {n} test cells, found {solution.shape}")
-        if prediction.shape != (n, n):
-            raise ValueError(
-                f"expected {n} x {n} (mod1 cells, shuffled mod2 cells), found {prediction.shape}"
-            )
-        if is_transposed(prediction, solution):
-            raise ValueError(
-                "the prediction is transposed: rows must be mod1 cells, columns mod2 cells; save prediction.T"
-            )
-        check_order("rows (mod1 cells)", prediction.obs_names, solution.obs_names, "obs")
-        check_order("columns (mod2 cells)", prediction.var_names, solution.var_names, "var")
+        super().check_fit(prediction, solution)
         matrix = sp.csr_matrix(prediction.X, dtype=np.float64, copy=True)  # its stored zeros stay
         matrix.eliminate_zeros()
         if matrix.nnz > VALUES_PER_CELL * n:

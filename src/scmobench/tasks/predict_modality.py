@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scmobench.tasks.base import Task, normalized
-from scmobench.tasks.names import check_order, is_transposed
-from scmobench.types import Paired, PredictionData, Problem, feature_type
+from scmobench.tasks.base import Task
+from scmobench.types import Paired, PredictionData, feature_type
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class PredictModality(Task):
     n_test_cells: int | None = None
     draw_seed: int = 0
 
-    def split(self, paired: Paired, direction: str = "from_gex") -> Problem:
+    def cut(
+        self, paired: Paired, subtask: str, mod1: AnnData, mod2: AnnData
+    ) -> tuple[PredictionData, AnnData]:
         """Training pairs and test inputs for the model; test targets for the scorer."""
-        subtask = self.subtask(paired, direction)
-        mod1, mod2, names = normalized(paired, swap=direction == "to_gex")
         train = np.flatnonzero(paired.obs["is_train"].to_numpy())
         test = self._test_cells(paired)
         if feature_type(mod2) == "ATAC" and self.n_target_peaks and not paired.protocol:
@@ -47,9 +47,11 @@ class PredictModality(Task):
             test_mod1=mod1[test].copy(),
             labels=paired.obs.iloc[train][[c for c in ("cell_type",) if c in paired.obs]],
         )
-        solution = mod2[test].copy()
-        solution.uns |= {"dataset_id": paired.name, "protocol": paired.protocol, "subtask": subtask}
-        return Problem(data, solution, names)
+        return data, mod2[test].copy()
+
+    def names(self, data: PredictionData) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Test cells x mod2 features."""
+        return data.test_mod1.obs[[]], data.train_mod2.var[[]]
 
     def _test_cells(self, paired: Paired) -> np.ndarray:
         test = np.flatnonzero(~paired.obs["is_train"].to_numpy())
@@ -70,25 +72,3 @@ class PredictModality(Task):
             return open_peaks
         rng = np.random.default_rng(self.draw_seed)
         return np.sort(rng.choice(open_peaks, self.n_target_peaks, replace=False))
-
-    def layout(self, answer: np.ndarray | sp.spmatrix, data: PredictionData) -> AnnData:
-        """Test cells x mod2 features, with the names of the target."""
-        expected = (data.test_mod1.n_obs, data.train_mod2.n_vars)
-        if answer.shape != expected:
-            raise ValueError(
-                f"expected a prediction of shape {expected} (test cells, features), found {answer.shape}"
-            )
-        names = {"obs": data.test_mod1.obs[[]].copy(), "var": data.train_mod2.var[[]].copy()}
-        return AnnData(X=answer.astype(np.float32), **names)
-
-    def check_fit(self, prediction: AnnData, solution: AnnData) -> None:
-        """The same cells and features in the same order."""
-        if prediction.shape == solution.shape[::-1] != solution.shape or is_transposed(prediction, solution):
-            raise ValueError(
-                f"the prediction is transposed: expected {solution.shape} (cells, features), "
-                f"found {prediction.shape}; save prediction.T"
-            )
-        if prediction.shape != solution.shape:
-            raise ValueError(f"expected shape {solution.shape} (cells, features), found {prediction.shape}")
-        check_order("rows (cells)", prediction.obs_names, solution.obs_names, "obs")
-        check_order("columns (features)", prediction.var_names, solution.var_names, "var")
