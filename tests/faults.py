@@ -299,7 +299,7 @@ DEVIATIONS = {
             "np.nonzero(chunk > np.partition",
         ),
     ],
-    ("metrics/matching", "metrics_matching"): [
+    ("metrics/matching", "metrics_matching metrics_undefined"): [
         ("a row without weight is no number", "np.where(total > 0, total, 1.0)", "total"),
         ("ties are closer than the true match", "(closer + ties / 2)", "(closer + ties)"),
         (
@@ -315,7 +315,7 @@ DEVIATIONS = {
         ("an embedding without variance has a cell cycle", "if not varies.any():", "if False:"),
         ("dead dimensions kept", "if not varies.all() and", "if False and"),
     ],
-    ("data/preprocess", "preprocess"): [
+    ("data/normalize", "preprocess"): [
         (
             "log ratio without one added",
             "scale_rows(X, np.exp(-row_sums(logs) / X.shape[1]))",

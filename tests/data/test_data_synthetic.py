@@ -10,7 +10,8 @@ from scipy.stats import spearmanr
 from sklearn.decomposition import TruncatedSVD
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from scmobench.data.simulation import Cells, cycle_genes, gene_counts
+from scmobench.data.simulated_counts import gene_counts
+from scmobench.data.simulation import Cells, cycle_genes
 from scmobench.data.synthetic import Synthetic
 from scmobench.experiment.config import build, compose
 

@@ -48,7 +48,10 @@ CELLS, FEATURES, EQUAL = "no cell of the truth", "no feature of the truth", "all
 TRUTH_IS_EQUAL = all_of(PER_CELL, CELLS) | all_of(PER_GENE, FEATURES) | all_of(OVERALL, EQUAL)
 PREDICTIONS = {
     "ordinary": (lambda t, p: (t, p), {}),
-    "perfect": (lambda t, p: (t, t), {"rmse": 0.0} | all_of((*PER_CELL, *PER_GENE, *OVERALL), 1.0)),
+    "perfect": (
+        lambda t, p: (t, t),
+        {"rmse": 0.0, "mae": 0.0} | all_of((*PER_CELL, *PER_GENE, *OVERALL), 1.0),
+    ),
     # by the competition's definition a constant side is no correlation, and the truth does vary
     "constant prediction": (
         lambda t, p: (t, np.full_like(p, 0.1)),
@@ -132,8 +135,9 @@ def labelled(solution: AnnData, **columns: object) -> AnnData:
     return solution
 
 
-def without(solution: AnnData, *columns: str) -> AnnData:
+def without(solution: AnnData, *columns: str, **uns: str) -> AnnData:
     solution = solution.copy()
+    solution.uns |= uns
     solution.obs = solution.obs.drop(columns=list(columns))
     return solution
 
@@ -216,7 +220,7 @@ EMBEDDINGS = {
     "a batch at a point": (lambda e, s: (where(in_b1(s), e), s), {"cc_cons": "embedding of batch b1"}),
     "one type": (
         lambda e, s: (e, labelled(s, cell_type="T")),
-        {"nmi": "one type", "nmi_leiden": "one type", "asw_label": "have 1"},
+        {"nmi": "one type", "nmi_leiden": "one type", "asw_label": "have 1", "graph_conn": 1.0},
     ),
     "each cell a type": (
         lambda e, s: (e, labelled(s, cell_type=s.obs_names)),
@@ -265,6 +269,10 @@ EMBEDDINGS = {
         all_of(BATCHED, NO_BATCH),
     ),
     "no scores and no organism": (lambda e, s: (e, without(s, "S_score")), {"cc_cons": "neither S and G2M"}),
+    "no scores and no genes": (
+        lambda e, s: (e, without(s, "S_score", organism="human")),
+        {"cc_cons": "too few cell-cycle genes: 0 G2/M and 0 S"},
+    ),
     "a score is missing": (
         lambda e, s: (e, labelled(s, S_score=["NA", *s.obs["S_score"][1:]])),
         {"cc_cons": "neither S and G2M"},

@@ -8,15 +8,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scmobench.data.simulation import (
-    Cells,
-    draw_cells,
-    draw_programs,
-    gene_counts,
-    gene_names,
-    peak_counts,
-    protein_counts,
-)
+from scmobench.data.simulated_counts import gene_counts, peak_counts, protein_counts
+from scmobench.data.simulation import Cells, draw_cells, draw_programs, gene_names
 from scmobench.data.source import Source
 from scmobench.types import Paired
 

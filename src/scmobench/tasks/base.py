@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.matrix import checked_matrix
-from scmobench.data.preprocess import normalize
+from scmobench.data.normalize import normalize
 from scmobench.tasks.names import check_order, is_transposed
 from scmobench.types import Paired, Problem, TaskData, feature_type
 
