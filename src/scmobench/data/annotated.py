@@ -81,13 +81,12 @@ class Annotated(Source):
         for modality in pair:
             if self.layer:
                 modality.layers["counts"], modality.X = modality.X, modality.layers[self.layer]
-            elif not self.normalization and "counts" in modality.layers and not _is_counts(modality.X):
+            elif not self.normalization and "counts" in modality.layers and not self._is_counts(modality):
                 modality.X = modality.layers.pop("counts")
 
-
-def _is_counts(X: np.ndarray | sp.spmatrix | None) -> bool:
-    if X is None:
-        return False
-    checked = checked_matrix(X, "X")
-    values = checked.data if sp.issparse(checked) else checked
-    return bool((values >= 0).all() and (values == np.floor(values)).all())
+    def _is_counts(self, modality: AnnData) -> bool:
+        if modality.X is None:
+            return False
+        X = checked_matrix(modality.X, f"{self.name} {feature_type(modality)} X")
+        values = X.data if sp.issparse(X) else X
+        return bool((values >= 0).all() and (values == np.floor(values)).all())
