@@ -13,7 +13,6 @@ from sample_runs import METRICS, embedding, failure, run, standings, study
 from scmobench.experiment import kept
 from scmobench.leaderboard import write as board
 from scmobench.leaderboard.figures import axis
-from scmobench.leaderboard.panels import Entry
 from scmobench.leaderboard.report import PAGE, report_page
 from scmobench.leaderboard.tables import TITLES, groups, heading, primary
 
@@ -239,8 +238,7 @@ def test_controls_stand_last_and_do_not_squash_the_methods():
 
 def test_a_diverged_method_lies_outside_the_axis_and_the_best_never_does():
     def rows(*means):
-        row = {"kind": "method", "label_supervised": False, "sd": 0.001}
-        return [Entry(row | {"mean": mean}) for mean in means]
+        return [{"role": "method", "mean": mean, "sd": 0.001} for mean in means]
 
     for direction, sign in (("min", 1), ("max", -1)):
         scale = axis(rows(*(sign * m for m in (0.5, 0.51, 0.52, 0.6, 1e3, 1e6))), direction)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from scmobench.experiment.kept import sortable
@@ -98,41 +98,29 @@ def _means(compared: pd.DataFrame) -> pd.DataFrame:
     return means[seeds.size() > 1]
 
 
-def between_seeds(first: Iterable[float], second: Iterable[float]) -> dict[str, Any]:
-    """Welch's t-test and the Mann-Whitney test of two methods' seeds, both two-sided and not corrected.
+def between_seeds(first: Iterable[float], second: Iterable[float]) -> str:
+    """Welch's t-test and the Mann-Whitney test of two methods' seeds in words, two-sided and not corrected.
 
-    The seeds of two methods are independent draws, all scored on the same test cells. The test tells whether
-    the gap exceeds what seeds cause on these cells; it covers no other cells.
-    (`scmobench.experiment.evaluate.paired_test` compares two predictions cell by cell.)
-
-    Returns
-    -------
-    ``n`` (of each), ``difference`` (of the means), ``t_p``, ``u_p`` (None below five seeds of either, or
-    where seeds change nothing) and ``statement``, the same in words.
+    The seeds of two methods are independent draws, all scored on the same test cells. The tests tell whether
+    the gap exceeds what seeds cause on these cells; they say nothing of other cells.
+    (`scmobench.experiment.evaluate.paired_test` compares two predictions cell by cell.) There is no test
+    below five seeds of either method, nor where seeds change nothing.
     """
-    groups = [list(first), list(second)]
-    n = tuple(map(len, groups))
-    means = [math.fsum(group) / len(group) if group else math.nan for group in groups]
-    gap = means[0] - means[1]
-    result = {"n": n, "difference": gap, "t_p": None, "u_p": None}
-    if min(n) < FEWEST_SEEDS:
-        return {**result, "statement": f"too few seeds for a test ({n[0]} and {n[1]})"}
-    if all(max(group) - min(group) <= 1e-12 for group in groups):
-        return {
-            **result,
-            "statement": f"difference {gap:.4g} whatever the seeds ({n[0]} and {n[1]}), no test",
-        }
+    one, other = np.array(list(first)), np.array(list(second))
+    n = f"{len(one)} and {len(other)}"
+    if min(len(one), len(other)) < FEWEST_SEEDS:
+        return f"too few seeds for a test ({n})"
+    gap = f"difference {one.mean() - other.mean():.4g}"
+    if max(np.ptp(one), np.ptp(other)) <= 1e-12:
+        return f"{gap} whatever the seeds ({n}), no test"
     from scipy.stats import mannwhitneyu, ttest_ind
 
     with warnings.catch_warnings():  # one of both may have no spread
         warnings.simplefilter("ignore", RuntimeWarning)
-        result["t_p"] = float(ttest_ind(*groups, equal_var=False).pvalue)
-    result["u_p"] = float(mannwhitneyu(*groups).pvalue)
-    words = (
-        f"difference {gap:.4g}, of {n[0]} and {n[1]} seeds on the same test cells, Welch's t-test "
-        f"p = {result['t_p']:.2g}, Mann-Whitney p = {result['u_p']:.2g}"
-    )
-    return {**result, "statement": words}
+        welch = ttest_ind(one, other, equal_var=False).pvalue
+    rank = mannwhitneyu(one, other).pvalue
+    tests = f"Welch's t-test p = {welch:.2g}, Mann-Whitney p = {rank:.2g}"
+    return f"{gap}, of {n} seeds on the same test cells, {tests}"
 
 
 def _identity(record: Record) -> tuple:

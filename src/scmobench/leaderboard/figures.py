@@ -1,4 +1,4 @@
-"""Figures of the page: one row a method, its mean as a dot and ± sd as a line, drawn by a template as SVG.
+"""The axis of a figure, which shows the mean of each method as a dot and ± sd as a line.
 
 Positions across are per cent of the axis, so that a figure fits any screen while its text keeps its size.
 """
@@ -6,16 +6,12 @@ Positions across are per cent of the axis, so that a figure fits any screen whil
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
-from scmobench.leaderboard.panels import ROLES, Entry, by_role
-
-LONGEST = 30  # characters of a name in a figure
-EM = 6.9  # width of a character, pixels
 ROOM = 0.5  # how far controls may stretch the axis to each side, in lengths of the methods' axis
 FAR = 4.0  # a gap of this many spans of the better half or more puts what is worse outside the axis
 
@@ -45,63 +41,13 @@ class Axis:
         return [(i * step, f"{i * step:.{digits}f}".replace("-", "−")) for i in range(first, last + 1)]
 
 
-@dataclass(frozen=True)
-class Figure:
-    """What a figure shows.
+def axis(rows: Sequence[Mapping[str, Any]], direction: str) -> Axis | None:
+    """The axis on which the methods of a panel can be told apart; None where no row has a mean.
 
-    Attributes
-    ----------
-    entries : methods and controls, best first.
-    lined : those with a dashed line through the figure.
-    label : of the axis.
-    direction : ``min`` or ``max``, towards better.
-    about : what the figure shows, for readers that do not see it.
-    number : of the figure, unique in the page.
+    Methods that are far worse than the others, and far controls, lie outside.
     """
-
-    entries: Sequence[Entry]
-    lined: Sequence[Entry]
-    label: str
-    direction: str
-    about: str
-    number: int
-
-    @cached_property
-    def axis(self) -> Axis | None:
-        """The axis; none where nothing has a mean."""
-        return axis(self.entries, self.direction)
-
-    @cached_property
-    def rows(self) -> list[Entry | str]:
-        """Entries by role, below headings; methods without another track need none."""
-        roles = by_role(self.entries)
-        rows: list[Entry | str] = []
-        for role, members in roles.items():
-            if members and (role != "method" or roles["supervised"]):
-                rows.append(ROLES[role])
-            rows += members
-        return rows
-
-    @property
-    def outside(self) -> list[Entry]:
-        """Entries with a mean outside the axis."""
-        return [e for e in self.entries if pd.notna(e.row["mean"]) and not self.axis.holds(e.row["mean"])]
-
-    @property
-    def left(self) -> int:
-        """Width of ranks and names, pixels."""
-        return round(44 + EM * max((min(len(e.name), LONGEST) for e in self.entries), default=0))
-
-    @property
-    def right(self) -> int:
-        """Width of the scores, pixels."""
-        return round(16 + EM * max((len(e.cells[0].text) for e in self.entries), default=0))
-
-
-def axis(entries: Sequence[Entry], direction: str) -> Axis | None:
-    """The axis on which the methods can be told apart: far worse ones and far controls lie outside it."""
-    table = pd.DataFrame([{**e.row, "role": e.role} for e in entries], columns=["mean", "sd", "role"])
-    table = table.astype({"mean": float, "sd": float}).dropna(subset="mean").fillna({"sd": 0.0})
+    table = pd.DataFrame(rows, columns=["mean", "sd", "role"]).astype({"mean": float, "sd": float})
+    table = table.dropna(subset="mean").fillna({"sd": 0.0})
     if table.empty:
         return None
     control = table["role"] == "control"

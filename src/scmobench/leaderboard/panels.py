@@ -2,79 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from scmobench.leaderboard.comparison import between_seeds
 from scmobench.leaderboard.roster import COMPONENTS
-from scmobench.leaderboard.tables import ABSENT, groups, heading, primary, score
+from scmobench.leaderboard.tables import ABSENT, VARIANT, groups, heading, primary, score
 
 ROLES = {"method": "Methods", "supervised": "Label-supervised track", "control": "Controls"}
-VARIANT = re.compile(r"[+\[]")
-LONGEST_MESSAGE = 300
-SIZES = {"n_train": "training cells", "n_test": "scored cells", "n_test_seen": "of these training cells"}
+
+Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """The mean of one metric as text; ``note`` tells why it is missing or partial."""
 
     text: str
     note: str = ""
     failed: bool = False
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A method's row of a table.
-
-    Attributes
-    ----------
-    row : of the standings, for the metric that the task is ranked by.
-    cells : of all metrics of the panel, the ranking metric first.
-    by_seed : score by seed, for the same metrics.
-    """
-
-    row: Mapping[str, Any]
-    cells: Sequence[Cell] = ()
-    by_seed: Sequence[Mapping[Any, float]] = ()
-
-    @property
-    def name(self) -> str:
-        """The method's."""
-        return self.row["method"]
-
-    @property
-    def role(self) -> str:
-        """One of `ROLES`."""
-        if self.row["kind"] == "control":
-            return "control"
-        return "supervised" if self.row["label_supervised"] is True else "method"
-
-    @property
-    def solid(self) -> bool:
-        """Whether the mean covers as many metrics as it should: that of a ranked method or of a control."""
-        return pd.notna(self.row["rank"]) or (self.role == "control" and self.row["full"] is True)
-
-
-@dataclass(frozen=True)
-class Track:
-    """Methods that are ranked together, and the rows of their table: these methods, then all controls."""
-
-    role: str
-    methods: Sequence[Entry]
-    entries: Sequence[Entry]
-
-    @property
-    def remarks(self) -> list[str]:
-        """Sentences on the gap between the first two methods, and on methods with the same scores."""
-        return [*_first_against_second(self.methods), *_same_scores(self.methods)]
 
 
 @dataclass(frozen=True)
@@ -86,50 +36,39 @@ class Panel:
     key : the values of `scmobench.leaderboard.roster.COMPARABLE`.
     headings : of the metrics, the ranking metric first.
     direction : of the ranking metric, ``min`` or ``max``.
-    entries : methods before controls, best first.
-    provenance : data, normalisation, cells and settings that the runs share.
+    rows : of the standings, for the ranking metric; methods before controls, best first. In
+        addition they have ``role`` (one of `ROLES`), ``variant`` (an ablation, or changed settings),
+        and in the order of the headings ``cells`` and ``seeds`` (scores by seed).
     """
 
     key: Mapping[str, str]
     headings: Sequence[str]
     direction: str
-    entries: Sequence[Entry]
-    provenance: str
-
-    @property
-    def where(self) -> str:
-        """Subtask and data set in words."""
-        return f"{self.key['subtask']} of {self.key['dataset']}"
+    rows: Sequence[Row]
 
     @cached_property
-    def variants(self) -> list[Entry]:
-        """Ablations and methods with changed settings."""
-        return [e for e in self.entries if VARIANT.search(e.name) and e.row["kind"] == "method"]
+    def roles(self) -> dict[str, list[Row]]:
+        """Rows of each role."""
+        return {role: [row for row in self.rows if row["role"] == role] for role in ROLES}
 
     @cached_property
-    def tracks(self) -> list[Track]:
-        """Methods, then label-supervised methods; where there are neither, a track of controls."""
-        roles = by_role(self.entries)
-        controls = roles.pop("control")
-        tracks = [Track(role, members, [*members, *controls]) for role, members in roles.items() if members]
-        return tracks or [Track("method", [], controls)]
+    def tracks(self) -> dict[str, list[Row]]:
+        """Methods that are ranked together, by their role; where there are none, one track without any."""
+        tracks = {role: self.roles[role] for role in ("method", "supervised") if self.roles[role]}
+        return tracks or {"method": []}
 
     @cached_property
     def notes(self) -> list[str]:
-        """Notes of all cells, once each, in the order of the tracks."""
-        cells = (cell for track in self.tracks for entry in track.entries for cell in entry.cells)
-        return list(dict.fromkeys(cell.note for cell in cells if cell.note))
+        """Notes of all cells, once each, in the order in which the tables of the tracks show them."""
+        rows = [row for methods in self.tracks.values() for row in (*methods, *self.roles["control"])]
+        return list(dict.fromkeys(cell.note for row in rows for cell in row["cells"] if cell.note))
 
-    @property
-    def failures(self) -> list[str]:
-        """A line for each failed run."""
-        runs = [
-            (e.name, *run) for e in self.entries if e.row["source"] == "ours" for run in e.row["failures"]
-        ]
-        return [
-            f"{name}, seed {seed}: {' '.join((message or 'no message').split())[:LONGEST_MESSAGE]}"
-            for name, seed, message in sorted(runs, key=lambda run: run[0])
-        ]
+    @cached_property
+    def failures(self) -> list[tuple[str, Any, str]]:
+        """Method, seed and message of each failed run."""
+        rows = sorted(self.rows, key=lambda row: row["method"])
+        runs = [(row["method"], *failure) for row in rows for failure in row["failures"]]
+        return [(name, seed, " ".join(message.split())[:300] or "no message") for name, seed, message in runs]
 
 
 def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]]) -> list[Panel]:
@@ -137,33 +76,49 @@ def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]]) ->
     first = primary(metrics)
     direction = metrics[first]["direction"]
     found = []
-    for key, rows in groups(standings):
-        held = set(rows["metric"]) - {first, ""}
+    for key, table in groups(standings):
+        held = set(table["metric"]) - {first, ""}
         order = [first, *(m for m in metrics if m in held), *sorted(held - {*metrics})]
-        methods: dict[tuple, dict[str, dict]] = {}
-        for row in rows.to_dict("records"):
+        methods: dict[tuple, dict[str, Row]] = {}
+        for row in table.to_dict("records"):
             methods.setdefault((row["method"], row["source"], row["kind"]), {})[row["metric"]] = row
-        entries = [_entry(of, order) for of in methods.values()]
-        entries.sort(key=lambda entry: _place(entry.row, direction))
+        rows = sorted((_row(of, order) for of in methods.values()), key=lambda row: _place(row, direction))
         headings = [heading(metric, metrics) for metric in order]
-        found.append(Panel(key, headings, direction, entries, _provenance(key, rows)))
+        found.append(Panel(key, headings, direction, rows))
     return found
 
 
-def by_role(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    """Entries of each role, in the order of `ROLES`."""
-    return {role: [entry for entry in entries if entry.role == role] for role in ROLES}
+def remarks(methods: Sequence[Row]) -> list[str]:
+    """Sentences on the gap between the first two methods of a track, and on methods with the same scores."""
+    ranked = sorted((row["rank"], row["method"], row) for row in methods if pd.notna(row["rank"]))
+    sentences = []
+    if len(ranked) > 1:
+        (_, one, first), (_, other, second) = ranked[:2]
+        gap = between_seeds(first["by_seed"].values(), second["by_seed"].values())
+        sentences.append(f"{one} against {other}: {gap}.")
+    for one, other in combinations(methods, 2):
+        both = one["by_seed"].keys() & other["by_seed"].keys()
+        pairs = zip(one["seeds"], other["seeds"], strict=True)
+        if both and all(a.get(seed) == b.get(seed) for a, b in pairs for seed in both):
+            sentences.append(f"{one['method']} and {other['method']}: the same scores, seed by seed.")
+    return sentences
 
 
-def _entry(rows: Mapping[str, Mapping], order: Sequence[str]) -> Entry:
-    unscored = {"metric": order[0], "reason": "", "by_seed": {}, "full": False}
-    unscored |= dict.fromkeys(("mean", "sd", "n", "rank", "scaled", "ci_low", "ci_high"))
-    row = rows.get(order[0]) or {**next(iter(rows.values())), **unscored}
-    seeds = [rows[metric]["by_seed"] if metric in rows else {} for metric in order]
-    return Entry(row, [_cell(rows.get(metric), metric == order[0]) for metric in order], seeds)
+def _row(of: Mapping[str, Row], order: Sequence[str]) -> Row:
+    """The row of a method's ranking metric, from its rows by metric."""
+    unscored = dict.fromkeys(("mean", "sd", "n", "rank", "scaled", "ci_low", "ci_high"))
+    unscored |= {"metric": order[0], "reason": "", "by_seed": {}, "full": False}
+    row = of.get(order[0]) or {**next(iter(of.values())), **unscored}
+    role = "supervised" if row["label_supervised"] is True else "method"
+    return row | {
+        "variant": row["kind"] == "method" and bool(VARIANT.search(row["method"])),
+        "role": "control" if row["kind"] == "control" else role,
+        "cells": [_cell(of.get(metric), counted=metric == order[0]) for metric in order],
+        "seeds": [of[metric]["by_seed"] if metric in of else {} for metric in order],
+    }
 
 
-def _place(row: Mapping, direction: str) -> tuple:
+def _place(row: Row, direction: str) -> tuple:
     """Order in a table: methods before controls, means of more metrics first, then best first."""
     control = row["kind"] == "control"
     if pd.isna(row["mean"]):
@@ -172,7 +127,7 @@ def _place(row: Mapping, direction: str) -> tuple:
     return control, False, -have, row["mean"] if direction == "min" else -row["mean"], row["method"]
 
 
-def _cell(row: Mapping | None, counted: bool) -> Cell:
+def _cell(row: Row | None, counted: bool) -> Cell:
     if row is None:
         return Cell(ABSENT)
     note = f"{row['metric']}: {row['reason']}" if row["reason"] else ""
@@ -181,35 +136,3 @@ def _cell(row: Mapping | None, counted: bool) -> Cell:
     some_seeds = note and not row["applicable"]
     text = score(row["mean"], row["sd"], row["n"] if counted or some_seeds else None)
     return Cell(f"{text} of {row['applicable']}" if note and row["applicable"] else text, note)
-
-
-def _provenance(key: Mapping[str, str], rows: pd.DataFrame) -> str:
-    sizes = {name: rows[column].max() for column, name in SIZES.items()}
-    parts = [
-        key["data_hash"] and f"data `{'+'.join(h[:12] for h in key['data_hash'].split('+'))}`",
-        key["normalization"],
-        *(f"{size:,} {name}" for name, size in sizes.items() if pd.notna(size) and size),
-        key["protocol"] and f"protocol {key['protocol']}",
-        key["task_settings"] and f"task settings: {key['task_settings']}",
-    ]
-    return (" · ".join(filter(None, parts)) or "no run ended well") + "."
-
-
-def _first_against_second(methods: Sequence[Entry]) -> list[str]:
-    ranked = [entry for entry in methods if pd.notna(entry.row["rank"])]
-    if len(ranked) < 2:
-        return []
-    first, second = sorted(ranked, key=lambda entry: (entry.row["rank"], entry.name))[:2]
-    gap = between_seeds(first.row["by_seed"].values(), second.row["by_seed"].values())["statement"]
-    return [f"{first.name} against {second.name}: {gap}."]
-
-
-def _same_scores(methods: Sequence[Entry]) -> list[str]:
-    """A sentence for each two methods with the same scores in all metrics and all seeds that both have."""
-    lines = []
-    for one, other in combinations(methods, 2):
-        both = one.by_seed[0].keys() & other.by_seed[0].keys()
-        pairs = zip(one.by_seed, other.by_seed, strict=True)
-        if both and all(a.get(seed) == b.get(seed) for a, b in pairs for seed in both):
-            lines.append(f"{one.name} and {other.name}: the same scores, seed by seed.")
-    return lines

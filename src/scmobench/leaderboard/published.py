@@ -14,7 +14,6 @@ from scmobench.leaderboard.standings import frame
 from scmobench.leaderboard.tables import ABSENT, TITLES, heading, markdown_table, primary, score
 from scmobench.types import PROTOCOL
 
-EXPECTED = ["task", "subtask", "method", "metric", "value", "std", "n", "kind", "protocol", "source", "note"]
 DATASETS = {
     "GEX2ADT": "neurips2021_cite_phase2",
     "ADT2GEX": "neurips2021_cite_phase2",
@@ -36,11 +35,9 @@ def read_published(path: str | Path) -> pd.DataFrame:
 
     Raises
     ------
-    ValueError : columns are missing, or a figure's protocol or subtask is not known here.
+    ValueError : a figure's protocol or subtask is not known here.
     """
     rows = pd.read_csv(path)
-    if absent := [column for column in EXPECTED if column not in rows]:
-        raise ValueError(f"{path}: expected columns {', '.join(EXPECTED)}; missing {', '.join(absent)}")
     if strange := sorted({*rows["protocol"]} - {PROTOCOL} | {*rows["subtask"]} - {*DATASETS}, key=str):
         raise ValueError(
             f"{path}: expected protocol {PROTOCOL} and subtasks {', '.join(DATASETS)}; found {strange}: "
@@ -76,9 +73,9 @@ def published_table(published: pd.DataFrame, metric: str, direction: str) -> pd.
     """One row a method and kind; one column a subtask; best first.
 
     Methods that cover the task come first, by their published ``Overall``, else by the mean of their
-    subtasks. In matching one direction of each modality pair covers it, as the other is the transposed
-    problem. The rest follow, those with the same subtasks together. ``Overall`` is shown as published,
-    never computed.
+    subtasks. In matching one direction of each modality pair covers the task, as the other direction is the
+    transposed problem. The rest follow, those with the same subtasks together. ``Overall`` is shown as
+    published, never computed.
 
     Parameters
     ----------
@@ -86,37 +83,33 @@ def published_table(published: pd.DataFrame, metric: str, direction: str) -> pd.
 
     Returns
     -------
-    DataFrame with ``method``, the subtasks (cells are (value, sd, n) or None), ``kind``, ``source``.
+    DataFrame with ``method``, the subtasks (text, or None), ``kind``, ``source``.
     """
     part = published[published["metric"] == metric]
     order = [s for s in DATASETS if s in set(part["subtask"])]
     needed = [{s} for s in order if s != "Overall"]
     if set(part["task"]) == {"match_modality"}:
         needed = [{"GEX2ADT", "ADT2GEX"}, {"GEX2ATAC", "ATAC2GEX"}]
-    sign = 1 if direction == "min" else -1
     rows = []
-    for (method, kind), figures in part.groupby(["method", "kind"], sort=True):
-        cells = {r.subtask: (r.mean, r.sd, r.n) for r in figures.itertuples(index=False)}
-        own = [value for s, (value, _, _) in cells.items() if s != "Overall"]
-        value = sign * (cells["Overall"][0] if "Overall" in cells else sum(own) / len(own))
-        covered = "Overall" in cells or all(options & cells.keys() for options in needed)
-        have = () if covered else tuple(order.index(s) for s in cells)
+    for (method, kind), figures in part.groupby(["method", "kind"]):
+        values = figures.set_index("subtask")["mean"]
+        value = values["Overall"] if "Overall" in values else values.mean()
+        covered = "Overall" in values or all(options & {*values.index} for options in needed)
+        have = () if covered else tuple(order.index(s) for s in values.index)
+        texts = {r.subtask: score(r.mean, r.sd, r.n) for r in figures.itertuples()}
         sources = "; ".join(sorted({r.split(": ", 1)[1] for r in figures["reference"]}))
-        row = [method, *(cells.get(s) for s in order), kind, sources]
-        rows.append((not covered, -len(have), have, value, method, row))
-    rows.sort(key=lambda row: row[:5])
-    return pd.DataFrame([row[5] for row in rows], columns=["method", *order, "kind", "source"])
+        place = (not covered, -len(have), have, value if direction == "min" else -value, method)
+        rows.append((place, [method, *map(texts.get, order), kind, sources]))
+    rows.sort(key=lambda row: row[0])
+    return pd.DataFrame([row for _, row in rows], columns=["method", *order, "kind", "source"])
 
 
 def published_page(task: str, published: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]]) -> str:
     """Published figures of one task in Markdown: they cannot be compared with runs on other data."""
     first = primary(metrics)
     table = published_table(published, first, metrics[first]["direction"])
-    subtasks = list(table.columns[1:-2])
-    body = []
-    for row in table.to_dict("records"):
-        name = f"*{row['method']}*" if row["kind"] == "control" else row["method"]
-        figures = [ABSENT if row[s] is None else score(*row[s]) for s in subtasks]
-        body.append([name, *figures, row["kind"], row["source"]])
-    header = ["Method", *(f"{s}, {heading(first, metrics)}" for s in subtasks), "Kind", "Source"]
-    return filled("published.md.jinja", title=TITLES[task], table=markdown_table(header, body))
+    table["method"] = table["method"].mask(table["kind"] == "control", "*" + table["method"] + "*")
+    subtasks = [f"{subtask}, {heading(first, metrics)}" for subtask in table.columns[1:-2]]
+    header = ["Method", *subtasks, "Kind", "Source"]
+    text = markdown_table(header, table.fillna(ABSENT).to_numpy())
+    return filled("published.md.jinja", title=TITLES[task], table=text)

@@ -7,18 +7,16 @@ our runs; they stay in pages of their own.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from functools import partial
-from itertools import count
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from scmobench.leaderboard.figures import LONGEST, Figure
+from scmobench.leaderboard.figures import axis
 from scmobench.leaderboard.pages import filled
-from scmobench.leaderboard.panels import ROLES, VARIANT, Panel, by_role, panels
+from scmobench.leaderboard.panels import ROLES, Panel, Row, panels, remarks
 from scmobench.leaderboard.standings import Metadata
-from scmobench.leaderboard.tables import TITLES
+from scmobench.leaderboard.tables import TITLES, VARIANT
 
 PAGE = "index.html"
 
@@ -31,7 +29,8 @@ def task_page(task: str, standings: pd.DataFrame, metrics: Mapping[str, Mapping[
     standings : rows of this task.
     metrics : metric -> metadata, of this task.
     """
-    return filled("task.md.jinja", title=TITLES[task], panels=panels(standings, metrics))
+    shown = panels(standings, metrics)
+    return filled("task.md.jinja", title=TITLES[task], panels=shown, remarks=remarks)
 
 
 def report_page(standings: pd.DataFrame, metrics: Metadata, published: Collection[str] = ()) -> str:
@@ -43,34 +42,43 @@ def report_page(standings: pd.DataFrame, metrics: Metadata, published: Collectio
     metrics : task -> metric -> metadata.
     published : tasks that have a page of published figures.
     """
-    tasks = [
-        {
-            "id": task,
-            "title": title,
-            "published": task in published,
-            "panels": panels(standings[standings["task"] == task], metrics[task]),
-        }
-        for task, title in TITLES.items()
+    tasks = {
+        task: panels(standings[standings["task"] == task], metrics[task])
+        for task in TITLES
         if task in set(standings["task"])
-    ]
-    legend = re.split(r"^- ", filled("legend.md.jinja"), flags=re.M)[1:]
-    figures = partial(_figures, count(1))
-    words = {"legend": legend, "titles": ROLES, "longest": LONGEST}
-    return filled("index.html.jinja", tasks=tasks, figures=figures, roles=by_role, **words)
+    }
+    return filled(
+        "index.html.jinja",
+        tasks=tasks,
+        published=published,
+        titles=TITLES,
+        roles=ROLES,
+        legend=re.split(r"^- ", filled("legend.md.jinja"), flags=re.M)[1:],
+        axis=axis,
+        figures=_figures,
+        remarks=remarks,
+    )
 
 
-def _figures(numbers: count, panel: Panel) -> list[Figure]:
-    """The figure of methods and controls and, where there are any, that of ablations."""
-    entries, variants, label = panel.entries, panel.variants, panel.headings[0]
-    bases = {VARIANT.split(entry.name)[0] for entry in variants}
-    beside = [entry for entry in entries if entry in variants or entry.name in bases]
-    shown = [
-        ([e for e in entries if e not in variants], [e for e in entries if e.role == "control" and e.solid]),
-        (beside, [entry for entry in beside if entry.name in bases and pd.notna(entry.row["mean"])]),
-    ]
-    about = ("methods and controls", "ablations and changed settings")
-    return [
-        Figure(members, lined, label, panel.direction, f"{label}, {panel.where}: {words}", next(numbers))
-        for (members, lined), words in zip(shown, about, strict=True)
-        if members is not beside or variants
-    ]
+def _figures(panel: Panel) -> list[tuple[str, list[str | Row], list[Row]]]:
+    """What each figure shows in words, its headings and rows, and the rows with a dashed line through it."""
+    main = [row for row in panel.rows if not row["variant"]]
+    controls = [row for row in main if row["role"] == "control" and row["full"]]
+    figures = [("methods and controls", _lines(main), controls)]
+    bases = {VARIANT.split(row["method"])[0] for row in panel.rows if row["variant"]}
+    if bases:
+        beside = [row for row in panel.rows if row["variant"] or row["method"] in bases]
+        lined = [row for row in beside if row["method"] in bases and pd.notna(row["mean"])]
+        figures.append(("ablations and changed settings", _lines(beside), lined))
+    return figures
+
+
+def _lines(rows: Sequence[Row]) -> list[str | Row]:
+    """Rows by role below headings; methods without another track need no heading."""
+    roles = {row["role"] for row in rows}
+    lines: list[str | Row] = []
+    for role, title in ROLES.items():
+        if role in roles and (role != "method" or "supervised" in roles):
+            lines.append(title)
+        lines += [row for row in rows if row["role"] == role]
+    return lines

@@ -19,6 +19,7 @@ COMPARABLE = ("task", "dataset", "subtask", "normalization", "data_hash", "proto
 COMPONENTS = ("nmi", "asw_label", "asw_batch", "graph_conn", "cc_cons", "ti_cons_batch_mean")
 COSTS = ("seconds", "peak_memory_gb", "parameters", "n_train", "n_test", "n_test_seen")
 FLAGS = ("transductive", "label_supervised")
+TEXTS = ("task", "dataset", "subtask", "data_hash", "protocol", "status", "method", "config_hash", "message")
 
 
 def roster(records: Iterable[Record]) -> pd.DataFrame:
@@ -31,60 +32,29 @@ def roster(records: Iterable[Record]) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame with `COMPARABLE`, `COSTS` (missing for failed runs), `FLAGS`, ``status``, ``method``,
-    ``kind``, ``seed``, ``config_hash``, ``device``, ``message``, and dictionaries by metric: ``scores``
-    (each with ``value`` and ``reason``) and ``interval``.
+    DataFrame with `COMPARABLE`, `COSTS` (missing for failed runs), `FLAGS`, `TEXTS`, ``kind``, ``seed``,
+    ``device``, and dictionaries by metric: ``scores`` (each with ``value`` and ``reason``), ``interval``.
     """
     rows = [_row(record) for record in sorted(records, key=turn)]
     done = [row for row in rows if row["status"] == "ok"]
-    homes = {_home(row): {name: row[name] for name in COMPARABLE} for row in done}
-    ended = {(*_home(row), row["method"], row["seed"]): row["turn"] for row in done}
+    data = {row["home"]: {name: row[name] for name in COMPARABLE} for row in done}
+    ended = {(row["home"], row["method"], row["seed"]): row["turn"] for row in done}
     counting = []
     for row in rows:
         failed = row["status"] != "ok"
-        if failed and row["turn"] <= ended.get((*_home(row), row["method"], row["seed"]), ()):
+        if failed and row["turn"] <= ended.get((row["home"], row["method"], row["seed"]), ()):
             continue
-        lost = failed and not row["data_hash"]
-        counting.append(row | homes.get(_home(row), {}) if lost else row)
+        stopped_early = failed and not row["data_hash"]
+        counting.append(row | data.get(row["home"], {}) if stopped_early else row)
     runs = pd.DataFrame(counting, columns=list(_row({})))
     runs = runs.drop_duplicates([*COMPARABLE, "method", "config_hash", "seed"], keep="last")
     runs = runs.sort_values("seed", key=lambda seeds: seeds.map(lambda seed: (isinstance(seed, str), seed)))
     runs = runs.sort_values([*COMPARABLE, "method", "config_hash"], ignore_index=True)
-    runs["method"] += _configuration(runs)
+    finished = runs["config_hash"].where(runs["status"] == "ok")
+    several = finished.groupby([runs[name] for name in (*COMPARABLE, "method")]).transform("nunique") > 1
+    told_apart = runs["method"] + " #" + runs["config_hash"].str[:6]
+    runs["method"] = runs["method"].mask(several & (runs["config_hash"] != ""), told_apart)
     return pd.DataFrame([*runs.to_dict("records"), *_overall(runs)], columns=runs.columns)
-
-
-def _row(record: Record) -> dict[str, Any]:
-    texts = ("task", "dataset", "subtask", "data_hash", "protocol", "status", "method", "config_hash")
-    done = record.get("status") == "ok"
-    return {
-        **{name: str(record.get(name) or "") for name in (*texts, "message")},
-        **{name: record.get(name) if done else None for name in COSTS},
-        **{name: bool(record.get(name)) for name in FLAGS},
-        "direction": record.get("direction") or record.get("subtask"),
-        "kind": record.get("kind") or "method",
-        "seed": record.get("seed"),
-        "turn": turn(record)[:2],
-        "device": str(record.get("device") or "") if done else "",
-        "scores": record.get("scores") or {} if done else {},
-        "interval": record.get("interval") or {},
-        "scalings": record.get("normalization") or {},
-        "normalization": normalization_name(record.get("normalization") or {}),
-        "task_settings": _task_settings(record),
-    }
-
-
-def _home(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return row["task"], row["dataset"], row["direction"]
-
-
-def _task_settings(record: Record) -> str:
-    """Settings of the task that decide what is scored, e.g. ``draw_seed 0, n_test_cells 1000``."""
-    if "task_settings" in record:
-        return str(record["task_settings"] or "")
-    settings = (record.get("config") or {}).get("task") or {}
-    shown = {k: v for k, v in sorted(settings.items()) if k not in ("_target_", "name") and v is not None}
-    return ", ".join(f"{name} {value}" for name, value in shown.items())
 
 
 def normalization_name(scalings: Mapping[str, str]) -> str:
@@ -100,11 +70,26 @@ def number(score: Mapping[str, Any] | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def _configuration(runs: pd.DataFrame) -> pd.Series:
-    """`` #c0ffee`` where a method has finished runs of several configurations, else nothing."""
-    finished = runs["config_hash"].where(runs["status"] == "ok")
-    several = finished.groupby([runs[name] for name in (*COMPARABLE, "method")]).transform("nunique") > 1
-    return (" #" + runs["config_hash"].str[:6]).where(several & (runs["config_hash"] != ""), "")
+def _row(record: Record) -> dict[str, Any]:
+    done = record.get("status") == "ok"
+    task, dataset, subtask = (record.get(name) for name in ("task", "dataset", "subtask"))
+    settings = (record.get("config") or {}).get("task") or {}
+    shown = {k: v for k, v in sorted(settings.items()) if k not in ("_target_", "name") and v is not None}
+    return {
+        **{name: str(record.get(name) or "") for name in TEXTS},
+        **{name: record.get(name) if done else None for name in COSTS},
+        **{name: bool(record.get(name)) for name in FLAGS},
+        "home": (task, dataset, record.get("direction") or subtask),
+        "turn": turn(record)[:2],
+        "kind": record.get("kind") or "method",
+        "seed": record.get("seed"),
+        "device": str(record.get("device") or "") if done else "",
+        "scores": record.get("scores") or {} if done else {},
+        "interval": record.get("interval") or {},
+        "scalings": record.get("normalization") or {},
+        "normalization": normalization_name(record.get("normalization") or {}),
+        "task_settings": record.get("task_settings", ", ".join(f"{k} {v}" for k, v in shown.items())) or "",
+    }
 
 
 def _overall(runs: pd.DataFrame) -> list[dict[str, Any]]:
@@ -134,7 +119,6 @@ def _overall(runs: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _mean_run(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     seconds, memory = ([run[name] for run in runs if run[name] >= 0] for name in COSTS[:2])
-    scalings = {name: how for run in runs for name, how in run["scalings"].items()}
     return {
         **runs[0],
         **dict.fromkeys(COSTS),
@@ -142,7 +126,7 @@ def _mean_run(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **{name: "+".join(sorted({run[name] for run in runs})) for name in ("data_hash", "config_hash")},
         "dataset": " + ".join(sorted({run["dataset"] for run in runs})),
         "subtask": "Overall",
-        "normalization": normalization_name(scalings),
+        "normalization": normalization_name({m: how for run in runs for m, how in run["scalings"].items()}),
         "seconds": sum(seconds) if seconds else None,
         "peak_memory_gb": max(memory, default=None),
         "scores": _mean_scores([run["scores"] for run in runs], runs[0]["task"]),

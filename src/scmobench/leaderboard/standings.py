@@ -13,17 +13,24 @@ from scmobench.leaderboard.tables import score
 
 Metadata = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
-LEADING = ["task", "dataset", "subtask", "method", "metric", "mean", "sd", "n", "source"]
 COLUMNS = [
-    *LEADING,
-    *("ci_low", "ci_high", "rank", "scaled", "seconds", "peak_memory_gb", "parameters", "transductive"),
-    *("label_supervised", "kind", "normalization", "data_hash", "config_hash", "applicable", "failed"),
-    *("reason", "protocol", "task_settings", "device", "n_train", "n_test", "reference"),
-    *("n_test_seen",),
+    *("task", "dataset", "subtask", "method", "metric", "mean", "sd", "n", "source", "ci_low", "ci_high"),
+    *(
+        "rank",
+        "scaled",
+        "seconds",
+        "peak_memory_gb",
+        "parameters",
+        "transductive",
+        "label_supervised",
+        "kind",
+    ),
+    *("normalization", "data_hash", "config_hash", "applicable", "failed", "reason", "protocol"),
+    *("task_settings", "device", "n_train", "n_test", "reference", "n_test_seen"),
 ]
 """What the CSV files hold."""
 DETAILS = ["by_seed", "full", "failures"]
-"""What the standings hold besides: score by seed, whether the row can be ranked, messages of failed runs."""
+"""What the standings hold besides: scores by seed, whether the row can be ranked, messages of failed runs."""
 TYPES = {
     **dict.fromkeys(["mean", "sd", "ci_low", "ci_high", "scaled", "seconds", "peak_memory_gb"], "float"),
     **dict.fromkeys(["n", "rank", "parameters", "failed", "n_train", "n_test", "n_test_seen"], "Int64"),
@@ -40,35 +47,37 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
 
     Parameters
     ----------
-    records : runs, in any order; `scmobench.leaderboard.roster.roster` says which of them count.
+    records : runs, in any order; `scmobench.leaderboard.roster.roster` decides which of them count.
     metrics : task -> metric -> metadata (``label``, ``direction`` ``min`` or ``max``, ``primary``).
 
     Returns
     -------
     DataFrame with `COLUMNS` and `DETAILS`. ``sd`` is missing for one seed. ``seconds`` and the confidence
     bounds (bootstrap over test cells, one interval a run) are means over seeds, ``peak_memory_gb`` is
-    the maximum. ``by_seed`` maps seed to score. ``failed`` counts failed runs, and ``failures`` lists
-    their seeds and messages.
+    the maximum. ``by_seed`` maps seed to score. ``failed`` counts failed runs; ``failures`` lists their
+    seeds and messages.
 
     Notes
     -----
-    A mean of the six embedding metrics that lacks some of them is ranked only among methods that lack the
-    same ones, and only where no method has more of them. It is taken over the metrics that all runs of the
-    method have, so that no seed is dropped. Where some seeds lack any other metric, its mean is that of
-    the other seeds: ``reason`` tells it, and there is neither a rank nor a scaled score.
+    A mean of the six embedding metrics covers those that all runs of the method have, so that no seed is
+    dropped. It is ranked only among methods that lack the same ones, and only where no method has more of
+    them. Any other metric that some seeds lack is the mean of the other seeds: ``reason`` tells it, and
+    there is neither a rank nor a scaled score.
     """
     runs = roster(records)
-    methods, scores = _methods(runs), _summaries(_with_means_of_six(_scores(runs)))
-    table = methods.merge(scores, on=METHOD, how="left").assign(source="ours", reference=None)
+    scores = _summaries(_means_of_six(_scores(runs)))
+    table = _methods(runs).merge(scores, on=METHOD, how="left").assign(source="ours", reference=None)
     first = {task: next((m for m in known if known[m].get("primary")), "") for task, known in metrics.items()}
-    table["metric"] = table["metric"].fillna(table["task"].map(first)).fillna("")
-    table = table.fillna({"n": 0, "applicable": "", "reason": ""})
-    place = {(task, m): i for task, known in metrics.items() for i, m in enumerate(known)}
-    table["place"] = [
-        place.get(pair, len(place)) for pair in zip(table["task"], table["metric"], strict=True)
-    ]
+    table["metric"] = table["metric"].fillna(table["task"].map(first))
+    table = table.fillna({"metric": "", "n": 0, "applicable": "", "reason": ""})
+    known = {(task, metric): about for task, found in metrics.items() for metric, about in found.items()}
+    pairs = list(zip(table["task"], table["metric"], strict=True))
+    places = {pair: place for place, pair in enumerate(known)}
+    table["place"] = [places.get(pair, len(known)) for pair in pairs]
+    table["sign"] = pd.Series([SIGN.get(known.get(pair, {}).get("direction")) for pair in pairs], dtype=float)
     table = table.sort_values([*METHOD, "place", "metric"], ignore_index=True)
-    return frame(_ranked(table, metrics))
+    table["full"] = _full(table)
+    return frame(table.assign(rank=_ranks(table), scaled=_scaled(table)))
 
 
 def frame(rows: pd.DataFrame) -> pd.DataFrame:
@@ -81,28 +90,22 @@ def frame(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _methods(runs: pd.DataFrame) -> pd.DataFrame:
     """One row a method of a comparable group: kind, flags, costs and failures."""
+
+    def joined(texts: pd.Series) -> str:
+        return "+".join(sorted(set(texts) - {""}))
+
     failed = runs["status"] != "ok"
     failures = pd.Series(list(zip(runs["seed"], runs["message"], strict=True)), index=runs.index)
-    largest = {name: (name, "max") for name in COSTS if name != "seconds"}
-    return (
-        runs.astype(dict.fromkeys(COSTS, "float"))
-        .assign(failed=failed, failures=failures.where(failed))
-        .groupby(METHOD, as_index=False)
-        .agg(
-            kind=("kind", "first"),
-            **{name: (name, "any") for name in FLAGS},
-            seconds=("seconds", "mean"),
-            **largest,
-            device=("device", _joined),
-            config_hash=("config_hash", _joined),
-            failed=("failed", "sum"),
-            failures=("failures", lambda found: list(found.dropna())),
-        )
+    runs = runs.assign(failed=failed, failures=failures.where(failed))
+    return runs.groupby(METHOD, as_index=False).agg(
+        kind=("kind", "first"),
+        **{flag: (flag, "any") for flag in FLAGS},
+        **{cost: (cost, "mean" if cost == "seconds" else "max") for cost in COSTS},
+        device=("device", joined),
+        config_hash=("config_hash", joined),
+        failed=("failed", "sum"),
+        failures=("failures", lambda found: list(found.dropna())),
     )
-
-
-def _joined(texts: pd.Series) -> str:
-    return "+".join(sorted(set(texts) - {""}))
 
 
 def _scores(runs: pd.DataFrame) -> pd.DataFrame:
@@ -117,15 +120,15 @@ def _scores(runs: pd.DataFrame) -> pd.DataFrame:
     return scores.join(runs[[*METHOD, "seed"]], on="run").assign(applicable="", reason="")
 
 
-def _with_means_of_six(scores: pd.DataFrame) -> pd.DataFrame:
-    """Means of the embedding metrics, each over those that all runs of its method have."""
+def _means_of_six(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores with each mean of six taken over the metrics that all runs of its method have."""
     embeddings = scores[scores["task"] == "joint_embedding"]
     means = embeddings[embeddings["metric"] == "mean"]
     six = embeddings.pivot(index="run", columns="metric", values="value").reindex(columns=COMPONENTS)
     six = six.loc[means["run"]].set_axis(means.index)
-    same_method = [means[name] for name in METHOD]
-    lacking = six.isna().groupby(same_method).transform("any")
-    uneven = (six.isna() != lacking).any(axis=1).groupby(same_method).transform("any")
+    method = [means[name] for name in METHOD]
+    lacking = six.isna().groupby(method).transform("any")
+    uneven = (six.isna() != lacking).any(axis=1).groupby(method).transform("any")
     names = lacking @ pd.Series([f"{name}, " for name in COMPONENTS], index=COMPONENTS)
     scores.loc[means.index[uneven], "value"] = six.where(~lacking).mean(axis=1)[uneven]
     scores.loc[means.index, "applicable"] = [f"{have}/{len(COMPONENTS)}" for have in (~lacking).sum(axis=1)]
@@ -136,24 +139,21 @@ def _with_means_of_six(scores: pd.DataFrame) -> pd.DataFrame:
 def _summaries(scores: pd.DataFrame) -> pd.DataFrame:
     """One row a method and metric: mean, sd, number of seeds, mean interval, and why seeds are missing."""
     row = [*METHOD, "metric"]
-    missing = scores["value"].isna() & (scores["why"] != "")
     deviation = scores["value"] - scores.groupby(row)["value"].transform("mean")
-    table = (
-        scores.assign(why=scores["why"].where(missing), square=deviation**2)
-        .groupby(row, as_index=False)
-        .agg(
-            mean=("value", "mean"),
-            squares=("square", "sum"),
-            n=("value", "count"),
-            tried=("value", "size"),
-            ci_low=("low", "mean"),
-            ci_high=("high", "mean"),
-            why=("why", "first"),
-            applicable=("applicable", "first"),
-            reason=("reason", "first"),
-            seeds=("seed", list),
-            values=("value", list),
-        )
+    explained = scores["value"].isna() & (scores["why"] != "")
+    scores = scores.assign(square=deviation**2, why=scores["why"].where(explained))
+    table = scores.groupby(row, as_index=False).agg(
+        mean=("value", "mean"),
+        squares=("square", "sum"),
+        n=("value", "count"),
+        tried=("value", "size"),
+        ci_low=("low", "mean"),
+        ci_high=("high", "mean"),
+        why=("why", "first"),
+        applicable=("applicable", "first"),
+        reason=("reason", "first"),
+        seeds=("seed", list),
+        values=("value", list),
     )
     table["sd"] = np.sqrt(table["squares"] / (table["n"] - 1).where(table["n"] > 1))
     why = table["why"].fillna("no finite value")
@@ -165,53 +165,39 @@ def _summaries(scores: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _ranked(table: pd.DataFrame, metrics: Metadata) -> pd.DataFrame:
-    """Add ``full``, ``rank`` and ``scaled``; a loss (lower is better) puts both directions on one scale."""
-    pairs = zip(table["task"], table["metric"], strict=True)
-    sign = pd.Series(
-        [SIGN.get(metrics.get(t, {}).get(m, {}).get("direction")) for t, m in pairs], dtype=float
-    )
-    table["full"] = _full(table)
-    table["rank"] = _ranks(table, sign)
-    table["scaled"] = _scaled(table, sign * table["mean"])
-    return table
-
-
 def _full(table: pd.DataFrame) -> pd.Series:
-    """Rows of a column with a score from the same metrics: the largest such set, then the most common one."""
+    """Rows of a column with scores from the same metrics: the largest such set, then the most common one."""
     scored = table[table["mean"].notna()]
-    basis = [*COLUMN, "applicable", "reason"]
-    order = scored.assign(
-        have=scored["applicable"].str.split("/").str[0].replace("", "0").astype(int),
-        common=scored.groupby(basis)["mean"].transform("size"),
-    ).sort_values(["have", "common", "reason"], ascending=[False, False, True])
-    best = order.drop_duplicates(COLUMN)[basis]
-    kept = scored.reset_index().merge(best, on=basis)["index"]
-    return pd.Series(table.index.isin(kept), index=table.index)
+    basis = scored["applicable"] + " " + scored["reason"]
+    have = scored["applicable"].str.split("/").str[0].replace("", "0").astype(int)
+    common = basis.groupby([*(scored[name] for name in COLUMN), basis]).transform("size")
+    order = scored.assign(basis=basis, have=-have, common=-common).sort_values(["have", "common", "basis"])
+    best = order.groupby(COLUMN)["basis"].transform("first")
+    return (order["basis"] == best).reindex(table.index, fill_value=False)
 
 
-def _ranks(table: pd.DataFrame, sign: pd.Series) -> pd.Series:
+def _ranks(table: pd.DataFrame) -> pd.Series:
     """Competition ranks (1, 1, 3) of methods, with a track of their own for label-supervised ones.
 
-    Means that read the same in the tables are ties. Nobody is first of one before rows that lack a metric.
+    Means that read the same in the tables are ties. No method is first of one before rows that lack a metric.
     """
     method = table["kind"] != "control"
     scored, able = method & table["mean"].notna(), method & table["full"]
     track = [table[name] for name in (*COLUMN, "label_supervised")]
     alone = able.groupby(track).transform("sum").lt(2) & scored.groupby(track).transform("sum").ge(2)
-    loss = sign * table["mean"].map(lambda mean: float(score(mean)), na_action="ignore")
+    loss = table["sign"] * table["mean"].map(lambda mean: float(score(mean)), na_action="ignore")
     return loss.where(able & ~alone).groupby(track).rank(method="min")
 
 
-def _scaled(table: pd.DataFrame, loss: pd.Series) -> pd.Series:
-    """Control-scaled score: (worst negative control - loss) / (worst negative - positive), cut to [0, 1].
+def _scaled(table: pd.DataFrame) -> pd.Series:
+    """Control-scaled score: 0 for the worst negative control, 1 for the positive one, cut to [0, 1].
 
     The positive control is the one that is handed the solution, known by its flags (a control that is both
-    transductive and label-supervised); the best where there are several. All other controls are negative,
-    unimodal ones too: they are the worst only where nothing worse was run. There is no scaled score where
-    the positive control is not better than the worst negative one.
+    transductive and label-supervised); the best where there are several. All other controls are negative.
+    There is no scaled score where the positive control is not better than the worst negative one.
     """
-    control, column = table["full"] & (table["kind"] == "control"), [table[name] for name in COLUMN]
+    loss, column = table["sign"] * table["mean"], [table[name] for name in COLUMN]
+    control = table["full"] & (table["kind"] == "control")
     handed = table["transductive"] & table["label_supervised"]
     top = loss.where(control & handed).groupby(column).transform("min")
     floor = loss.where(control & ~handed).groupby(column).transform("max")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ TITLES = {
     "joint_embedding": "Joint embedding",
 }
 ABSENT = "—"
+VARIANT = re.compile(r"[+\[]")
+"""What tells the name of an ablation, or of a method with changed settings, from the method's own."""
 ARROWS = {"min": " ↓", "max": " ↑"}
 
 

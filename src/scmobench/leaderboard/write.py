@@ -21,6 +21,7 @@ from scmobench.leaderboard.tables import TITLES
 from scmobench.machine.files import whole
 
 DIFFERENCE_LINES = 40
+PUBLISHED = Path("published", "published.csv")
 
 
 def leaderboard(
@@ -44,20 +45,21 @@ def leaderboard(
 
     Returns
     -------
-    Files that were written (with ``check``: that are current).
+    Files that are current now.
 
     Raises
     ------
     SystemExit : with ``check``, where a file is not current; its message is the difference.
     ValueError : the README lacks its markers; nothing is written then.
     """
-    items = [records] if isinstance(records, str | Path) else list(records)
+    items = list(records)
     runs = [item for item in items if isinstance(item, dict)]
     runs += read(item for item in items if not isinstance(item, dict))
     metrics = metric_metadata()
     ours = standings(runs, metrics)
-    texts = tables(ours, _published(Path(out)), metrics)
-    contents = {Path(out) / name: text for name, text in texts.items()}
+    places = (Path(out).resolve().parent / PUBLISHED, conf_dir().parent / "results" / PUBLISHED)
+    figures = next((read_published(path) for path in places if path.is_file()), None)
+    contents = {Path(out) / name: text for name, text in tables(ours, figures, metrics).items()}
     if readme:
         section = readme_section(ours, metrics)
         contents[Path(readme)] = replaced(Path(readme).read_text(encoding="utf-8"), section, readme)
@@ -82,19 +84,18 @@ def tables(ours: pd.DataFrame, published: pd.DataFrame | None, metrics: Metadata
     published : published figures, from `scmobench.leaderboard.published.read_published`.
     metrics : task -> metric -> metadata.
     """
+    published = ours.head(0) if published is None else published
     files = {}
     for task in TITLES:
-        rows = ours[ours["task"] == task]
-        figures = None if published is None else published[published["task"] == task]
+        rows, figures = (table[table["task"] == task] for table in (ours, published))
         if not rows.empty:
-            joined = rows if figures is None else join_published(rows, figures)
+            joined = join_published(rows, figures)
             files[f"{task}.csv"] = _csv(joined)
             files[f"{task}.md"] = task_page(task, joined, metrics[task])
-        if figures is not None and not figures.empty:
+        if not figures.empty:
             files[f"published_{task}.csv"] = _csv(figures)
             files[f"published_{task}.md"] = published_page(task, figures, metrics[task])
-    tasks = () if published is None else set(published["task"])
-    return files | {PAGE: report_page(ours, metrics, tasks)}
+    return files | {PAGE: report_page(ours, metrics, set(published["task"]))}
 
 
 def metric_metadata() -> dict[str, dict[str, dict]]:
@@ -114,12 +115,6 @@ def metric_metadata() -> dict[str, dict[str, dict]]:
 
 def _csv(rows: pd.DataFrame) -> str:
     return rows[COLUMNS].to_csv(index=False, float_format="%.8g", lineterminator="\n")
-
-
-def _published(out: Path) -> pd.DataFrame | None:
-    usual = Path("published") / "published.csv"
-    places = (out.resolve().parent / usual, conf_dir().parent / "results" / usual)
-    return next((read_published(path) for path in places if path.is_file()), None)
 
 
 def _on_disk(path: Path) -> str:
