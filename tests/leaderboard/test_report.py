@@ -190,6 +190,7 @@ def test_names_and_messages_are_escaped():
     page = Page(text)
     assert not {"u", "i", "script", "d", "n", "reason"} & {e["tag"] for e in page.found}
     assert "<b>x" not in text
+    assert [e["text"] for e in page.all("code", within=page.all("article")[0])] == ["da7ada7ada7a"]
     assert "<b>x" in [e["text"] for e in page.all("th")]
     assert '<u>, seed 0: "<script>" & more' in [e["text"] for e in page.all("li")]
     assert [e["title"] for e in page.all("abbr")][-1] == 'mae: a "<reason>"'

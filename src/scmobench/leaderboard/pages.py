@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from scmobench.leaderboard.tables import escaped, score
 
@@ -35,6 +36,7 @@ def _environment() -> Environment:
 
 
 def _inline(markdown: str) -> Markup:
-    """Code and emphasis of Markdown text as HTML; text from a macro counts as safe HTML, so it is made plain."""
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(str(markdown)))
+    """Code and emphasis of Markdown as HTML."""
+    markdown = str(markdown)  # text that a macro returns counts as safe HTML, which would not be escaped
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(markdown))
     return Markup(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text))
