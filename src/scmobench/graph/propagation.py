@@ -38,22 +38,13 @@ def propagate(
     Returns
     -------
     (L - first + 1) x N cells x k features, float32.
-
-    Raises
-    ------
-    ValueError : fewer than two layers, another first one, an empty matrix or values that are not finite.
     """
-    weights = _dense(matrix)
     if layers < 2:
         raise ValueError(f"propagation keeps layers 2 … L, so layers must be at least 2; found {layers}")
     if first not in (1, 2):
         raise ValueError(f"expected the first layer that is kept to be 1 or 2, found {first}")
+    weights = _finite(_dense(matrix))
     n_cells, n_features = weights.shape
-    if min(weights.shape) == 0 or not np.isfinite(weights).all():
-        raise ValueError(
-            f"expected a finite, non-empty cells x features matrix; found shape {weights.shape} "
-            "with missing, infinite or no values: check the reduction"
-        )
     features = np.eye(n_features, dtype=np.float32)
     kept = np.empty((layers - first + 1, n_cells, n_features), dtype=np.float32)
     cells, message = np.zeros_like(weights), np.empty_like(weights)
@@ -80,6 +71,15 @@ def _dense(matrix: np.ndarray | sp.spmatrix) -> np.ndarray:
     if dense.ndim != 2:
         raise ValueError(f"expected a cells x features matrix, found an array of shape {dense.shape}")
     return np.ascontiguousarray(dense, dtype=np.float32)
+
+
+def _finite(weights: np.ndarray) -> np.ndarray:
+    if min(weights.shape) == 0 or not np.isfinite(weights).all():
+        raise ValueError(
+            f"expected a finite, non-empty cells x features matrix; found shape {weights.shape} "
+            "with missing, infinite or no values: check the reduction"
+        )
+    return weights
 
 
 def _mixed(state: np.ndarray, message: np.ndarray, chunk: int) -> np.ndarray:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from scmobench.training.fit import FitReport, TrainerSettings, train
 from scmobench.training.surroundings import seeded
 
+CHUNK = 8192
 Module = TypeVar("Module", bound=LightningModule)
 
 
@@ -60,3 +62,10 @@ def fit_cells(
             folder=Path(trainer.folder) / part if part and trainer and trainer.folder else None,
         )
     return module, report
+
+
+def in_chunks(module: Callable[..., Tensor], cells: int, *more: Any) -> np.ndarray:
+    """``module(slice, *more)`` for the first ``cells`` cells, some thousand at a time: cells x dimensions."""
+    with torch.inference_mode():
+        parts = [module(slice(a, a + CHUNK), *more) for a in range(0, cells, CHUNK)]
+    return torch.cat(parts).numpy()

@@ -23,8 +23,8 @@ from scmobench.models.matching.linear_hungarian import LinearHungarian
 from scmobench.models.matching.novel_clip import NovelClip
 from scmobench.models.matching.procrustes import Procrustes
 from scmobench.models.scmognn.match_modality import ScMoGNNMatching
-from scmobench.models.scmognn.match_module import fit_pairs
 from scmobench.tasks.match_modality import MatchModality
+from scmobench.training.cells import fit_cells
 from scmobench.training.fit import TrainerSettings
 from scmobench.training.validation import validation_split
 from scmobench.types import MatchingData, Problem
@@ -140,9 +140,9 @@ def test_novel_clip_leaves_each_batch_out_once(data: MatchingData, monkeypatch) 
 
     def spy(build, fitted, held_out, **settings):
         trained.append([fitted, held_out])
-        return fit_pairs(build, fitted, held_out, **settings)
+        return fit_cells(build, fitted, held_out, **settings)
 
-    monkeypatch.setattr(pair_networks, "fit_pairs", spy)
+    monkeypatch.setattr(pair_networks, "fit_cells", spy)
     model = NovelClip(**{**SHARED, **CLIP, "max_epochs": 2})
     folds = model.held_out(data.train_mod1.obs, seed=0)
     batch = data.train_mod1.obs["batch"].to_numpy()

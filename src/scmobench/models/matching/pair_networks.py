@@ -15,9 +15,10 @@ from torch import Tensor
 
 from scmobench.models.averaged import averaged_report
 from scmobench.models.matching.matcher import SimilarityMatching
-from scmobench.models.scmognn.match_module import embed_cells, fit_pairs
 from scmobench.models.scmognn.match_states import MatchStates, gex_first
+from scmobench.training.cells import fit_cells, in_chunks
 from scmobench.training.fit import TrainerSettings
+from scmobench.training.limits import at_least
 from scmobench.types import MatchingData
 
 
@@ -57,12 +58,13 @@ class PairNetworks(SimilarityMatching):
         """What the cosines of a network are multiplied by."""
 
     def fit(self, data: MatchingData, seed: int) -> PairNetworks:
+        at_least(2, batch_size=self.batch_size)  # a cell is told apart from the others of its batch
         held_out = self.held_out(data.train_mod1.obs, seed)
         scaling = {name: getattr(self, name) for name in ("normalised", "zscore", "center_batches")}
         self.states = MatchStates(self.components, scaling, self.layers, self.propagation, seed)
         states = self.states.fit_train(data)
         fits = [
-            fit_pairs(
+            fit_cells(
                 lambda: self.build(states),
                 np.setdiff1d(np.arange(data.train_mod1.n_obs), cells),
                 cells,
@@ -70,6 +72,8 @@ class PairNetworks(SimilarityMatching):
                 max_epochs=self.max_epochs,
                 patience=self.patience,
                 seed=seed * len(held_out) + number,
+                mode="max",
+                drop_last=True,
                 trainer=self.trainer,
                 part=f"model{number}" if len(held_out) > 1 else None,
             )
@@ -85,7 +89,8 @@ class PairNetworks(SimilarityMatching):
         order, states = gex_first(data), self.states.of_test(data)
         left, right = [], []
         for module in self.modules:
-            joint = embed_cells(module, states)
+            module.cpu().eval().set_states(*states)
+            joint = [in_chunks(module, side.shape[1], place) for place, side in enumerate(states)]
             left.append(joint[order[0]] * np.float32(self.scale_of(module) / len(self.modules)))
             right.append(joint[order[1]])
         return np.hstack(left), np.hstack(right)

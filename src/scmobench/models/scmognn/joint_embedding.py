@@ -15,7 +15,7 @@ from scmobench.graph.propagation import standardised
 from scmobench.models.base import Model
 from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule, EmbedSettings
 from scmobench.models.scmognn.reduction import COMPONENTS, Reduction, layer_states
-from scmobench.training.cells import fit_cells
+from scmobench.training.cells import fit_cells, in_chunks
 from scmobench.training.fit import TrainerSettings
 from scmobench.training.limits import at_least
 from scmobench.training.validation import validation_split
@@ -23,7 +23,6 @@ from scmobench.types import EmbeddingData
 
 MAX_DIMENSIONS = 100
 CYCLE_SCORES = ("S_score", "G2M_score")
-CHUNK = 8192
 
 
 @dataclass(kw_only=True)
@@ -108,9 +107,7 @@ class ScMoGNNEmbedding(EmbedSettings, Model):
         """All cells x all blocks (see the class), float32."""
         states = torch.from_numpy(self._states(data))
         self.module.cpu().eval().set_states(states)
-        with torch.inference_mode():
-            rows = range(0, states.shape[1], CHUNK)
-            return torch.cat([self.module(slice(a, a + CHUNK)) for a in rows]).numpy()
+        return in_chunks(self.module, states.shape[1])
 
     def report(self) -> dict[str, Any]:
         notes = [*self.notes, *(note for r in self.reductions for note in r.notes)]

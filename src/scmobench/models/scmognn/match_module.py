@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
@@ -15,12 +13,6 @@ from torch.nn.functional import cross_entropy, mse_loss, normalize
 
 from scmobench.nn.layer_weights import LayerWeights
 from scmobench.nn.mlp import MLP
-from scmobench.training.cells import fit_cells
-from scmobench.training.fit import FitReport
-from scmobench.training.limits import at_least
-
-CHUNK = 8192
-PairModule = TypeVar("PairModule", bound=LightningModule)
 
 
 @dataclass(kw_only=True)
@@ -127,22 +119,6 @@ class MatchModule(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         rate, decay = self.settings.learning_rate, self.settings.weight_decay
         return torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay, fused=True)
-
-
-def fit_pairs(
-    build: Callable[[], PairModule], *cells: np.ndarray, batch_size: int, **settings: Any
-) -> tuple[PairModule, FitReport]:
-    """`fit_cells` on paired cells: the higher score is better, an incomplete last batch is left out."""
-    at_least(2, batch_size=batch_size)  # a cell is told apart from the others of its batch
-    return fit_cells(build, *cells, batch_size=batch_size, mode="max", drop_last=True, **settings)
-
-
-def embed_cells(module: PairModule, states: Sequence[Tensor]) -> list[np.ndarray]:
-    """Joint space of other cells: per modality, cells x dimensions, unit rows."""
-    module.cpu().eval().set_states(*states)
-    parts = [[slice(a, a + CHUNK) for a in range(0, side.shape[1], CHUNK)] for side in states]
-    with torch.inference_mode():
-        return [torch.cat([module(p, place) for p in part]).numpy() for place, part in enumerate(parts)]
 
 
 def match_loss(similarity: Tensor) -> Tensor:
