@@ -326,38 +326,28 @@ DEVIATIONS = {
 }
 STATISTICS = {
     ("leaderboard/standings", "standings"): [
-        ("sd biased", "/ (len(values) - 1))", "/ len(values))"),
+        ("sd biased", '(table["n"] - 1).where', 'table["n"].where'),
+        ("ranks the other way", '"min": 1.0, "max": -1.0', '"min": -1.0, "max": 1.0'),
+        ("no ties", '.rank(method="min")', '.rank(method="first")'),
+        ("places after ties not left out", '.rank(method="min")', '.rank(method="dense")'),
+        ("ties by all digits", "float(score(mean))", "mean"),
+        ("controls have ranks", 'method = table["kind"] != "control"', 'method = table["kind"] != ""'),
+        ("one track for all", 'for name in (*COLUMN, "label_supervised")]', "for name in COLUMN]"),
+        ("first of one before partial means", "loss.where(able & ~alone)", "loss.where(able)"),
+        ("seeds without a score not told", '[table["n"] == table["tried"], ', '[table["n"] > 0, '),
+        ("mean of six over what each run has", "six.where(~lacking).mean", "six.mean"),
         (
-            "ranks the other way",
-            'r["mean"] if direction == "min" else -r["mean"])',
-            '-r["mean"] if direction == "min" else r["mean"])',
+            "partial means ranked beside full ones",
+            '(order["basis"] == best)',
+            'order["basis"].notna()',
         ),
-        ("no ties", 'tied = place and score(row["mean"])', 'tied = False and score(row["mean"])'),
-        (
-            "ties by all digits",
-            'score(row["mean"]) == score(able[place - 1]["mean"])',
-            'row["mean"] == able[place - 1]["mean"]',
-        ),
-        (
-            "controls have ranks",
-            'able = [r for r in fullest(rows) if r["kind"] != "control" and',
-            "able = [r for r in fullest(rows) if",
-        ),
-        ("one track for all", 'r["label_supervised"] is track]\n        scored', "True]\n        scored"),
-        ("mean over the seeds that have a score", "elif len(values) < len(scores):", "elif False:"),
-        ("mean of six over what each run has", "if len({missing(run) for run in runs}) > 1:", "if False:"),
-        ("partial means ranked beside full ones", 'if (r["applicable"], r["reason"]) == best]', "if True]"),
         (
             "the best negative control is the floor",
-            "top, floor = best(handed), worst(negative)",
-            "top, floor = best(handed), best(negative)",
+            '(control & ~handed).groupby(column).transform("max")',
+            '(control & ~handed).groupby(column).transform("min")',
         ),
-        (
-            "scaled beyond 1",
-            'min(1.0, max(0.0, (row["mean"] - floor) / (top - floor)))',
-            '(row["mean"] - floor) / (top - floor)',
-        ),
-        ("least memory", '"peak_memory_gb": max(column', '"peak_memory_gb": min(column'),
+        ("scaled beyond 1", ".where(apart).clip(0, 1)", ".where(apart)"),
+        ("least memory", 'else "max") for cost', 'else "min") for cost'),
     ],
     ("leaderboard/comparison", "standings"): [
         ("sd of the kept seeds biased", '["reference"].std()', '["reference"].std(ddof=0)'),
@@ -375,8 +365,13 @@ STATISTICS = {
         ("a difference the other way", "float(total_a - total_b)", "float(total_b - total_a)"),
     ],
     ("leaderboard/roster", "standings"): [
-        ("overall of the subtasks that ended", "if len(seeds[k]) == len(subtasks)]", "]"),
-        ("configurations averaged", "if len(hashes[key[:-2]]) > 1 and key[-2]:", "if False:"),
+        ("overall of the subtasks that ended", " if len(same) == subtasks]", "]"),
+        (
+            "configurations averaged",
+            'several & (runs["config_hash"] != "")',
+            'several & (runs["config_hash"] == "")',
+        ),
+        ("the first attempt counts", 'keep="last"', 'keep="first"'),
     ],
 }
 KINDS = {"leakage": LEAKAGE, "provenance": PROVENANCE, "deviations": DEVIATIONS, "statistics": STATISTICS}
