@@ -22,9 +22,8 @@ from scmobench.training.best_epoch import MONITOR, BestEpoch
 from scmobench.training.forecast import Forecast
 from scmobench.training.limits import at_least
 from scmobench.training.resume import RESUME_FILE, Checkpoints, Clock, resumable
-from scmobench.training.surroundings import alone, quiet, seeded, threads_kept
+from scmobench.training.surroundings import alone, quiet
 
-__all__ = ["FitReport", "TrainerSettings", "alone", "quiet", "resumed", "seeded", "threads_kept", "train"]
 BEST_FILE = "best.ckpt"
 RESUMED = "training was interrupted and resumed: seconds are those since"
 ACCELERATORS = ("auto", "cpu", "cuda")

@@ -31,20 +31,19 @@ def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int, leas
     if kind == "random":
         size = min(max(1, round(share * len(obs))), len(obs) - 1)
         return np.sort(rng.permutation(len(obs))[:size])
-    batch = obs["batch"].astype(str).to_numpy()
-    names = np.unique(batch)
-    if len(names) < 2:
+    batch = obs["batch"].astype(str)
+    sizes = batch.value_counts().sort_index()
+    if len(sizes) < 2:
         raise ValueError(
-            f"expected at least 2 training batches to hold one out, found {list(names)}: use `random`"
+            f"expected at least 2 training batches to hold one out, found {list(sizes.index)}: use `random`"
         )
     held: list[str] = []
-    for name in rng.permutation(names):
-        if np.isin(batch, [*held, name]).sum() > (1 - LEAST_LEFT) * len(batch):
-            continue
-        held.append(name)
-        if np.isin(batch, held).sum() >= share * len(batch):
+    for name in rng.permutation(sizes.index.to_numpy()):
+        if sizes[[*held, name]].sum() <= (1 - LEAST_LEFT) * len(batch):
+            held.append(name)
+        if sizes[held].sum() >= share * len(batch):
             break
-    cells = np.flatnonzero(np.isin(batch, held))
+    cells = np.flatnonzero(batch.isin(held))
     if len(cells) < least:
         raise ValueError(
             f"expected training batches to hold out with at least {least} cells, found {len(cells)} in "

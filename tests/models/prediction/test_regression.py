@@ -10,8 +10,9 @@ from torch import nn
 
 from scmobench.models.prediction import regression
 from scmobench.models.prediction.regression import RegressionModule, Training, apply_network, fit_network
-from scmobench.training.fit import TrainerSettings, seeded
+from scmobench.training.fit import TrainerSettings
 from scmobench.training.loggers import csv_logger
+from scmobench.training.surroundings import seeded
 
 FITTED, HELD_OUT = np.arange(0, 90), np.arange(90, 120)
 

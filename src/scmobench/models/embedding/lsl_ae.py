@@ -17,7 +17,7 @@ from scmobench.data.preprocess import as_csr
 from scmobench.models.base import Model
 from scmobench.models.prediction.regression import Training, apply_network, fit_network
 from scmobench.nn.mlp import MLP
-from scmobench.training.fit import seeded, threads_kept
+from scmobench.training.surroundings import seeded, threads_kept
 from scmobench.training.validation import validation_cells
 from scmobench.types import EmbeddingData, feature_type
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from scmobench.models.averaged import averaged_report
 from scmobench.models.base import Model
 from scmobench.models.prediction.regression import Training, apply_network, fit_network
-from scmobench.training.fit import FitReport, seeded
+from scmobench.training.fit import FitReport
+from scmobench.training.surroundings import seeded
 from scmobench.types import PredictionData
 
 SITE = r"^(s\d+)d\d+\Z"  # s{site}d{donor}

@@ -17,8 +17,9 @@ from scmobench.models.base import Model
 from scmobench.models.prediction.projection import bounds, input_cells, projected_rmse
 from scmobench.models.prediction.regression import Training, apply_network, fit_network
 from scmobench.nn.mlp import MLP
-from scmobench.training.fit import FitReport, TrainerSettings, seeded
+from scmobench.training.fit import FitReport, TrainerSettings
 from scmobench.training.forecast import announce
+from scmobench.training.surroundings import seeded
 from scmobench.types import PredictionData
 
 

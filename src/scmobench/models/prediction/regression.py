@@ -19,7 +19,8 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader
 
 from scmobench.models.base import Model
-from scmobench.training.fit import FitReport, TrainerSettings, seeded, train
+from scmobench.training.fit import FitReport, TrainerSettings, train
+from scmobench.training.surroundings import seeded
 from scmobench.training.validation import held_out_cells
 from scmobench.types import PredictionData
 

@@ -19,9 +19,10 @@ from scmobench.models.base import Model
 from scmobench.models.scmognn.feature_edges import feature_edges
 from scmobench.models.scmognn.predict_module import PredictModule
 from scmobench.nn.scmognn import NetworkSettings, ScMoGNN
-from scmobench.training.fit import TrainerSettings, seeded, threads_kept, train
+from scmobench.training.fit import TrainerSettings, train
 from scmobench.training.limits import at_least, positive
 from scmobench.training.memory import check_memory
+from scmobench.training.surroundings import seeded, threads_kept
 from scmobench.training.validation import validation_cells
 from scmobench.types import PredictionData
 
