@@ -18,6 +18,7 @@ from scmobench.types import Paired
 WHEEL = "scmidas==0.3.0"
 WHEEL_SHA256 = "24df81372decc6d3edf6c2481d7b0c58f4685386d2ac938564946916f1bd9522"
 MEMBER = "scmidas/data/quickstart_pbmc_mosaic.h5mu"
+PAIRED_BATCHES = ("p3_0", "p4_0")
 MEMBER_SHA256 = "ba7e65819b77dca7cae0473043893a471920e25a07ee08bc91b3eb9fcc2e1cdd"
 
 
@@ -28,35 +29,23 @@ class MiniCite(Source):
     pip downloads the wheel without its dependencies. It is never installed or run: its hash is checked and
     one data file is taken out. Two of the file's four batches are paired, ``p3_0`` (training) and ``p4_0``
     (test); ``p1_0`` has only RNA and ``p2_0`` only proteins.
-
-    Attributes
-    ----------
-    paired_batches : batches with both modalities.
-    wheel_sha256, file_sha256 : expected hashes of the wheel and of the data file in it.
     """
-
-    paired_batches: tuple[str, ...] = ("p3_0", "p4_0")
-    wheel_sha256: str = WHEEL_SHA256
-    file_sha256: str = MEMBER_SHA256
 
     def fetch(self) -> Path:
         """The data file in the cache, downloaded once."""
         target = cache_dir() / "mini_cite" / Path(MEMBER).name
-        if self._is_cached(target):
+        if _is_cached(target):
             return target
         with claimed(cache_folder("mini_cite"), "another process downloads, waiting for it"):
-            if not self._is_cached(target):
+            if not _is_cached(target):
                 with tempfile.TemporaryDirectory() as folder:
                     wheel = _download(Path(folder), target)
-                    self._expect(self.wheel_sha256, wheel.read_bytes(), wheel.name)
+                    self._expect(WHEEL_SHA256, wheel.read_bytes(), wheel.name)
                     content = zipfile.ZipFile(wheel).read(MEMBER)
-                self._expect(self.file_sha256, content, MEMBER)
+                self._expect(MEMBER_SHA256, content, MEMBER)
                 with whole(target) as partial:
                     partial.write_bytes(content)
         return target
-
-    def _is_cached(self, file: Path) -> bool:
-        return file.is_file() and sha256(file.read_bytes()).hexdigest() == self.file_sha256
 
     def _expect(self, expected: str, content: bytes, what: str) -> None:
         found = sha256(content).hexdigest()
@@ -74,11 +63,15 @@ class MiniCite(Source):
         modalities = []
         for key, kind in (("rna", "GEX"), ("adt", "ADT")):
             modality = mosaic.mod[key]
-            modality = modality[modality.obs["batch"].isin(self.paired_batches)].copy()
+            modality = modality[modality.obs["batch"].isin(PAIRED_BATCHES)].copy()
             modalities.append(with_feature_type(modality, kind, f"{self.name} {key}"))
         gex, adt = modalities
         obs = gex.obs.rename(columns={"celltype": "cell_type"})
         return self.pair(gex, adt, obs, {"GEX": "counts", "ADT": "counts"})
+
+
+def _is_cached(file: Path) -> bool:
+    return file.is_file() and sha256(file.read_bytes()).hexdigest() == MEMBER_SHA256
 
 
 def _download(folder: Path, target: Path) -> Path:

@@ -19,7 +19,7 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 # settings of any data set that are text
 DATASET = (
     "name source licence organism empty_features empty_cells batch cell_type layer gex mod2 h5ad h5mu tenx "
-    "kind labels folder path env dataset task url protocol wheel_sha256 file_sha256"
+    "kind labels folder path env dataset task url protocol"
 )
 TEXT = ("runs", *(f"dataset.{key}" for key in DATASET.split()))
 
