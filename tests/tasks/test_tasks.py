@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse as sp
 from anndata import AnnData
@@ -111,14 +110,6 @@ def test_the_right_answer_passes(name: str, tiny_paired: Paired) -> None:
     task.check(truth(name, problem), problem.solution)
 
 
-def test_a_matching_without_names_is_not_taken_for_its_transpose(tiny_paired: Paired) -> None:
-    task, problem = cut("match_modality", tiny_paired)
-    prediction, solution = truth("match_modality", problem), problem.solution.copy()
-    for table in (prediction, solution):
-        table.obs_names = table.var_names = [str(i) for i in range(table.n_obs)]
-    task.check(prediction, solution)
-
-
 @pytest.mark.parametrize("name", TASKS)
 def test_transposed_predictions_are_named(name: str, tiny_paired: Paired) -> None:
     task, problem = cut(name, tiny_paired)
@@ -158,12 +149,6 @@ def test_other_cells_and_other_order_are_refused(name: str, tiny_paired: Paired)
         task.check(prediction, problem.solution)
 
 
-def test_feature_order_is_checked(tiny_paired: Paired) -> None:
-    task, problem = cut("predict_modality", tiny_paired)
-    with pytest.raises(ValueError, match=r"columns \(features\) .* another order"):
-        task.check(truth("predict_modality", problem)[:, ::-1].copy(), problem.solution)
-
-
 def test_matching_weights_are_checked(tiny_paired: Paired) -> None:
     task, problem = cut("match_modality", tiny_paired)
     prediction = truth("match_modality", problem)
@@ -172,32 +157,6 @@ def test_matching_weights_are_checked(tiny_paired: Paired) -> None:
         task.check(prediction, problem.solution)
     prediction.X = -prediction.X
     with pytest.raises(ValueError, match=">= 0"):
-        task.check(prediction, problem.solution)
-
-
-def test_a_matching_in_another_order_is_refused_and_one_without_names_is_not(tiny_paired: Paired) -> None:
-    task, problem = cut("match_modality", tiny_paired)
-    prediction = truth("match_modality", problem)
-    with pytest.raises(ValueError, match=r"rows .* another order.*prediction\[solution.obs_names\]"):
-        task.check(prediction[::-1].copy(), problem.solution)
-    with pytest.raises(ValueError, match=r"columns .* another order.*prediction\[:, solution.var_names\]"):
-        task.check(prediction[:, ::-1].copy(), problem.solution)
-    task.check(AnnData(prediction.X), problem.solution)
-    numbered = problem.solution.copy()
-    numbered.obs_names = list(map(str, range(numbered.n_obs)))
-    task.check(prediction, numbered)
-    reordered = prediction.copy()
-    reordered.obs_names = numbered.obs_names[::-1]
-    with pytest.raises(ValueError, match=r"rows .* another order"):
-        task.check(reordered, numbered)
-    others = AnnData(prediction.X, obs=pd.DataFrame(index=prediction.obs_names + "-1"))
-    with pytest.raises(ValueError, match=r"names of the rows .* are not the solution's"):
-        task.check(others, problem.solution)
-    names = prediction.obs_names.tolist()
-    prediction.obs_names = ["another", *names[1:]]
-    with pytest.raises(
-        ValueError, match=r"1 of .* names of the rows .* are not the solution's, the first is 'another'"
-    ):
         task.check(prediction, problem.solution)
 
 
