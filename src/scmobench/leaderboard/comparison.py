@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scmobench.experiment.kept import sortable
+from scmobench.leaderboard.pages import filled
 from scmobench.leaderboard.roster import Record, number
 
 IDENTITY = ["task", "dataset", "subtask", "method", "seed", "config_hash", "data_hash"]
@@ -57,35 +58,17 @@ def verdict(compared: pd.DataFrame, tolerance: float = 1e-6) -> str:
     """
     if compared.empty:
         return "reproduced: nothing to compare, no run is in both (other data, settings or seeds?)"
-    outside = compared[~(compared["difference"] <= tolerance)]
-    lines = [
-        f"reproduced: {len(compared) - len(outside)} of {len(compared)} scores within {tolerance:g} "
-        f"(largest difference {compared['difference'].max():.2g})"
-    ]
-    if outside.empty:
-        return lines[0]
-    means = _means(compared)
-    far = means[~(means["gap"] <= means["sd"].clip(lower=tolerance))]
-    if len(means):
-        cause = "training on another processor gives other networks"
-        if outside["portable"].all():
-            cause = "runs in portable arithmetic differ only by the versions of packages or of the C library"
-        share = (
-            f"{len(means) - len(far)} of {len(means)} means over seeds are within one sd of the kept seeds"
-        )
-        lines.append(f"{cause}; {share}")
-    for row in far.itertuples():
-        lines.append(
-            f"  outside: {' '.join(row.Index)}: {row.ours:.4g} here, {row.reference:.4g} ± {row.sd:.2g} kept"
-        )
-    sizes = compared.groupby(METHOD).size()
-    for method, rows in outside.groupby(METHOD):
-        row = rows.loc[rows["difference"].idxmax()]
-        lines.append(
-            f"  {' '.join(method)}: {len(rows)} of {sizes[method]} scores differ, most "
-            f"seed {row['seed']} {row['metric']}: {row['ours']} here, {row['reference']} kept"
-        )
-    return "\n".join(lines)
+    outside, means = compared[~(compared["difference"] <= tolerance)], _means(compared)
+    return filled(
+        "verdict.txt.jinja",
+        compared=compared,
+        tolerance=tolerance,
+        outside=outside,
+        means=means,
+        far=means[~(means["gap"] <= means["sd"].clip(lower=tolerance))],
+        sizes=compared.groupby(METHOD).size(),
+        identity=METHOD,
+    ).rstrip()
 
 
 def _means(compared: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 from scmobench.leaderboard.pages import filled
 from scmobench.leaderboard.roster import COMPARABLE
 from scmobench.leaderboard.standings import frame
-from scmobench.leaderboard.tables import ABSENT, TITLES, heading, markdown_table, primary, score
+from scmobench.leaderboard.tables import TITLES, heading, primary, score
 from scmobench.types import PROTOCOL
 
 DATASETS = {
@@ -108,8 +108,4 @@ def published_page(task: str, published: pd.DataFrame, metrics: Mapping[str, Map
     """Published figures of one task in Markdown: they cannot be compared with runs on other data."""
     first = primary(metrics)
     table = published_table(published, first, metrics[first]["direction"])
-    table["method"] = table["method"].mask(table["kind"] == "control", "*" + table["method"] + "*")
-    subtasks = [f"{subtask}, {heading(first, metrics)}" for subtask in table.columns[1:-2]]
-    header = ["Method", *subtasks, "Kind", "Source"]
-    text = markdown_table(header, table.fillna(ABSENT).to_numpy())
-    return filled("published.md.jinja", title=TITLES[task], table=text)
+    return filled("published.md.jinja", title=TITLES[task], label=heading(first, metrics), table=table)

@@ -38,7 +38,6 @@ TYPES = {
 }
 METHOD = [*COMPARABLE, "method"]
 COLUMN = [*COMPARABLE, "metric"]
-SIGN = {"min": 1.0, "max": -1.0}
 TIE = 1e-12
 
 
@@ -67,14 +66,13 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
     runs = roster(records)
     scores = _summaries(_means_of_six(_scores(runs)))
     table = _methods(runs).merge(scores, on=METHOD, how="left").assign(source="ours", reference=None)
-    first = {task: next((m for m in known if known[m].get("primary")), "") for task, known in metrics.items()}
+    known = [about | {"task": t, "metric": m} for t, found in metrics.items() for m, about in found.items()]
+    known = pd.DataFrame(known).rename_axis("place").reset_index()
+    known["sign"] = known["direction"].map({"min": 1.0, "max": -1.0})
+    first = known[known["primary"].eq(True)].set_index("task")["metric"]
     table["metric"] = table["metric"].fillna(table["task"].map(first))
     table = table.fillna({"metric": "", "n": 0, "applicable": "", "reason": ""})
-    known = {(task, metric): about for task, found in metrics.items() for metric, about in found.items()}
-    pairs = list(zip(table["task"], table["metric"], strict=True))
-    places = {pair: place for place, pair in enumerate(known)}
-    table["place"] = [places.get(pair, len(known)) for pair in pairs]
-    table["sign"] = pd.Series([SIGN.get(known.get(pair, {}).get("direction")) for pair in pairs], dtype=float)
+    table = table.merge(known[["task", "metric", "place", "sign"]], on=["task", "metric"], how="left")
     table = table.sort_values([*METHOD, "place", "metric"], ignore_index=True)
     table["full"] = _full(table)
     return frame(table.assign(rank=_ranks(table), scaled=_scaled(table)))

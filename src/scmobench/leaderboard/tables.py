@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -20,12 +20,6 @@ ABSENT = "—"
 VARIANT = re.compile(r"[+\[]")
 """What tells the name of an ablation, or of a method with changed settings, from the method's own."""
 ARROWS = {"min": " ↓", "max": " ↑"}
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """A GitHub table; the first ``left`` columns are left-aligned, the others right-aligned."""
-    marks = [":--" if place < left else "--:" for place in range(len(header))]
-    return "\n".join("| " + " | ".join(map(escaped, row)) + " |" for row in (header, marks, *rows))
 
 
 def escaped(text: Any) -> str:
