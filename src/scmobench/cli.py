@@ -76,25 +76,22 @@ def _parser() -> argparse.ArgumentParser:
     def path(text: str) -> Path:
         return Path(text).expanduser()
 
+    h5ad = {"required": True, "type": path, "help": "h5ad in the competition's layout"}
     add("run", _run, "run an experiment or, with -m, a sweep: scmobench run task=… dataset=… model=… seed=…")
 
     score = add("score", _score, "score a prediction from any source against a solution, as JSON")
     score("--task", required=True, choices=TASKS)
-    score("--prediction", required=True, type=path, help="h5ad in the competition's layout")
-    score("--solution", required=True, type=path, help="h5ad in the competition's layout")
+    score("--prediction", **h5ad)
+    score("--solution", **h5ad)
 
-    compare = add("compare", _compare, "test two predictions of the same cells against each other (Wilcoxon)")
+    compare = add("compare", _compare, "test two predictions of the same cells (Wilcoxon), as JSON")
     compare("--task", required=True, choices=TASKS[:2])
-    compare("--predictions", required=True, type=path, nargs=2, metavar=("A", "B"), help="h5ad")
-    compare("--solution", required=True, type=path, help="h5ad in the competition's layout")
+    compare("--predictions", nargs=2, metavar=("A", "B"), **h5ad)
+    compare("--solution", **h5ad)
 
     board = add("leaderboard", _leaderboard, "make the tables from records")
     board("--records", nargs="+", type=path, default=COMMITTED, help="folders of runs or of kept records")
-    board(
-        "--out",
-        type=path,
-        help="folder of the tables (default: results/leaderboard, for other records RECORDS/leaderboard)",
-    )
+    board("--out", type=path, help="folder of the tables (default: RECORDS/leaderboard)")
     board("--readme", type=path, help="also write the tables into this file, between its markers")
     board("--methods", type=path, help="also write the page of methods there")
     board("--check", action="store_true", help="write nothing; fail if a table is not current")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 
 import pytest
-from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from scmobench.experiment import config
@@ -106,7 +105,8 @@ def test_deltas_change_only_keys_that_exist(group: str) -> None:
             for task, settings in delta["model"].items():
                 known = set(base[task])
                 if "_target_" in base[task]:  # what the YAML leaves to the code
-                    known |= set(inspect.signature(get_class(base[task]["_target_"])).parameters)
+                    target = config.located(base[task]["_target_"], {"scmobench"})
+                    known |= set(inspect.signature(target).parameters)
                 unknown = set(settings) - known
                 assert not unknown, f"{path}: {sorted(unknown)} are not settings of {model} on {task}"
             if group == "tuned":

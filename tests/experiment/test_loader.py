@@ -139,7 +139,8 @@ HYDRA = [
     ("hydra.job.env_copy=[HOME]", "expected hydra.job.env_copy to be []"),
     ("hydra.job.env_copy=[NOSUCH]", "expected no variables for Hydra to copy"),
     ("hydra.verbose=0", "expected hydra.verbose to be False"),
-    ("hydra.searchpath=[pkg://pytest]", "expected folders in hydra.searchpath, found pkg://pytest"),
+    ("hydra.searchpath=[pkg://pytest]", "folders in hydra.searchpath, found pkg://pytest"),
+    ("hydra.searchpath=5", "folders in hydra.searchpath, found 5"),
     ("hydra.overrides.task=[x]", "expected hydra.overrides to be those of the command line"),
 ]
 

@@ -67,7 +67,7 @@ def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
             np.ones((1, 1), complex),
             "expected real numbers in what predict returns, found complex128",
         ),
-        (Model, "self", np.ma.ones((1, 1)), "or a scipy.sparse matrix, found a masked array"),
+        (Model, "self", np.ma.ones((1, 1)), "or a scipy.sparse matrix, found MaskedArray"),
     ],
 )
 def test_slips_in_a_model_are_named(base: type, fit: str | None, predict: object, message: str) -> None:

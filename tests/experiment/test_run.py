@@ -220,58 +220,39 @@ def test_score_prints_json(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("run", "model=nonesuch"), "Could not find 'model/nonesuch'"),
-        (("run", "task=nonesuch"), "Could not find 'task/nonesuch'"),
-        (("data", "describe", "nonesuch"), "no dataset 'nonesuch'; there are"),
-        (("run", "dataset=pbmc10x_cite", "dataset.path=nowhere"), "nowhere"),
-        (("leaderboard", "--records", "nowhere"), "expected a folder of records"),
-        (
-            ("score", "--task", "joint_embedding", "--prediction", "no.h5ad", "--solution", "no.h5ad"),
-            "no.h5ad",
-        ),
-        (("run", "dataset=tiny_cite", "seed=-1"), "expected seed to be a whole number"),
-        (("run", "dataset=tiny_cite", "seed=oops"), "found 'oops'"),
-        (("run", "dataset=tiny_cite", "direction=both"), "expected direction to be one of"),
-        (("run", "dataset=tiny_cite", "runs=file/runs"), "name another by runs=FOLDER"),
-        (("run", "-m", "dataset=tiny_cite", "runs=file/runs"), "name another by runs=FOLDER"),
-        (("run", "dataset=tiny_cite", "+sed=5"), "expected one of the options task dataset model"),
-        (("run", "dataset=tiny_cite", "smoke=flase"), "expected smoke to be true or false, found 'flase'"),
-        (
-            ("leaderboard", "--records", "."),
-            "expected records of runs (record.json, *.jsonl) below ., found none",
-        ),
-        (
-            ("run", "dataset=tiny_cite", "model=mean", "model.name=12"),
-            "expected model.name to be a text that is not empty",
-        ),
-        (("run", "dataset=tiny_cite", "model=mean", "model.kind=metod"), "found 'metod'"),
-        (
-            ("run", "dataset=tiny_cite", "model=mean", "model.predict_modality._target_=scmobench.models.No"),
-            "a class that can be imported, found scmobench.models.No",
-        ),
-        (("data", "check", "tiny_cite", "--out", "x"), "of `data export`"),
-        (("validate", "model=nosuch"), "Could not find 'model/nosuch'"),
-        (("validate", "model=knn", "ablation=no_pathway"), "pathway"),
-        (
-            (
-                "validate",
-                "ensemble=seeds",
-                "ensemble.members=[['model=knn'],['+model.predict_modality.no=1']]",
-            ),
-            "unexpected keyword argument 'no'",
-        ),
-        (("validate", "sweep=predict_modality"), "validate looks at one run"),
-        (("validate", "--config-dir", "nosuch"), "expected a folder of configurations at nosuch"),
-        (("data", "check", "mini_cite", "dataset.foo=1"), "foo"),
-        (("score", "--task", "joint_embedding", "--prediction", "file", "--solution", "file"), "at file"),
-    ],
-)
-def test_messages_for_what_is_not_there(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+SAID = {
+    "run model=nonesuch": "Could not find 'model/nonesuch'",
+    "run task=nonesuch": "Could not find 'task/nonesuch'",
+    "data describe nonesuch": "no dataset 'nonesuch'; there are",
+    "run dataset=pbmc10x_cite dataset.path=nowhere": "nowhere",
+    "leaderboard --records nowhere": "expected a folder of records",
+    "score --task joint_embedding --prediction no.h5ad --solution no.h5ad": "no.h5ad",
+    "run dataset=tiny_cite seed=-1": "expected seed to be a whole number",
+    "run dataset=tiny_cite seed=oops": "found 'oops'",
+    "run dataset=tiny_cite direction=both": "expected direction to be one of",
+    "run dataset=tiny_cite runs=file/runs": "name another by runs=FOLDER",
+    "run -m dataset=tiny_cite runs=file/runs": "name another by runs=FOLDER",
+    "run dataset=tiny_cite +sed=5": "expected one of the options task dataset model",
+    "run dataset=tiny_cite smoke=flase": "expected smoke to be true or false, found 'flase'",
+    "leaderboard --records .": "expected records of runs (record.json, *.jsonl) below ., found none",
+    "run dataset=tiny_cite model=mean model.name=12": "expected model.name to be a text that is not empty",
+    "run dataset=tiny_cite model=mean model.kind=metod": "found 'metod'",
+    "run dataset=tiny_cite model.predict_modality._target_=scmobench.No": "imported, found scmobench.No",
+    "data check tiny_cite --out x": "of `data export`",
+    "validate model=nosuch": "Could not find 'model/nosuch'",
+    "validate model=knn ablation=no_pathway": "pathway",
+    "validate ensemble=seeds ensemble.members=[[],['+model.predict_modality.no=1']]": "argument 'no'",
+    "validate sweep=predict_modality": "validate looks at one run",
+    "validate --config-dir nosuch": "expected a folder of configurations at nosuch",
+    "data check mini_cite dataset.foo=1": "foo",
+    "score --task joint_embedding --prediction file --solution file": "at file",
+}
+
+
+@pytest.mark.parametrize(("line", "message"), SAID.items())
+def test_messages_for_what_is_not_there(line: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no HDF5")
-    done = here(*arguments, cwd=tmp_path)
+    done = here(*line.split(), cwd=tmp_path)
     assert done.returncode == 1
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -68,8 +68,7 @@ def check(node: Any, kind: Any = object, *, modules: Sequence[str] = ()) -> None
 
     Raises
     ------
-    ValueError : a missing ``_target_``, one outside the allowed modules or of another kind than its place
-        takes, or a setting of another type than its target asks for.
+    ValueError : a missing or foreign ``_target_``, or a target or a setting of another type than asked for.
     """
     if not isinstance(node, dict) or not node.get("_target_"):
         found = f"keys {sorted(map(str, node))}" if isinstance(node, dict) else shown(node)

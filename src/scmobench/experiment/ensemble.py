@@ -65,11 +65,8 @@ def members(plan: Plan) -> list[Plan]:
 
     Of k members with the same model, member i has seed ``s * k + i`` if the ensemble has seed s. So no two
     members have the same seed, and ensembles of different seeds share no member.
-
-    Raises
-    ------
-    ValueError : the command line and a member set the same key; an ablation or a model is given for members
-        of several models; ``held_out`` weights with another ``score_on`` than ``test``.
+    Raises ValueError for a key that the command line and a member both set, for an ablation or a model beside
+    members of several models, and for ``held_out`` weights with another ``score_on`` than ``test``.
     """
     ensemble, score_on = plan.cfg.ensemble, plan.cfg.score_on
     if ensemble.weights == "held_out" and score_on != "test":

@@ -83,8 +83,7 @@ class CheckedLoader(ConfigLoaderImpl):
     ) -> DictConfig:
         """The composed configuration. Raises ValueError if it cannot be composed or is refused."""
         try:
-            check_search_path(overrides)
-            check_groups(overrides)
+            check_overrides(overrides)
             cfg = super().load_configuration(config_name, overrides, run_mode, *args, **settings)
         except ConfigCompositionException as error:
             raise ValueError(one_line(error)) from error
@@ -118,19 +117,18 @@ def environment(name: str, *default: Any) -> str | None:
 OmegaConf.register_new_resolver("oc.env", environment, replace=True)
 
 
-def check_search_path(overrides: Sequence[str]) -> None:
-    """Raise ValueError for a source of YAML that is not a folder: Hydra would import a package."""
-    for given in (o for o in overrides if "hydra.searchpath" in o.split("=")[0]):
-        for place in OverridesParser.create().parse_overrides([given])[0].value() or ():
-            if not Path(str(place).removeprefix("file://")).is_dir():
-                raise ValueError(f"expected folders in hydra.searchpath, found {place}")
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Raise ValueError for what Hydra would import, or refuse without its name.
 
-
-def check_groups(overrides: Sequence[str]) -> None:
-    """Raise ValueError for a number instead of the name of a file in conf/: Hydra would not say which one."""
+    It would import a source of YAML that is not a folder. A number is not the name of a file in conf/.
+    """
     for given in OverridesParser.create().parse_overrides(list(overrides)):
-        group, chosen = given.key_or_group, given.value()
-        if (conf_dir() / group).is_dir() and isinstance(chosen, int | float):
+        group, value = given.key_or_group, given.value()
+        if group == "hydra.searchpath":
+            for place in value if isinstance(value, list) else [value]:
+                if not Path(str(place).removeprefix("file://")).is_dir():
+                    raise ValueError(f"expected a list of folders in hydra.searchpath, found {place}")
+        if (conf_dir() / group).is_dir() and isinstance(value, int | float):
             names = ", ".join(sorted(file.stem for file in (conf_dir() / group).glob("*.yaml")))
             raise ValueError(f"expected {group} to be one of {names}, found {given.input_line}")
 

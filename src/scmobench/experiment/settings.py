@@ -25,16 +25,9 @@ def check_types(
 ) -> None:
     """Check each ``_target_`` against its place, and each setting against the annotations of its target.
 
-    Parameters
-    ----------
-    node : a plain configuration.
-    locate : finds a target by its name.
-    kind : what ``place`` takes: a type, a union of types, or the name of a package of functions.
-    place : name of the setting, for messages.
-
-    Raises
-    ------
-    ValueError : a setting or a target of another type, or another key that begins with ``_``.
+    ``locate`` finds a target by its name. ``kind`` is what ``place`` takes: a type, a union of types, or the
+    name of a package of functions. Raises ValueError for a setting or a target of another type, and for other
+    keys that begin with ``_``.
     """
     if isinstance(node, list):
         for child in node:
@@ -81,14 +74,11 @@ def _members(kind: Any) -> tuple[Any, ...]:
 
 
 def _annotations(target: Any) -> dict[str, Any]:
-    """Types of what ``target`` takes, with those of its bases and of the class that it ``passes_to``."""
-    if not inspect.isclass(target):
-        return _hints(target) if inspect.isfunction(target) else {}
-    if is_dataclass(target):
+    """Types of the arguments of a function or a class, those of its bases too."""
+    if not inspect.isclass(target) or is_dataclass(target):
         return _hints(target)
-    further = _annotations(getattr(target, "passes_to", None))
     bases = [_hints(base.__init__) for base in reversed(target.__mro__) if "__init__" in vars(base)]
-    return functools.reduce(operator.or_, bases, further)
+    return functools.reduce(operator.or_, bases, {})
 
 
 def _hints(of: Any) -> dict[str, Any]:

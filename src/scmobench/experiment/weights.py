@@ -18,12 +18,7 @@ def member_weights(rule: str, runs: list[dict[str, Any]]) -> np.ndarray:
     """Weights of the members, summing to 1, by their records.
 
     ``validation``: proportional to 1 / RMSE² (precision weighting) for prediction, to the validation accuracy
-    for matching.
-
-    Raises
-    ------
-    ValueError : an unknown rule, a member without a validation score, or ``validation`` for embeddings,
-        whose losses do not compare.
+    for matching. Raises ValueError for an unknown rule and for a member without a validation score.
     """
     if rule == "equal":
         return np.full(len(runs), 1 / len(runs))
@@ -43,12 +38,8 @@ def held_out_weights(trials: list[dict[str, Any]], predictions: list[AnnData], t
     """Weights, summing to 1, by how the members do on training cells that none of them saw.
 
     Prediction: the non-negative weights of the least squared error there (stacking, Breiman 1996,
-    Machine Learning 24:49). Matching and embedding: proportional to the score.
-
-    Parameters
-    ----------
-    trials, predictions : records and predictions of the members, fitted without these cells.
-    truth : the solution of these cells.
+    Machine Learning 24:49). Matching and embedding: proportional to the score. ``trials`` and ``predictions``
+    are the records and predictions of members that were fitted without these cells, ``truth`` their solution.
     """
     task = trials[0]["task"]
     if task != "predict_modality":
