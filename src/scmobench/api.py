@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scmobench.experiment.result import Method, Result
 
 __all__ = ["datasets", "leaderboard", "load", "metrics", "models", "run", "score", "split"]
-FILES = (".h5ad", ".h5mu", ".h5")
+FILES = {".h5ad": "h5ad", ".h5mu": "h5mu", ".h5": "tenx"}  # setting of `Own` by the end of a name
 
 
 def load(
@@ -62,22 +62,18 @@ def load(
     >>> cells.pair, cells.mod1.shape, cells.mod2.shape
     (('GEX', 'ADT'), (150, 120), (150, 20))
     """
-    from scmobench.data.source import Source
-
     if isinstance(data, Paired):
         return data
-    files = {"gex": gex, "mod2": mod2}
-    if any(isinstance(part, AnnData) for part in files.values()) or not isinstance(data, str | Path | None):
+    in_memory = any(isinstance(part, AnnData) for part in (gex, mod2))
+    if in_memory or not isinstance(data, str | Path | None):
         from scmobench.data.memory import from_memory
 
         return from_memory(data, gex=gex, mod2=mod2, modalities=modalities, **settings)
-    if data is not None and Path(data).suffix in FILES:
-        kind = {".h5": "tenx"}.get(Path(data).suffix, Path(data).suffix[1:])
-        files = {kind: data}
-    elif data is not None:
-        return build(compose([f"dataset={data}", *_overrides("dataset", settings)]).dataset, Source).load()
-    given = {key: str(value) for key, value in files.items() if value is not None}
-    return build(compose(["dataset=own", *_overrides("dataset", given | settings)]).dataset, Source).load()
+    if data is None:
+        return _loaded("own", {"gex": gex, "mod2": mod2} | settings)
+    if (kind := Path(data).suffix) in FILES:
+        return _loaded("own", {FILES[kind]: data} | settings)
+    return _loaded(str(data), settings)
 
 
 def split(data: Any, task: str = "predict_modality", *, direction: str = "from_gex") -> Problem:
@@ -223,6 +219,12 @@ def leaderboard(*records: str | Path) -> pd.DataFrame:
     from scmobench.leaderboard.write import metric_metadata
 
     return standings(read(records or ("runs",)), metric_metadata())
+
+
+def _loaded(name: str, settings: Mapping[str, Any]) -> Paired:
+    from scmobench.data.source import Source
+
+    return build(compose([f"dataset={name}", *_overrides("dataset", settings)]).dataset, Source).load()
 
 
 def _task(name: str) -> Task:
