@@ -47,3 +47,13 @@ def tiny_paired() -> Paired:
 def tiny_multiome() -> Paired:
     """150 simulated cells, 120 genes and about 200 peaks, checked; shared, so copy before changing."""
     return _simulated("tiny_multiome")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked ``gpu`` say why they do not run where there is no CUDA device."""
+    import torch
+
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if gpu and not torch.cuda.is_available():
+        for item in gpu:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device here"))

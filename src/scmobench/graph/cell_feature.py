@@ -11,9 +11,9 @@ from torch_geometric.data import HeteroData
 
 from scmobench.data.preprocess import as_csr
 from scmobench.graph.batch_features import batch_features
-from scmobench.graph.operator import compressed_pair, filled
+from scmobench.graph.operator import compressed_operator, operator_of
 from scmobench.nn.scmognn import GraphTensors
-from scmobench.nn.sparse import DENSE_ABOVE, DenseOperator, Operator, SparseOperator
+from scmobench.nn.sparse import Operator
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,17 @@ class CellFeatureGraph:
         numbers = None if batches is None else batch_features(matrix, batches)
         return cls(matrix, pathway, numbers, cell_inputs)
 
-    def tensors(self, pathway: Operator | None = None) -> GraphTensors:
-        """What the network takes. M becomes a dense operator where it is mostly filled.
+    def tensors(
+        self, pathway: Operator | None = None, device: torch.device | str = "cpu", **choice: bool
+    ) -> GraphTensors:
+        """What the network takes, its operators on the device.
 
-        ``pathway``: the operator of P where it is made already.
+        ``pathway``: the operator of P where it is made already. ``choice``: as of `operator_of`.
         """
-        matrix: Operator
-        if filled(self.matrix) > DENSE_ABOVE:
-            matrix = DenseOperator(torch.from_numpy(self.matrix.toarray()))
-        else:
-            matrix = SparseOperator(*compressed_pair(self.matrix))
         if pathway is None and self.pathway is not None:
-            pathway = SparseOperator(*compressed_pair(self.pathway))
+            pathway = compressed_operator(self.pathway, device)
         return GraphTensors(
-            matrix,
+            operator_of(self.matrix, device, **choice),
             pathway,
             _tensor(self.batch_features),
             _tensor(self.cell_inputs),

@@ -1,4 +1,4 @@
-"""A sparse matrix and its transpose in the layout that training multiplies with."""
+"""A matrix in the layout that training multiplies with: which one is chosen, and the compressed one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from torch import Tensor, from_numpy
 
+from scmobench.nn.dense import SeededDense, SeededSparse, fits_card
+from scmobench.nn.sparse import DenseOperator, Operator, SparseOperator
+
 TILE = 2048  # rows of the dense factor at a time: at 48 columns 0.4 MB, what a core's own cache holds
+# Filled shares from which a dense product is at least as fast as CSR, measured. An H100 at 81,241 x 13,953,
+# 10 % filled, width 48, A x and A^T x with edge dropout take 2.8 ms each in CSR (float32), 0.9 each dense in
+# float16, 4.7 and 7.6 dense in float32 (results/speed/gpu.json)
+DENSE_ABOVE = {"cpu": 0.3, "cuda, float32": 0.2, "cuda, float16": 0.03}
 READS = 32  # how often a product reads a row of the dense factor, on average, from which tiles pay
 
 
@@ -80,6 +88,36 @@ def _tiles(matrix: sp.csr_matrix, width: int, axis: int) -> tuple[np.ndarray, np
         indices[first : first + tile.nnz], data[first : first + tile.nnz] = tile.indices, tile.data
         first += tile.nnz
     return np.stack(starts), indices, data
+
+
+def operator_of(
+    matrix: sp.csr_matrix, device: torch.device | str = "cpu", *, half: bool = False, rows: bool = False
+) -> Operator:
+    """The operator of a matrix, by its filled share, its size and the device; on the device.
+
+    Parameters
+    ----------
+    half : a GPU may multiply in float16 (relative error 3e-4).
+    rows : steps take rows of it on the device, which only a dense matrix gives.
+    """
+    device = torch.device(device)
+    if device.type == "cpu":
+        if filled(matrix) > DENSE_ABOVE["cpu"]:
+            return DenseOperator(torch.from_numpy(matrix.toarray()))
+        return compressed_operator(matrix)
+    largest = max(matrix.data.max(initial=0), -matrix.data.min(initial=0))
+    dtype = torch.float16 if half and largest < torch.finfo(torch.float16).max else torch.float32
+    dense = rows or filled(matrix) >= DENSE_ABOVE[f"cuda, {str(dtype).removeprefix('torch.')}"]
+    if dense and fits_card(np.prod(matrix.shape, dtype=float), dtype, device):
+        return SeededDense.of(matrix, device, dtype)
+    return compressed_operator(matrix, device)
+
+
+def compressed_operator(matrix: sp.csr_matrix, device: torch.device | str = "cpu") -> SparseOperator:
+    """The compressed operator of a matrix: in tiles for a CPU's caches; whole and seeded for a GPU."""
+    if torch.device(device).type == "cpu":
+        return SparseOperator(*compressed_pair(matrix))
+    return SeededSparse(*compressed_pair(matrix, tile=max(matrix.shape))).to(device)
 
 
 def filled(matrix: sp.csr_matrix) -> float:

@@ -11,7 +11,7 @@ from torch_geometric.nn import MessagePassing
 
 from scmobench.nn.mixer import Mixer
 from scmobench.nn.noise import Dropout
-from scmobench.nn.sparse import Operator
+from scmobench.nn.sparse import Kept, Operator
 
 AGGREGATIONS = ("mean", "gcn", "sage_gcn")
 GROUPS = 4  # of channels, for norm=group
@@ -99,7 +99,7 @@ class RelationConv(MessagePassing):
         target: Tensor,
         operator: Operator,
         transpose: bool = False,
-        kept: Tensor | None = None,
+        kept: Kept | None = None,
     ) -> Tensor:
         """``kept`` fixes the edges that edge dropout keeps; by default they are drawn in training."""
         if kept is None and self.training and self.edge_dropout > 0:
@@ -117,7 +117,7 @@ class RelationConv(MessagePassing):
             summed = self.message_and_aggregate(operator, x, transpose, kept)
         else:
             rows, columns, weight = operator.edges()
-            weight = weight if kept is None else weight * kept
+            weight = weight if kept is None else weight * operator.mask(kept)
             index = torch.stack((rows, columns) if transpose else (columns, rows))
             summed = self.propagate(index, x=x, weight=weight, size=(len(source), len(target)))
         summed = summed * outer
@@ -130,16 +130,16 @@ class RelationConv(MessagePassing):
             targets, sources = sources, targets
         if self.aggregation == "sage_gcn":
             return None, 1 / (targets[:, None] + 1)
-        targets, sources = targets.clamp(min=1)[:, None], sources.clamp(min=1)[:, None]
+        targets = targets.clamp(min=1)[:, None]
         if self.aggregation == "mean":
             return None, 1 / targets
-        return sources.rsqrt(), targets.rsqrt()
+        return sources.clamp(min=1)[:, None].rsqrt(), targets.rsqrt()
 
     def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
         return weight[:, None] * x_j
 
     def message_and_aggregate(
-        self, operator: Operator, x: Tensor, transpose: bool = False, kept: Tensor | None = None
+        self, operator: Operator, x: Tensor, transpose: bool = False, kept: Kept | None = None
     ) -> Tensor:
         """The sums over neighbours of all targets, as one sparse product."""
         return operator(x, transpose, kept)

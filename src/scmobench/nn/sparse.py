@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scmobench.nn.noise import keep
+from scmobench.nn.noise import Seed, keep
 
-DENSE_ABOVE = 0.3  # filled share from which a dense product is at least as fast as CSR (measured, CPU)
+Kept = Tensor | Seed  # which entries edge dropout keeps
 
 
 class Operator(nn.Module, ABC):
@@ -27,25 +27,31 @@ class Operator(nn.Module, ABC):
     Attributes
     ----------
     row_counts, column_counts : number of non-zeros in each row and column of A.
+    kind : storage and precision, for the record.
     """
 
     shape: tuple[int, int]
+    kind = "CSR, float32"
     row_counts: Tensor
     column_counts: Tensor
 
     @abstractmethod
-    def multiply(self, x: Tensor, transpose: bool = False, kept: Tensor | None = None) -> Tensor:
+    def multiply(self, x: Tensor, transpose: bool = False, kept: Kept | None = None) -> Tensor:
         """A x, or A^T x, with only the ``kept`` entries of A; no gradient."""
 
     @abstractmethod
-    def draw(self, p: float) -> Tensor:
-        """A fresh mask over the entries of A that keeps each with probability 1 - p."""
+    def draw(self, p: float) -> Kept:
+        """A fresh mask over the entries of A that keeps each with probability 1 - p, or what says it."""
+
+    def mask(self, kept: Kept) -> Tensor:
+        """What ``draw`` gave as one boolean an entry, in the order of ``edges`` (reference path)."""
+        return kept
 
     @abstractmethod
     def edges(self) -> tuple[Tensor, Tensor, Tensor]:
         """Rows, columns and values of the entries, in the order of the masks (reference path)."""
 
-    def forward(self, x: Tensor, transpose: bool = False, kept: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, transpose: bool = False, kept: Kept | None = None) -> Tensor:
         """A x, or A^T x, differentiable in x."""
         with torch.autocast(device_type=x.device.type, enabled=False):
             precise = x if x.dtype == torch.float64 else x.float()
@@ -56,7 +62,7 @@ class _Product(torch.autograd.Function):
     """y = A x  =>  dL/dx = A^T dL/dy, with the same entries kept in both directions."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, operator: Operator, transpose: bool, kept: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, operator: Operator, transpose: bool, kept: Kept | None) -> Tensor:
         ctx.operator, ctx.transpose, ctx.kept = operator, transpose, kept
         return operator.multiply(x, transpose, kept)
 
@@ -147,6 +153,8 @@ def _csr(indptr: Tensor, indices: Tensor, values: Tensor, shape: tuple[int, int]
 
 class DenseOperator(Operator):
     """The same for a matrix that is mostly filled (proteins as input, reduced modalities)."""
+
+    kind = "dense, float32"
 
     def __init__(self, matrix: Tensor):
         super().__init__()
