@@ -312,3 +312,11 @@ def test_peak_memory_is_that_of_the_block() -> None:
     assert big["peak_memory_gb"] >= small["peak_memory_gb"]
     if Path("/proc/self/clear_refs").is_file():
         assert big["peak_memory_gb"] > small["peak_memory_gb"] + 0.3
+
+
+def test_a_gpu_is_among_what_can_change_a_score(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "gpu" not in records.versions()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a card")
+    assert records.versions()["gpu"] == "a card"

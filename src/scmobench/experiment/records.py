@@ -30,8 +30,12 @@ WHOLE |= {"transductive", "label_supervised"}
 
 
 def versions() -> dict[str, str]:
-    """What can change a score: versions of Python and of the packages that compute it, and the processor."""
+    """What can change a score: versions of Python and of the packages that compute it, processor and GPU."""
+    import torch  # late: portable arithmetic is prepared before it loads
+
     found = {"python": platform.python_version(), "processor": processor()}
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
     for package in PACKAGES.split():
         with suppress(PackageNotFoundError):
             found[package] = version(package)

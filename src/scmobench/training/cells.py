@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from scmobench.training.fit import FitReport, TrainerSettings, train
+from scmobench.training.resident import Resident, on_device
 from scmobench.training.surroundings import seeded
 
 CHUNK = 8192
-Module = TypeVar("Module", bound=LightningModule)
+Module = TypeVar("Module", bound=Resident)
 
 
 def fit_cells(
@@ -50,10 +50,12 @@ def fit_cells(
     drop_last = drop_last or len(cells) % size == 1  # one cell alone has no batch statistics
     with seeded(seed):
         module = build()
-        batches = BatchSampler(RandomSampler(cells), size, drop_last)
+        steps = on_device(module, cells, size, settings=trainer, drop_last=drop_last) or DataLoader(
+            cells, sampler=BatchSampler(RandomSampler(cells), size, drop_last), batch_size=None
+        )
         report = train(
             module,
-            DataLoader(cells, sampler=batches, batch_size=None),
+            steps,
             DataLoader([checks], batch_size=None),
             settings=trainer,
             max_epochs=max_epochs,

@@ -27,7 +27,7 @@ from scmobench.training.surroundings import alone, quiet
 BEST_FILE = "best.ckpt"
 RESUMED = "training was interrupted and resumed: seconds are those since"
 ACCELERATORS = ("auto", "cpu", "cuda")
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+PRECISIONS = ("32-true", "16-products", "bf16-mixed", "16-mixed")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class TrainerSettings:
     """Settings of the training loop, which are the same for every method."""
 
     accelerator: str = "auto"  # auto (CUDA if there is a device, else CPU), cpu or cuda
-    precision: str = "32-true"  # Lightning's flag: 32-true, bf16-mixed or 16-mixed
+    # Lightning's flag: 32-true (float32 throughout), bf16-mixed or 16-mixed; or 16-products: float32, but a
+    # GPU's products with the graph's matrix in float16
+    precision: str = "32-true"
     progress: bool = False  # show a progress bar
     logger: Callable[[Path], Logger | None] | None = None  # called with the folder, if there is one
     folder: str | Path | None = None  # for logs and the resume file; None: nothing is written
@@ -53,10 +55,9 @@ class TrainerSettings:
                 raise ValueError(f"expected {name} to be one of {known}, found {found!r}")
         if self.accelerator == "cuda" and not torch.cuda.is_available():
             raise ValueError("expected a CUDA device for accelerator=cuda, found none: use auto or cpu")
-        if self.precision == "16-mixed" and accelerator(self.accelerator) == "cpu":
-            raise ValueError(
-                "expected precision=16-mixed on a CUDA device, found the CPU: use bf16-mixed or 32-true"
-            )
+        if self.precision.startswith("16") and accelerator(self.accelerator) == "cpu":
+            found = f"expected precision={self.precision} on a CUDA device, found the CPU"
+            raise ValueError(f"{found}: use bf16-mixed or 32-true")
         at_least(1, max_epochs=self.max_epochs, check_val_every_n_epoch=self.check_val_every_n_epoch)
 
 
@@ -102,7 +103,7 @@ def _trainer(
     return Trainer(
         accelerator=accelerator(settings.accelerator),
         devices=1,
-        precision=settings.precision,
+        precision=settings.precision.replace("16-products", "32-true"),
         plugins=[alone(), Checkpoints()],
         max_epochs=length,
         # a run shorter than the interval is evaluated once, at its end

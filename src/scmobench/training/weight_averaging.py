@@ -27,3 +27,17 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel | None:
         torch._foreach_lerp_(means, parameters, 1 - min(decay, (FIRST + n) / (GROWTH + n)))
 
     return AveragedModel(network, multi_avg_fn=move)
+
+
+@torch.no_grad()
+def moved_on(mean: AveragedModel, network: nn.Module, decay: float) -> None:
+    """``mean.update_parameters(network)`` without a number that the host would wait for; on any device."""
+    n = mean.n_averaged
+    kept = torch.where(n == 0, 0.0, ((FIRST + n) / (GROWTH + n)).clamp(max=decay))
+    means = list(mean.module.parameters())
+    gaps = torch._foreach_sub(list(network.parameters()), means)
+    torch._foreach_mul_(gaps, 1 - kept)
+    torch._foreach_add_(means, gaps)
+    for own, buffer in zip(mean.module.buffers(), network.buffers(), strict=True):
+        own.copy_(buffer)
+    n.add_(1)

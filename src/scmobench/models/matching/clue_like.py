@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
 from scmobench.models.matching.pair_networks import PairNetworks
 from scmobench.models.scmognn.match_module import top1
 from scmobench.nn.mlp import MLP
+from scmobench.training.resident import Resident
 from scmobench.training.rmsprop import RMSprop
 from scmobench.training.validation import validation_split
 
 
-class ClueModule(LightningModule):
+class ClueModule(Resident):
     r"""Encoders e_ij of modality i into the latent space of modality j, and a decoder d_j of each space.
 
     .. math::
@@ -72,9 +72,6 @@ class ClueModule(LightningModule):
             loss = loss + self.settings.cross_weight * mse_loss(decode(latent[1 - j][j]), target)
         return loss
 
-    def training_step(self, cells: Tensor, _: int) -> Tensor:
-        return self.loss(cells)
-
     def validation_step(self, cells: Tensor, _: int) -> None:
         self.log("validation", top1(self(cells, 0) @ self(cells, 1).T), batch_size=len(cells))
 
@@ -121,5 +118,5 @@ class ClueLike(PairNetworks):
         share, most = self.validation_share, self.validation_cells
         return [validation_split(obs, self.validation, share, seed, most)[1]]
 
-    def scale_of(self, module: LightningModule) -> float:
+    def scale_of(self, module: Resident) -> float:
         return self.scale

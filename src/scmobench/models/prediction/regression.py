@@ -12,19 +12,21 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from anndata import AnnData
-from lightning.pytorch import LightningModule
 from sklearn.utils import gen_batches
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader
 
 from scmobench.models.base import Model
+from scmobench.nn.dense import fits_card
 from scmobench.training.fit import FitReport, TrainerSettings, train
+from scmobench.training.resident import Resident, on_device
 from scmobench.training.surroundings import seeded
 from scmobench.training.validation import held_out_cells
 from scmobench.types import PredictionData
 
 Cells = np.ndarray | sp.csr_matrix
+DENSE = torch.float32
 CHUNK_BYTES = 1 << 28  # of cells made dense at once outside of training
 LEAST_BATCH = 8  # cells that ``min_steps`` leaves in a batch
 
@@ -82,7 +84,7 @@ class NetworkRegression(Training, Model):
         return self.fitted.summary(self.network, self.notes)
 
 
-class RegressionModule(LightningModule):
+class RegressionModule(Resident):
     """A network with its training. The validation score is the RMSE over the held-out cells."""
 
     def __init__(self, network: nn.Module, settings: Training) -> None:
@@ -90,7 +92,30 @@ class RegressionModule(LightningModule):
         self.network, self.settings = network, settings
         self.errors: list[Tensor] = []
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+    def steps_on_device(
+        self, inputs: Cells, targets: Cells, cells: np.ndarray, size: int, drop_last: bool
+    ) -> DataLoader | None:
+        """`on_device` of these cells, with dense inputs and targets there; None where they do not fit."""
+        given = torch.from_numpy(cells), size
+        loader = on_device(self, *given, settings=self.settings.trainer, drop_last=drop_last)
+        if loader is None or not fits_card(math.prod(inputs.shape) + math.prod(targets.shape), DENSE, "cuda"):
+            self.stay()
+            return None
+        self.register_buffer("inputs", _on_card(inputs), persistent=False)
+        self.register_buffer("targets", _on_card(targets), persistent=False)
+        return loader
+
+    def on_fit_end(self) -> None:
+        super().on_fit_end()
+        self.inputs = self.targets = None
+
+    def loss(self, cells: Tensor) -> Tensor:
+        """What training minimises on these cells, all on the device."""
+        return self.settings.loss(self.network, self.inputs[cells], self.targets[cells])
+
+    def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
+        if self.steps is not None:
+            return super().training_step(batch, number)
         loss = self.settings.loss(self.network, *batch)
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(batch[0]))
         return loss
@@ -154,13 +179,14 @@ def fit_network(
         checks = _loader(inputs, targets, held_out, chunk(inputs, targets))
     most = max(LEAST_BATCH, len(fitted) // max(1, settings.min_steps))
     size = min(settings.batch_size, most, len(fitted))
-    # one cell alone has no batch statistics
-    loader = _loader(inputs, targets, fitted, size, shuffle=True, drop_last=len(fitted) % size == 1)
+    drop = len(fitted) % size == 1  # one cell alone has no batch statistics
     folder = settings.trainer.folder if settings.trainer and part else None
     with seeded(seed):
+        module = RegressionModule(network, settings)
         return train(
-            RegressionModule(network, settings),
-            loader,
+            module,
+            module.steps_on_device(inputs, targets, fitted, size, drop)
+            or _loader(inputs, targets, fitted, size, shuffle=True, drop_last=drop),
             checks,
             settings=settings.trainer,
             max_epochs=settings.max_epochs,
@@ -176,6 +202,15 @@ def _loader(inputs: Cells, targets: Cells, cells: np.ndarray, size: int, **order
         return dense(inputs[places]), dense(targets[places])
 
     return DataLoader(cells.tolist(), size, collate_fn=batch, **order)
+
+
+def _on_card(cells: Cells) -> Tensor:
+    """All cells dense on the GPU, a chunk at a time."""
+    values = torch.empty(cells.shape, dtype=DENSE, device="cuda")
+    step = chunk(cells)
+    for a in range(0, len(values), step):
+        values[a : a + step] = dense(cells[a : a + step])
+    return values
 
 
 def apply_network(network: nn.Module, inputs: Cells) -> np.ndarray:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, mse_loss
 
 from scmobench.nn.layer_weights import LayerWeights
 from scmobench.nn.mlp import MLP, skip_network
 from scmobench.training.limits import at_least, positive
+from scmobench.training.resident import Resident
 
 UNKNOWN = -1  # code of a cell without a cell type
 
@@ -47,7 +47,7 @@ class EmbedSettings:
         positive(learning_rate=self.learning_rate)
 
 
-class EmbedModule(LightningModule):
+class EmbedModule(Resident):
     r"""Encoder, decoder and layer weights of the embedding head.
 
     The embedding of a cell is four blocks: logits of the cell types, a batch block that should carry no
@@ -112,15 +112,13 @@ class EmbedModule(LightningModule):
         embedding = self.encoder(mixture)
         logits, batch, cycle, _ = embedding.split(self.sizes, dim=1)
         terms = {"reconstruction": mse_loss(self.decoder(embedding), mixture.detach())}
-        known = self.cell_type[cells] != UNKNOWN
-        if self.sizes[0] and known.any():
-            terms["cell_type"] = cross_entropy(logits[known], self.cell_type[cells][known])
+        if self.sizes[0]:
+            terms["cell_type"] = type_term(logits, self.cell_type[cells])
         if self.sizes[1]:
             terms["regulariser"] = self._batch_term(batch)
-        scored = ~self.cycle[cells].isnan().any(dim=1)
-        if self.sizes[2] and scored.any():
-            terms["cell_cycle"] = mse_loss(cycle[scored], self.cycle[cells][scored])
-        return terms
+        if self.sizes[2]:
+            terms["cell_cycle"] = cycle_term(cycle, self.cycle[cells])
+        return {name: value for name, value in terms.items() if value is not None}
 
     def _batch_term(self, block: Tensor) -> Tensor:
         if self.settings.batch_target == "zero":
@@ -131,10 +129,9 @@ class EmbedModule(LightningModule):
         """Weighted sum of the terms."""
         return torch.stack([self.settings.loss_weights[name] * value for name, value in terms.items()]).sum()
 
-    def training_step(self, cells: Tensor, _: int) -> Tensor:
-        loss = self.total(self.losses(cells))
-        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(cells))
-        return loss
+    def loss(self, cells: Tensor) -> Tensor:
+        """The weighted sum on these cells."""
+        return self.total(self.losses(cells))
 
     def validation_step(self, cells: Tensor, _: int) -> None:
         self.log("validation", self.total(self.losses(cells)), batch_size=len(cells))
@@ -144,3 +141,21 @@ class EmbedModule(LightningModule):
         groups = [{"params": decayed}, {"params": self.mixer.parameters(), "weight_decay": 0.0}]
         rate, decay = self.settings.learning_rate, self.settings.weight_decay
         return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
+
+
+def type_term(logits: Tensor, codes: Tensor) -> Tensor | None:
+    """Cross-entropy over the cells of known type; None where no type is known, on a GPU 0."""
+    known = codes != UNKNOWN
+    if logits.is_cuda:  # which never tells the host how many they are
+        total = cross_entropy(logits, codes, ignore_index=UNKNOWN, reduction="sum")
+        return total / known.sum().clamp(min=1)
+    return cross_entropy(logits[known], codes[known]) if known.any() else None
+
+
+def cycle_term(placed: Tensor, scores: Tensor) -> Tensor | None:
+    """Mean squared error over the cells whose scores are all known; None where none are, on a GPU 0."""
+    scored = ~scores.isnan().any(dim=1)
+    if placed.is_cuda:
+        errors = torch.where(scored[:, None], placed - scores, 0.0)
+        return errors.square().sum() / (scored.sum() * scores.shape[1]).clamp(min=1)
+    return mse_loss(placed[scored], scores[scored]) if scored.any() else None

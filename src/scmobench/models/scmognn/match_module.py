@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 
 from scmobench.nn.layer_weights import LayerWeights
 from scmobench.nn.mlp import MLP
+from scmobench.training.resident import Resident
 
 
 @dataclass(kw_only=True)
@@ -34,7 +34,7 @@ class MatchSettings:
     weight_decay: float = 1e-2
 
 
-class MatchModule(LightningModule):
+class MatchModule(Resident):
     r"""Encoders, decoders and layer weights of the matching head.
 
     With the layer mixtures :math:`X_1, X_2` of the same cells and unit-length embeddings
@@ -105,11 +105,6 @@ class MatchModule(LightningModule):
         for m, decode in enumerate(self.decoders):
             target = mixtures[m].detach()
             loss = loss + mse_loss(decode(joint[m]), target) + mse_loss(decode(joint[1 - m]), target)
-        return loss
-
-    def training_step(self, cells: Tensor, _: int) -> Tensor:
-        loss = self.loss(cells)
-        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(cells))
         return loss
 
     def validation_step(self, cells: Tensor, _: int) -> None:

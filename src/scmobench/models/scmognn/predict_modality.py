@@ -100,12 +100,14 @@ class ScMoGNNPrediction(NetworkSettings, Model):
         with seeded(seed):
             network = self._network(graph, target.shape[1])
             self.module = PredictModule(
-                network, graph, target, held_out, self.feature_share, whole, optimiser
+                network, graph, target, held_out, self.feature_share, whole, optimiser, self.trainer
             )
             del target  # the module holds what it needs of it
             # one cell alone has no batch statistics
             drop = self.norm == "batch" and cells % size == 1 and not whole
-            steps = DataLoader(range(1 if whole else cells), size, shuffle=not whole, drop_last=drop)
+            steps = self.module.steps_on_device(size, drop) or DataLoader(
+                range(1 if whole else cells), size, shuffle=not whole, drop_last=drop
+            )
             self.fitted = train(
                 self.module,
                 steps,
@@ -128,7 +130,7 @@ class ScMoGNNPrediction(NetworkSettings, Model):
         return predicted.clamp(min=self.module.lowest).numpy()
 
     def report(self) -> dict[str, Any]:
-        return self.fitted.summary(self.module.network, self.notes)
+        return self.fitted.summary(self.module.network, self.notes) | {"product": self.module.product}
 
     def _check_memory(self, data: PredictionData, n_held_out: int) -> None:
         """Dense: targets; predictions of one step, of an evaluation and of the test cells. An edge holds its

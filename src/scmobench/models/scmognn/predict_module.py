@@ -6,18 +6,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models.prediction.regression import rmse
-from scmobench.nn.scmognn import ScMoGNN
-from scmobench.training.weight_averaging import averaged
+from scmobench.nn.dense import SeededDense
+from scmobench.nn.scmognn import GraphTensors, ScMoGNN
+from scmobench.training.fit import TrainerSettings, accelerator
+from scmobench.training.resident import Resident, on_device
+from scmobench.training.weight_averaging import averaged, moved_on
 
 DECAY, DECAY_EVERY = 0.99, 15  # the published schedule
 
 
-class PredictModule(LightningModule):
+class PredictModule(Resident):
     """Trains `ScMoGNN` on the RMSE over the training cells that are not held out.
 
     Parameters
@@ -25,6 +28,11 @@ class PredictModule(LightningModule):
     graph : its first cells are those of ``target`` (training cells x targets); others are test cells.
     held_out : indices of the training cells that validate.
     whole : a step is the whole graph, whatever the batch names; otherwise a batch names its cells.
+    settings : device and precision, from which the graph's operators follow (`graph.operator.operator_of`).
+
+    Attributes
+    ----------
+    product : how products with the graph's matrix are made, for the record.
     """
 
     def __init__(
@@ -36,12 +44,16 @@ class PredictModule(LightningModule):
         feature_share: float,
         whole: bool,
         optimiser: dict[str, float],
+        settings: TrainerSettings | None = None,
     ) -> None:
         super().__init__()
         self.network, self.cells, self.optimiser = network, graph, optimiser
         self.mean_network = averaged(network, optimiser["weight_averaging"])
         self.feature_share, self.whole = feature_share, whole
-        self.graph = graph.tensors()
+        self.settings = settings or TrainerSettings()
+        half = self.settings.precision != "32-true"
+        self.graph = graph.tensors(device=accelerator(self.settings.accelerator), half=half, rows=not whole)
+        self.product = self.graph.matrix.kind
         learns = np.zeros(graph.matrix.shape[0], bool)
         learns[np.setdiff1d(np.arange(len(target)), held_out)] = True
         self.learns = learns
@@ -51,8 +63,30 @@ class PredictModule(LightningModule):
         self.register_buffer("held_target", target[torch.from_numpy(held_out)], persistent=False)
         self.register_buffer("fitted", torch.from_numpy(np.flatnonzero(learns)), persistent=False)
         self.register_buffer("held_out", torch.from_numpy(held_out), persistent=False)
+        self.register_buffer("learning", torch.from_numpy(learns.astype(np.float32)), persistent=False)
 
-    def training_step(self, batch: Tensor, _: int) -> Tensor | None:
+    def steps_on_device(self, size: int, drop_last: bool) -> DataLoader | None:
+        """`on_device` of all cells, where a step can take its part of the graph there; else None."""
+        if not self.whole and (self.feature_share < 1 or not isinstance(self.graph.matrix, SeededDense)):
+            return None
+        cells = torch.arange(len(self.learns))
+        return on_device(self, cells, size, settings=self.settings, drop_last=drop_last)
+
+    def loss(self, cells: Tensor) -> Tensor:
+        """RMSE of the cells among these that are learned from, all on the device; 0 where there are none."""
+        if self.whole:
+            return rmse(self.network(self.graph, self.fitted), self.target)
+        matrix = self.graph.matrix.rows(cells)
+        numbers = (self.graph.batch_features, self.graph.cell_inputs)
+        graph = GraphTensors(matrix, self.graph.pathway, *(n if n is None else n[cells] for n in numbers))
+        target = self.target.index_select(0, cells.clamp(max=len(self.target) - 1))
+        learning = self.learning[cells]
+        errors = torch.linalg.vector_norm(self.network(graph) - target, dim=-1) * learning
+        return torch.linalg.vector_norm(errors) / (learning.sum() * target.shape[1]).clamp(min=1).sqrt()
+
+    def training_step(self, batch: Tensor, number: int) -> Tensor | None:
+        if self.steps is not None:
+            return super().training_step(batch, number)
         if self.whole:
             loss = rmse(self.network(self.graph, self.fitted), self.target)
             return self._logged(loss, len(self.fitted))
@@ -62,7 +96,7 @@ class PredictModule(LightningModule):
             return None
         features = self._some_features()
         pathway = self.graph.pathway if features is None else None
-        graph = self.cells.sample(cells, features).tensors(pathway).to(self.device)
+        graph = self.cells.sample(cells, features).tensors(pathway, self.device).to(self.device)
         return self._logged(rmse(self.network(graph, rows), self.target[batch[rows]]), len(rows))
 
     def _logged(self, loss: Tensor, cells: int) -> Tensor:
@@ -76,9 +110,18 @@ class PredictModule(LightningModule):
         drawn = torch.multinomial(edges.clamp(min=1e-6), max(1, round(self.feature_share * len(edges))))
         return np.sort(drawn.cpu().numpy())
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def after_step(self) -> None:
         if self.mean_network is not None:
+            moved_on(self.mean_network, self.network, self.optimiser["weight_averaging"])
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.mean_network is not None and self.steps is None:
             self.mean_network.update_parameters(self.network)
+
+    def on_fit_end(self) -> None:
+        super().on_fit_end()
+        if self.device.type == "cuda":  # what lies there would be copied back
+            self.graph = self.target = self.held_target = None
 
     def validation_step(self, _: Tensor, __: int) -> None:
         network = self.network if self.mean_network is None else self.mean_network.module

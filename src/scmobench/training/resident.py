@@ -1,0 +1,178 @@
+"""Steps that never leave the GPU: cells are drawn there, and each step is a CUDA graph that is replayed.
+
+A step of some hundred small kernels waits for the host, which launches one after another. A CUDA graph is
+launched at once: figures in results/speed/gpu.json.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections import Counter
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from scmobench.training.fit import TrainerSettings, accelerator
+
+WARM_UP = 3  # steps of each size before it is captured, as PyTorch advises; they count as any other
+
+
+class Resident(LightningModule):
+    """A network whose step needs the numbers of its cells alone: what they stand for lies on the device.
+
+    On the CPU a step is what Lightning makes of it. On CUDA, after `on_device`, a training step of Lightning
+    is a whole epoch (`DeviceSteps`), with the loss of each step as ``loss`` says.
+    """
+
+    steps: DeviceSteps | None = None
+
+    @abstractmethod
+    def loss(self, cells: Tensor) -> Tensor:
+        """Of one step with these cells. On CUDA its shapes follow from the number of cells alone."""
+
+    def after_step(self) -> None:
+        """What follows an update of the parameters on the device."""
+
+    def training_step(self, cells: Tensor, number: int) -> Tensor | None:
+        if self.steps is None:
+            loss, count = self.loss(cells), len(cells)
+        else:
+            loss, count = self.steps.epoch(), self.steps.count
+        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=count)
+        return loss
+
+    def on_train_start(self) -> None:
+        if self.steps is not None:
+            self.steps.prepare(self)
+
+    def on_fit_end(self) -> None:
+        self.stay()
+
+    def stay(self) -> None:
+        """Leave the steps to Lightning (again)."""
+        self.steps, self.automatic_optimization = None, True
+
+
+def on_device(
+    module: Resident,
+    cells: Tensor,
+    size: int,
+    *,
+    settings: TrainerSettings | None,
+    drop_last: bool = False,
+    capture: bool = True,
+) -> DataLoader | None:
+    """Have ``module`` make its steps on CUDA where it is trained there; the loader of one item an epoch.
+
+    None on the CPU, and with ``precision=16-mixed``, whose scale of the loss is decided on the host.
+
+    Parameters
+    ----------
+    cells : numbers of the cells to train on. size : cells of a step.
+    drop_last : leave out a last step of fewer cells.
+    capture : as CUDA graphs; False: launch by launch, the reference.
+    """
+    settings = settings or TrainerSettings()
+    if accelerator(settings.accelerator) != "cuda" or settings.precision == "16-mixed":
+        return None
+    module.steps = DeviceSteps(cells, size, drop_last, capture)
+    module.automatic_optimization = False
+    return DataLoader(range(1))
+
+
+class DeviceSteps:
+    """The steps of an epoch: cells in random order, ``size`` a step, an optimiser's update each.
+
+    The random numbers are those of the device's generator, in the same order whether captured or not. A step
+    that cannot be captured is launched as usual.
+
+    Attributes
+    ----------
+    count : cells of an epoch.
+    """
+
+    def __init__(self, cells: Tensor, size: int, drop_last: bool, capture: bool) -> None:
+        whole, rest = divmod(len(cells), size)
+        self.plan = [(size, whole)] + ([(rest, 1)] if rest and not drop_last else [])
+        self.cells, self.capture = cells, capture
+        self.count = sum(length * times for length, times in self.plan)
+        self.made: Counter[int] = Counter()
+        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+
+    def prepare(self, module: Resident) -> None:
+        """Room on the device; an optimiser whose rate a captured step reads from there."""
+        self.module, device = module, module.device
+        self.cells = self.cells.to(device)
+        self.order = torch.empty_like(self.cells)
+        self.first = torch.zeros(1, dtype=torch.int64, device=device)  # of a step's cells in that order
+        self.total = torch.zeros((), device=device)
+        self.places = {length: torch.arange(length, device=device) for length, _ in self.plan}
+        self.optimiser = module.optimizers(use_pl_optimizer=False)
+        schedulers = module.lr_schedulers() or []
+        self.schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
+        for group in self.optimiser.param_groups:
+            if "capturable" in group:
+                group["capturable"] = True
+                group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=device)
+            elif self.schedulers:
+                self.capture = False  # the rate of the capture would stay
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.capture &= self.stream is not None
+
+    def epoch(self) -> Tensor:
+        """All steps; the mean of their losses, each counted by its cells."""
+        self.order.copy_(self.cells[torch.randperm(len(self.cells), device=self.cells.device)])
+        self.first.zero_()
+        self.total.zero_()
+        for length, times in self.plan:
+            for _ in range(times):
+                self._step(length)
+        for scheduler in self.schedulers:
+            scheduler.step()
+        return self.total / self.count
+
+    def _step(self, length: int) -> None:
+        if length in self.graphs:
+            self.graphs[length].replay()
+            return
+        if not self.capture:
+            self._update(length)
+            return
+        if self.made[length] == WARM_UP and self._captured(length):
+            self.graphs[length].replay()
+            return
+        self.made[length] += 1
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            self._update(length)
+        torch.cuda.current_stream().wait_stream(self.stream)
+
+    def _captured(self, length: int) -> bool:
+        """Capture a step without making it; whether that was possible."""
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, stream=self.stream):
+                self._update(length)
+        except RuntimeError as error:
+            logging.getLogger(__name__).warning("steps are launched one by one: %s", error)
+            self.capture = False
+            return False
+        self.graphs[length] = graph
+        return True
+
+    def _update(self, length: int) -> None:
+        """One step of ``length`` cells from where the last one ended, all of it on the device."""
+        self.optimiser.zero_grad(set_to_none=True)
+        cells = self.order.index_select(0, self.places[length] + self.first)
+        kind = cells.device.type
+        # weights that autocast has kept in half precision would be those of another step
+        with torch.autocast(kind, enabled=torch.is_autocast_enabled(kind), cache_enabled=False):
+            loss = self.module.loss(cells)
+        loss.backward()
+        self.optimiser.step()
+        self.module.after_step()
+        self.total.add_(loss.detach(), alpha=length)
+        self.first.add_(length)
