@@ -94,6 +94,13 @@ def test_a_named_run_is_that_of_the_command_line(tmp_path: Path) -> None:
     assert list(sb.leaderboard(tmp_path).query("metric == 'rmse'").method) == ["knn", "knn[k=3]"]
 
 
+def test_an_ensemble_runs_too(tmp_path: Path) -> None:
+    found = sb.run("knn", "tiny_cite", runs=tmp_path, overrides=["ensemble=seeds"])
+    assert found.record["kind"] == "ensemble"
+    with pytest.raises(ValueError, match="in memory"):
+        sb.run("knn", sb.load("tiny_cite"), runs=tmp_path, overrides=["ensemble=seeds"])
+
+
 def test_cells_in_memory_run_as_their_file_does(tmp_path: Path, tiny_paired) -> None:
     mine = sb.run("svd_linear", tiny_paired, runs=tmp_path)
     assert mine.record["dataset"] == "tiny_cite"

@@ -137,21 +137,17 @@ def run(
     >>> result.scores.index[0], result.prediction.shape
     ('rmse', (44, 20))
     """
-    from scmobench.data.foreign import read_h5ad
-    from scmobench.experiment import records
-    from scmobench.experiment.plan import method_name
-    from scmobench.experiment.result import result, run_object
-    from scmobench.experiment.run import run as run_recorded
+    from scmobench.experiment.plan import Plan
+    from scmobench.experiment.result import run_object, run_plan
 
     if not isinstance(model, str):
         return run_object(model, load(data), _task(task), direction, seed)
     named = isinstance(data, str) and Path(data).suffix not in FILES
     given = [f"model={model}", f"dataset={data if named else 'own'}", f"task={task}"]
     given += [f"direction={direction}", f"seed={seed}", *_overrides("", {"runs": str(runs)}), *overrides]
-    cfg = compose(given)
-    record = run_recorded(cfg, method_name(cfg, given), None if named else load(data))
-    (prediction,) = read_h5ad(records.folder(runs, record) / records.PREDICTION)
-    return result(prediction, record, load(data) if task == "joint_embedding" else None)
+    plan = Plan.composed(given)
+    plan.paired = None if named else load(data)
+    return run_plan(plan)
 
 
 def score(prediction: AnnData | str | Path, solution: AnnData | str | Path | Problem, task: str) -> pd.Series:

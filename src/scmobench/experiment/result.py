@@ -10,9 +10,12 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scmobench.data.foreign import read_h5ad
 from scmobench.experiment import records
+from scmobench.experiment.ensemble import run_ensemble
 from scmobench.experiment.evaluate import evaluate, metrics
-from scmobench.experiment.run import respond
+from scmobench.experiment.plan import Plan
+from scmobench.experiment.run import carry_out, respond
 from scmobench.machine.meter import metered
 from scmobench.models.base import Model
 from scmobench.tasks.base import Task
@@ -74,6 +77,20 @@ class Adapted(Model):
         return self.method.predict(data)
 
 
+def run_plan(plan: Plan) -> Result:
+    """Make a run of a named model, or of an ensemble, and read its prediction.
+
+    Raises
+    ------
+    ValueError : an ensemble of cells in memory.
+    """
+    if plan.cfg.ensemble.members and plan.paired is not None:
+        raise ValueError("an ensemble needs a data set by its name, found a file or cells in memory")
+    record = run_ensemble(plan) if plan.cfg.ensemble.members else carry_out(plan)
+    (prediction,) = read_h5ad(records.folder(plan.cfg.runs, record) / records.PREDICTION)
+    return result(prediction, record, plan.cells)
+
+
 def run_object(method: Method, cells: Paired, task: Task, direction: str, seed: int) -> Result:
     """Run a method that is an object in memory, as a named one is run; nothing is written."""
     problem = task.split(cells, direction)
@@ -92,13 +109,13 @@ def run_object(method: Method, cells: Paired, task: Task, direction: str, seed: 
         "scores": {name: asdict(value) for name, value in found.items()},
         "versions": records.versions(),
     } | spent
-    return result(prediction, record, cells if task.name == "joint_embedding" else None)
+    return result(prediction, record, cells)
 
 
-def result(prediction: AnnData, record: dict[str, Any], cells: Paired | None = None) -> Result:
-    """A recorded run with its prediction; ``cells`` are those of a joint embedding."""
+def result(prediction: AnnData, record: dict[str, Any], cells: Paired) -> Result:
+    """A run with its prediction; a joint embedding gets the annotation of its cells."""
     scores = series(record["task"], record["scores"])
-    if cells is not None:
+    if record["task"] == "joint_embedding":
         embedding = {"X_emb": np.asarray(prediction.X)}
         obs = cells.obs.loc[prediction.obs_names]
         prediction = AnnData(obs=obs, obsm=embedding, uns=prediction.uns)
