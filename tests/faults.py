@@ -284,7 +284,7 @@ DEVIATIONS = {
     ("models/matching/shared_neighbours", "shared_neighbours"): [
         ("a cell is no neighbour of itself", "part] = np.inf", "part] = -np.inf"),
     ],
-    ("nn/conv", "conv"): [
+    ("nn/conv", "published_equations"): [
         (
             "published aggregation without the cell itself",
             "1 / (targets[:, None] + 1)",

@@ -71,6 +71,13 @@ def test_ranking_metrics_equal_scikit_learn_on_all_pairs(density):
     assert matching.pairing_aupr(matrix, partner) == pytest.approx(average_precision_score(labels, values))
 
 
+def test_a_row_of_stored_zeros_is_no_match_and_no_nan():
+    partner, _ = pairing()
+    matrix = truth(partner)
+    matrix.data[3] = 0
+    assert matching.match_probability(matrix, partner) == pytest.approx((N - 1) / N)
+
+
 def test_ranking_metrics_place_negative_values_below_those_not_stored():
     partner, _ = pairing()
     matrix = similarity()
