@@ -186,6 +186,7 @@ PROVENANCE = {
             'same &= record.get("status") == "ok" and record.keys() >= WHOLE',
             "same &= record.keys() >= WHOLE",
         ),
+        ("scores taken of other versions", '"versions", "code")', '"code")'),
         ("a run without its prediction counts", "if same and (where / PREDICTION).is_file()", "if same"),
         (
             "hash of a prediction without places",
@@ -207,14 +208,13 @@ PROVENANCE = {
     ],
     ("experiment/plan", "run"): [
         ("seed not recorded", '"seed": cfg.seed,', '"seed": 0,'),
+    ],
+    ("experiment/plan", "config"): [
         (
             "length of training is no part of a run",
             'TRAINING_CHOICES = ("precision", "max_epochs", ',
             'TRAINING_CHOICES = ("precision", ',
         ),
-    ],
-    ("experiment/records", "run"): [
-        ("scores taken of other versions", '"versions", "code")', '"code")'),
     ],
     ("data/check", "data_check"): [
         ("hash without labels", "for column in sorted(obs.columns):", "for column in ():"),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from anndata import AnnData
+from scipy.sparse import csr_matrix
 
 from sample_runs import render
 from scmobench.experiment import kept, records, schema
@@ -155,6 +157,12 @@ def test_seeds_that_are_text_are_kept_after_numbers(tmp_path: Path) -> None:
     kept.keep([record(seed=seed) for seed in ("oops", 10, 9)], tmp_path)
     assert [r["seed"] for r in kept.read([tmp_path])] == [9, 10, "oops"]
     assert list(roster(kept.read([tmp_path]))["seed"]) == [9, 10, "oops"]
+
+
+def test_the_same_values_in_other_places_are_another_prediction() -> None:
+    one, two = (AnnData(csr_matrix([[0, 1.0, 0], places])) for places in ([2.0, 0, 0], [0, 0, 2.0]))
+    assert records.prediction_hash(one) == records.prediction_hash(one.copy())
+    assert records.prediction_hash(one) != records.prediction_hash(two)
 
 
 @pytest.mark.parametrize("damaged", ["", "{}", "[]", '{"status": "ok"}'])
