@@ -104,6 +104,9 @@ def test_counts_beside_normalised_values_are_kept_and_checked(tiny_paired):
     gex.X.data = np.log1p(gex.X.data)
     declared = changed(tiny_paired, mod1=gex, normalization={"GEX": "log1p", "ADT": "counts"})
     assert (check(declared).mod1.layers["counts"] != tiny_paired.mod1.X).nnz == 0
+    before = check(declared).hash
+    gex.layers["counts"].data[0] += 1
+    assert check(declared).hash != before
     gex.layers["counts"].data[0] = 0.5
     with pytest.raises(ValueError, match="layer counts: 1 values are fractions, expected raw counts"):
         check(declared)
