@@ -52,11 +52,11 @@ def test_the_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     exec("\n".join(lines), {})
 
 
-def test_every_public_function_has_an_example() -> None:
+def test_every_public_function_has_an_example_and_is_listed() -> None:
+    names = "load split run score leaderboard datasets models metrics"
+    assert set(names.split()) == set(sb.__all__)
+    assert set(sb.__all__) <= set(dir(sb))
     assert all(">>> " in getattr(sb, name).__doc__ for name in sb.__all__)
-    assert {"load", "split", "run", "score", "leaderboard", "datasets", "models", "metrics"} == set(
-        sb.__all__
-    )
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -154,6 +154,8 @@ def test_an_object_with_fit_and_predict_runs(tmp_path: Path) -> None:
     pd.testing.assert_series_equal(again, mine.scores)
     with pytest.raises(TypeError, match="an object with fit and predict, found 5"):
         sb.run(5, "tiny_cite")
+    with pytest.raises(TypeError, match=r"give an object, MeanOfTraining\(...\)"):
+        sb.run(MeanOfTraining, "tiny_cite")
 
 
 def test_an_embedding_comes_back_with_its_cells(tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ def __getattr__(name: str) -> Any:
     return import_module(f"scmobench.{name}") if name in WINGS else _public(name)
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 class _Wing(ModuleType):
     """A subpackage that can also be called, as the public function of its name."""
 

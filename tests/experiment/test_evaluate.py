@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from anndata import AnnData
 
 from scmobench.experiment.evaluate import (
     Metric,
+    _read,
     bootstrap,
     evaluate,
     intervals,
@@ -17,6 +20,7 @@ from scmobench.experiment.evaluate import (
     paired_test,
     primary,
 )
+from scmobench.experiment.loader import conf_dir
 from scmobench.types import TASKS, NotApplicable, Score
 
 SIX = {"nmi", "asw_label", "asw_batch", "graph_conn", "cc_cons", "ti_cons_batch_mean"}
@@ -179,3 +183,23 @@ def test_paired_test_of_matchings():
     found = paired_test("match_modality", good, bad, solution)
     assert found.difference == pytest.approx(0.4)
     assert found.p_value < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("  bounds: [0, null]\n", ""),
+        ("  bounds: [0, null]\n", "  bounds: 1\n"),
+        ("direction: min", "direction: minimise"),
+        ("citation:", "citaton:"),
+        ("metadata:", "metdata:"),
+    ],
+)
+def test_a_metric_file_without_what_tables_need_is_named(tmp_path: Path, old: str, new: str) -> None:
+    text = (conf_dir() / "metric" / "predict_modality" / "rmse.yaml").read_text()
+    assert old in text
+    (tmp_path / "mine.yaml").write_text(text)
+    assert _read(tmp_path / "mine.yaml").name == "mine"
+    (tmp_path / "mine.yaml").write_text(text.replace(old, new))
+    with pytest.raises(ValueError, match=r"expected `metadata` in .*mine\.yaml with bounds, citation"):
+        _read(tmp_path / "mine.yaml")

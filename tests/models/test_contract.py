@@ -174,8 +174,8 @@ def test_model_file_has_what_the_tables_show(name: str) -> None:
     block = MODELS[name]
     assert block.name == name
     assert block.kind in ("method", "control")
-    assert block.source
-    assert block.description
+    lacking = {"source", "description"} - set(block)
+    assert not lacking, f"{name}.yaml lacks {lacking}"
     assert any(task in block for task in TASKS)
     known = {"name", "kind", "source", "description", "tuning", "smoke", "requires", "subtasks", *TASKS}
     assert set(block) <= known, f"unknown keys {set(block) - known}"

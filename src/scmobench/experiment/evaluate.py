@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from scmobench.metrics.neighbors import ScoredEmbedding
 from scmobench.types import COUNTED, TASKS, NotApplicable, Score
 
 METRICS = "scmobench.metrics"
+NEEDED = {"label", "direction", "bounds", "citation"}  # of a metric's `metadata`
+OPTIONAL = {"primary", "extra", "per_cell", "root"}
 
 
 @dataclass(frozen=True)
@@ -165,9 +168,26 @@ def known(task: str) -> str:
     return task
 
 
-def _read(path: Any) -> Metric:
+def _read(path: Path) -> Metric:
+    """The metric that a YAML file describes.
+
+    Raises
+    ------
+    ValueError : the file lacks a key of `NEEDED` or has another one than a metric has.
+    """
     node = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    about = dict(node.pop("metadata"))
+    about = dict(node.pop("metadata", None) or {})
+    missing, unknown = sorted(NEEDED - set(about)), sorted(set(about) - NEEDED - OPTIONAL)
+    if (
+        missing
+        or unknown
+        or about["direction"] not in ("min", "max")
+        or not isinstance(about["bounds"], list)
+    ):
+        raise ValueError(
+            f"expected `metadata` in {path} with {', '.join(sorted(NEEDED))} (direction: min or max, bounds: "
+            f"[lowest, highest]) and perhaps {', '.join(sorted(OPTIONAL))}, found {about}"
+        )
     per_cell = about.pop("per_cell", None)
     return Metric(
         name=path.stem,

@@ -60,11 +60,12 @@ class Adapted(Model):
     """An object with ``fit`` and ``predict`` that is no `Model`."""
 
     def __init__(self, method: Method) -> None:
-        for name in ("fit", "predict"):
-            if not callable(getattr(method, name, None)):
-                raise TypeError(
-                    f"expected the name of a model or an object with fit and predict, found {method!r}"
-                )
+        able = all(callable(getattr(method, name, None)) for name in ("fit", "predict"))
+        if not able or isinstance(method, type):
+            hint = f": give an object, {method.__name__}(...)" if able else ""
+            raise TypeError(
+                f"expected the name of a model or an object with fit and predict, found {method!r}{hint}"
+            )
         self.method = method
         self.transductive = bool(getattr(method, "transductive", False))
         self.label_supervised = bool(getattr(method, "label_supervised", False))
