@@ -56,7 +56,7 @@ $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%): reproduce-%: data
 reproduce-ensemble_predict_modality: NARROW := dataset=mini_cite  # twelve members a data set
 
 test: data  ## every test
-	@$(PY) -m pytest -n $(JOBS)
+	@$(PY) -m pytest -n $(JOBS) --dist worksteal
 
 smoke: data  ## the main sweeps on tiny data, to see whether things run
 	@printf '%s\n' $(TASKS:%=all_%) $(filter-out $(TASKS),$(TABLES)) | xargs -P $(JOBS) -I % \

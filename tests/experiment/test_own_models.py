@@ -184,7 +184,7 @@ def test_a_time_limit_ends_the_sweep_and_is_no_failure(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_says_where_it_goes_on(tmp_path: Path) -> None:
     arguments = ("run", "model=scmognn", "dataset=tiny_cite", "model.predict_modality.patience=500")
-    arguments += ("model.predict_modality.max_epochs=1000", "trainer.resume_every_seconds=0")
+    arguments += ("model.predict_modality.max_epochs=200", "trainer.resume_every_seconds=0")
     code, told = signalled(arguments, signal.SIGINT, tmp_path)
     assert code != 0, told
     assert "Traceback" not in told
