@@ -251,28 +251,12 @@ def test_a_cache_that_cannot_be_written_says_how_to_name_another(
                 OSError, match=r"can be written at .*; set the .*variable SCMOBENCH_CACHE to one"
             ):
                 way()
+    fetch = ["data", "fetch", "competition", "+dataset.normalization={GEX:counts,ADT:counts}"]
+    fetch += ["dataset.dataset=toy", f"+dataset.url={server.url}"]
     with pytest.raises(SystemExit, match="SCMOBENCH_CACHE"):
-        main(
-            [
-                "data",
-                "fetch",
-                "competition",
-                "+dataset.normalization={GEX:counts,ADT:counts}",
-                "dataset.dataset=toy",
-                f"+dataset.url={server.url}",
-            ]
-        )
+        main(fetch)
     monkeypatch.setenv("SCMOBENCH_CACHE", str(tmp_path / "another"))
-    main(
-        [
-            "data",
-            "fetch",
-            "competition",
-            "+dataset.normalization={GEX:counts,ADT:counts}",
-            "dataset.dataset=toy",
-            f"+dataset.url={server.url}",
-        ]
-    )
+    main(fetch)
     assert str(tmp_path / "another") in capsys.readouterr().out
     assert compose(["dataset=competition"]).dataset.name
     assert ad.read_h5ad(next((tmp_path / "another").rglob("*test_mod1.h5ad"))).n_obs

@@ -9,7 +9,6 @@ import pytest
 import torch
 from sklearn.metrics import silhouette_score
 
-from scmobench.data.synthetic import Synthetic
 from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule, EmbedSettings
 from scmobench.models.scmognn.joint_embedding import ScMoGNNEmbedding
 from scmobench.models.scmognn.reduction import Reduction
@@ -28,18 +27,8 @@ SHARE = 0.2
 
 
 @pytest.fixture(scope="module")
-def problem():
-    paired = Synthetic(
-        name="embed",
-        n_cells=180,
-        n_genes=80,
-        n_mod2=20,
-        n_cell_types=4,
-        n_batches=3,
-        test_batches=("batch3",),
-        empty_features="drop",
-    ).load()
-    return JointEmbedding().split(paired)
+def problem(three_batches):
+    return JointEmbedding().split(three_batches)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from scmobench.data.synthetic import Synthetic
 from scmobench.models.scmognn.match_modality import ScMoGNNMatching, soft_matching
 from scmobench.models.scmognn.match_module import MatchModule, MatchSettings, match_loss, top1
 from scmobench.models.scmognn.reduction import Reduction
@@ -29,18 +28,10 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def problems():
-    paired = Synthetic(
-        name="match",
-        n_cells=180,
-        n_genes=80,
-        n_mod2=20,
-        n_cell_types=4,
-        n_batches=3,
-        test_batches=("batch3",),
-        empty_features="drop",
-    ).load()
-    return {direction: MatchModality().split(paired, direction) for direction in ("from_gex", "to_gex")}
+def problems(three_batches):
+    return {
+        direction: MatchModality().split(three_batches, direction) for direction in ("from_gex", "to_gex")
+    }
 
 
 @pytest.fixture(scope="module")
