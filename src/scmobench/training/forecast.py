@@ -39,8 +39,8 @@ class Forecast(Callback):
         spent = time.monotonic() - self.begun
         if spent >= MEASURED:
             self.said = True
-            step, batches = spent / self.steps, trainer.num_training_batches
-            left = step * (trainer.max_epochs - trainer.current_epoch) * batches
-            what = f"up to {trainer.max_epochs} epochs of {batches} steps, {step:.2g} s each"
+            epoch = spent / self.steps * trainer.num_training_batches
+            left = epoch * (trainer.max_epochs - trainer.current_epoch)
+            what = f"up to {trainer.max_epochs} epochs, {epoch:.2g} s each"
             advice = "validation may end it sooner, trainer.max_seconds=900 would"
             announce(min(left, self.limit), what, advice)
