@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,8 @@ class PredictModule(Resident):
         target = self.target.index_select(0, cells.clamp(max=len(self.target) - 1))
         learning = self.learning[cells]
         errors = torch.linalg.vector_norm(self.network(graph) - target, dim=-1) * learning
-        return torch.linalg.vector_norm(errors) / (learning.sum() * target.shape[1]).clamp(min=1).sqrt()
+        learned = torch.linalg.vector_norm(learning).clamp(min=1)  # root of the number of ones
+        return torch.linalg.vector_norm(errors) / (learned * math.sqrt(target.shape[1]))
 
     def training_step(self, batch: Tensor, number: int) -> Tensor | None:
         if self.steps is not None:
