@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import time
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from command_line import here, scmobench
+from conftest import ROOT
 from scmobench.cli import main
 from scmobench.experiment import kept, records
 from scmobench.experiment.config import build, compose
@@ -41,6 +43,34 @@ def test_a_run_leaves_prediction_and_record(tmp_path: Path) -> None:
     assert 0 < stored["scores"]["rmse"]["value"] < 2
     low, high = stored["interval"]["rmse"]
     assert low < stored["scores"]["rmse"]["value"] < high
+
+
+def test_a_record_names_the_command_that_makes_its_run_again(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = "sweep=predict_modality dataset=tiny_cite direction=from_gex model=knn seed=1 smoke=true"
+    given = ("dataset=tiny_cite", "model=knn", "model.predict_modality.k=5", "ensemble=seeds")
+    assert here("run", *sweep.split(), cwd=tmp_path).returncode == 0
+    assert here("run", *given, cwd=tmp_path).returncode == 0
+    first = kept.read([tmp_path / "runs"])
+    assert len(first) > 2
+    for record in first:
+        command, *arguments = shlex.split(record["command"])
+        assert command == "scmobench"
+        main([*arguments, "runs=again"])
+    again = kept.read([tmp_path / "again"])
+    same = ("method", "seed", "config_hash", "data_hash", "prediction_hash", "command")
+    assert {tuple(r[k] for k in same) for r in again} == {tuple(r[k] for k in same) for r in first}
+
+
+def test_a_record_names_the_commit_of_a_checkout_only(tmp_path: Path, monkeypatch) -> None:
+    records.commit.cache_clear()
+    in_git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    assert records.commit().removesuffix("-dirty") == in_git.stdout.strip()
+    records.commit.cache_clear()
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "records.py"))
+    assert records.commit() == "", "a package that is installed into somebody's project"
+    records.commit.cache_clear()
 
 
 def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:

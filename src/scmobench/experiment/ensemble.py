@@ -17,7 +17,7 @@ from scmobench.experiment.arguments import group, key
 from scmobench.experiment.code import code_digest
 from scmobench.experiment.config import digest
 from scmobench.experiment.plan import Plan
-from scmobench.experiment.run import SIMILARITY, Answered, recorded, run
+from scmobench.experiment.run import SIMILARITY, Answered, carry_out, recorded, run
 from scmobench.experiment.weights import dense, held_out_weights, member_weights
 from scmobench.machine.meter import metered
 from scmobench.models.base import Answer
@@ -32,7 +32,7 @@ def run_ensemble(plan: Plan) -> dict[str, Any]:
     (`held_out_weights`, from each member fitted once more on a part of the training cells).
     """
     rule, parts = plan.cfg.ensemble.weights, members(plan)
-    runs = [run(member.cfg, member.name) for member in parts]
+    runs = [carry_out(member) for member in parts]
     config = {
         "task": runs[0]["config"]["task"],
         "members": [[r["method"], r["config_hash"]] for r in runs],

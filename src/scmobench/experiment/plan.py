@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,6 +82,18 @@ class Plan:
             "seed": cfg.seed,
             "config": {} if cfg.score_on == "test" else {"score_on": cfg.score_on},
         }
+
+    @property
+    def command(self) -> str:
+        """The command that makes this run again; empty for cells or a model in memory."""
+        if self.paired or not self.overrides:
+            return ""
+        last = ("seed", "arithmetic")
+        apart = ("hydra", "sweep", "launcher", "runs", "force", *last)
+        kept = [override for override in self.overrides if group(override) not in apart]
+        own = ["--config-dir", str(self.folder)] if self.folder else []
+        kept += [f"{name}={self.cfg[name]}" for name in last]
+        return shlex.join(["scmobench", "run", *own, *kept])
 
     def identity(self, config: dict[str, Any], code: str) -> dict[str, Any]:
         """What makes two runs the same, given the plain configuration and the digest of the code."""

@@ -7,8 +7,10 @@ import json
 import platform
 import re
 import shutil
+import subprocess
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,19 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+@cache
+def commit() -> str:
+    """The git commit of the code, with ``-dirty`` after changes; empty for an installed package."""
+    place = Path(__file__).parent
+    git = ["git", "-C", str(place)]
+    with suppress(OSError, subprocess.CalledProcessError):
+        # a package that is installed into somebody's project is no part of that project's commits
+        subprocess.run([*git, "ls-files", "--error-unmatch", __file__], check=True, capture_output=True)
+        described = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(described, check=True, capture_output=True, text=True).stdout.strip()
+    return ""
 
 
 def processor() -> str:

@@ -150,6 +150,7 @@ def _kept(plan: Plan, where: Path, identity: dict[str, Any], answered: Answered)
     if not cfg.ensemble.members:
         known["tuning"] = (cfg.model.get("tuning") or {}).get(task.name)
     known |= {"prediction_hash": records.prediction_hash(prediction), "versions": records.versions()}
+    known |= {"commit": records.commit(), "command": plan.command}
     known["arithmetic"] = arithmetic.check(cfg.arithmetic)  # of the libraries that the run has loaded
     records.write_prediction(where / records.PREDICTION, prediction)
     # a deterministic method makes the same prediction with every seed, and it is scored once
