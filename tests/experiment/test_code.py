@@ -66,7 +66,7 @@ def test_a_copy_elsewhere_and_another_process_give_the_same_digest(copy) -> None
         ("data/reduce.py", '"""', '"""Other words. ', ),
         ("experiment/plan.py", "import Source", "import Source, cache_dir"),
         ("tasks/base.py", 'raise ValueError(f"', 'raise ValueError(f"Sorry: '),
-        ("cli.py", "def main(", "def other() -> int:\n    return 1\n\n\ndef main("),
+        ("cli/__init__.py", "def main(", "def other() -> int:\n    return 1\n\n\ndef main("),
         ("leaderboard/write.py", "DIFFERENCE_LINES = 40", "DIFFERENCE_LINES = 41"),
         ("experiment/progress.py", "> 90", "> 91"),
         ("experiment/records.py", "def now(", "def other() -> int:\n    return 1\n\n\ndef now("),

@@ -1,0 +1,45 @@
+"""The command line: run, score, compare, leaderboard, data, validate.
+
+`parser` reads the arguments, `commands` does what they ask for. Each command imports the heavy packages that
+it needs, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from scmobench.cli import commands
+from scmobench.cli.parser import parsed
+from scmobench.machine.arithmetic import prepare
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script ``scmobench``."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        prepare(arguments)
+    except ValueError as error:
+        raise SystemExit(f"scmobench: {error}") from error
+    if arguments[:1] == ["run"]:
+        options = argparse.Namespace(command=commands.run, arguments=arguments[1:])
+    else:
+        options = parsed(arguments)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about themselves
+    warnings.filterwarnings("ignore", message=".* names are not unique")  # the suite's checks say it
+    try:
+        options.command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        from scmobench.experiment.loader import USER_ERRORS, one_line
+
+        if os.environ.get("SCMOBENCH_TRACEBACK") or not isinstance(error, USER_ERRORS):
+            raise
+        raise SystemExit(f"scmobench: {one_line(error)}") from error
