@@ -9,8 +9,10 @@ from typing import Any
 
 from scmobench import __version__
 from scmobench.cli import commands
+from scmobench.cli.commands import COMMITTED
 
 TASKS = ("predict_modality", "match_modality", "joint_embedding")
+Add = Callable[..., Any]
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
@@ -30,56 +32,61 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"scmobench {__version__}")
     choices = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, command: Callable[[Any], None], words: str) -> Callable[..., Any]:
-        made = choices.add_parser(name, help=words, add_help=name != "run")
-        made.set_defaults(command=command)
-        return made.add_argument
-
-    def path(text: str) -> Path:
-        return Path(text).expanduser()
-
-    h5ad = {"required": True, "type": path, "help": "h5ad in the competition's layout"}
-    add(
-        "run",
-        commands.run,
-        "run an experiment or, with -m, a sweep: scmobench run task=… dataset=… model=… seed=…",
-    )
-
-    score = add("score", commands.score, "score a prediction from any source against a solution, as JSON")
-    score("--task", required=True, choices=TASKS)
-    score("--prediction", **h5ad)
-    score("--solution", **h5ad)
-
-    compare = add("compare", commands.compare, "test two predictions of the same cells (Wilcoxon), as JSON")
-    compare("--task", required=True, choices=TASKS[:2])
-    compare("--predictions", nargs=2, metavar=("A", "B"), **h5ad)
-    compare("--solution", **h5ad)
-
-    board = add("leaderboard", commands.leaderboard, "make the tables from records")
-    board(
-        "--records",
-        nargs="+",
-        type=path,
-        default=commands.COMMITTED,
-        help="folders of runs or of kept records",
-    )
-    board("--out", type=path, help="folder of the tables (default: RECORDS/leaderboard)")
-    board("--readme", type=path, help="also write the tables into this file, between its markers")
-    board("--methods", type=path, help="also write the page of methods there")
-    board("--check", action="store_true", help="write nothing; fail if a table is not current")
-    board("--keep", type=path, metavar="FOLDER", help="first keep the records there, as JSON lines")
-    board("--compare", type=path, metavar="FOLDER", help="compare with the records kept there")
-
-    data = add("data", commands.data, "list, fetch, check, describe or export data sets")
-    data("action", choices=("list", "fetch", "check", "describe", "export"), help="what to do")
-    data("dataset", nargs="?", help="a name of `scmobench data list`")
-    data("override", nargs="*", help="e.g. dataset.path=my/folder")
-    data("--task", choices=TASKS, help="task of competition data or of an export (default: predict_modality)")
-    data("--direction", help="export: from_gex (default) or to_gex")
-    data("--out", type=path, metavar="FOLDER", help="export: folder of the inputs and of solution.h5ad")
-
-    validate = add("validate", commands.validate, "build everything that a run would need, and fit nothing")
-    validate("override", nargs="*", help="as for run; none: all data sets and models")
-    validate("--config-dir", type=path, metavar="FOLDER", help="as for run: your own YAML")
+    for arguments in (_run, _score, _compare, _leaderboard, _data, _validate):
+        name = arguments.__name__.strip("_")
+        made = choices.add_parser(name, help=arguments.__doc__, add_help=name != "run")
+        made.set_defaults(command=getattr(commands, name))
+        arguments(made.add_argument)
     return parser
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+H5AD = {"required": True, "type": _path, "help": "h5ad in the competition's layout"}
+
+
+def _run(add: Add) -> None:
+    """run an experiment or, with -m, a sweep: scmobench run task=… dataset=… model=… seed=…"""
+
+
+def _score(add: Add) -> None:
+    """score a prediction from any source against a solution, as JSON"""
+    add("--task", required=True, choices=TASKS)
+    add("--prediction", **H5AD)
+    add("--solution", **H5AD)
+
+
+def _compare(add: Add) -> None:
+    """test two predictions of the same cells (Wilcoxon), as JSON"""
+    add("--task", required=True, choices=TASKS[:2])
+    add("--predictions", nargs=2, metavar=("A", "B"), **H5AD)
+    add("--solution", **H5AD)
+
+
+def _leaderboard(add: Add) -> None:
+    """make the tables from records"""
+    add("--records", nargs="+", type=_path, default=COMMITTED, help="folders of runs or of kept records")
+    add("--out", type=_path, help="folder of the tables (default: RECORDS/leaderboard)")
+    add("--readme", type=_path, help="also write the tables into this file, between its markers")
+    add("--methods", type=_path, help="also write the page of methods there")
+    add("--check", action="store_true", help="write nothing; fail if a table is not current")
+    add("--keep", type=_path, metavar="FOLDER", help="first keep the records there, as JSON lines")
+    add("--compare", type=_path, metavar="FOLDER", help="compare with the records kept there")
+
+
+def _data(add: Add) -> None:
+    """list, fetch, check, describe or export data sets"""
+    add("action", choices=("list", "fetch", "check", "describe", "export"), help="what to do")
+    add("dataset", nargs="?", help="a name of `scmobench data list`")
+    add("override", nargs="*", help="e.g. dataset.path=my/folder")
+    add("--task", choices=TASKS, help="task of competition data or of an export (default: predict_modality)")
+    add("--direction", help="export: from_gex (default) or to_gex")
+    add("--out", type=_path, metavar="FOLDER", help="export: folder of the inputs and of solution.h5ad")
+
+
+def _validate(add: Add) -> None:
+    """build everything that a run would need, and fit nothing"""
+    add("override", nargs="*", help="as for run; none: all data sets and models")
+    add("--config-dir", type=_path, metavar="FOLDER", help="as for run: your own YAML")
