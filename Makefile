@@ -23,7 +23,7 @@ TABLES := $(TASKS) $(TASKS:%=ablation_%) ensemble_predict_modality
 RIVALS := $(TASKS:%=rivals_%)
 
 .DEFAULT_GOAL := help
-.PHONY: help install data reproduce test smoke lint wheels-check fuzz faults leaderboard results clean rivals $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%)
+.PHONY: help install data reproduce test smoke lint wheels-check wheel fuzz faults leaderboard results clean rivals $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%)
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,14 @@ wheels-check:  ## whether every pin has a wheel for Python 3.11 to 3.14 on Linux
 	@.wheels-check/bin/python -m pip install -q uv packaging
 	@PATH="$(CURDIR)/.wheels-check/bin:$$PATH" .wheels-check/bin/python benchmarks/wheels.py
 
+wheel:  ## the wheel in dist/, installed and tried in an empty environment (some minutes)
+	@rm -rf dist .wheel-check && $(PYTHON) -m venv .wheel-check
+	@.wheel-check/bin/python -m pip wheel -q --no-deps -w dist .
+	@.wheel-check/bin/python -m pip install -q -c constraints.txt dist/scmobench-*.whl
+	@cd .wheel-check && bin/scmobench run model=knn dataset=tiny_cite && \
+	  bin/python -c 'import scmobench; print(scmobench.leaderboard("runs").head(1).T)'
+	@rm -rf .wheel-check && ls dist/scmobench-*.whl
+
 leaderboard: $(READY)  ## the committed tables again, from the committed records
 	@$(SCMOBENCH) leaderboard --records results/records --out results/leaderboard --readme README.md --methods results/methods.md
 
@@ -84,4 +92,4 @@ results: $(READY)  ## for maintainers: keep what is in runs/ as the committed re
 	@$(SCMOBENCH) leaderboard --records runs --keep results/records --out results/leaderboard --readme README.md --methods results/methods.md
 
 clean:  ## remove runs and caches (the environment stays)
-	rm -rf runs smoke-runs .pytest_cache .ruff_cache .wheels-check
+	rm -rf runs smoke-runs dist .pytest_cache .ruff_cache .wheels-check .wheel-check

@@ -44,14 +44,6 @@ def test_examples_run(module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert found.attempted or module is result
 
 
-def test_the_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    section = (ROOT / "README.md").read_text().split("## Python")[1].split("##")[0]
-    lines = [line[4:] for line in section.splitlines() if line.startswith("    ")]
-    assert len(lines) == 9
-    exec("\n".join(lines), {})
-
-
 def test_every_public_function_has_an_example_and_is_listed() -> None:
     names = "load split run score leaderboard datasets models metrics"
     assert set(names.split()) == set(sb.__all__)
