@@ -1,4 +1,4 @@
-"""A matrix in the layout that training multiplies with: which one is chosen, and the compressed one."""
+"""The layout in which training multiplies with a matrix: the choice of a layout, and the compressed one."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from torch import Tensor, from_numpy
 from scmobench.nn.dense import SeededDense, SeededSparse, fits_card
 from scmobench.nn.sparse import DenseOperator, Operator, SparseOperator
 
-TILE = 2048  # rows of the dense factor at a time: at 48 columns 0.4 MB, what a core's own cache holds
-# Filled shares from which a dense product is at least as fast as CSR, measured. An H100 at 81,241 x 13,953,
-# 10 % filled, width 48, A x and A^T x with edge dropout take 2.8 ms each in CSR (float32), 0.9 each dense in
-# float16, 4.7 and 7.6 dense in float32 (results/speed/gpu.json)
+TILE = 2048  # rows of the dense factor in a tile: 0.4 MB at 48 columns, which fits into the cache of one core
+# From these filled shares on, a dense product is at least as fast as CSR. Measured on an H100 at
+# 81,241 x 13,953, 10 % filled, width 48, with edge dropout: A x and A^T x take 2.8 ms each in CSR (float32),
+# 0.9 ms each dense in float16, 4.7 and 7.6 ms dense in float32 (results/speed/gpu.json)
 DENSE_ABOVE = {"cpu": 0.3, "cuda, float32": 0.2, "cuda, float16": 0.03}
-READS = 32  # how often a product reads a row of the dense factor, on average, from which tiles pay
+READS = 32  # tiles are faster from this mean number of entries a column on
 
 
 class CompressedPair(NamedTuple):
     """A and A^T, each in tiles of columns that follow one another, each tile in CSR.
 
-    A tile's product reads only its own rows of the dense factor, which stay in the cache: 2 and 4 times
-    faster than one CSR over all columns at 16,000 and 66,175 cells (results/speed). A matrix of few columns
-    or entries is one tile, its plain CSR. Indices have 32 bits: 10-30 % faster products and half the memory.
+    The product of a tile reads only its own rows of the dense factor, and they stay in the cache. This is 2
+    and 4 times faster than one CSR over all columns at 16,000 and 66,175 cells (results/speed). A matrix of few
+    columns or entries is one tile. Indices of 32 bits make products 10-30 % faster and take half the memory.
 
     Attributes
     ----------
     indptr, t_indptr : tiles x (rows + 1), each tile from 0.
     indices, t_indices : column within the tile, tile after tile.
-    values : of A. t_order : which entry of A each entry of A^T is.
-    shape : of A. tile, t_tile : columns of a tile, the last one may have fewer.
+    values : of A.
+    t_order : place in A of each entry of A^T.
+    shape : of A.
+    tile, t_tile : number of columns of a tile; the last one may have fewer.
     """
 
     indptr: Tensor
@@ -49,7 +51,8 @@ class CompressedPair(NamedTuple):
 def compressed_pair(matrix: sp.csr_matrix, tile: int = TILE, reads: int = READS) -> CompressedPair:
     """`CompressedPair` of a matrix.
 
-    In tiles of ``tile`` columns where there are more than twice as many, of ``reads`` entries on average.
+    A matrix is cut into tiles of ``tile`` columns where it has more than twice as many columns, and more than
+    ``reads`` entries a column on average.
 
     Raises
     ------
@@ -93,12 +96,12 @@ def _tiles(matrix: sp.csr_matrix, width: int, axis: int) -> tuple[np.ndarray, np
 def operator_of(
     matrix: sp.csr_matrix, device: torch.device | str = "cpu", *, half: bool = False, rows: bool = False
 ) -> Operator:
-    """The operator of a matrix, by its filled share, its size and the device; on the device.
+    """The operator of a matrix, on the device. Filled share, size and device decide which.
 
     Parameters
     ----------
-    half : a GPU may multiply in float16 (relative error 3e-4).
-    rows : steps take rows of it on the device, which only a dense matrix gives.
+    half : whether a GPU may multiply in float16 (relative error 3e-4).
+    rows : whether training steps take rows of the matrix on the device; only a dense matrix can do this.
     """
     device = torch.device(device)
     if device.type == "cpu":
@@ -114,7 +117,7 @@ def operator_of(
 
 
 def compressed_operator(matrix: sp.csr_matrix, device: torch.device | str = "cpu") -> SparseOperator:
-    """The compressed operator of a matrix: in tiles for a CPU's caches; whole and seeded for a GPU."""
+    """The compressed operator of a matrix: in tiles on a CPU; as a whole, with seeded masks, on a GPU."""
     if torch.device(device).type == "cpu":
         return SparseOperator(*compressed_pair(matrix))
     return SeededSparse(*compressed_pair(matrix, tile=max(matrix.shape))).to(device)

@@ -1,7 +1,7 @@
 """Products with a constant sparse matrix, fast in both directions.
 
-PyTorch transposes a CSR matrix anew at every backward. Here the transpose is kept, so that forward
-and backward are each CSR x dense products with 32-bit indices, one a tile of columns.
+PyTorch transposes a CSR matrix again in each backward pass. These classes keep the transpose instead. Then
+both passes are products of a CSR matrix with 32-bit indices and a dense matrix, tile by tile.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ class Operator(nn.Module, ABC):
 
     @abstractmethod
     def draw(self, p: float) -> Kept:
-        """A fresh mask over the entries of A that keeps each with probability 1 - p, or what says it."""
+        """A random mask over the entries of A, or its seed. It keeps each entry with probability 1 - p."""
 
     def mask(self, kept: Kept) -> Tensor:
-        """What ``draw`` gave as one boolean an entry, in the order of ``edges`` (reference path)."""
+        """The mask that ``draw`` returned: a boolean for each entry, in the order of ``edges`` (for tests)."""
         return kept
 
     @abstractmethod
     def edges(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows, columns and values of the entries, in the order of the masks (reference path)."""
+        """Rows, columns and values of the entries, in the order of the masks (for tests)."""
 
     def forward(self, x: Tensor, transpose: bool = False, kept: Kept | None = None) -> Tensor:
         """A x, or A^T x, differentiable in x."""
@@ -73,14 +73,14 @@ class _Product(torch.autograd.Function):
 
 
 class SparseOperator(Operator):
-    """A in compressed rows, in tiles of columns, with its transpose beside it.
+    """A sparse matrix A and its transpose, each in tiles of columns, each tile in CSR.
 
     Parameters
     ----------
-    indptr, indices, values : tiles of A, 32-bit indices (`graph.operator.CompressedPair`).
-    t_indptr, t_indices, t_order : structure of A^T likewise; ``t_order`` says which entry of A each
-        entry of A^T is, so that masks drawn for A serve both.
-    tile, t_tile : columns of a tile of A, of A^T.
+    indptr, indices, values : tiles of A, with 32-bit indices (`graph.operator.CompressedPair`).
+    t_indptr, t_indices : the same for A^T.
+    t_order : place in A of each entry of A^T. A mask that is drawn for A therefore serves both.
+    tile, t_tile : number of columns of a tile of A, and of A^T.
     """
 
     def __init__(
@@ -128,10 +128,10 @@ class SparseOperator(Operator):
         return total
 
     def _masked(self, values: Tensor, mask: Tensor) -> Tensor:
-        """values * mask in a space that is reused: it is read at once and never kept."""
+        """values * mask, in memory that the next call overwrites."""
         if self._space is None or self._space.device != values.device or self._space.dtype != values.dtype:
             self._space = torch.empty_like(values)
-        step = 1 << 18 if values.device.type == "cpu" else max(1, len(values))  # what fits the cache
+        step = 1 << 18 if values.device.type == "cpu" else max(1, len(values))  # fits into the cache
         for start in range(0, len(values), step):
             part = self._space[start : start + step]
             part.copy_(mask[start : start + step]).mul_(values[start : start + step])
@@ -152,7 +152,7 @@ def _csr(indptr: Tensor, indices: Tensor, values: Tensor, shape: tuple[int, int]
 
 
 class DenseOperator(Operator):
-    """The same for a matrix that is mostly filled (proteins as input, reduced modalities)."""
+    """A mostly filled matrix, such as proteins as input, or a reduced modality."""
 
     kind = "dense, float32"
 
