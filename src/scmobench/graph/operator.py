@@ -23,9 +23,9 @@ READS = 32  # tiles are faster from this mean number of entries a column on
 class CompressedPair(NamedTuple):
     """A and A^T, each in tiles of columns that follow one another, each tile in CSR.
 
-    The product of a tile reads only its own rows of the dense factor, and they stay in the cache. This is 2
-    and 4 times faster than one CSR over all columns at 16,000 and 66,175 cells (results/speed). A matrix of few
-    columns or entries is one tile. Indices of 32 bits make products 10-30 % faster and take half the memory.
+    The product of a tile reads only its own rows of the dense factor, and they stay in the cache. This is
+    2 and 4 times faster than one CSR over all columns at 16,000 and 66,175 cells (results/speed). A matrix of
+    few columns or entries is one tile. Indices of 32 bits make products 10-30 % faster and take half the memory.
 
     Attributes
     ----------

@@ -44,7 +44,7 @@ class Operator(nn.Module, ABC):
         """A random mask over the entries of A, or its seed. It keeps each entry with probability 1 - p."""
 
     def mask(self, kept: Kept) -> Tensor:
-        """The mask that ``draw`` returned: a boolean for each entry, in the order of ``edges`` (for tests)."""
+        """The mask that ``draw`` made: a boolean for each entry, in the order of ``edges`` (for tests)."""
         return kept
 
     @abstractmethod
