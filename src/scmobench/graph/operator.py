@@ -25,7 +25,7 @@ class CompressedPair(NamedTuple):
 
     The product of a tile reads only its own rows of the dense factor, and they stay in the cache. This is
     2 and 4 times faster than one CSR over all columns at 16,000 and 66,175 cells (results/speed). A matrix of
-    few columns or entries is one tile. Indices of 32 bits make products 10-30 % faster and take half the memory.
+    few columns or entries is one tile. 32-bit indices make products 10-30 % faster and take half the memory.
 
     Attributes
     ----------
