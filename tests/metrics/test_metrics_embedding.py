@@ -169,6 +169,20 @@ def test_a_root_that_is_missing_for_one_reference_counts_as_half_a_0_in_the_comp
     assert value(ti_cons_batch_mean, moved, solution) > score.value
 
 
+def test_a_trajectory_that_rounding_decides_is_not_applicable():
+    """Another processor's score would differ."""
+    embedding, solution = cells()
+    types = np.eye(4, dtype=np.float32)[solution.obs["cell_type"].cat.codes]
+    with pytest.raises(NotApplicable, match=r"240 of 240 cells .* at points of more than 15 cells"):
+        value(ti_cons_batch_mean, types, solution)
+    few = np.where(np.arange(240)[:, None] < 16, types, embedding[:, :4])
+    assert ti_cons_batch_mean(ScoredEmbedding(few, solution)).value > 0.5, "no point has more than 15 cells"
+    angle = 2 * np.pi * np.arange(240) / 240  # each axis of a ring's diffusion map may be rotated
+    ring = np.c_[np.cos(angle), np.sin(angle)]
+    with pytest.raises(NotApplicable, match="equal eigenvalues"):
+        value(ti_cons_batch_mean, ring, solution)
+
+
 def test_clusters_equal_to_types_are_a_perfect_nmi():
     _, solution = cells(300)
     codes = solution.obs["cell_type"].cat.codes.to_numpy()

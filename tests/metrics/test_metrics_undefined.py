@@ -217,7 +217,10 @@ EMBEDDINGS = {
         types_at_points,
         {"asw_label": 1.0, "asw_batch": 1.0, "ti_cons_batch_mean": "no pseudotime"},
     ),
-    "a batch at a point": (lambda e, s: (where(in_b1(s), e), s), {"cc_cons": "embedding of batch b1"}),
+    "a batch at a point": (
+        lambda e, s: (where(in_b1(s), e), s),
+        {"cc_cons": "embedding of batch b1", "ti_cons_batch_mean": "60 of 120 cells with"},
+    ),
     "one type": (
         lambda e, s: (e, labelled(s, cell_type="T")),
         {"nmi": "one type", "nmi_leiden": "one type", "asw_label": "have 1", "graph_conn": 1.0},
