@@ -18,6 +18,7 @@ from conftest import ROOT
 from scmobench.cli import main
 from scmobench.experiment import kept, records
 from scmobench.experiment.config import build, compose
+from scmobench.experiment.evaluate import metrics
 from scmobench.experiment.plan import method_name
 from scmobench.experiment.run import at_prediction, respond, run, sizes
 from scmobench.experiment.validate import validate
@@ -83,6 +84,32 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == stamp
     experiment(tmp_path, "model=mean", "force=true")
     assert path.stat().st_mtime_ns > stamp
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "total"),
+    [
+        ("predict_modality", "svd_linear", lambda cells: np.sqrt(cells.mean())),
+        ("match_modality", "random", np.mean),
+    ],
+)
+def test_a_run_keeps_the_score_of_each_test_cell(task, model, total, tmp_path: Path) -> None:
+    record = experiment(tmp_path, f"task={task}", f"model={model}")
+    (path,) = tmp_path.rglob("cells.npy")
+    cells = np.load(path)
+    assert (cells.dtype, cells.shape) == (np.float32, (record["n_test"],))
+    score = next(iter(metrics(task)))
+    assert total(cells.astype(float)) == pytest.approx(record["scores"][score]["value"], rel=1e-6)
+    path.unlink()  # as in a run of an earlier version
+    assert experiment(tmp_path, f"task={task}", f"model={model}")["skipped"]
+    np.testing.assert_array_equal(np.load(path), cells)
+
+
+def test_an_embedding_has_no_score_of_a_cell(tmp_path: Path) -> None:
+    experiment(tmp_path, "task=joint_embedding", "model=random")
+    experiment(tmp_path, "task=joint_embedding", "model=random")
+    assert list(tmp_path.rglob("prediction.h5ad"))
+    assert not list(tmp_path.rglob("cells.npy"))
 
 
 def test_a_run_killed_before_its_record_is_run_again(tmp_path: Path) -> None:

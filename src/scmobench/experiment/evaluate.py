@@ -139,6 +139,17 @@ def intervals(task: str, prediction: AnnData, solution: AnnData) -> dict[str, tu
     return {metric.name: bootstrap(task, prediction, solution)} if metric.per_cell else {}
 
 
+def scores_by_cell(task: str, prediction: AnnData, solution: AnnData) -> np.ndarray | None:
+    """What the ranking metric is the mean of: one number a test cell, float32; None if it is no such mean.
+
+    Prediction: the squared error of each cell, a mean over features. Matching: the probability that each cell
+    is given its own profile.
+    """
+    if primary(task).per_cell is None:
+        return None
+    return _per_cell(task, "", scorer_inputs(task, prediction, solution))[1].astype(np.float32)
+
+
 class PairedTest(NamedTuple):
     """Two predictions of the same cells: difference of the metric (a - b), p-value, test cells."""
 

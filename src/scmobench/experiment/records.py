@@ -25,7 +25,7 @@ PACKAGES = (
     "scmobench numpy scipy pandas scikit-learn anndata scanpy scib igraph "
     "torch torch-geometric lightning harmonypy mofapy2 scvi-tools"
 )
-PREDICTION, RECORD = "prediction.h5ad", "record.json"
+PREDICTION, RECORD, CELLS = "prediction.h5ad", "record.json", "cells.npy"
 # fields of a finished run that an ensemble reads from its members
 WHOLE = {"scores", "interval", "seconds", "peak_memory_gb", "validation", "parameters", "device", "protocol"}
 WHOLE |= {"transductive", "label_supervised"}
@@ -185,6 +185,13 @@ def write_prediction(path: Path, prediction: Any) -> None:
         image = content.id.get_file_image()
     with files.whole(path) as partial:
         partial.write_bytes(image)
+
+
+def write_cells(where: Path, scores: np.ndarray | None) -> None:
+    """Write the scores of the test cells beside the prediction; nothing where there are none."""
+    if scores is not None:
+        with files.whole(where / CELLS) as partial, partial.open("wb") as file:
+            np.save(file, scores)
 
 
 def write_failure(runs: str | Path, attempt: dict[str, Any], error: BaseException) -> str:

@@ -13,11 +13,12 @@ import scipy.sparse as sp
 from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
+from scmobench.data.foreign import read_h5ad
 from scmobench.data.matrix import checked_matrix
 from scmobench.experiment import records
 from scmobench.experiment.code import code_digest, own_code
 from scmobench.experiment.config import build, check
-from scmobench.experiment.evaluate import evaluate, intervals
+from scmobench.experiment.evaluate import evaluate, intervals, primary, scores_by_cell
 from scmobench.experiment.plan import TRAINING_CHOICES, Plan, cells
 from scmobench.machine import arithmetic
 from scmobench.machine.meter import metered
@@ -135,6 +136,9 @@ def recorded(plan: Plan, identity: dict[str, Any], answer: Callable[[Path], Answ
     with records.claimed(where):
         done = None if cfg.force else records.finished(where, identity)
         record = done | {"skipped": True} if done else _kept(plan, where, identity, answer(where))
+        if done and primary(plan.task.name).per_cell and not (where / records.CELLS).is_file():
+            (prediction,) = read_h5ad(where / records.PREDICTION)  # the run is older than files of cells
+            records.write_cells(where, scores_by_cell(plan.task.name, prediction, plan.problem.solution))
         records.clear_failure(cfg.runs, record)
     return record
 
@@ -153,6 +157,7 @@ def _kept(plan: Plan, where: Path, identity: dict[str, Any], answered: Answered)
     known |= {"commit": records.commit(), "command": plan.command}
     known["arithmetic"] = arithmetic.check(cfg.arithmetic)  # of the libraries that the run has loaded
     records.write_prediction(where / records.PREDICTION, prediction)
+    records.write_cells(where, scores_by_cell(task.name, prediction, solution))
     # a deterministic method makes the same prediction with every seed, and it is scored once
     result = (None if cfg.force else records.scores_of_same(where.parent, known)) or {
         "scores": {name: asdict(score) for name, score in evaluate(task.name, prediction, solution).items()},
