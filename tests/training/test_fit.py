@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from scmobench.training import resume
 from scmobench.training.fit import TrainerSettings, _trainer, train
-from scmobench.training.loggers import csv_logger, wandb_logger
+from scmobench.training.loggers import csv_logger
 from scmobench.training.surroundings import seeded
 
 ONE_BATCH = [torch.zeros(1)]
@@ -78,17 +78,6 @@ def test_log_and_bar_go_where_they_are_sent(tmp_path, capfd):
     assert [f.name for f in tmp_path.iterdir()] == ["metrics.csv"]
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 3
     assert "Epoch" in "".join(capfd.readouterr())
-
-
-def test_each_run_has_a_wandb_run_of_its_own(tmp_path, monkeypatch):
-    """Else a sweep's second run would be logged into the first, which its process left open."""
-    wandb = pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    for name in ("one", "two"):
-        settings = TrainerSettings(logger=wandb_logger, folder=tmp_path / name)
-        train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=2, settings=settings)
-        assert wandb.run is None
-        assert len(list((tmp_path / name / "wandb").glob("offline-run-*"))) == 1
 
 
 class Killed(Walk):

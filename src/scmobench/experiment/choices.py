@@ -16,7 +16,7 @@ from scmobench.tasks.base import DIRECTIONS
 SEEDS = 2**32  # what numpy takes
 OPTIONS = (
     "task dataset model trainer logger tuned ablation ensemble launcher sweep "
-    "seed direction official_files score_on arithmetic variant runs force smoke modules"
+    "seed direction official_files score_on arithmetic variant runs force smoke wandb modules"
 )
 NEEDED = {
     **dict.fromkeys(("task", "dataset", "model"), dict[str, Any]),
@@ -29,6 +29,7 @@ NEEDED = {
     "runs": str,
     "force": bool,
     "smoke": bool,
+    "wandb": Mapping[str, Any] | None,
     "modules": str | Sequence[str],
 }
 # a type, and the value of a group that does not say

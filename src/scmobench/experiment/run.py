@@ -20,6 +20,7 @@ from scmobench.experiment.code import code_digest, own_code
 from scmobench.experiment.config import build, check
 from scmobench.experiment.evaluate import evaluate, intervals, primary, scores_by_cell
 from scmobench.experiment.plan import TRAINING_CHOICES, Plan, cells
+from scmobench.experiment.tracking import check_tracking, track
 from scmobench.machine import arithmetic
 from scmobench.machine.meter import metered
 from scmobench.models.base import Answer, Model, SolutionControl
@@ -133,6 +134,7 @@ def at_prediction(model: Model, problem: Problem) -> TaskData:
 def recorded(plan: Plan, identity: dict[str, Any], answer: Callable[[Path], Answered]) -> dict[str, Any]:
     """The record of a finished run with this identity, else of the answer that is made in its folder."""
     cfg, where = plan.cfg, records.folder(plan.cfg.runs, identity)
+    check_tracking(cfg.wandb)
     with records.claimed(where):
         done = None if cfg.force else records.finished(where, identity)
         record = done | {"skipped": True} if done else _kept(plan, where, identity, answer(where))
@@ -140,6 +142,8 @@ def recorded(plan: Plan, identity: dict[str, Any], answer: Callable[[Path], Answ
             (prediction,) = read_h5ad(where / records.PREDICTION)  # the run is older than files of cells
             records.write_cells(where, scores_by_cell(plan.task.name, prediction, plan.problem.solution))
         records.clear_failure(cfg.runs, record)
+        if kept := track(record, where, cfg.wandb):
+            print(kept)
     return record
 
 

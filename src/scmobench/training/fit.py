@@ -159,11 +159,7 @@ def train(
     resume = resumable(settings.folder)
     with quiet():
         trainer = _trainer(settings, max_epochs, check_val_every_n_epoch, [best, clock, Forecast(limit)])
-        try:
-            trainer.fit(module, train_loader, val_loader, ckpt_path=resume)
-        finally:  # otherwise wandb would log the next run of this process into this one
-            if finish := getattr(getattr(trainer.logger, "experiment", None), "finish", None):
-                finish()
+        trainer.fit(module, train_loader, val_loader, ckpt_path=resume)
     epochs, device = trainer.current_epoch, trainer.strategy.root_device.type
     module.trainer = None
     _keep_best(module, best, settings, epochs, evaluated)

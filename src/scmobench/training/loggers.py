@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger
 
@@ -17,15 +16,6 @@ def csv_logger(folder: Path) -> Logger:
         part = sum(1 for _ in folder.glob("metrics.before-*.csv"))
         before.replace(folder / f"metrics.before-{part}.csv")
     return CSVLogger(folder, name="", version="")
-
-
-def wandb_logger(
-    folder: Path, *, project: str = "scmobench", offline: bool = True, **settings: Any
-) -> Logger:
-    """Weights & Biases in the run's folder, offline by default (needs the extra ``wandb``)."""
-    from lightning.pytorch.loggers import WandbLogger
-
-    return WandbLogger(project=project, save_dir=folder, offline=offline, **settings)
 
 
 def no_logger(folder: Path) -> None:

@@ -1,0 +1,69 @@
+"""Finished runs in Weights & Biases: settings, training curves, scores and provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+CONFIG = ("task", "dataset", "subtask", "method", "kind", "seed", "normalization", "config", "config_hash")
+CONFIG += ("data_hash", "arithmetic", "versions", "commit", "command")
+SUMMARY = ("prediction_hash", "validation", "seconds", "peak_memory_gb", "parameters", "device")
+
+
+def check_tracking(settings: Mapping[str, Any] | None) -> None:
+    """Raise ValueError if runs are to be tracked without the package for it."""
+    if settings and find_spec("wandb") is None:
+        raise ValueError("logger=wandb needs the package wandb: pip install 'scmobench[wandb]'")
+
+
+def track(record: Mapping[str, Any], where: Path, settings: Mapping[str, Any] | None) -> str:
+    """Log a finished run, once, and return one line that says where it is.
+
+    Runs of one method on one data set and direction share a group, so that the interface shows their mean and
+    spread over seeds. Task, data set, direction and method are tags.
+
+    Parameters
+    ----------
+    record, where : the run's record and folder. Training curves come from the CSV logs below it.
+    settings : ``project``, ``mode`` (``offline`` or ``online``) and further arguments of ``wandb.init``; None
+        logs nothing.
+    """
+    if not settings or list(where.glob("wandb/*run-*")):
+        return ""
+    import wandb
+
+    tags = [str(record[name]) for name in ("task", "dataset", "subtask", "method")]
+    run = wandb.init(
+        dir=where,
+        name=f"{record['method']} seed {record['seed']}",
+        group=" ".join(tags[1:]),
+        tags=[tag[:64] for tag in tags],
+        config={name: record.get(name) for name in CONFIG},
+        settings=wandb.Settings(silent=True, console="off"),
+        **settings,
+    )
+    for values in curves(where / "training"):
+        run.log(values)
+    scores = {name: score["value"] for name, score in record["scores"].items()}
+    run.summary.update(scores | {name: record.get(name) for name in SUMMARY})
+    run.finish()
+    (kept,) = where.glob("wandb/*run-*")
+    if settings.get("mode") == "online":
+        return f"wandb: {run.url}"
+    return f"wandb: kept offline; this sends it: wandb sync '{kept}'"
+
+
+def curves(training: Path) -> list[dict[str, float]]:
+    """Rows of all training logs in a folder. The name of an inner folder stands before its values."""
+    rows = []
+    # the part of a log from before an interruption comes first
+    for path in sorted(training.rglob("metrics*.csv"), key=lambda p: (p.parent, p.stem == "metrics", p)):
+        inner = path.parent.relative_to(training).as_posix()
+        before = "" if inner == "." else f"{inner}/"
+        for row in pd.read_csv(path).to_dict("records"):
+            rows.append({f"{before}{name}": value for name, value in row.items() if pd.notna(value)})
+    return rows

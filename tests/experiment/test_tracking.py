@@ -1,0 +1,78 @@
+"""What Weights & Biases is told about a run, read back from its offline files."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scmobench.cli import main
+from scmobench.experiment import kept, tracking
+
+pytest.importorskip("wandb")
+
+BLOCK, FULL, LAST = 1 << 15, 1, 4
+
+
+def entries(log: bytes) -> Iterator[bytes]:
+    """Entries of a log in LevelDB's format: blocks of 32 KiB, each piece after checksum, length and kind."""
+    place, whole = 7, b""  # after the file's own header
+    while place + 7 <= len(log):
+        if BLOCK - place % BLOCK < 7:  # too short for another piece
+            place += BLOCK - place % BLOCK
+            continue
+        _, length, kind = struct.unpack_from("<IHB", log, place)
+        whole += log[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (FULL, LAST):
+            yield whole
+            whole = b""
+
+
+def stored(folder: Path) -> dict[str, list]:
+    """Kind of record -> its records, of one offline run."""
+    from wandb.proto import wandb_internal_pb2
+
+    (path,) = folder.rglob("run-*.wandb")
+    found = {}
+    for data in entries(path.read_bytes()):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        kind = record.WhichOneof("record_type")
+        found.setdefault(kind, []).append(getattr(record, kind))
+    return found
+
+
+def test_a_sweep_can_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["run", "-m", "model=knn,scmognn", "dataset=tiny_cite", "smoke=true", "logger=wandb"])
+    assert "kept offline; this sends it: wandb sync " in capsys.readouterr().out
+    runs = kept.read([tmp_path / "runs"])
+    assert len(runs) == 2
+    for record in runs:
+        (path,) = (p.parent for p in tmp_path.rglob("record.json") if f"/{record['method']}/" in str(p))
+        found = stored(path)
+        run = found["run"][0]
+        config = {item.key: json.loads(item.value_json) for item in run.config.update}
+        assert config["config_hash"] == record["config_hash"]
+        assert config["command"] == record["command"]
+        assert run.run_group == f"tiny_cite GEX2ADT {record['method']}"
+        assert set(run.tags) == {"predict_modality", "tiny_cite", "GEX2ADT", record["method"]}
+        summary = {i.key: json.loads(i.value_json) for part in found["summary"] for i in part.update}
+        assert summary["rmse"] == record["scores"]["rmse"]["value"]
+        assert summary["prediction_hash"] == record["prediction_hash"]
+        steps = [{i.key or i.nested_key[0] for i in part.item} for part in found.get("history", [])]
+        assert any("validation" in step for step in steps) == record["method"].startswith("scmognn")
+    main(["run", "-m", "model=knn,scmognn", "dataset=tiny_cite", "smoke=true", "logger=wandb"])
+    assert len(list(tmp_path.rglob("run-*.wandb"))) == 2, "a run is logged once"
+
+
+def test_the_package_is_asked_for_before_the_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"pip install 'scmobench\[wandb\]'"):
+        main(["run", "model=knn", "dataset=tiny_cite", "logger=wandb"])
+    assert not list(tmp_path.rglob("prediction.h5ad"))
