@@ -16,6 +16,7 @@ FLOORS = (
     {"models"},
     {"experiment"},
     {"leaderboard"},
+    {"figures"},
     {"cli", "api", "__init__", "__main__"},
 )
 FLOOR = {wing: level for level, wings in enumerate(FLOORS) for wing in wings}

@@ -91,6 +91,12 @@ def _ours(folder: Path) -> Path:
     return ours if folder in COMMITTED and not folder.is_dir() and ours.is_dir() else folder
 
 
+def figures(options: argparse.Namespace) -> None:
+    from scmobench.figures.gallery import figures
+
+    print(*(f"written: {path}" for path in figures(options.runs, options.out)), sep="\n")
+
+
 def data(options: argparse.Namespace) -> None:
     from scmobench.data.source import Source
     from scmobench.experiment.config import build, compose, names

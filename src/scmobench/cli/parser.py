@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"scmobench {__version__}")
     choices = parser.add_subparsers(required=True, metavar="COMMAND")
-    for arguments in (_run, _score, _compare, _leaderboard, _data, _validate):
+    for arguments in (_run, _score, _compare, _leaderboard, _figures, _data, _validate):
         name = arguments.__name__.strip("_")
         made = choices.add_parser(name, help=arguments.__doc__, add_help=name != "run")
         made.set_defaults(command=getattr(commands, name))
@@ -74,6 +74,12 @@ def _leaderboard(add: Add) -> None:
     add("--check", action="store_true", help="write nothing; fail if a table is not current")
     add("--keep", type=_path, metavar="FOLDER", help="first keep the records there, as JSON lines")
     add("--compare", type=_path, metavar="FOLDER", help="compare with the records kept there")
+
+
+def _figures(add: Add) -> None:
+    """make pictures of cells from the predictions of kept runs"""
+    add("--runs", nargs="+", type=_path, default=[Path("runs")], help="folders of runs (default: runs)")
+    add("--out", type=_path, default=Path("runs/figures"), help="their folder (default: runs/figures)")
 
 
 def _data(add: Add) -> None:

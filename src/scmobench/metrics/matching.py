@@ -99,6 +99,11 @@ def cell_type_match(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=No
     ------
     NotApplicable : a cell without a type, or all cells of one type, so that no match is wrong.
     """
+    return float(type_probability(similarity, partner, cell_type).mean())
+
+
+def type_probability(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None) -> np.ndarray:
+    """Probability that each cell is given a profile of its own type, see `cell_type_match`; length n."""
     weights = _row_probabilities(similarity, partner).tocoo()
     if cell_type is None:
         raise NotApplicable("the solution has no cell_type")
@@ -110,7 +115,7 @@ def cell_type_match(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=No
     columns = np.empty_like(rows)
     columns[partner] = rows
     equal = rows[weights.row] == columns[weights.col]
-    return float(np.bincount(weights.row[equal], weights.data[equal], minlength=len(rows)).mean())
+    return np.bincount(weights.row[equal], weights.data[equal], minlength=len(rows))
 
 
 def _checked(similarity: sp.csr_matrix, partner: np.ndarray) -> sp.csr_matrix:

@@ -41,8 +41,7 @@ def mean_pearson_per_cell(truth: Matrix, prediction: Matrix) -> float:
 
 def mean_pearson_per_gene(truth: Matrix, prediction: Matrix) -> float:
     """Mean over features of the Pearson correlation across cells."""
-    truth, prediction = _varying(truth, prediction, axis=0)
-    return float(pearson_per_cell(truth.T, prediction.T).mean())
+    return float(pearson_per_gene(truth, prediction).mean())
 
 
 def mean_spearman_per_cell(truth: Matrix, prediction: Matrix) -> float:
@@ -79,6 +78,12 @@ def absolute_error_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
 def pearson_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
     """Pearson correlation of each cell across features, length n."""
     return _per_row(_pearson_rows, *_varying(truth, prediction, axis=1))
+
+
+def pearson_per_gene(truth: Matrix, prediction: Matrix) -> np.ndarray:
+    """Pearson correlation of each feature across cells, length m."""
+    truth, prediction = _varying(truth, prediction, axis=0)
+    return pearson_per_cell(truth.T, prediction.T)
 
 
 def spearman_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:

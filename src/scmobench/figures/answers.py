@@ -1,0 +1,198 @@
+"""Kept runs with their predictions: which of them a picture shows, and what they predict."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scmobench.experiment import kept
+from scmobench.experiment.config import compose, names
+from scmobench.experiment.evaluate import primary
+from scmobench.experiment.plan import Plan
+from scmobench.experiment.records import PREDICTION, RECORD, prediction_hash
+from scmobench.experiment.scored import read_predictions
+from scmobench.leaderboard.tables import VARIANT
+from scmobench.types import TASKS, Paired
+
+MOST = 4  # methods beside each other, the best ones
+ALWAYS = ("scmognn",)  # shown first wherever it was run
+CONTROLS = {
+    "predict_modality": (),
+    "match_modality": ("constant",),
+    "joint_embedding": ("gex_only", "mod2_only"),
+}
+PLACE = ("task", "dataset", "subtask")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run and its folder."""
+
+    record: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def method(self) -> str:
+        """Its name in the tables."""
+        return self.record["method"]
+
+    def value(self, metric: str) -> float:
+        """A score; NaN where the metric does not apply."""
+        found = self.record["scores"].get(metric, {}).get("value")
+        return np.nan if found is None else float(found)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run predicts, as the metrics take it."""
+
+    run: Run
+    prediction: AnnData
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One task on one data set in one direction, as it was planned, and its runs by method, best first."""
+
+    plan: Plan
+    runs: Mapping[str, Sequence[Run]]
+
+    @property
+    def name(self) -> str:
+        """Task, data set and subtask, for messages."""
+        return " ".join((self.plan.task.name, self.plan.cells.name, self.plan.problem.data.subtask))
+
+    def answers(self) -> list[Answer]:
+        """The predictions that a picture shows, all of one seed: methods, best first, then controls."""
+        task, solution = self.plan.task, self.plan.problem.solution
+        shown = self._shown()
+        answers = []
+        for run, found in zip(shown, read_predictions(solution, *map(_file, shown)), strict=True):
+            if prediction_hash(found) == run.record.get("prediction_hash"):
+                answers.append(Answer(run, task.check(found, solution)[0]))
+            else:
+                _left_out(run, "its prediction is not the one that the record describes: add force=true")
+        return answers
+
+    def _shown(self) -> list[Run]:
+        methods = [m for m, runs in self.runs.items() if _is_method(runs[0])]
+        methods = [m for place, m in enumerate(methods) if place < MOST or m in ALWAYS]
+        methods.sort(key=lambda method: method not in ALWAYS)  # they look the same in all pictures
+        controls = [name for name in CONTROLS[self.plan.task.name] if name in self.runs]
+        by_seed = [{run.record["seed"]: run for run in self.runs[name]} for name in (*methods, *controls)]
+        if not by_seed:
+            return []
+        common = set.intersection(*map(set, by_seed)) or {None}
+        seed = min(common, key=lambda seed: (isinstance(seed, str), seed or 0))
+        return [runs.get(seed) or next(iter(runs.values())) for runs in by_seed]
+
+
+def problems(folders: Iterable[Path]) -> list[Problem]:
+    """The runs below some folders, by task, data set and subtask, with their cells loaded.
+
+    Runs of other cells than the data set has now, or of other settings of the task, are left out with a line.
+
+    Raises
+    ------
+    FileNotFoundError : no such folder.
+    ValueError : a file that is not a record, or no run with a prediction.
+    """
+    runs = [run for run in _last(folders) if _has_prediction(run)]
+    if not runs:
+        places = ", ".join(map(str, folders))
+        raise ValueError(
+            f"expected runs with {PREDICTION} below {places}, found none: name the folder that `scmobench "
+            "run` wrote to (--runs)"
+        )
+    order, cells = _order(runs), {}
+    together: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        together.setdefault(tuple(run.record[name] for name in PLACE), []).append(run)
+    found = []
+    for place in sorted(together, key=lambda p: (TASKS.index(p[0]), *p[1:])):
+        if (problem := _problem(together[place], order[place[0]], cells)) is not None:
+            found.append(problem)
+    return found
+
+
+def _last(folders: Iterable[Path]) -> list[Run]:
+    """The last finished attempt at each run, sorted."""
+    last: dict[tuple[Any, ...], Run] = {}
+    for where in map(Path, folders):
+        if not where.is_dir():
+            raise FileNotFoundError(f"expected a folder of runs at {where}, found none: run something first")
+        attempts = [Run(r, path.parent) for path in where.rglob(RECORD) for r in kept.lines(path)]
+        for run in sorted(attempts, key=lambda run: kept.turn(run.record)):
+            record = run.record
+            if record["status"] == "ok" and "score_on" not in (record.get("config") or {}):
+                last[tuple(record[name] for name in (*PLACE, "method", "seed"))] = run
+    return [last[key] for key in sorted(last, key=kept.sortable)]
+
+
+def _has_prediction(run: Run) -> bool:
+    present = _file(run).is_file()
+    if not present and run.record["task"] in TASKS:
+        _left_out(run, f"expected its prediction at {_file(run)}, found none")
+    return present and run.record["task"] in TASKS
+
+
+def _left_out(run: Run, reason: str) -> None:
+    record = run.record
+    again = " ".join(f"{key}={record[key]}" for key in ("task", "dataset", "direction", "seed"))
+    print(
+        f"{record['method']} on {record['dataset']} {record['subtask']} seed {record['seed']} is left out: "
+        f"{reason}; to make it again: scmobench run {again} model={record['method'].split('+')[0]}",
+        file=sys.stderr,
+    )
+
+
+def _file(run: Run) -> Path:
+    return run.folder / PREDICTION
+
+
+def _is_method(run: Run) -> bool:
+    return (run.record.get("kind") or "method") == "method" and not VARIANT.search(run.method)
+
+
+def _order(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Methods of each task by their mean rank over its subtasks; those that lack a subtask come last."""
+    order = {}
+    for task in TASKS:
+        metric = primary(task)
+        rows = [
+            (*(run.record[name] for name in PLACE), run.method, run.value(metric.name))
+            for run in runs
+            if run.record["task"] == task
+        ]
+        table = pd.DataFrame(rows, columns=[*PLACE, "method", "score"])
+        scores = table.pivot_table(index="method", columns=list(PLACE), values="score", aggfunc="mean")
+        ranks = scores.rank(ascending=metric.direction == "min")
+        keys = pd.DataFrame({"lacking": ranks.isna().sum(axis=1), "rank": ranks.mean(axis=1).round(9)})
+        order[task] = list(keys.sort_index().sort_values(["lacking", "rank"], kind="stable").index)
+    return order
+
+
+def _problem(runs: Sequence[Run], order: Sequence[str], cells: dict[str, Paired]) -> Problem | None:
+    """The runs of one subtask that were made from the data set's cells as they are now."""
+    record = runs[0].record
+    task, dataset, direction = (record.get(name) for name in ("task", "dataset", "direction"))
+    if dataset not in names("dataset"):
+        print(f"{dataset} is left out: it is no data set of `scmobench data list`", file=sys.stderr)
+        return None
+    cfg = compose([f"task={task}", f"dataset={dataset}", f"direction={direction}"])
+    plan = Plan(cfg, paired=cells.get(dataset))
+    cells[dataset] = plan.cells
+    by_method: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: order.index(run.method) if run.method in order else len(order)):
+        if run.record["data_hash"] == plan.cells.hash:
+            by_method.setdefault(run.method, []).append(run)
+        else:
+            _left_out(run, "its cells are not those of the data set now")
+    return Problem(plan, by_method) if by_method else None

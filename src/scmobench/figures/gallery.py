@@ -1,0 +1,203 @@
+"""The gallery: every picture of some runs, in files, and the list that a page reads to show them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from matplotlib.figure import Figure
+
+from scmobench.figures import cells, drawing, style
+from scmobench.figures.answers import ALWAYS, Answer, Problem, Run, problems
+from scmobench.machine.files import file_name, whole
+from scmobench.types import NotApplicable
+
+LIST = "figures.json"
+NAMED = 7  # features at each end
+WORDS = {"GEX": "genes", "ADT": "proteins", "ATAC": "peaks"}
+MEASURE = {"predict_modality": "RMSE", "match_modality": "accuracy", "joint_embedding": "loss"}
+COLOURED = (("cell_type", "cell types", "nmi", "NMI"), ("batch", "batches", "asw_batch", "batch ASW"))
+IDENTITY = ("method", "seed", "config_hash", "data_hash", "prediction_hash")
+
+
+@dataclass
+class Picture:
+    """A drawing, what it shows in words, and the runs it was made from."""
+
+    kind: str
+    title: str
+    alt: str
+    drawn: Figure
+    runs: Sequence[Run]
+    part: str = ""  # tells pictures of one kind apart
+
+
+def figures(folders: Iterable[Path], out: Path) -> list[Path]:
+    """Make all pictures of the runs below some folders, and the list of them.
+
+    Parameters
+    ----------
+    folders : of runs, with their predictions.
+    out : folder of the pictures. Those that its list names and that are not made again are removed.
+
+    Returns
+    -------
+    The files, the list last.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : see `scmobench.figures.answers.problems`.
+    """
+    entries, files = [], {}
+    for problem in problems(list(folders)):
+        with style.styled():
+            for picture in pictures(problem):
+                entry = _entry(problem, picture)
+                entries.append(entry)
+                files[Path(out) / entry["file"]] = style.webp(picture.drawn)
+    for old in _listed(Path(out)) - set(files):
+        old.unlink(missing_ok=True)
+    files[Path(out) / LIST] = (json.dumps(entries, indent=1, ensure_ascii=False) + "\n").encode()
+    for path, content in files.items():
+        with whole(path) as partial:
+            partial.write_bytes(content)
+    return list(files)
+
+
+def pictures(problem: Problem) -> Iterator[Picture]:
+    """The pictures of one problem; one that the data do not support is left out with a line."""
+    answers = problem.answers()
+    if answers:
+        makers = {"predict_modality": _prediction, "match_modality": _matching, "joint_embedding": _embedding}
+        try:
+            yield from makers[problem.plan.task.name](problem, answers)
+        except NotApplicable as reason:
+            print(f"no picture of {problem.name}: {reason}", file=sys.stderr)
+    yield from _training(problem)
+
+
+def _embedding(problem: Problem, answers: Sequence[Answer]) -> Iterator[Picture]:
+    obs = problem.plan.problem.solution.obs
+    pair = problem.plan.cells.pair
+    names = {"gex_only": "RNA alone", "mod2_only": f"{WORDS[pair[1]]} alone"}
+    layouts: dict[str, np.ndarray] = {}
+    for answer in answers:
+        first = next(iter(layouts.values()), None)
+        layouts[names.get(answer.run.method, answer.run.method)] = cells.layout(answer.prediction, first)
+    runs = [answer.run for answer in answers]
+    for column, words, metric, label in COLOURED:
+        if column not in obs:
+            continue
+        values = {title: run.value(metric) for title, run in zip(layouts, runs, strict=True)}
+        notes = {title: "" if np.isnan(v) else f"{label} {v:.2f}" for title, v in values.items()}
+        panels = {title: (places, notes[title]) for title, places in layouts.items()}
+        told = ", ".join(f"{title} {v:.2f}" for title, v in values.items() if not np.isnan(v))
+        groups = obs[column].astype("object")
+        shades = drawing.colours(groups)
+        alt = f"UMAPs of {len(obs)} cells, coloured by {len(shades)} {words}, one panel a method"
+        alt += f"; {label} (1 is best): {told}." if told else "."
+        drawn = drawing.umaps(panels, groups, shades)
+        yield Picture("umap", f"Cells, coloured by {column.replace('_', ' ')}", alt, drawn, runs, column)
+
+
+def _prediction(problem: Problem, answers: Sequence[Answer]) -> Iterator[Picture]:
+    solution = problem.plan.problem.solution
+    found = {a.run.method: cells.correlations(solution, a.prediction) for a in answers}
+    what = WORDS[problem.plan.problem.data.subtask.partition("2")[2]]
+    first = next(iter(found.values()))
+    mean = first.assign(r=pd.concat([table["r"] for table in found.values()], axis=1).mean(axis=1))
+    best, worst = cells.extremes(mean, NAMED)
+    medians = ", ".join(f"{method} {table['r'].median():.2f}" for method, table in found.items())
+    ends = ", worst ".join(f"{name} ({mean['r'][name]:.2f})" for name in (*best[:1], *worst[-1:]))
+    alt = (
+        f"Correlation of predicted and measured values of {len(first)} {what} in {solution.n_obs} test "
+        f"cells; median: {medians}; best {ends} on average."
+    )
+    drawn = drawing.features({m: t["r"] for m, t in found.items()}, [*best, *worst], solution.n_obs, what)
+    title = f"Which {what} can be predicted"
+    yield Picture("features", title, alt, drawn, [answer.run for answer in answers])
+    yield _scatter(problem, answers[0], first["r"], [*best[:1], *worst[-1:]], what)
+
+
+def _scatter(problem: Problem, answer: Answer, r: pd.Series, named: Sequence[str], what: str) -> Picture:
+    """Predicted against measured for the best and the worst feature."""
+    solution, method = problem.plan.problem.solution, answer.run.method
+    panels = {}
+    for name in named:
+        column = solution.var_names.get_loc(name)
+        both = (sp.csc_matrix(X)[:, [column]].toarray() for X in (solution.X, answer.prediction.X))
+        panels[name] = (*(values.ravel() for values in both), f"r = {r[name]:.2f}".replace("-", "−"))
+    everyone = problem.plan.cells.obs
+    if "cell_type" not in everyone:
+        everyone = everyone.assign(cell_type=what)
+    types = everyone["cell_type"].astype("object")
+    drawn = drawing.scatters(panels, types.loc[solution.obs_names], drawing.colours(types), method)
+    told = ", the worst ".join(f"{name} (r = {r[name]:.2f})" for name in named)
+    alt = f"Predicted by {method} against measured in {solution.n_obs} test cells: the best of {what} {told}."
+    return Picture("scatter", "Predicted against measured: best and worst", alt, drawn, [answer.run])
+
+
+def _matching(problem: Problem, answers: Sequence[Answer]) -> Iterator[Picture]:
+    solution = problem.plan.problem.solution
+    tables = {answer.run: cells.success(solution, answer.prediction) for answer in answers}
+    methods = {run.method: table for run, table in tables.items() if run.record["kind"] == "method"}
+    control = next((t for run, t in tables.items() if run.record["kind"] == "control"), None)
+    parts = []
+    for method, table in methods.items():
+        best = table["partner"].idxmax()
+        parts.append(f"{method} {table['partner'][best]:.2f} and {table['type'][best]:.2f} on {best}")
+    alt = (
+        "Probability of a cell's true partner, and of any cell of its type, by cell type; the type with the "
+        f"best partners: {', '.join(parts)}."
+    )
+    drawn = drawing.success(methods, control)
+    yield Picture("cell_types", "Success by cell type", alt, drawn, [answer.run for answer in answers])
+
+
+def _training(problem: Problem) -> Iterator[Picture]:
+    for method in ALWAYS:
+        runs = {str(run.record["seed"]): run for run in problem.runs.get(method, ())}
+        curves = {seed: c for seed, run in runs.items() if (c := cells.curve(run.folder)) is not None}
+        if not curves:
+            continue
+        best = {seed: (run.record.get("report") or {}).get("best_epoch") for seed, run in runs.items()}
+        measure = MEASURE[problem.plan.task.name]
+        kept = ", ".join(f"{c.get(best[s], c.iloc[-1]):.3f} at epoch {best[s]}" for s, c in curves.items())
+        alt = f"Validation {measure} of {method} by epoch, {len(curves)} seeds; kept: {kept}."
+        drawn = drawing.training(curves, best, measure)
+        yield Picture("training", f"Training of {method}", alt, drawn, [runs[seed] for seed in curves])
+
+
+def _entry(problem: Problem, picture: Picture) -> dict[str, Any]:
+    """What the list tells about a picture."""
+    plan, (width, height) = problem.plan, picture.drawn.canvas.get_width_height()
+    parts = [plan.task.name, plan.cells.name, plan.problem.data.subtask, picture.kind, picture.part]
+    return {
+        "task": plan.task.name,
+        "dataset": plan.cells.name,
+        "direction": plan.problem.data.subtask,
+        "kind": picture.kind,
+        "title": picture.title,
+        "alt": picture.alt,
+        "file": file_name("-".join(filter(None, parts)), ".webp"),
+        "width": width,
+        "height": height,
+        "records": [{key: run.record.get(key) for key in IDENTITY} for run in picture.runs],
+    }
+
+
+def _listed(out: Path) -> set[Path]:
+    """Pictures that the list in a folder names, and no other file."""
+    try:
+        entries = json.loads((out / LIST).read_bytes())
+        names = [Path(str(entry["file"])) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {out / name for name in names if name.name == str(name) and name.suffix == ".webp"}

@@ -1,0 +1,190 @@
+"""Pictures of kept runs: what is made, what is left out, that bytes repeat, and the committed gallery."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import here
+from conftest import ROOT
+from scmobench.experiment import kept
+from scmobench.experiment.config import compose
+from scmobench.experiment.run import run
+from scmobench.figures import drawing, style
+from scmobench.figures.gallery import IDENTITY, LIST
+
+RUNS = (
+    ("predict_modality", "tiny_cite", "svd_linear"),
+    ("predict_modality", "tiny_cite", "knn"),
+    ("match_modality", "tiny_cite", "linear_hungarian"),
+    ("match_modality", "tiny_cite", "constant"),
+    ("joint_embedding", "tiny_cite", "scmognn"),
+    ("joint_embedding", "tiny_cite", "gex_only"),
+    ("joint_embedding", "tiny_cite", "mod2_only"),
+)
+KINDS = {
+    "predict_modality": ["features", "scatter"],
+    "match_modality": ["cell_types"],
+    "joint_embedding": ["umap", "umap", "training"],
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept") / "runs"
+    for task, dataset, model in RUNS:
+        given = [f"task={task}", f"dataset={dataset}", f"model={model}", "smoke=true", f"runs={folder}"]
+        run(compose(given), model)
+    return folder
+
+
+def listed(folder):
+    return json.loads((folder / LIST).read_text())
+
+
+def test_every_kind_of_picture_is_made_and_listed(runs, tmp_path):
+    done = here("figures", "--runs", str(runs), "--out", "pictures", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    entries = listed(tmp_path / "pictures")
+    for task, kinds in KINDS.items():
+        assert [e["kind"] for e in entries if e["task"] == task] == kinds
+    for entry in entries:
+        with Image.open(tmp_path / "pictures" / entry["file"]) as picture:
+            assert picture.size == (entry["width"], entry["height"])
+            assert picture.format == "WEBP"
+            assert not {"exif", "xmp", "icc_profile"} & set(picture.info)
+        assert all(record[key] is not None for record in entry["records"] for key in IDENTITY)
+        assert entry["alt"].endswith(".")
+        assert any(letter.isdigit() for letter in entry["alt"])
+    methods = {e["kind"]: [r["method"] for r in e["records"]] for e in entries}
+    assert methods["umap"] == ["scmognn", "gex_only", "mod2_only"]
+    assert methods["cell_types"] == ["linear_hungarian", "constant"]
+    assert sorted(methods["features"]) == ["knn", "svd_linear"]
+
+
+def test_the_same_runs_give_the_same_bytes_and_old_pictures_go(runs, tmp_path):
+    folders = tmp_path / "one", tmp_path / "two"
+    only = runs / "match_modality"
+    here("figures", "--runs", str(only), str(runs / "predict_modality"), "--out", "one", cwd=tmp_path)
+    before = {path.name: path.read_bytes() for path in folders[0].iterdir()}
+    for _ in range(2):
+        here("figures", "--runs", str(only), "--out", "one", cwd=tmp_path)
+    after = {path.name: path.read_bytes() for path in folders[0].iterdir()}
+    assert sorted(after) == sorted([LIST, *(e["file"] for e in listed(folders[0]))])
+    assert len(after) == 2 < len(before)
+    assert all(before[name] == after[name] for name in after if name != LIST)
+
+
+def test_a_run_without_its_prediction_is_left_out_in_one_line(runs, tmp_path):
+    shutil.copytree(runs / "predict_modality", tmp_path / "runs")
+    (lost,) = tmp_path.glob("runs/**/knn/**/prediction.h5ad")
+    lost.unlink()
+    done = here("figures", "--out", "pictures", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("knn on tiny_cite GEX2ADT seed 0 is left out: expected its prediction at")
+    command = done.stderr.split("to make it again: scmobench ")[1].split()
+    assert [r["method"] for r in listed(tmp_path / "pictures")[0]["records"]] == ["svd_linear"]
+    again = here(*command, "smoke=true", cwd=tmp_path)  # the advice, with the setting of this test
+    assert again.returncode == 0
+    here("figures", "--out", "pictures", cwd=tmp_path)
+    assert {r["method"] for r in listed(tmp_path / "pictures")[0]["records"]} >= {"svd_linear"}
+
+
+def test_no_prediction_at_all_is_an_error_of_one_line(tmp_path):
+    done = here("figures", "--runs", str(ROOT / "results" / "records"), cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("scmobench: expected runs with prediction.h5ad below")
+    done = here("figures", "--runs", "nowhere", cwd=tmp_path)
+    assert done.stderr == "scmobench: expected a folder of runs at nowhere, found none: run something first\n"
+
+
+def test_another_prediction_than_the_recorded_one_is_left_out(runs, tmp_path):
+    shutil.copytree(runs / "predict_modality", tmp_path / "runs")
+    files = {m: next(tmp_path.glob(f"runs/**/{m}/**/prediction.h5ad")) for m in ("knn", "svd_linear")}
+    shutil.copy(files["knn"], files["svd_linear"])
+    done = here("figures", "--out", "pictures", cwd=tmp_path)
+    assert "svd_linear on tiny_cite GEX2ADT seed 0 is left out: its prediction is not the one" in done.stderr
+    assert [r["method"] for r in listed(tmp_path / "pictures")[0]["records"]] == ["knn"]
+
+
+def test_a_hostile_prediction_is_refused_by_its_shape(runs, tmp_path):
+    import h5py
+
+    shutil.copytree(runs / "predict_modality", tmp_path / "runs")
+    path = next(tmp_path.glob("runs/**/knn/**/prediction.h5ad"))
+    with h5py.File(path, "r+") as file:
+        del file["X"]
+        file.create_dataset("X", (60_000, 60_000), "f4", chunks=(1000, 1000), compression="gzip")
+        for name in ("obs", "var"):
+            index = file[name].attrs["_index"]
+            del file[name][index]
+            file[name].create_dataset(index, data=np.array([b"x"] * 60_000, dtype="S1"))
+    done = here("figures", "--out", "pictures", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "found a matrix of shape (60000, 60000)" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_cells_of_other_data_are_left_out(runs, tmp_path):
+    shutil.copytree(runs / "match_modality", tmp_path / "runs")
+    for path in tmp_path.glob("runs/**/record.json"):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps(record | {"data_hash": "0" * 64}))
+    done = here("figures", "--out", "pictures", cwd=tmp_path)
+    assert done.stderr.count("its cells are not those of the data set now") == 2
+    assert listed(tmp_path / "pictures") == []
+
+
+def test_rare_groups_share_a_colour():
+    import pandas as pd
+
+    groups = pd.Series([f"t{k:02}" for k in range(14) for _ in range(20 - k)])
+    shades = drawing.colours(groups)
+    assert len(shades) == 14
+    assert [name for name, shade in shades.items() if shade == style.OTHER] == [
+        f"t{k:02}" for k in range(8, 14)
+    ]
+    assert len({shade for shade in shades.values() if shade != style.OTHER}) == 8
+
+
+def test_the_users_settings_of_matplotlib_change_nothing():
+    import matplotlib
+    import pandas as pd
+
+    def drawn():
+        with style.styled():
+            return style.webp(drawing.training({"0": pd.Series([2.0, 1.0])}, {"0": 1}, "loss"))
+
+    first = drawn()
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red"}):
+        assert drawn() == first
+    assert Image.open(io.BytesIO(first)).mode == "RGBA"
+
+
+def test_the_committed_gallery_is_complete_and_small():
+    folder = ROOT / "results" / "figures"
+    entries = listed(folder)
+    files = [entry["file"] for entry in entries]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*files, LIST, "README.md"])
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 3_000_000
+    for dataset in ("mini_cite", "synthetic_multiome"):
+        for task, kinds in KINDS.items():
+            here_ = {e["kind"] for e in entries if (e["dataset"], e["task"]) == (dataset, task)}
+            assert here_ == {*kinds, "training"}
+    known = {
+        tuple(
+            r.get(key) for key in ("task", "dataset", "subtask", "method", "seed", "config_hash", "data_hash")
+        )
+        for r in kept.read([ROOT / "results" / "records"])
+    }
+    for entry in entries:
+        assert len(entry["records"]) == len({(r["method"], r["seed"]) for r in entry["records"]})
+        for r in entry["records"]:
+            place = (entry["task"], entry["dataset"], entry["direction"])
+            assert (*place, *(r[key] for key in ("method", "seed", "config_hash", "data_hash"))) in known
