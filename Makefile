@@ -45,7 +45,7 @@ data: $(READY)  ## fetch and check the data that ships with the suite (0.5 MB)
 
 reproduce: $(TABLES:%=reproduce-%)  ## scMoGNN, first models and controls on the two shipped sets; tables; how they compare with ours
 	@$(SCMOBENCH) leaderboard --records runs --out runs/leaderboard --compare results/records
-	@echo "tables: runs/leaderboard/*.md"
+	@echo "open in a browser: runs/leaderboard/index.html"
 
 rivals: $(RIVALS:%=reproduce-%)  ## the competition's other methods on the same data, into the same tables
 	@$(SCMOBENCH) leaderboard --records runs --out runs/leaderboard --compare results/records

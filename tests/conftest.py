@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from scmobench.experiment.config import build
 from scmobench.types import Paired
 
 ROOT = Path(__file__).resolve().parents[1]
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+NO_BROWSER = "NO BROWSER FOUND: the page is not tested in one; install chromium and chromedriver"
 
 
 def _folder(variable: str, default: Path) -> Path:
@@ -57,3 +61,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if gpu and not torch.cuda.is_available():
         for item in gpu:
             item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it loudly where the page could not be tried."""
+    if not (BROWSER and DRIVER):
+        terminalreporter.write_line(NO_BROWSER, yellow=True, bold=True)

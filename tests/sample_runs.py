@@ -1,10 +1,9 @@
-"""Hand-made records of runs, and readers of the tables that are made from them."""
+"""Hand-made records of runs, and the tables that are made from them."""
 
 from __future__ import annotations
 
-import re
-
 from conftest import ROOT
+from page_reader import Page
 from scmobench.leaderboard import standings as statistics
 from scmobench.leaderboard import write
 
@@ -106,18 +105,5 @@ def render(records, published=None):
 
 
 def page(records, task="predict_modality", published=None):
-    return render(records, published)[f"{task}.md"]
-
-
-def tables(text):
-    blocks = re.findall(r"(?:^\|.*\|$\n?)+", text, flags=re.M)
-    return [[re.split(r"(?<!\\)\|", line)[1:-1] for line in block.splitlines()] for block in blocks]
-
-
-def cells(text, method):
-    """Header -> cell of a method's row in the first table that has it."""
-    for rows in tables(text):
-        for row in rows[2:]:
-            if method in row[1] or method == row[0].strip():
-                return dict(zip((c.strip() for c in rows[0]), (c.strip() for c in row), strict=True))
-    raise AssertionError(f"{method} is in no table")
+    """The page of one task's runs."""
+    return Page(render([r for r in records if r["task"] == task], published)["index.html"])

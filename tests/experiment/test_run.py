@@ -195,8 +195,8 @@ def test_the_tables_list_failures(sweep: tuple[Path, subprocess.CompletedProcess
     folder, _ = sweep
     done = here("leaderboard", "--records", "runs", "--out", "tables", cwd=folder)
     assert done.returncode == 0, done.stderr
-    table = (folder / "tables" / "match_modality.md").read_text()
-    assert "does not serve" in table
+    page = (folder / "tables" / "index.html").read_text()
+    assert "does not serve" in page
     assert f"written: {Path('tables', 'match_modality.csv')}" in done.stdout
     header = (folder / "tables" / "match_modality.csv").read_text().splitlines()[0]
     assert header.startswith("task,dataset,subtask,method,metric,mean,sd,n,source")
@@ -206,7 +206,7 @@ def test_tables_of_other_records_leave_the_committed_ones_alone(tmp_path: Path) 
     experiment(tmp_path / "runs", "model=mean")
     done = here("leaderboard", "--records", "runs", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs" / "leaderboard" / "predict_modality.md").is_file()
+    assert (tmp_path / "runs" / "leaderboard" / "index.html").is_file()
     assert not (tmp_path / "results").exists()
 
 
@@ -357,9 +357,9 @@ def test_kept_records_are_found_from_anywhere(
     experiment(tmp_path / "runs", "model=mean")
     monkeypatch.chdir(tmp_path)
     main(["leaderboard", "--records", "runs", "results/records", "--out", "tables"])
-    table = (tmp_path / "tables" / "predict_modality.md").read_text()
-    assert "## tiny_cite" in table
-    assert "## mini_cite" in table
+    page = (tmp_path / "tables" / "index.html").read_text()
+    assert 'id="predict_modality-tiny_cite"' in page
+    assert 'id="predict_modality-mini_cite"' in page
 
 
 def test_a_failure_is_forgotten_once_the_run_is_there(tmp_path: Path) -> None:

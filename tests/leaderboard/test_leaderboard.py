@@ -1,4 +1,4 @@
-"""Rendered tables: what a cell may say, what stands beside what, and whether files are current."""
+"""Files of the leaderboard: CSV, narrow tables, published figures, and whether they are current."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ import pandas as pd
 import pytest
 
 from conftest import ROOT
-from sample_runs import METRICS, PUBLISHED, cells, failure, page, render, run, standings, study, tables
+from page_reader import cells
+from sample_runs import METRICS, PUBLISHED, failure, page, render, run, standings, study
 from scmobench.leaderboard import write as board
 from scmobench.leaderboard.methods import methods_page
 from scmobench.leaderboard.published import join_published, published_table, read_published
-from scmobench.leaderboard.readme import BEGIN, END, readme_section, replaced
+from scmobench.leaderboard.readme import BEGIN, END, folder_page, readme_section, replaced
+from scmobench.leaderboard.report import boards
+
+
+def markdown(text):
+    """The tables of a text, as rows of cells."""
+    blocks = re.findall(r"(?:^\|.*\|$\n?)+", text, flags=re.M)
+    return [[re.split(r"(?<!\\)\|", line)[1:-1] for line in block.splitlines()] for block in blocks]
 
 
 @pytest.fixture(name="study")
@@ -21,38 +29,18 @@ def _study():
     return study()
 
 
-def test_missing_not_applicable_and_failed_cells_hold_no_number():
-    records = [
-        run("full", {"rmse": 0.5, "mae": 0.25}),
-        run("without", {"rmse": 0.6}),
-        run("cannot", {"rmse": 0.7, "mae": "too few cells"}),
-        failure("broken", message="MemoryError: no | room\nat all"),
-    ]
-    text = page(records)
-    assert cells(text, "without")["MAE ↓"] == "—"
-    assert cells(text, "cannot")["MAE ↓"] == "n/a<sup>1</sup>"
-    assert "\n1. mae: too few cells\n" in text
-    assert cells(text, "broken")["RMSE ↓"] == "failed"
-    assert not re.search(r"\d", "".join(list(cells(text, "broken").values())[2:]))
-    assert "Failed runs (1):" in text
-    assert "- broken, seed 0: MemoryError: no \\| room at all" in text
-
-
 def test_published_figures_join_only_the_same_dataset_and_protocol(study):
     figures = read_published(PUBLISHED)
     phase2 = {"dataset": "neurips2021_cite_phase2", "protocol": "neurips2021-phase2"}
-    assert "published (" not in page(study, published=figures)
-    for wrong in ({**phase2, "protocol": ""}, {**phase2, "dataset": "neurips2021_cite_deposit"}):
-        assert "published (" not in page([run("a", 0.39, **wrong)], published=figures)
+    for wrong in ({}, {**phase2, "protocol": ""}, {**phase2, "dataset": "neurips2021_cite_deposit"}):
+        joined = join_published(standings([run("a", 0.39, **wrong)]), figures)
+        assert set(joined["source"]) == {"ours"}
     records = [*study, run("a", 0.3895, **phase2)]
     joined = join_published(standings(records), figures)
     beside = joined[joined["source"] == "published"]
     assert set(beside["dataset"]) == {"neurips2021_cite_phase2"}
     assert set(beside["subtask"]) == {"GEX2ADT"}
     assert beside["rank"].isna().all()
-    text = page(records[-1:], published=figures)
-    order = [text.index(f"| {m} |") for m in ("scMoGNN (single)", "a", "DANCE (scMoGNN, 4-model ensemble)")]
-    assert order == sorted(order)  # 0.3885, 0.3895, 0.3898
 
 
 def test_published_page_keeps_every_ranked_figure():
@@ -82,69 +70,84 @@ def test_published_file_with_an_unknown_protocol_is_refused(tmp_path):
 def test_markdown_is_well_formed(study):
     study += [run("a|b", 0.45), failure("x|y"), run("labels", 0.3, label_supervised=True)]
     texts = render(study, read_published(PUBLISHED))
-    texts["readme"] = readme_section(standings(study), METRICS)
-    for name, text in texts.items():
-        if name.endswith((".csv", ".html")):
-            continue
-        assert "enerated by `scmobench leaderboard" in text
-        found = tables(text)
-        assert found
-        for rows in found:
+    texts["readme"] = readme_section(boards(standings(study), METRICS))
+    for name in ("README.md", "readme"):
+        assert "enerated by `scmobench leaderboard" in texts[name]
+        for rows in markdown(texts[name]):
+            assert len(rows[0]) <= 8
             assert {len(row) for row in rows} == {len(rows[0])}
-            assert all(re.fullmatch(r" :--|--: | :-- | --: ", mark) for mark in rows[1])
-
-
-def test_methods_with_the_same_scores_are_named():
-    runs = [run("whole", 0.5 + seed / 10, seed) for seed in range(5)]
-    runs += [run("idle", 0.5 + seed / 10, seed) for seed in range(3)]
-    runs += [run("other", 0.5 + seed / 10 + (seed == 2), seed) for seed in range(3)]
-    (same,) = re.findall(r"(\w+) and (\w+): the same scores, seed by seed", page(runs))
-    assert set(same) == {"idle", "whole"}
+            assert all(re.fullmatch(r" :-- | --: ", mark) for mark in rows[1])
 
 
 def test_small_numbers_keep_their_digits():
-    task = {"task": "match_modality"}
-    text = page([run("a", {"match_probability": 0.000066}, **task)], "match_modality")
-    assert cells(text, "a")["MP ↑"] == "**6.6e-05 (1)**"
+    shown = page([run("a", {"match_probability": 0.000066}, task="match_modality")], "match_modality")
+    assert cells(shown, "a")["MP ↑"] == "6.6e-05 (1)"
 
 
 def test_csv_is_read_back(study):
     texts = render(study)
     table = pd.read_csv(StringIO(texts["predict_modality.csv"]))
-    assert set(texts) == {"predict_modality.csv", "predict_modality.md", "index.html"}
+    assert set(texts) == {
+        "predict_modality.csv",
+        "index.html",
+        "README.md",
+        "summary-light.svg",
+        "summary-dark.svg",
+    }
     assert ",".join(table.columns[:9]) == "task,dataset,subtask,method,metric,mean,sd,n,source"
     assert table.set_index("method").loc["b", ["mean", "n", "rank"]].tolist() == [0.4, 2, 1]
 
 
-def test_readme_section(study):
+def test_narrow_tables_hold_the_summary(study):
     study += [
-        run("a+no_graph", 0.01),
-        run("a[k=2]", 0.01),
+        run("a+no_graph", 2.0),
+        run("a[k=2]", 2.0),
         run("c", 0.7, subtask="ADT2GEX", direction="to_gex"),
         run("bad", 0.8, subtask="ADT2GEX", direction="to_gex"),
-        run("a+all", 0.5, kind="ensemble"),
-        *(run("a", 0.4, dataset=name) for name in ("more", "others")),
-        *(run("a+most", 0.5, kind="ensemble", dataset=name) for name in ("more", "others")),
+        *(
+            run(name, value, dataset="mini_cite")
+            for name, value in (("a", 0.5), ("b", 0.25), ("mean", 0.6), ("zeros", 0.9))
+        ),
     ]
-    study[5] = run("c", 0.9)
-    section = readme_section(standings(study), METRICS)
-    assert section.startswith(BEGIN)
-    assert section.endswith(END)
-    header, _, *rows = [[c.strip() for c in row] for row in tables(section)[0]]
-    data = [row[0] for row in rows]
-    shown = {method: list(column) for method, *column in zip(header, *rows, strict=True)}
-    assert data == ["cells<br>GEX2ADT", "cells<br>ADT2GEX", "more<br>GEX2ADT", "others<br>GEX2ADT"]
-    assert shown["a"][:2] == ["**0.4000**<br>±&nbsp;0.2000&nbsp;(3)", "—"]
-    assert shown["c"][:2] == ["0.9000<br>(1)", "**0.7000**<br>(1)"]
-    assert shown["*zeros*"] == ["1.2000<br>(1)", "—", "—", "—"]
+    study = [r | {"kind": "control"} if r["method"] in ("mean", "zeros") else r for r in study]
+    found = boards(standings(study), METRICS)
+    full = folder_page(found, ["predict_modality"])
+    header, _, *rows = [[c.strip() for c in row] for row in markdown(full)[0]]
+    assert header == [
+        "RMSE ↓",
+        "Mean rank",
+        *("cells<br>GEX→ADT", "cells<br>ADT→GEX", "PBMC mini<br>GEX→ADT"),
+    ]
+    shown = {row[0]: row[1:] for row in rows}
+    assert shown["b"] == ["1.0", "**0.4000 ± 0.1414**", "—", "**0.2500**"]
+    assert shown["a"][1:] == ["**0.4000 ± 0.2000**", "—", "0.5000"]
+    assert shown["c"] == ["2.0", "0.9000", "**0.7000**", "—"]
+    assert shown["*zeros*"] == ["", "1.2000", "—", "0.9000"]
     assert not {"a+no_graph", "a[k=2]"} & set(shown)
-    assert "a<br>+most" in shown
-    assert "a<br>+all" not in shown, "an ensemble of one row in four"
-    assert header[1:4] == ["a", "c", "b"], "a beats all others of two rows, c of one, b half of them"
+    assert "published_predict_modality.csv" in full
+    brief = readme_section(found)
+    assert brief.startswith(BEGIN)
+    assert brief.endswith(END)
+    assert [row[0].strip() for row in markdown(brief)[0][2:]] == ["b", "a", "c", "*mean*"]
+
+
+def test_readme_names_scmognn_whatever_its_place():
+    runs = [run(f"m{n}", 0.1 * n) for n in range(1, 7)] + [run("scmognn", 0.9)]
+    rows = markdown(readme_section(boards(standings(runs), METRICS)))[0][2:]
+    assert [row[0].strip() for row in rows] == ["m1", "m2", "m3", "scmognn"]
+
+
+def test_narrow_tables_leave_out_the_other_direction_and_simulated_cells_first():
+    names = [*"abcd", "synthetic_multiome", "snareseq_mop"]
+    runs = [run("m", 0.5, dataset=name) for name in names]
+    runs += [run("m", 0.5, dataset=name, direction="to_gex", subtask="ADT2GEX") for name in names]
+    header = markdown(folder_page(boards(standings(runs), METRICS), []))[0][0]
+    assert [c.split("<br>")[0].strip() for c in header[2:]] == [*"abcd", "Mouse cortex", "Simulated"]
+    assert not any("ADT→GEX" in c for c in header)
 
 
 def test_readme_is_replaced_between_its_markers_only(study, tmp_path):
-    section = readme_section(standings(study), METRICS)
+    section = readme_section(boards(standings(study), METRICS))
     assert replaced(f"x\n{BEGIN}\nold\n{END}\ny\n", section) == f"x\n{section}\ny\n"
     for text in ("none", f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}"):
         with pytest.raises(ValueError, match="expected one line"):
@@ -155,7 +158,7 @@ def test_check_tells_what_is_not_current(study, tmp_path):
     readme, out = tmp_path / "README.md", tmp_path / "leaderboard"
     readme.write_text(f"top\n{BEGIN}{END}\n")
     written = board.leaderboard(study, out, readme=readme)
-    assert {readme, out / "predict_modality.md", out / "published_joint_embedding.csv"} <= set(written)
+    assert {readme, out / "predict_modality.csv", out / "published_joint_embedding.csv"} <= set(written)
     assert set(board.leaderboard(study, out, readme=readme, check=True)) == set(written)
     before = readme.read_text()
     with pytest.raises(SystemExit, match=r"0\.9999"):

@@ -1,69 +1,36 @@
-"""The page of figures: what it says, where its dots are, and that it stays one well-formed file."""
+"""The page: what it says, where its dots are, where its numbers come from, and that it stays one file."""
 
 from __future__ import annotations
 
+import json
 import re
-from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
+from scipy import stats
 
 from conftest import ROOT
-from sample_runs import METRICS, embedding, failure, run, standings, study
+from page_reader import Page, cells, rows
+from sample_runs import METRICS, embedding, failure, page, run, standings, study
 from scmobench.experiment import kept
+from scmobench.experiment.code import without_places
+from scmobench.experiment.config import compose, digest
+from scmobench.experiment.plan import TRAINING_CHOICES, model_settings
 from scmobench.leaderboard import write as board
-from scmobench.leaderboard.figures import axis
-from scmobench.leaderboard.report import PAGE, report_page
-from scmobench.leaderboard.tables import TITLES, groups, heading, primary
+from scmobench.leaderboard.effects import effects
+from scmobench.leaderboard.figures import axis, costs
+from scmobench.leaderboard.panels import panels
+from scmobench.leaderboard.provenance import command, overrides
+from scmobench.leaderboard.published import read_published
+from scmobench.leaderboard.report import PAGE, boards, report_page
+from scmobench.leaderboard.tables import TITLES, VARIANT, groups, heading, primary
 
-VOID = {"meta"}
-
-
-class Page(HTMLParser):
-    """Elements as (name, attributes, text, parent); every end tag has to close the open one."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.found = [], []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        self.handle_endtag(tag)
-
-    def handle_starttag(self, tag, attrs):
-        element = {"tag": tag, "text": "", "in": self.open[-1] if self.open else None, **dict(attrs)}
-        self.found.append(element)
-        if tag not in VOID:
-            self.open.append(element)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop()["tag"] == tag
-
-    def handle_data(self, data):
-        for element in self.open:
-            element["text"] += data
-
-    def all(self, tag, css="", within=None):
-        """Elements of a name and class, below another one."""
-        named = (e for e in self.found if e["tag"] == tag and css in [*e.get("class", "").split(), ""])
-        return [e for e in named if within is None or below(e, within)]
-
-
-def below(element, other):
-    while element is not None and element is not other:
-        element = element["in"]
-    return element is other
-
-
-def page_of(runs, published=()):
-    return report_page(standings(runs), METRICS, published)
+PUBLISHED = ROOT / "results" / "published" / "published.csv"
 
 
 def drawn(page, svg):
-    """Name -> text of the value, position of its dot and ends of its line, in per cent; in their order."""
+    """Name -> text of the value, position of its dot and ends of its thick line in per cent, in order."""
     found = {}
     for row in page.all("g", "row", svg):
         names = page.all("text", "m", row)
@@ -71,18 +38,21 @@ def drawn(page, svg):
             full = page.all("title", within=names[0])
             name = full[0]["text"] if full else names[0]["text"]
             dots = [float(e["cx"].rstrip("%")) for e in page.all("circle", within=row)]
-            ends = [[float(e[x].rstrip("%")) for x in ("x1", "x2")] for e in page.all("line", within=row)]
+            thick = [e for e in page.all("line", within=row) if e.get("class") != "ci"]
+            ends = [[float(e[x].rstrip("%")) for x in ("x1", "x2")] for e in thick]
             found[name] = (page.all("text", "v", row)[0]["text"], dots, ends)
     return found
 
 
-def body(page):
-    """Method -> column -> cell, of the page's only table."""
-    header = [e["text"] for e in page.all("th") if e.get("scope") == "col"]
-    names = [e for e in page.all("th") if e.get("scope") == "row"]
-    cells = {e["text"]: [c["text"] for c in page.all("td", within=e["in"])] for e in names}
-    assert all(len(row) == len(header) - 1 for row in cells.values())
-    return {name: dict(zip(header[1:], row, strict=True)) for name, row in cells.items()}
+def heat(page):
+    """Method -> texts of its tiles, of the first summary."""
+    table = page.all("table", "heat")[0]
+    found = {}
+    for row in page.all("tr", within=page.all("tbody", within=table)[0]):
+        name = page.all("b", within=row)[0]["text"]
+        tiles = [page.all("span", "score", e) for e in page.all("td", within=row)[2:]]
+        found[name] = [tile[0]["text"] if tile else "—" for tile in tiles]
+    return found
 
 
 @pytest.fixture(name="kept", scope="module")
@@ -96,35 +66,42 @@ def _kept():
 @pytest.fixture(name="made", scope="module")
 def _made(kept, tmp_path_factory):
     out = tmp_path_factory.mktemp("leaderboard")
-    assert out / PAGE in board.leaderboard(kept, out)
+    assert out / PAGE in board.leaderboard(kept, out, methods=out.parent / "methods.md")
     return out
 
 
-def test_page_says_what_the_csv_says_and_draws_it_to_scale(made):
-    text = (made / PAGE).read_text(encoding="utf-8")
-    articles = iter(re.findall(r"<article>.*?</article>", text, flags=re.S))
+@pytest.fixture(name="whole", scope="module")
+def _whole(made):
+    return Page((made / PAGE).read_text(encoding="utf-8"))
+
+
+def test_page_says_what_the_csv_says_and_draws_it_to_scale(made, whole):
+    articles = {e["id"]: e for e in whole.all("article")}
     metrics = board.metric_metadata()
+    everything = pd.concat(pd.read_csv(made / f"{task}.csv", keep_default_na=False) for task in TITLES)
+    everything[["mean", "sd", "n"]] = everything[["mean", "sd", "n"]].apply(pd.to_numeric)
     for task in TITLES:
-        table = pd.read_csv(made / f"{task}.csv", keep_default_na=False)
-        table[["mean", "sd", "n"]] = table[["mean", "sd", "n"]].apply(pd.to_numeric)
-        first = primary(metrics[task])
-        for key, rows in groups(table):
-            page = Page(next(articles))
-            assert page.all("h4")[0]["text"] == key["subtask"]
-            cells = body(page)
-            for row in rows.to_dict("records"):
-                check_cell(cells[row["method"]][heading(row["metric"], metrics[task])], row, first)
-            figures = [drawn(page, svg) for svg in page.all("svg", "plot")]
-            ranked = rows[(rows["metric"] == first)].set_index("method")
-            assert set(ranked.index) == {name for shown in figures for name in shown}
-            for shown in figures:
-                assert all(cells[name][heading(first, metrics[task])] == shown[name][0] for name in shown)
-                check_figure(shown, ranked, metrics[task][first]["direction"])
-    assert next(articles, None) is None
-    same = [
-        (made / f"{task}.md").read_text(encoding="utf-8").count("the same scores, seed") for task in TITLES
-    ]
-    assert text.count("the same scores, seed") == sum(same) > 0
+        table, first = everything[everything["task"] == task], primary(metrics[task])
+        number = 0
+        for key, part in groups(table):
+            varied = part["method"].str.contains(VARIANT) & (part["kind"] == "method")
+            main = part[~(varied & part["method"].str.split(VARIANT).str[0].isin(part["method"]))]
+            scored = part.loc[part["metric"] == first, "mean"].notna()
+            if key["subtask"] == "Overall" and scored.mean() < 0.5:
+                continue
+            number += 1
+            article = articles.pop(f"{task}-{number}")
+            header, *lines = rows(whole.all("table", "numbers", article)[0])
+            texts = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+            assert set(texts) == set(main["method"])
+            for row in main.to_dict("records"):
+                check_cell(texts[row["method"]][heading(row["metric"], metrics[task])], row, first)
+            forest = drawn(whole, whole.all("svg", "plot", article)[0])
+            ranked = main[main["metric"] == first].set_index("method")
+            assert set(forest) == set(ranked.index)
+            assert all(texts[name][heading(first, metrics[task])] == forest[name][0] for name in forest)
+            check_figure(forest, ranked, metrics[task][first]["direction"])
+    assert not articles
 
 
 def check_cell(text, row, first):
@@ -163,92 +140,92 @@ def check_figure(shown, ranked, direction):
         assert track == sorted(track, reverse=direction == "max")
 
 
-def test_page_is_one_well_formed_file_that_fits_a_phone(made):
-    text = (made / PAGE).read_text(encoding="utf-8")
-    page = Page(text)
-    assert len(text.encode()) < 1.5e6
-    assert page.all("html")[0]["lang"] == "en"
-    assert any(e.get("name") == "viewport" for e in page.all("meta"))
-    assert "prefers-color-scheme" in text
-    assert not re.search(r"<(script|link|img|iframe)|\bsrc=|url\(|@import|https?:", text)
-    ids = [e["id"] for e in page.found if "id" in e]
+def test_page_is_one_well_formed_file(made, whole):
+    assert len(whole.text.encode()) < 5e6
+    assert whole.all("html")[0]["lang"] == "en"
+    assert any(e.get("name") == "viewport" for e in whole.all("meta"))
+    assert "prefers-color-scheme" in whole.text
+    outside = re.sub(r"<script.*?</script>", "", whole.text, flags=re.S)
+    assert not re.search(r"<(link|iframe)|\bsrc=\"(?!data:)|url\(|@import|https?:", outside)
+    ids = [e["id"] for e in whole.found if "id" in e]
     assert len(ids) == len(set(ids))
-    assert all(e.get("scope") for e in page.all("th"))
-    for svg in page.all("svg"):
-        assert svg["role"] == "img"
-        assert {svg["aria-labelledby"], svg["aria-describedby"]} <= set(ids)
-    links = {e["href"].replace("%2B", "+") for e in page.all("a") if e["href"].startswith("#")}
-    assert links == {f"#{e['id']}" for e in page.all("section")}
-    files = {e["href"] for e in page.all("a") if not e["href"].startswith("#")}
-    assert files == {p.name for p in made.iterdir()} - {PAGE} - {f"published_{t}.csv" for t in TITLES}
+    assert all(e.get("scope") for e in whole.all("th"))
+    assert len(whole.all("caption")) == len(whole.all("table"))
+    for svg in whole.all("svg"):
+        if svg.get("class") != "front":
+            assert svg["role"] == "img"
+            assert {svg["aria-labelledby"], svg["aria-describedby"]} <= set(ids)
+    links = {e["href"].replace("%2B", "+") for e in whole.all("a") if e["href"].startswith("#")}
+    assert links <= {f"#{name}" for name in ids}
+    files = {e["href"] for e in whole.all("a") if not e["href"].startswith("#")}
+    assert files == {p.name for p in made.glob("*.csv")} | {"../methods.md"}
 
 
 def test_names_and_messages_are_escaped():
     runs = [run("<b>x", 0.5), run("a&b+<i>", 0.6), failure("<u>", message='"<script>" & more')]
     runs.append(run("y", {"rmse": 0.4, "mae": 'a "<reason>"'}, dataset='d"<d>', normalization={"GEX": "<n>"}))
-    text = page_of(runs)
-    page = Page(text)
-    assert not {"u", "i", "script", "d", "n", "reason"} & {e["tag"] for e in page.found}
-    assert "<b>x" not in text
-    assert [e["text"] for e in page.all("code", within=page.all("article")[0])] == ["da7ada7ada7a"]
-    assert "<b>x" in [e["text"] for e in page.all("th")]
-    assert '<u>, seed 0: "<script>" & more' in [e["text"] for e in page.all("li")]
-    assert [e["title"] for e in page.all("abbr")][-1] == 'mae: a "<reason>"'
+    found = report_page(boards(standings(runs), METRICS), METRICS, records=runs)
+    shown = Page(found)
+    assert not {"u", "d", "n", "reason"} & {e["tag"] for e in shown.found}
+    assert len(shown.all("script")) == 2
+    assert "<b>x" not in found
+    assert "da7ada7ada7a" in [e["text"] for e in shown.all("code", within=shown.all("article")[0])]
+    assert "<b>x" in [e["text"] for e in shown.all("th")]
+    assert '<u>, seed 0: "<script>" & more' in [e["text"] for e in shown.all("li")]
+    assert [e["title"] for e in shown.all("abbr")][-1] == 'mae: a "<reason>"'
 
 
-def test_a_run_that_failed_or_is_missing_has_a_dash_and_no_dot(tmp_path):
+def test_a_run_that_failed_or_is_missing_has_no_number_and_no_dot():
     runs = [
         run("full", {"rmse": 0.5, "mae": 0.25}),
         run("without", {"rmse": 0.6}),
         run("cannot", {"rmse": 0.7, "mae": "too few cells"}),
-        failure("broken", message="MemoryError"),
+        failure("broken", message="MemoryError: no room\nat all"),
     ]
-    page = Page(page_of(runs))
-    cells = body(page)
-    assert cells["without"]["MAE ↓"] == "—"
-    assert cells["cannot"]["MAE ↓"] == "n/a"
-    assert [e["title"] for e in page.all("abbr") if e["text"] == "n/a"] == ["mae: too few cells"]
-    assert cells["broken"]["RMSE ↓"] == "—"
-    assert not re.search(r"\d", "".join(cells["broken"].values()))
-    shown = drawn(page, page.all("svg")[0])
-    assert shown["broken"] == ("—", [], [])
-    assert list(shown) == ["full", "without", "cannot", "broken"]
-    assert "Failed runs (1)" in page.all("article")[0]["text"]
-    again = [run("broken", 0.4, status="failed"), run("broken", 0.4, finished="2026-03-01")]
-    board.leaderboard([*runs, *again], tmp_path)
-    assert "Failed runs" not in (tmp_path / PAGE).read_text(encoding="utf-8")
-    alone = Page(page_of([failure("broken", message="MemoryError")]))
-    assert drawn(alone, alone.all("svg")[0]) == {"broken": ("—", [], [])}
+    shown = page(runs)
+    assert cells(shown, "without")["MAE ↓"] == "—"
+    assert cells(shown, "cannot")["MAE ↓"] == "n/a"
+    assert [e["title"] for e in shown.all("abbr") if e["text"] == "n/a"] == ["mae: too few cells"]
+    assert cells(shown, "broken")["RMSE ↓"] == "failed"
+    assert not re.search(r"\d", "".join(cells(shown, "broken").values()))
+    assert heat(shown)["broken"] == ["failed"]
+    forest = drawn(shown, shown.all("svg", "plot")[0])
+    assert forest["broken"] == ("failed", [], [])
+    assert list(forest) == ["full", "without", "cannot", "broken"]
+    assert "Failed runs (1)" in shown.all("article")[0]["text"]
+    assert "broken, seed 0: MemoryError: no room at all" in shown.all("article")[0]["text"]
+    alone = page([failure("broken", message="MemoryError")])
+    assert drawn(alone, alone.all("svg", "plot")[0]) == {"broken": ("failed", [], [])}
 
 
 def test_controls_stand_last_and_do_not_squash_the_methods():
-    runs = [*study(), run("zeros", 900.0, kind="control", finished="2026-03-01")]
-    page = Page(page_of(runs))
-    svg = page.all("svg")[0]
-    shown = drawn(page, svg)
-    assert list(shown) == ["a", "b", "c", "worst", "solution", "mean", "zeros"]
-    assert shown["zeros"] == ("900.0000 (1)", [], [])
-    assert [e["text"] for e in page.all("text", "out", svg)] == ["▸"]
-    assert page.all("figcaption")[0]["text"] == "◂ ▸ outside the axis: zeros."
-    lines = [float(e["x1"].rstrip("%")) for e in page.all("line", "ref", svg)]
-    assert lines == [shown[m][1][0] for m in ("solution", "mean")]
-    assert shown["worst"][1][0] > 80, "the methods have the axis to themselves"
+    shown = page([*study(), run("zeros", 900.0, kind="control", finished="2026-03-01")])
+    svg = shown.all("svg", "plot")[0]
+    forest = drawn(shown, svg)
+    assert list(forest) == ["a", "b", "c", "worst", "solution", "mean", "zeros"]
+    assert forest["zeros"] == ("900.0000 (1)", [], [])
+    assert [e["text"] for e in shown.all("text", "out", svg)] == ["▸"]
+    assert shown.all("figcaption")[0]["text"].endswith("◂ ▸ outside the axis: zeros.")
+    lines = [float(e["x1"].rstrip("%")) for e in shown.all("line", "ref", svg)]
+    assert lines == [forest[m][1][0] for m in ("solution", "mean")]
+    assert forest["worst"][1][0] > 80, "the methods have the axis to themselves"
     assert "← better" in svg["text"]
     assert "better →" not in svg["text"]
+    assert list(heat(shown)) == ["a", "b", "c", "worst", "mean", "solution", "zeros"]
 
 
 def test_a_diverged_method_lies_outside_the_axis_and_the_best_never_does():
-    def rows(*means):
+    def drawn_rows(*means):
         return [{"role": "method", "mean": mean, "sd": 0.001} for mean in means]
 
     for direction, sign in (("min", 1), ("max", -1)):
-        scale = axis(rows(*(sign * m for m in (0.5, 0.51, 0.52, 0.6, 1e3, 1e6))), direction)
+        scale = axis(drawn_rows(*(sign * m for m in (0.5, 0.51, 0.52, 0.6, 1e3, 1e6))), direction)
         assert scale.holds(sign * 0.5)
         assert scale.holds(sign * 0.6)
         assert not scale.holds(sign * 1e3)
-        assert axis(rows(sign * 0.1, sign * 0.9, sign * 0.91, sign * 0.92), direction).holds(sign * 0.1)
+        assert axis(drawn_rows(sign * 0.1, sign * 0.9, sign * 0.91, sign * 0.92), direction).holds(sign * 0.1)
     for means in ((0.5,), (0.0, 0.0), (0.06541, 0.06542), (-3.0, 4000.0)):
-        scale = axis(rows(*means), "min")
+        scale = axis(drawn_rows(*means), "min")
         texts = [text for _, text in scale.ticks()]
         assert len(texts) == len(set(texts)) >= 2
         for value, text in scale.ticks():
@@ -256,67 +233,203 @@ def test_a_diverged_method_lies_outside_the_axis_and_the_best_never_does():
             assert scale.holds(value)
 
 
-def test_ablations_are_folded_away_beside_their_method():
-    runs = [run("scmognn", 0.5), run("knn", 0.6), run("scmognn+no_graph", 0.55), run("knn[k=2]", 0.4)]
-    runs.append(run("scmognn+ensemble_seeds", 0.45, kind="ensemble"))
-    page = Page(page_of(runs))
-    methods, ablations = page.all("svg", "plot")
-    assert list(drawn(page, methods)) == ["scmognn+ensemble_seeds", "scmognn", "knn"]
-    assert list(drawn(page, ablations)) == ["knn[k=2]", "scmognn", "scmognn+no_graph", "knn"]
-    marks = {float(e["x1"].rstrip("%")) for e in page.all("line", "ref", ablations)}
-    assert marks == {drawn(page, ablations)[name][1][0] for name in ("scmognn", "knn")}
-    assert [e["tag"] for e in page.all("details") if below(ablations, e)] == ["details"]
-    assert not [e for e in page.all("details") if below(methods, e)]
-    assert len(body(page)) == 5
+def test_ablations_are_effects_paired_over_seeds_and_no_rows():
+    base, varied = (0.5, 0.6, 0.55), (0.53, 0.61, 0.59, 9.0)
+    runs = [run("scmognn", v, seed) for seed, v in enumerate(base)]
+    runs += [run("scmognn+layers_1", v, seed) for seed, v in enumerate(varied)]
+    runs += [run("knn", 0.6), run("knn[k=2]", 0.4), run("scmognn+ensemble_seeds", 0.45, kind="ensemble")]
+    shown = page(runs)
+    assert list(heat(shown)) == ["scmognn+ensemble_seeds", "scmognn", "knn"]
+    methods, effect = shown.all("svg", "plot")
+    assert list(drawn(shown, methods)) == ["scmognn+ensemble_seeds", "scmognn", "knn"]
+    assert list(drawn(shown, effect)) == ["knn[k=2]", "scmognn+layers_1"]
+    assert "1 layers." in shown.all("dl", "about")[0]["text"]
+    (panel,) = panels(standings(runs), METRICS["predict_modality"], "predict_modality")
+    single, several = effects(panel)
+    assert (single.mean, single.n, single.text) == (pytest.approx(-0.2), 1, "−0.20 (1)")
+    gaps = [b - a for a, b in zip(base, varied, strict=False)]
+    bounds = stats.t.interval(0.95, 2, loc=pd.Series(gaps).mean(), scale=stats.sem(gaps))
+    assert (several.low, several.high) == pytest.approx(bounds)
+    assert (several.mean, several.n, several.sure) == (pytest.approx(0.08 / 3), 3, "")
+    surer = [
+        r | {"scores": {"rmse": {"value": 0.9 + r["seed"] / 10}}} if "+" in r["method"] else r
+        for r in runs[:6]
+    ]
+    (panel,) = panels(standings(surer), METRICS["predict_modality"], "predict_modality")
+    assert [e.sure for e in effects(panel)] == ["worse"]
+
+
+def test_an_ablation_without_its_method_is_a_row():
+    shown = page([run("scmognn+layers_1[smoke]", 0.5)])
+    assert list(heat(shown)) == ["scmognn+layers_1[smoke]"]
+    assert len(shown.all("svg", "plot")) == 1
 
 
 def test_label_supervised_methods_have_a_block_and_a_rank_of_their_own():
     runs = [embedding("plain", 0.5), embedding("other", 0.4), embedding("part", 0.9, lacking=["nmi"])]
     runs += [embedding(name, value, label_supervised=True) for name, value in (("jae", 0.7), ("head", 0.6))]
-    page = Page(page_of(runs))
-    svg = page.all("svg")[0]
-    rows = page.all("g", "row", svg)
+    shown = page(runs, "joint_embedding")
+    svg = shown.all("svg", "plot")[0]
+    rows = shown.all("g", "row", svg)
     assert [r["text"] for r in rows if "h" in r["class"].split()] == ["Methods", "Label-supervised track"]
-    order = [(r["class"], page.all("text", "k", r)[0]["text"]) for r in rows if page.all("text", "m", r)]
+    order = [(r["class"], shown.all("text", "k", r)[0]["text"]) for r in rows if shown.all("text", "m", r)]
     assert order == [
-        ("row method", "1"),
+        ("row method leads", "1"),
         ("row method", "2"),
         ("row method hollow", "–"),
-        ("row supervised", "1"),
+        ("row supervised leads", "1"),
         ("row supervised", "2"),
     ]
-    assert drawn(page, svg)["part"][0] == "0.9000 (1) of 5/6"
+    assert drawn(shown, svg)["part"][0] == "0.9000 (1) of 5/6"
     assert "better →" in svg["text"]
+    assert [e["name"] for e in shown.all("input")] == ["free"]
+    assert not page([run("a", 0.5)]).all("input")
 
 
-def test_published_figures_are_a_link_and_nothing_else(tmp_path):
-    board.leaderboard(
-        [run("a", 0.39, dataset="neurips2021_cite_phase2", protocol="neurips2021-phase2")], tmp_path
+def test_the_front_of_costs_by_hand():
+    rows = [
+        {"method": m, "role": "method", "mean": score, "sd": 0.0, "seconds": seconds}
+        for m, score, seconds in (("slow", 0.1, 100), ("fast", 0.5, 1), ("beaten", 0.6, 2), ("mid", 0.3, 10))
+    ]
+    rows += [{"method": "free", "role": "control", "mean": 0.0, "sd": 0.0, "seconds": 0.1}]
+    found = costs(rows, "seconds", "min")
+    assert [row["method"] for row in found.front] == ["fast", "mid", "slow"]
+    assert {row["method"] for row in found.rows} == {"slow", "fast", "beaten", "mid"}
+    assert [row["method"] for row in costs(rows, "seconds", "max").front] == ["fast", "beaten"]
+    places = [found.at(row)[0] for row in found.front]
+    assert places[1] - places[0] == pytest.approx(places[2] - places[1]), "a logarithmic axis"
+    assert costs(rows[:1], "seconds", "min") is None
+
+
+def test_a_mean_over_subtasks_that_few_have_is_not_shown():
+    def both(method, **less):
+        lacking = less.pop("lacking", ())
+        half = {"kit_cite": "GEX-ADT", "kit_multiome": "GEX-ATAC"}
+        return [
+            embedding(method, 0.5, lacking, dataset=d, data_hash=d) | {"subtask": s} for d, s in half.items()
+        ]
+
+    runs = [r for name in "ab" for r in both(name)] + both("c", lacking=["nmi"])
+    assert "kit_cite + kit_multiome" in page(runs, "joint_embedding").text
+    runs += [r for name in "defg" for r in both(name, lacking=["nmi"])]
+    assert "kit_cite + kit_multiome" not in page(runs, "joint_embedding").text
+
+
+def test_published_figures_have_a_tab_of_their_own():
+    runs = [run("a", 0.39, dataset="neurips2021_cite_phase2", protocol="neurips2021-phase2")]
+    shown = page(runs, published=read_published(PUBLISHED))
+    tab = next(e for e in shown.all("section") if e.get("id") == "published")
+    assert "DANCE" in tab["text"]
+    assert not any("DANCE" in e["text"] for e in shown.all("section", "tab") if e is not tab)
+    assert not any(e.get("id") == "published" for e in page(runs).all("section"))
+
+
+def test_data_sets_and_directions_are_in_plain_words():
+    shown = page([run("knn", 0.4, dataset="neurips_bmmc_cite_starter"), run("mine", 0.5, dataset="mine")])
+    titles = [e["text"] for e in shown.all("h4")]
+    assert titles == ["mine (100 cells) mine", "BMMC CITE-seq, starter (100 cells) neurips_bmmc_cite_starter"]
+    assert [e["text"] for e in shown.all("h5")] == ["GEX→ADT", "GEX→ADT"]
+    assert "mean of 20 nearest cells" in shown.all("table", "heat")[0]["text"]
+
+
+def test_each_number_tells_its_origin(made, whole):
+    told = json.loads(next(e for e in whole.all("script") if e.get("id") == "provenance")["text"])
+    buttons = [e for e in whole.all("button") if "data-panel" in e]
+    known = [told["runs"][e["data-panel"]].get(e["data-method"]) for e in buttons]
+    single = [run for run in known if run]
+    assert len(single) > 0.7 * len(buttons)  # the others are means over subtasks
+    assert all(run["seeds"] and run["config"] and run["versions"] and run["command"] for run in single)
+    assert all(told["configs"][digits] for run in single for digits in run["config"])
+
+
+@pytest.mark.parametrize(
+    ("method", "where"),
+    [
+        ("knn", {"direction": "from_gex"}),
+        ("knn[k=100]", {}),
+        ("scmognn", {"direction": "to_gex"}),
+        ("scmognn+hidden_16", {}),
+        ("linear_hungarian", {}),
+        ("scmognn+no_propagation", {"task": "joint_embedding"}),
+    ],
+)
+def test_the_command_of_a_record_composes_to_its_settings(kept, method, where):
+    same = [r for r in kept if r["method"] == method and all(r[k] == v for k, v in where.items())]
+    record = next(r for r in same if r["dataset"] == "mini_cite")
+    cfg = compose(overrides(record))
+    settings = model_settings(cfg, record["subtask"])
+    choices = {k: v for k, v in (settings.get("trainer") or {}).items() if k in TRAINING_CHOICES}
+    task = OmegaConf.to_container(cfg.task, resolve=True)
+    config = {"task": task, "model": settings | ({"trainer": choices} if choices else {})}
+    assert digest(without_places(config)) == record["config_hash"]
+
+
+def test_commands_by_hand():
+    runs = [run("knn[k=100]", 0.5, seed, direction="to_gex") for seed in (1, 0, 10)]
+    words = "task=predict_modality dataset=cells model=knn direction=to_gex model.predict_modality.k=100"
+    assert set(command(runs).split()) == {"scmobench", "run", *words.split(), "seed=0,1,10", "-m"}
+    assert "seed=0,1,10 -m" in command(runs)
+    assert command([run("ensemble_unlike", 0.5)]).endswith("ensemble=unlike seed=0")
+    assert "model=scmognn ablation=inductive ensemble=seeds" in command(
+        [run("scmognn+inductive+ensemble_seeds", 0.5)]
     )
-    text = (tmp_path / PAGE).read_text(encoding="utf-8")
-    assert 'href="published_predict_modality.md"' in text
-    assert "DANCE" in (tmp_path / "predict_modality.md").read_text(encoding="utf-8")
-    assert "DANCE" not in text
-    assert "published_" not in page_of([run("a", 0.39)])
+    assert "'model.predict_modality.networks=[1,2]' model.predict_modality.k=3" in command(
+        [run("a[networks=[1,2],k=3]", 0.5)]
+    )
+    assert "model=a smoke=true" in command([run("a[smoke]", 0.5)])
+    told = [run("knn", 0.5, seed, command=f"scmobench run model=knn seed={seed}") for seed in (0, 1)]
+    assert command(told) == "scmobench run model=knn seed=0\nscmobench run model=knn seed=1"
+
+
+def test_pictures_of_cells_are_in_the_page(tmp_path):
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    (folder / "umap.png").write_bytes(b"\x89PNG")
+    picture = {"task": "predict_modality", "dataset": "cells", "direction": "GEX2ADT", "kind": "umap"}
+    picture |= {"title": "UMAP", "alt": "cells <by> type", "file": "umap.png", "width": 9, "height": 6}
+    (folder / "figures.json").write_text(json.dumps([picture]))
+    board.leaderboard([run("a", 0.5)], tmp_path / "leaderboard")
+    shown = Page((tmp_path / "leaderboard" / PAGE).read_text(encoding="utf-8"))
+    (image,) = shown.all("img")
+    assert (image["src"], image["alt"]) == ("data:image/png;base64,iVBORw==", "cells <by> type")
+    assert not page([run("a", 0.5)]).all("img")
+
+
+def test_colours_can_be_read():
+    for theme in ("light", "dark"):
+        path = ROOT / "src" / "scmobench" / "leaderboard" / "templates" / f"ramp-{theme}.css"
+        ramp = re.findall(r"\.(\w+)\{--c:#(\w{6});--t:#(\w{3})\}", path.read_text())
+        assert [name for name, *_ in ramp] == [*(f"h{n}" for n in range(10)), "worse"]
+        light = {name: luminance(colour) for name, colour, _ in ramp}
+        shades = [light[f"h{n}"] for n in range(10)]
+        assert shades == sorted(shades, reverse=theme == "light"), "lightness alone tells the shades apart"
+        for name, _, text in ramp:
+            high, low = sorted((light[name], luminance("".join(2 * c for c in text))), reverse=True)
+            assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def luminance(colour):
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def test_check_notices_a_stale_page(tmp_path):
     board.leaderboard(study(), tmp_path)
     assert tmp_path / PAGE in board.leaderboard(study(), tmp_path, check=True)
     assert not list(tmp_path.glob(".*")), "no half-written file stays"
-    page = tmp_path / PAGE
-    page.write_text(page.read_text(encoding="utf-8").replace("0.4000", "0.3999"), encoding="utf-8")
+    path = tmp_path / PAGE
+    path.write_text(path.read_text(encoding="utf-8").replace("0.4000", "0.3999"), encoding="utf-8")
     with pytest.raises(SystemExit, match=r"index\.html on disk") as told:
         board.leaderboard(study(), tmp_path, check=True)
     assert "0.3999" in str(told.value)
-    assert "0.3999" in page.read_text(encoding="utf-8"), "a check writes nothing"
-    page.unlink()
+    assert "0.3999" in path.read_text(encoding="utf-8"), "a check writes nothing"
+    path.unlink()
     with pytest.raises(SystemExit, match=r"index\.html on disk"):
         board.leaderboard(study(), tmp_path, check=True)
 
 
-def test_headings_name_the_metric_and_its_direction(made):
-    page = Page((made / PAGE).read_text(encoding="utf-8"))
-    columns = {e["text"] for e in page.all("th") if e.get("scope") == "col"}
+def test_headings_name_the_metric_and_its_direction(whole):
+    columns = {e["text"] for e in whole.all("th") if e.get("scope") == "col"}
     for about in board.metric_metadata().values():
         assert {heading(m, about) for m in about} <= columns

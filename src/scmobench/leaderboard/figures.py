@@ -1,6 +1,6 @@
-"""The axis of a figure, which shows the mean of each method as a dot and ± sd as a line.
+"""The axes of figures, and which methods no other one beats at a lower cost.
 
-Positions across are per cent of the axis, so that a figure fits any screen while its text keeps its size.
+Positions are per cent of the axis, so that a figure fits any screen while its text keeps its size.
 """
 
 from __future__ import annotations
@@ -12,20 +12,27 @@ from typing import Any
 
 import pandas as pd
 
+from scmobench.leaderboard.effects import Effect
+
 ROOM = 0.5  # how far controls may stretch the axis to each side, in lengths of the methods' axis
+TAG = 24  # characters of a name in a cost figure, some 500 x 190 pixels large
 FAR = 4.0  # a gap of this many spans of the better half or more puts what is worse outside the axis
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A linear axis."""
+    """A linear axis, or a logarithmic one."""
 
     low: float
     high: float
+    log: bool = False
 
     def at(self, value: float) -> float:
         """Position of a value in per cent, at most those of the ends."""
-        return 100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+        low, high, value = (
+            map(math.log10, (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        )
+        return 100 * min(1.0, max(0.0, (value - low) / (high - low)))
 
     def holds(self, value: float) -> bool:
         """Whether a value lies on the axis."""
@@ -33,7 +40,14 @@ class Axis:
 
     def ticks(self) -> list[tuple[float, str]]:
         """A few round values, as numbers and as text."""
-        rough = (self.high - self.low) / 7
+        if self.log:
+            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            for parts in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
+                steps = [part * 10.0**d for d in decades for part in parts if self.holds(part * 10.0**d)]
+                if len(steps) > 2:
+                    break
+            return [(step, f"{step:,.6g}") for step in steps]
+        rough = (self.high - self.low) / 5
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(s for s in (power, 2 * power, 5 * power, 10 * power) if s >= rough * (1 - 1e-9))
         digits = max(0, -math.floor(math.log10(step) + 1e-9))
@@ -64,3 +78,72 @@ def axis(rows: Sequence[Mapping[str, Any]], direction: str) -> Axis | None:
     low, high = min([low, *near]), max([high, *near])
     pad = 0.04 * (high - low) or 0.05 * abs(high) or 0.05
     return Axis(low - pad, high + pad)
+
+
+def effect_axis(effects: Sequence[Effect]) -> Axis:
+    """The axis of effects, with zero on it."""
+    rows = [{"mean": e.mean, "sd": e.high - e.mean, "role": "method"} for e in effects]
+    found = axis([*rows, {"mean": 0.0, "sd": 0.0, "role": "method"}], "min") or Axis(-1, 1)
+    pad = 0.04 * (found.high - found.low)
+    return Axis(min(found.low, -pad), max(found.high, pad))
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Methods by cost and score, and the steps of the front: nothing scores better at a lower cost."""
+
+    cost: Axis
+    score: Axis
+    rows: Sequence[Mapping[str, Any]]
+    front: Sequence[Mapping[str, Any]]
+
+    measure: str
+    direction: str
+
+    def at(self, row: Mapping[str, Any]) -> tuple[float, float]:
+        """Position from the left and from above, in per cent; better scores are higher."""
+        height = self.score.at(row["mean"])
+        return self.cost.at(row[self.measure]), 100 - height if self.direction == "max" else height
+
+    def tags(self) -> list[tuple[Mapping[str, Any], str, int, int]]:
+        """Methods of the front whose names find room: row, side of the dot, and shift in pixels."""
+        taken = [(x - 1, y - 3, x + 1, y + 3) for x, y in map(self.at, self.rows)]
+        found = []
+        for row in sorted(self.front, key=self.at, reverse=True):
+            x, y = self.at(row)
+            width, height = 1.5 * min(TAG, len(row["method"])) + 1, 8
+            for side, dx, dy, left, top in (
+                ("end", -8, -7, x - width - 2, y - height - 2),
+                ("start", 8, -7, x + 1, y - height - 2),
+                ("start", 8, 15, x + 1, y + 2),
+                ("end", -8, 15, x - width - 2, y + 2),
+            ):
+                box = (left, top, left + width, top + height)
+                if left >= 0 and box[2] <= 100 and not any(_overlap(box, other) for other in taken):
+                    taken.append(box)
+                    found.append((row, side, dx, dy))
+                    break
+        return found
+
+
+def costs(rows: Sequence[Mapping[str, Any]], measure: str, direction: str) -> Costs | None:
+    """Score against ``seconds`` or ``peak_memory_gb`` of methods; None where fewer than two have both."""
+    known = [r for r in rows if pd.notna(r["mean"]) and pd.notna(r[measure]) and r[measure] > 0]
+    known = [row for row in known if row["role"] != "control"]
+    scale = axis(known, direction)
+    known = [row for row in known if scale and scale.holds(row["mean"])]
+    if len(known) < 2:
+        return None
+    sign = 1 if direction == "min" else -1
+    front, best = [], math.inf
+    for row in sorted(known, key=lambda row: (row[measure], sign * row["mean"], row["method"])):
+        if sign * row["mean"] < best:
+            best = sign * row["mean"]
+            front.append(row)
+    values = [row[measure] for row in known]
+    cost = Axis(min(values) / 1.5, max(values) * 1.5, log=True)
+    return Costs(cost, scale, known, front, measure, direction)
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

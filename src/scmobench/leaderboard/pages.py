@@ -12,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from scmobench.leaderboard.labels import pair
 from scmobench.leaderboard.tables import escaped, score
 
 
@@ -31,7 +32,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.tests["missing"] = pd.isna
-    environment.filters |= {"escaped": escaped, "inline": _inline, "score": score}
+    environment.filters |= {"escaped": escaped, "inline": _inline, "pair": pair, "score": score}
     return environment
 
 

@@ -10,21 +10,24 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from scmobench.leaderboard.comparison import between_seeds
+from scmobench.leaderboard import labels
 from scmobench.leaderboard.roster import COMPONENTS
 from scmobench.leaderboard.tables import ABSENT, VARIANT, groups, heading, primary, score
 
 ROLES = {"method": "Methods", "supervised": "Label-supervised track", "control": "Controls"}
+FEW = 0.5
+"""A mean over subtasks that fewer than this share of the rows have is not shown."""
 
 Row = Mapping[str, Any]
 
 
 class Cell(NamedTuple):
-    """The mean of one metric as text; ``note`` tells why it is missing or partial."""
+    """The mean of one metric as text; ``note`` tells why it is missing or partial, ``place`` sorts it."""
 
     text: str
     note: str = ""
     failed: bool = False
+    place: float | None = None
 
 
 @dataclass(frozen=True)
@@ -34,34 +37,49 @@ class Panel:
     Attributes
     ----------
     key : the values of `scmobench.leaderboard.roster.COMPARABLE`.
+    place : its number among the panels of its task.
+    about : its data set in words.
     headings : of the metrics, the ranking metric first.
     direction : of the ranking metric, ``min`` or ``max``.
     rows : of the standings, for the ranking metric; methods before controls, best first. In
         addition they have ``role`` (one of `ROLES`), ``variant`` (an ablation, or changed settings),
+        ``leads`` (no test tells it from the best of its track),
         and in the order of the headings ``cells`` and ``seeds`` (scores by seed).
     """
 
     key: Mapping[str, str]
+    place: int
+    about: labels.Dataset
     headings: Sequence[str]
     direction: str
     rows: Sequence[Row]
 
-    @cached_property
-    def roles(self) -> dict[str, list[Row]]:
-        """Rows of each role."""
-        return {role: [row for row in self.rows if row["role"] == role] for role in ROLES}
+    @property
+    def id(self) -> str:
+        """Its name on the page."""
+        return f"{self.key['task']}-{self.place}"
+
+    @property
+    def title(self) -> str:
+        """Its subtask as papers write it."""
+        return labels.direction(self.key["subtask"])
 
     @cached_property
-    def tracks(self) -> dict[str, list[Row]]:
-        """Methods that are ranked together, by their role; where there are none, one track without any."""
-        tracks = {role: self.roles[role] for role in ("method", "supervised") if self.roles[role]}
-        return tracks or {"method": []}
+    def main(self) -> list[Row]:
+        """Rows of methods and controls: no ablations or changed settings of a method that is here too."""
+        plain = {row["method"] for row in self.rows if not row["variant"]}
+        return [r for r in self.rows if not (r["variant"] and VARIANT.split(r["method"])[0] in plain)]
+
+    @cached_property
+    def roles(self) -> dict[str, list[Row]]:
+        """Main rows of each role that has any."""
+        found = {role: [row for row in self.main if row["role"] == role] for role in ROLES}
+        return {role: rows for role, rows in found.items() if rows}
 
     @cached_property
     def notes(self) -> list[str]:
-        """Notes of all cells, once each, in the order in which the tables of the tracks show them."""
-        rows = [row for methods in self.tracks.values() for row in (*methods, *self.roles["control"])]
-        return list(dict.fromkeys(cell.note for row in rows for cell in row["cells"] if cell.note))
+        """Notes of all cells, once each."""
+        return list(dict.fromkeys(cell.note for row in self.main for cell in row["cells"] if cell.note))
 
     @cached_property
     def failures(self) -> list[tuple[str, Any, str]]:
@@ -70,32 +88,63 @@ class Panel:
         runs = [(row["method"], *failure) for row in rows for failure in row["failures"]]
         return [(name, seed, " ".join(message.split())[:300] or "no message") for name, seed, message in runs]
 
+    @cached_property
+    def verdicts(self) -> list[str]:
+        """For each track of methods: who leads, by how much, how surely; and who has the same scores."""
+        tracks = [self.roles[role] for role in ("method", "supervised") if role in self.roles]
+        return [sentence for rows in tracks for sentence in (*_lead(rows), *_same(rows))]
 
-def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]]) -> list[Panel]:
-    """Panels of one task, from its standings and the metadata of its metrics."""
+
+def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], task: str) -> list[Panel]:
+    """Panels of one task, from the standings of all tasks and the metadata of its metrics.
+
+    A mean over subtasks that few of its methods have is left out.
+    """
     first = primary(metrics)
     direction = metrics[first]["direction"]
-    found = []
-    for key, table in groups(standings):
+    found: list[Panel] = []
+    for key, table in groups(standings[standings["task"] == task]):
+        if key["subtask"] == "Overall" and table.loc[table["metric"] == first, "mean"].notna().mean() < FEW:
+            continue
         held = set(table["metric"]) - {first, ""}
         order = [first, *(m for m in metrics if m in held), *sorted(held - {*metrics})]
         methods: dict[tuple, dict[str, Row]] = {}
         for row in table.to_dict("records"):
             methods.setdefault((row["method"], row["source"], row["kind"]), {})[row["metric"]] = row
-        rows = sorted((_row(of, order) for of in methods.values()), key=lambda row: _place(row, direction))
+        rows = sorted(
+            (_row(of, order, metrics) for of in methods.values()), key=lambda r: _place(r, direction)
+        )
+        about = labels.dataset(key["dataset"], standings[standings["dataset"] == key["dataset"]])
         headings = [heading(metric, metrics) for metric in order]
-        found.append(Panel(key, headings, direction, rows))
+        found.append(Panel(key, len(found) + 1, about, headings, direction, rows))
     return found
 
 
-def remarks(methods: Sequence[Row]) -> list[str]:
-    """Sentences on the gap between the first two methods of a track, and on methods with the same scores."""
-    ranked = sorted((row["rank"], row["method"], row) for row in methods if pd.notna(row["rank"]))
+def _lead(methods: Sequence[Row]) -> list[str]:
+    """A sentence on the first methods of a track and on the gap to the next one."""
+    ranked = sorted((row for row in methods if pd.notna(row["rank"])), key=lambda r: (r["rank"], r["method"]))
+    if len(ranked) < 2:
+        return []
+    first = [row["method"] for row in ranked if row["leads"]]
+    behind = next((row for row in ranked if not row["leads"]), None)
+    if len(first) == 1:
+        text = f"{first[0]} leads"
+    else:
+        more = f" and {len(first) - 3} more" if len(first) > 3 else ""
+        text = f"{', '.join(first[:3])}{more} lead together: no test tells them apart"
+    if behind is None:
+        return [f"{text}."]
+    gap = f"{abs(behind.get('gap', behind['mean'] - ranked[0]['mean'])):.2g}"
+    if pd.notna(behind.get("gap_low")):
+        low, high = sorted((abs(behind["gap_low"]), abs(behind["gap_high"])))
+        gap += f" (95 % interval {low:.2g} to {high:.2g})"
+    return [
+        f"{text}. Next is {behind['method']}, behind the best by {gap}; {behind.get('evidence', 'untested')}."
+    ]
+
+
+def _same(methods: Sequence[Row]) -> list[str]:
     sentences = []
-    if len(ranked) > 1:
-        (_, one, first), (_, other, second) = ranked[:2]
-        gap = between_seeds(first["by_seed"].values(), second["by_seed"].values())
-        sentences.append(f"{one} against {other}: {gap}.")
     for one, other in combinations(methods, 2):
         both = one["by_seed"].keys() & other["by_seed"].keys()
         pairs = zip(one["seeds"], other["seeds"], strict=True)
@@ -104,16 +153,20 @@ def remarks(methods: Sequence[Row]) -> list[str]:
     return sentences
 
 
-def _row(of: Mapping[str, Row], order: Sequence[str]) -> Row:
+def _row(of: Mapping[str, Row], order: Sequence[str], metrics: Mapping[str, Mapping[str, Any]]) -> Row:
     """The row of a method's ranking metric, from its rows by metric."""
     unscored = dict.fromkeys(("mean", "sd", "n", "rank", "scaled", "ci_low", "ci_high"))
     unscored |= {"metric": order[0], "reason": "", "by_seed": {}, "full": False}
     row = of.get(order[0]) or {**next(iter(of.values())), **unscored}
     role = "supervised" if row["label_supervised"] is True else "method"
+    signs = [-1 if metrics.get(metric, {}).get("direction") == "max" else 1 for metric in order]
+    cells = [_cell(of.get(m), m == order[0], sign) for m, sign in zip(order, signs, strict=True)]
     return row | {
         "variant": row["kind"] == "method" and bool(VARIANT.search(row["method"])),
         "role": "control" if row["kind"] == "control" else role,
-        "cells": [_cell(of.get(metric), counted=metric == order[0]) for metric in order],
+        "leads": pd.notna(row["rank"]) and row["rank"] == 1,
+        "gloss": labels.gloss(row["method"]),
+        "cells": cells,
         "seeds": [of[metric]["by_seed"] if metric in of else {} for metric in order],
     }
 
@@ -127,12 +180,14 @@ def _place(row: Row, direction: str) -> tuple:
     return control, False, -have, row["mean"] if direction == "min" else -row["mean"], row["method"]
 
 
-def _cell(row: Row | None, counted: bool) -> Cell:
+def _cell(row: Row | None, counted: bool, sign: int) -> Cell:
+    """A cell; ``sign`` makes what is better come first."""
     if row is None:
         return Cell(ABSENT)
     note = f"{row['metric']}: {row['reason']}" if row["reason"] else ""
     if pd.isna(row["mean"]):
-        return Cell("n/a", note) if note else Cell(ABSENT, failed=row["failed"] > 0)
+        return Cell("n/a", note) if note else Cell("failed" if row["failed"] > 0 else ABSENT, failed=True)
     some_seeds = note and not row["applicable"]
     text = score(row["mean"], row["sd"], row["n"] if counted or some_seeds else None)
-    return Cell(f"{text} of {row['applicable']}" if note and row["applicable"] else text, note)
+    text = f"{text} of {row['applicable']}" if note and row["applicable"] else text
+    return Cell(text, note, place=sign * row["mean"])

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from scmobench.leaderboard.pages import filled
 from scmobench.leaderboard.roster import COMPARABLE
 from scmobench.leaderboard.standings import frame
-from scmobench.leaderboard.tables import TITLES, heading, primary, score
+from scmobench.leaderboard.tables import score
 from scmobench.types import PROTOCOL
 
 DATASETS = {
@@ -102,10 +99,3 @@ def published_table(published: pd.DataFrame, metric: str, direction: str) -> pd.
         rows.append((place, [method, *map(texts.get, order), kind, sources]))
     rows.sort(key=lambda row: row[0])
     return pd.DataFrame([row for _, row in rows], columns=["method", *order, "kind", "source"])
-
-
-def published_page(task: str, published: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Published figures of one task in Markdown: they cannot be compared with runs on other data."""
-    first = primary(metrics)
-    table = published_table(published, first, metrics[first]["direction"])
-    return filled("published.md.jinja", title=TITLES[task], label=heading(first, metrics), table=table)

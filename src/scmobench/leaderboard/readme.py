@@ -1,39 +1,74 @@
-"""The README's tables: a compact view of the standings, written between two markers."""
+"""What GitHub shows: a picture and narrow tables, in brief for the README, in full for the folder."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from scmobench.leaderboard.pages import filled
-from scmobench.leaderboard.roster import COMPARABLE
-from scmobench.leaderboard.standings import Metadata
-from scmobench.leaderboard.tables import TITLES, VARIANT, groups, heading, primary
+from scmobench.leaderboard.panels import Panel
+from scmobench.leaderboard.summary import LEVELS, Line, Summary, Tile
+from scmobench.leaderboard.tables import TITLES
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
-NAMES = ("{}", "{} (L)", "*{}*")
-"""How the ``role`` of a column is written: method, label-supervised method, control."""
+MOST = 6
+"""Data columns of a table, beside the method and its mean rank."""
+BRIEF = 3
+"""Methods in the README's tables; scMoGNN and the best trivial control stand there in any case."""
+THEMES = ("light", "dark")
+SIZES = {"width": 860, "row": 18, "column": 25, "names": 128, "head": 96, "gap": 64}
+"""Of the picture, in its own units."""
+
+Boards = Mapping[str, tuple[Sequence[Panel], Summary]]
 
 
-def readme_section(standings: pd.DataFrame, metrics: Metadata) -> str:
-    """The tables of all tasks with their markers.
+@dataclass(frozen=True)
+class Narrow:
+    """A table of few columns: their places among those of the summary."""
+
+    title: str
+    summary: Summary
+    places: Sequence[int]
+    lines: Sequence[Line]
+
+    @property
+    def panels(self) -> list[Panel]:
+        """The panels of the columns."""
+        return [self.summary.panels[place] for place in self.places]
+
+    def tiles(self, line: Line) -> list[Tile | None]:
+        """A method's tiles, one a column."""
+        return [line.tiles[place] for place in self.places]
+
+
+def readme_section(boards: Boards) -> str:
+    """The README's tables of all tasks in brief, with their markers."""
+    tables = [_narrow(task, summary, _brief(summary)) for task, (_, summary) in boards.items()]
+    return filled("readme.md.jinja", tables=tables).strip()
+
+
+def folder_page(boards: Boards, published: Iterable[str]) -> str:
+    """README of the leaderboard's folder: picture, narrow tables of all methods, links.
 
     Parameters
     ----------
-    standings : of our runs, from `scmobench.leaderboard.standings.standings`.
-    metrics : task -> metric -> metadata.
+    published : tasks that have published figures.
     """
-    tables = []
-    for task, title in TITLES.items():
-        first = primary(metrics[task])
-        rows = _shown(standings[(standings["task"] == task) & (standings["metric"] == first)])
-        if not rows.empty:
-            table = {"title": title, "heading": heading(first, metrics[task])}
-            table["data"] = [key for key, _ in groups(rows)]
-            table["cells"] = _cells(rows, higher_is_better=metrics[task][first]["direction"] == "max")
-            tables.append(table)
-    return filled("readme.md.jinja", tables=tables, names=NAMES).strip()
+    tables = {task: _narrow(task, summary, summary.lines) for task, (_, summary) in boards.items()}
+    return filled("folder.md.jinja", tables=tables, published=set(published))
+
+
+def pictures(boards: Boards) -> dict[str, str]:
+    """The summaries of all tasks as SVG, one file for light and one for dark pages."""
+    shown = {TITLES[task]: summary for task, (_, summary) in boards.items()}
+    places, height = _places(shown.values())
+    placed = [(title, found, *place) for (title, found), place in zip(shown.items(), places, strict=True)]
+    about = {"boards": placed, "height": height, "levels": LEVELS} | SIZES
+    return {f"summary-{t}.svg": filled("picture.svg.jinja", theme=t, **about) for t in THEMES}
 
 
 def replaced(text: str, section: str, path: str | Path = "README.md") -> str:
@@ -51,29 +86,48 @@ def replaced(text: str, section: str, path: str | Path = "README.md") -> str:
     return text[:begin] + section + text[end + len(END) :]
 
 
-def _shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows without ablations, changed settings, means over subtasks, and ensembles of few data sets."""
-    variant = rows["method"].str.contains(VARIANT) & (rows["kind"] != "ensemble")
-    pooled = (rows["subtask"] == "Overall") | rows["dataset"].str.contains("+", regex=False)
-    rows = rows[~variant & ~pooled]
-    role = rows["label_supervised"].astype(int).mask(rows["kind"] == "control", 2)
-    best = rows["rank"] == rows.groupby([*COMPARABLE, role])["rank"].transform("min")
-    covered = rows.groupby("method")["method"].transform("size")
-    many = (rows["kind"] != "ensemble") | (2 * covered >= len(groups(rows)))
-    return rows.assign(role=role, best=best)[many]
+def _narrow(task: str, summary: Summary, lines: Sequence[Line]) -> Narrow:
+    """Columns of few panels: real cells before simulated ones, from GEX before to GEX, a data set once."""
+
+    def order(place: int) -> tuple[bool, bool, int]:
+        panel = summary.panels[place]
+        return not panel.key["subtask"].startswith("GEX"), "simulated" in panel.about.label.lower(), place
+
+    places = sorted(sorted(range(len(summary.panels)), key=order)[:MOST])
+    return Narrow(TITLES[task], summary, places, lines)
 
 
-def _cells(rows: pd.DataFrame, higher_is_better: bool) -> pd.DataFrame:
-    """A row for each data set and subtask, and a column for each method; cells hold rows of the standings.
+def _brief(summary: Summary) -> list[Line]:
+    """The first methods, scMoGNN, and the best control that is not handed the solution."""
+    methods = [line for line in summary.lines if line.role != "control"]
+    trivial = [line for line in summary.lines if line.role == "control" and not _handed(line)]
+    best = sorted(trivial, key=lambda line: (-_gain(line), line.method))
+    own = [line for line in methods[BRIEF:] if line.method == "scmognn"]
+    return [*methods[:BRIEF], *own, *best[:1]]
 
-    Methods come first that beat the largest share of the others, summed over rows.
-    """
-    rows = pd.concat([group.assign(place=place) for place, (_, group) in enumerate(groups(rows))])
-    rows["shown"] = pd.Series(rows.to_dict("records"), index=rows.index)
-    track = rows.groupby(["place", "role"])["mean"]
-    beaten = track.rank(method="min", ascending=higher_is_better) - 1
-    rows["beaten"] = beaten / (track.transform("size") - 1).clip(lower=1)
-    order = rows.groupby(["role", "method"], as_index=False)["beaten"].sum().round(9)
-    order = order.sort_values(["role", "beaten", "method"], ascending=[True, False, True])
-    cells = rows.pivot(index="place", columns=["role", "method"], values="shown")
-    return cells[pd.MultiIndex.from_frame(order[["role", "method"]])]
+
+def _places(summaries: Iterable[Summary]) -> tuple[list[tuple[int, int]], int]:
+    """Where each summary stands in the picture, the first shelf with room for it, and the height of all."""
+    shelves: list[list[int]] = []  # how full a shelf is, and how tall
+    found = []
+    for summary in summaries:
+        wide = SIZES["names"] + SIZES["column"] * len(summary.panels)
+        tall = SIZES["head"] + SIZES["row"] * len(summary.lines)
+        shelf = next((s for s in shelves if s[0] + SIZES["gap"] + wide <= SIZES["width"]), None)
+        if shelf is None:
+            shelves.append(shelf := [-SIZES["gap"], 0])
+        x = shelf[0] + SIZES["gap"]
+        shelf[:] = x + wide, max(shelf[1], tall)
+        found.append((x, shelves.index(shelf)))
+    tops = [sum(tall + 24 for _, tall in shelves[:n]) for n in range(len(shelves) + 1)]
+    return [(x, tops[n]) for x, n in found], tops[-1] + 24
+
+
+def _handed(line: Line) -> bool:
+    return any(tile and tile.row["transductive"] and tile.row["label_supervised"] for tile in line.tiles)
+
+
+def _gain(line: Line) -> float:
+    """The mean scaled score of a control; those without any come last."""
+    scaled = [tile.row["scaled"] for tile in line.tiles if tile and pd.notna(tile.row["scaled"])]
+    return sum(scaled) / len(scaled) if scaled else -math.inf

@@ -1,84 +1,124 @@
-"""The pages of our runs: one in Markdown for each task, and one in HTML for all of them.
+"""The page: one HTML file that opens from disk and asks no network.
 
-The HTML page needs nothing else: no script, no font, no network. Published figures cannot be compared with
-our runs; they stay in pages of their own.
+Tables sort and filter by DataTables, which the package itables brings as one file: 0.6 MB, keyboard and
+screen-reader support, kept up to date. Figures are SVG drawn by the templates: they need no script, print
+sharply and follow the dark scheme.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
-from scmobench.leaderboard.figures import axis
+from scmobench.leaderboard.effects import effects
+from scmobench.leaderboard.figures import axis, costs, effect_axis
+from scmobench.leaderboard.labels import direction, pair
 from scmobench.leaderboard.pages import filled
-from scmobench.leaderboard.panels import ROLES, Panel, Row, panels, remarks
+from scmobench.leaderboard.panels import ROLES, Panel, panels
+from scmobench.leaderboard.provenance import provenance
+from scmobench.leaderboard.published import published_table
+from scmobench.leaderboard.roster import Record
 from scmobench.leaderboard.standings import Metadata
-from scmobench.leaderboard.tables import TITLES, VARIANT
+from scmobench.leaderboard.summary import Summary, summary
+from scmobench.leaderboard.tables import TITLES, heading, primary
 
 PAGE = "index.html"
+Boards = Mapping[str, tuple[list[Panel], Summary]]
+MEDIA = {"webp": "image/webp", "png": "image/png", "svg": "image/svg+xml", "jpg": "image/jpeg"}
 
 
-def task_page(task: str, standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown of one task: a table for each data set and subtask.
+def boards(standings: pd.DataFrame, metrics: Metadata) -> Boards:
+    """Panels and summary of each task that has runs."""
+    tasks = [task for task in TITLES if task in set(standings["task"])]
+    found = {task: panels(standings, metrics[task], task) for task in tasks}
+    return {task: (shown, summary(shown)) for task, shown in found.items()}
+
+
+def report_page(
+    found: Boards,
+    metrics: Metadata,
+    published: pd.DataFrame | None = None,
+    records: Iterable[Record] = (),
+    pictures: Path | None = None,
+    methods: str = "",
+) -> str:
+    """The HTML page.
 
     Parameters
     ----------
-    standings : rows of this task.
-    metrics : metric -> metadata, of this task.
-    """
-    shown = panels(standings, metrics)
-    return filled("task.md.jinja", title=TITLES[task], panels=shown, remarks=remarks)
-
-
-def report_page(standings: pd.DataFrame, metrics: Metadata, published: Collection[str] = ()) -> str:
-    """The HTML page: a figure, and a folded table, for each comparable group of runs.
-
-    Parameters
-    ----------
-    standings : of our runs, from `scmobench.leaderboard.standings.standings`.
+    found : panels and summaries, from `boards`.
     metrics : task -> metric -> metadata.
-    published : tasks that have a page of published figures.
+    published : published figures, which have a tab of their own.
+    records : runs that the numbers come from.
+    pictures : folder of pictures of cells with their index ``figures.json``.
+    methods : the page of methods, as links name it.
     """
-    tasks = {
-        task: panels(standings[standings["task"] == task], metrics[task])
-        for task in TITLES
-        if task in set(standings["task"])
-    }
+    shown = [panel for members, _ in found.values() for panel in members]
     return filled(
         "index.html.jinja",
-        tasks=tasks,
-        published=published,
+        boards=found,
         titles=TITLES,
         roles=ROLES,
-        legend=re.split(r"^- ", filled("legend.md.jinja"), flags=re.M)[1:],
+        methods=methods,
+        published=_published(published, metrics),
+        provenance=_script(provenance(records, shown)),
+        pictures=_pictures(pictures),
+        anchor=lambda task, dataset: "-".join([task, *dataset.split()]),
+        direction=direction,
+        pair=pair,
         axis=axis,
-        figures=_figures,
-        remarks=remarks,
+        costs=costs,
+        effects=effects,
+        effect_axis=effect_axis,
+        datatables=_datatables(),
     )
 
 
-def _figures(panel: Panel) -> list[tuple[str, list[str | Row], list[Row]]]:
-    """What each figure shows in words, its headings and rows, and the rows with a dashed line through it."""
-    main = [row for row in panel.rows if not row["variant"]]
-    controls = [row for row in main if row["role"] == "control" and row["full"]]
-    figures = [("methods and controls", _lines(main), controls)]
-    bases = {VARIANT.split(row["method"])[0] for row in panel.rows if row["variant"]}
-    if bases:
-        beside = [row for row in panel.rows if row["variant"] or row["method"] in bases]
-        lined = [row for row in beside if row["method"] in bases and pd.notna(row["mean"])]
-        figures.append(("ablations and changed settings", _lines(beside), lined))
-    return figures
+def _published(published: pd.DataFrame | None, metrics: Metadata) -> list[tuple[str, str, pd.DataFrame]]:
+    """Task, heading and table of the published figures of each task that has any."""
+    found = []
+    for task in TITLES:
+        rows = None if published is None else published[published["task"] == task]
+        if rows is not None and not rows.empty:
+            first = primary(metrics[task])
+            table = published_table(rows, first, metrics[task][first]["direction"])
+            found.append((task, heading(first, metrics[task]), table))
+    return found
 
 
-def _lines(rows: Sequence[Row]) -> list[str | Row]:
-    """Rows by role below headings; methods without another track need no heading."""
-    roles = {row["role"] for row in rows}
-    lines: list[str | Row] = []
-    for role, title in ROLES.items():
-        if role in roles and (role != "method" or "supervised" in roles):
-            lines.append(title)
-        lines += [row for row in rows if row["role"] == role]
-    return lines
+def _pictures(folder: Path | None) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
+    """Pictures by task, data set and subtask, their files as data addresses."""
+    found: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    if folder is None or not (index := folder / "figures.json").is_file():
+        return found
+    for picture in json.loads(index.read_text(encoding="utf-8")):
+        path = folder / picture["file"]
+        coded = base64.b64encode(path.read_bytes()).decode()
+        source = f"data:{MEDIA[path.suffix[1:]]};base64,{coded}"
+        place = tuple(picture[name] for name in ("task", "dataset", "direction"))
+        found.setdefault(place, []).append(picture | {"source": source})
+    return found
+
+
+def _script(values: Any) -> Markup:
+    """Plain values as JSON that a script element holds whatever they say."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _datatables() -> Markup:
+    """The library's file, its class under the name ``DataTable`` in place of its exports."""
+    text = files("itables").joinpath("html", "dt_bundle.js").read_text(encoding="utf-8")
+    (exports,) = re.findall(r"export\{([^}]*)\};?", text)
+    (name,) = re.findall(r"([\w$]+) as default", exports)
+    return Markup(
+        text.replace(f"export{{{exports}}}", f"const DataTable={name}").replace("</script", "<\\/script")
+    )

@@ -1,8 +1,9 @@
-"""The leaderboard: from records and published figures to CSV, Markdown, a page and the README's tables."""
+"""The leaderboard: from records and published figures to CSV, the page, a picture and the README's tables."""
 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from omegaconf import OmegaConf
 from scmobench.experiment.config import conf_dir
 from scmobench.experiment.kept import read
 from scmobench.leaderboard.methods import methods_page
-from scmobench.leaderboard.published import join_published, published_page, read_published
-from scmobench.leaderboard.readme import readme_section, replaced
-from scmobench.leaderboard.report import PAGE, report_page, task_page
+from scmobench.leaderboard.published import join_published, read_published
+from scmobench.leaderboard.readme import folder_page, pictures, readme_section, replaced
+from scmobench.leaderboard.report import PAGE, boards, report_page
 from scmobench.leaderboard.roster import Record
 from scmobench.leaderboard.standings import COLUMNS, Metadata, standings
 from scmobench.leaderboard.tables import TITLES
@@ -22,6 +23,7 @@ from scmobench.machine.files import whole
 
 DIFFERENCE_LINES = 40
 PUBLISHED = Path("published", "published.csv")
+PICTURES = "figures"
 
 
 def leaderboard(
@@ -57,11 +59,12 @@ def leaderboard(
     runs += read(item for item in items if not isinstance(item, dict))
     metrics = metric_metadata()
     ours = standings(runs, metrics)
-    places = (Path(out).resolve().parent / PUBLISHED, conf_dir().parent / "results" / PUBLISHED)
-    figures = next((read_published(path) for path in places if path.is_file()), None)
-    contents = {Path(out) / name: text for name, text in tables(ours, figures, metrics).items()}
+    beside = Path(out).resolve().parent
+    link = os.path.relpath(methods, out) if methods else ""
+    made = tables(ours, _published(beside), metrics, runs, beside / PICTURES, link)
+    contents = {Path(out) / name: text for name, text in made.items()}
     if readme:
-        section = readme_section(ours, metrics)
+        section = readme_section(boards(ours, metrics))
         contents[Path(readme)] = replaced(Path(readme).read_text(encoding="utf-8"), section, readme)
     if methods:
         contents[Path(methods)] = methods_page(runs)
@@ -75,7 +78,14 @@ def leaderboard(
     return list(contents)
 
 
-def tables(ours: pd.DataFrame, published: pd.DataFrame | None, metrics: Metadata) -> dict[str, str]:
+def tables(
+    ours: pd.DataFrame,
+    published: pd.DataFrame | None,
+    metrics: Metadata,
+    records: Iterable[Record] = (),
+    cells: Path | None = None,
+    methods: str = "",
+) -> dict[str, str]:
     """Name and content of every file that the leaderboard's folder holds.
 
     Parameters
@@ -83,19 +93,21 @@ def tables(ours: pd.DataFrame, published: pd.DataFrame | None, metrics: Metadata
     ours : standings of our runs.
     published : published figures, from `scmobench.leaderboard.published.read_published`.
     metrics : task -> metric -> metadata.
+    records : the runs, for where the page's numbers come from.
+    cells : folder of pictures of cells for the page.
+    methods : the page of methods, as links of the page name it.
     """
     published = ours.head(0) if published is None else published
     files = {}
     for task in TITLES:
         rows, figures = (table[table["task"] == task] for table in (ours, published))
         if not rows.empty:
-            joined = join_published(rows, figures)
-            files[f"{task}.csv"] = _csv(joined)
-            files[f"{task}.md"] = task_page(task, joined, metrics[task])
+            files[f"{task}.csv"] = _csv(join_published(rows, figures))
         if not figures.empty:
             files[f"published_{task}.csv"] = _csv(figures)
-            files[f"published_{task}.md"] = published_page(task, figures, metrics[task])
-    return files | {PAGE: report_page(ours, metrics, set(published["task"]))}
+    found = boards(ours, metrics)
+    files |= pictures(found) | {"README.md": folder_page(found, set(published["task"]))}
+    return files | {PAGE: report_page(found, metrics, published, records, cells, methods)}
 
 
 def metric_metadata() -> dict[str, dict[str, dict]]:
@@ -111,6 +123,11 @@ def metric_metadata() -> dict[str, dict[str, dict]]:
         order = sorted(found, key=lambda m: (not found[m].get("primary"), bool(found[m].get("extra")), m))
         metrics[task] = {metric: found[metric] for metric in order}
     return metrics
+
+
+def _published(beside: Path) -> pd.DataFrame | None:
+    places = (beside / PUBLISHED, conf_dir().parent / "results" / PUBLISHED)
+    return next((read_published(path) for path in places if path.is_file()), None)
 
 
 def _csv(rows: pd.DataFrame) -> str:

@@ -1,0 +1,80 @@
+"""Effects: what an ablation or a changed setting does to its method, paired over seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from scmobench.experiment.config import conf_dir
+from scmobench.leaderboard.panels import Panel
+from scmobench.leaderboard.tables import VARIANT
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The mean difference of a variant to its method, over the ``n`` seeds that both have.
+
+    ``low`` and ``high`` bound the mean with 95 % confidence (Student's t); one seed has no bounds.
+    ``sure``: ``better`` or ``worse`` where zero lies outside the bounds, else empty.
+    """
+
+    method: str
+    base: str
+    gloss: str
+    mean: float
+    low: float
+    high: float
+    n: int
+    sure: str
+
+    @property
+    def text(self) -> str:
+        """The difference and its bounds, with as many digits as the width of the interval supports."""
+        width = self.high - self.low
+        size = width if width > 0 else abs(self.mean)
+        digits = int(np.clip(1 - np.floor(np.log10(size)), 0, 6)) if size > 0 else 4
+        numbers = [f"{value:+.{digits}f}".replace("-", "−") for value in (self.mean, self.low, self.high)]
+        return numbers[0] + ("" if np.isnan(width) else f" [{numbers[1]}, {numbers[2]}]") + f" ({self.n})"
+
+
+def effects(panel: Panel) -> list[Effect]:
+    """Effects of all variants in a panel on the ranking metric, the most harmful ones last."""
+    bases = {row["method"]: row["by_seed"] for row in panel.main if not row["variant"]}
+    found = []
+    for row in panel.rows:
+        base = VARIANT.split(row["method"])[0]
+        seeds = sorted(bases.get(base, {}).keys() & row["by_seed"].keys(), key=str)
+        if row["variant"] and seeds:
+            gaps = np.array([row["by_seed"][seed] - bases[base][seed] for seed in seeds])
+            found.append(_effect(row["method"], base, gaps, panel.direction))
+    sign = 1 if panel.direction == "min" else -1
+    return sorted(found, key=lambda effect: (effect.base, sign * effect.mean, effect.method))
+
+
+def _effect(method: str, base: str, gaps: np.ndarray, direction: str) -> Effect:
+    from scipy.stats import t
+
+    half = np.nan
+    if len(gaps) > 1:
+        half = t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
+    mean = float(gaps.mean())
+    low, high = mean - half, mean + half
+    sure = (
+        ""
+        if pd.isna(half) or low <= 0 <= high
+        else "better"
+        if (mean < 0) == (direction == "min")
+        else "worse"
+    )
+    return Effect(method, base, _gloss(method[len(base) :]), mean, low, high, len(gaps), sure)
+
+
+@cache
+def _gloss(change: str) -> str:
+    """What an ablation does: the comment of its YAML file."""
+    path = conf_dir() / "ablation" / f"{change.removeprefix('+')}.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return next((line.removeprefix("# ") for line in lines if line.startswith("# ") and "@" not in line), "")

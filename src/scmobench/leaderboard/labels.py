@@ -1,0 +1,62 @@
+"""Plain words for the names of data sets, subtasks and methods."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+PAIRS = {"ADT": "CITE-seq", "ATAC": "Multiome"}
+LARGE = 2000
+"""From how many cells on a data set is large."""
+
+
+class Dataset(NamedTuple):
+    """A data set in words: its label with the number of cells, a short form, and what filters ask."""
+
+    label: str
+    short: str
+    size: str
+    cells: int
+
+
+def dataset(name: str, rows: pd.DataFrame) -> Dataset:
+    """Words for a data set, e.g. ``BMMC CITE-seq, starter (600 cells)``.
+
+    Parameters
+    ----------
+    name : of the data set; `` + `` joins the names of several.
+    rows : standings of the data set, which tell its number of cells.
+    """
+    names = name.split(" + ")
+    told = [_table()["datasets"].get(one) or [one, None, one] for one in names]
+    label = " + ".join(", ".join(filter(None, words[:-1])) for words in told)
+    cells = rows["n_train"].fillna(0) + rows["n_test"].fillna(0) - rows["n_test_seen"].fillna(0)
+    count = int(cells.max()) if len(cells) else 0
+    label += f" ({count:,} cells)" if count else ""
+    return Dataset(
+        label, " + ".join(words[-1] for words in told), "large" if count >= LARGE else "small", count
+    )
+
+
+def direction(subtask: str) -> str:
+    """A subtask as papers write it: ``GEX→ADT``, ``GEX + ADT``; the mean over subtasks in words."""
+    return "mean over all" if subtask == "Overall" else subtask.replace("2", "→").replace("-", " + ")
+
+
+def pair(subtask: str) -> str:
+    """The kind of data that a subtask is of: ``CITE-seq``, ``Multiome``, or empty."""
+    return next((words for modality, words in PAIRS.items() if modality in subtask), "")
+
+
+def gloss(method: str) -> str:
+    """What a method is, in five words; empty where nobody wrote it."""
+    return _table()["methods"].get(method.split(" #")[0], "")
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("labels.yaml")))

@@ -1,0 +1,90 @@
+"""Where a number comes from: runs, settings, software, data, and the command that makes it again."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from scmobench.experiment.kept import sortable, turn
+from scmobench.leaderboard.panels import Panel
+from scmobench.leaderboard.roster import Record
+
+NAME = re.compile(r"(?P<model>[^+\[ ]+)(?P<added>(?:\+[^+\[ ]+)*)(?:\[(?P<changed>.*)\])?(?: #.*)?")
+SHOWN = ("device", "threads", "arithmetic", "tuning", "commit")
+
+
+def overrides(record: Record) -> list[str]:
+    """The overrides that a run was made with, read from its method's name, without its seed."""
+    found = NAME.fullmatch(record["method"])
+    parts = [found["model"], *filter(None, found["added"].split("+"))]
+    if not parts[0].startswith("ensemble_"):  # an ensemble of unlike members names its models itself
+        parts[0] = f"model={parts[0]}"
+    told = [f"task={record['task']}", f"dataset={record['dataset']}"]
+    told += ["direction=to_gex"] if record.get("direction") == "to_gex" else []
+    for part in parts:
+        known = part.startswith(("model=", "ensemble_"))
+        told.append(part.replace("ensemble_", "ensemble=", 1) if known else f"ablation={part}")
+    for change in filter(None, re.split(r",(?=[^,\]]*=)", found["changed"] or "")):
+        whole = change.startswith("trainer.") or "=" not in change
+        told.append(
+            f"{change}=true" if change == "smoke" else change if whole else f"model.{record['task']}.{change}"
+        )
+    return told
+
+
+def command(records: Sequence[Record]) -> str:
+    """What makes the runs again: as the records tell it, else from the name of the method and the seeds."""
+    told = list(dict.fromkeys(record["command"] for record in records if record.get("command")))
+    if told and all(record.get("command") for record in records):
+        return "\n".join(told)
+    seeds = sorted({str(record["seed"]) for record in records}, key=lambda seed: (len(seed), seed))
+    words = [*overrides(records[0]), f"seed={','.join(seeds)}"]
+    return "scmobench run " + " ".join(map(shlex.quote, words)) + (" -m" if len(seeds) > 1 else "")
+
+
+def provenance(records: Iterable[Record], panels: Iterable[Panel]) -> dict[str, Any]:
+    """What the page tells of each method of each panel, as plain values.
+
+    Returns
+    -------
+    ``runs``: panel -> method -> seeds, hashes, software, command. Settings stand once each in ``configs``,
+    by their hash, and sets of versions once each in ``versions``.
+    """
+    runs: dict[tuple, dict[tuple, Record]] = defaultdict(dict)
+    for record in sorted((r for r in records if r["status"] == "ok"), key=turn):
+        place = tuple(str(record.get(name) or "") for name in ("task", "dataset", "subtask", "data_hash"))
+        runs[*place, record["method"]][record["config_hash"], record["seed"]] = record
+    told: dict[str, Any] = {"runs": {}, "configs": {}, "versions": []}
+    for panel in panels:
+        place = tuple(panel.key[name] for name in ("task", "dataset", "subtask", "data_hash"))
+        told["runs"][panel.id] = found = {}
+        for row in panel.rows:
+            name, _, digits = row["method"].partition(" #")
+            same = [r for r in runs[*place, name].values() if r["config_hash"].startswith(digits)]
+            if same and row["source"] != "published":
+                same.sort(key=lambda record: sortable([record["seed"]]))
+                found[row["method"]] = _told(same, told)
+    return told
+
+
+def _told(records: Sequence[Record], told: dict[str, Any]) -> dict[str, Any]:
+    """One method's runs in short; settings and versions go into the common lists."""
+    versions = [record.get("versions") or {} for record in records]
+    told["versions"] += [one for n, one in enumerate(versions) if one not in told["versions"] + versions[:n]]
+    hashes = list(dict.fromkeys(record["config_hash"] for record in records))
+    told["configs"] |= {record["config_hash"]: record.get("config") for record in records}
+    return {
+        "seeds": [record["seed"] for record in records],
+        "config": hashes,
+        "overrides": overrides(records[0]),
+        "versions": sorted({told["versions"].index(one) for one in versions}),
+        **{name: _values(records, name) for name in SHOWN if _values(records, name)},
+        "command": command(records),
+    }
+
+
+def _values(records: Iterable[Mapping[str, Any]], name: str) -> str:
+    return ", ".join(sorted({str(record[name]) for record in records if record.get(name) is not None}))

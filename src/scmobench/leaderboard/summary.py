@@ -1,0 +1,95 @@
+"""The summary of a task: methods against data sets, coloured by their scaled scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from scmobench.leaderboard import labels
+from scmobench.leaderboard.panels import ROLES, Panel, Row
+
+LEVELS = 10
+"""Shades of the colour ramp."""
+COVERED = 0.5
+"""A data set has a column, and a method a row, where at least this share of its numbers is there."""
+
+
+class Tile(NamedTuple):
+    """One method on one data set; ``shade`` is ``h0`` to ``h9``, or ``worse`` than the trivial control."""
+
+    row: Row
+    shade: str
+
+    @property
+    def text(self) -> str:
+        """The score, without its spread."""
+        return self.row["cells"][0].text.split(" ")[0]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method and its tiles, one a column; ``mean_rank`` over those that it has."""
+
+    method: str
+    role: str
+    gloss: str
+    tiles: Sequence[Tile | None]
+    mean_rank: float
+    leads: int
+    ranked: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The summary of a task.
+
+    ``rare`` are methods with runs on few data sets; ``top`` is the scaled score of the strongest colour.
+    """
+
+    panels: Sequence[Panel]
+    lines: Sequence[Line]
+    rare: Sequence[Line]
+    top: float
+
+    @property
+    def best(self) -> list[Line]:
+        """Methods without labels, by mean rank."""
+        return [line for line in self.lines if line.role == "method" and pd.notna(line.mean_rank)]
+
+
+def summary(panels: Sequence[Panel]) -> Summary:
+    """The summary of the panels of a task, means over subtasks left out."""
+    whole = [panel for panel in panels if panel.key["subtask"] != "Overall"]
+    most = max((len(_scored(panel)) for panel in whole), default=0)
+    shown = [panel for panel in whole if len(_scored(panel)) >= COVERED * most]
+    ranked = [
+        r["scaled"] for panel in shown for r in panel.main if r["role"] != "control" and pd.notna(r["scaled"])
+    ]
+    top = max([value for value in ranked if value > 0], default=1.0)
+    held = [{row["method"]: row for row in panel.main} for panel in shown]
+    roles = {row["method"]: row["role"] for panel in shown for row in panel.main}
+    lines = [_line(method, role, [of.get(method) for of in held], top) for method, role in roles.items()]
+    order = {role: place for place, role in enumerate(ROLES)}
+    lines.sort(key=lambda line: (order[line.role], pd.isna(line.mean_rank), line.mean_rank, line.method))
+    often = [line for line in lines if sum(tile is not None for tile in line.tiles) >= COVERED * len(shown)]
+    return Summary(shown, often, [line for line in lines if line not in often], top)
+
+
+def _scored(panel: Panel) -> list[Row]:
+    return [row for row in panel.main if row["role"] != "control" and pd.notna(row["mean"])]
+
+
+def _line(method: str, role: str, rows: Sequence[Row | None], top: float) -> Line:
+    tiles = [None if row is None else Tile(row, _shade(row, top)) for row in rows]
+    ranks = pd.Series([row["rank"] for row in rows if row is not None and pd.notna(row["rank"])], dtype=float)
+    leads = sum(bool(row and row["leads"]) for row in rows)
+    return Line(method, role, labels.gloss(method), tiles, ranks.mean(), leads, len(ranks))
+
+
+def _shade(row: Mapping[str, Any], top: float) -> str:
+    if pd.isna(row["scaled"]):
+        return "none"
+    return "worse" if row["scaled"] < 0 else f"h{min(LEVELS - 1, int(LEVELS * row['scaled'] / top))}"
