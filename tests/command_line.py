@@ -6,6 +6,8 @@ import contextlib
 import importlib
 import io
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -46,15 +48,31 @@ def scmobench(*arguments: str, cwd: Path, **variables: str) -> subprocess.Comple
     return subprocess.run(line, cwd=cwd, env=given, capture_output=True, text=True, check=False)
 
 
-def begin(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+def begin(*arguments: str, cwd: Path, terminal: bool = False) -> subprocess.Popen[str]:
     """The command in a process that goes on by itself; its errors come with its output.
 
-    It hears an interrupt, also where the tests run in the background of a shell, which has it ignored.
+    It hears an interrupt, also where the tests run in the background of a shell, which has it ignored. On a
+    ``terminal``, its output comes with the codes that move the cursor.
     """
     line = [sys.executable, "-m", "scmobench", *arguments]
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    ours, its = pty.openpty() if terminal else (None, subprocess.PIPE)
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(line, cwd=cwd, preexec_fn=heard, **output)
+    begun = subprocess.Popen(
+        line, cwd=cwd, preexec_fn=heard, stdout=its, stderr=its if terminal else subprocess.STDOUT, text=True
+    )
+    if terminal:
+        os.close(its)
+        begun.stdout = os.fdopen(ours, newline="", errors="replace")
+    return begun
+
+
+def on_a_terminal(*arguments: str, cwd: Path) -> str:
+    """What the command shows on a terminal, without the codes that move the cursor and colour."""
+    shown = ""
+    with begin(*arguments, cwd=cwd, terminal=True) as process, contextlib.suppress(OSError):
+        for line in process.stdout:  # Linux raises OSError where a terminal's other end is closed
+            shown += line
+    return re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", shown).replace("\r", "\n")
 
 
 def own_model(folder: Path, body: str) -> None:

@@ -70,7 +70,7 @@ def test_method_name_says_what_was_changed() -> None:
     assert method_name(cfg, ["model=knn", "seed=3"]) == "knn"
     assert method_name(cfg, ["model.predict_modality.k=5", "seed=3"]) == "knn[k=5]"
     assert method_name(cfg, ["+model.predict_modality.k=5"]) == "knn[k=5]"
-    given = ["trainer.max_epochs=1", "trainer.progress=true"]
+    given = ["trainer.max_epochs=1", "trainer.checkpoint=true"]
     assert method_name(cfg, given) == "knn"
     assert method_name(config.compose(["model=scmognn"]), given) == "scmognn[trainer.max_epochs=1]"
     cfg.smoke = True
@@ -136,8 +136,8 @@ def test_deltas_change_only_keys_that_exist(group: str) -> None:
         ),
         ("dataset.n_cells=many", "Synthetic: expected n_cells to be a whole number, found 'many'"),
         (
-            "trainer.progress=3 model=scmognn",
-            "TrainerSettings: expected progress to be true or false, found 3",
+            "trainer.checkpoint=3 model=scmognn",
+            "TrainerSettings: expected checkpoint to be true or false, found 3",
         ),
     ],
 )

@@ -13,7 +13,7 @@ import anndata
 import numpy as np
 import pytest
 
-from command_line import here, scmobench
+from command_line import here, own_model, scmobench
 from conftest import ROOT
 from scmobench.cli import main
 from scmobench.experiment import kept, records
@@ -163,9 +163,10 @@ def test_a_model_on_a_task_that_it_does_not_serve(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A sweep of four runs of which two fail: svd_linear doesn't match cells."""
+    """A sweep of four runs of which two fail."""
     folder = tmp_path_factory.mktemp("sweep")
-    given = ("dataset=tiny_cite", "task=match_modality", "model=random,svd_linear", "seed=0,1")
+    own_model(folder, "        raise ValueError('too few cells')\n\n    def predict(self, data): ...\n")
+    given = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=mean,own", "seed=0,1")
     return folder, here("run", "-m", *given, cwd=folder)
 
 
@@ -188,7 +189,21 @@ def test_a_failing_run_does_not_stop_a_sweep(sweep: tuple[Path, subprocess.Compl
     assert "2 ran, 2 failed" in done.stdout
     status = [record["status"] for record in kept.read([folder / "runs"])]
     assert sorted(status) == ["failed", "failed", "ok", "ok"]
-    assert {p.name for p in folder.iterdir()} == {"runs"}, "nothing is written outside of runs"
+    written = {p.name for p in folder.iterdir()} - {"mine", "my_method.py", "__pycache__"}
+    assert written == {"runs"}, "nothing is written outside of runs"
+    assert not list((folder / "runs").glob(".sweep*"))
+    table = done.stdout.split("predict_modality tiny_cite GEX2ADT: rmse ↓")[1].split()
+    assert table[table.index("mean", 5) :][:5] == ["mean", "0.5300", "±", "0.0000", "2"], done.stdout
+
+
+def test_a_run_that_cannot_begin_leaves_no_record(tmp_path: Path) -> None:
+    """A sweep goes on after it all the same."""
+    given = ("dataset=tiny_cite", "task=match_modality", "model=random,svd_linear")
+    done = here("run", "-m", *given, cwd=tmp_path)
+    assert "1 ran, 1 failed" in done.stdout
+    assert "model 'svd_linear' does not serve match_modality" in done.stderr
+    assert [record["method"] for record in kept.read([tmp_path / "runs"])] == ["random"]
+    assert not (tmp_path / "runs" / "failed").exists()
 
 
 def test_the_tables_list_failures(sweep: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -196,9 +211,9 @@ def test_the_tables_list_failures(sweep: tuple[Path, subprocess.CompletedProcess
     done = here("leaderboard", "--records", "runs", "--out", "tables", cwd=folder)
     assert done.returncode == 0, done.stderr
     page = (folder / "tables" / "index.html").read_text()
-    assert "does not serve" in page
-    assert f"written: {Path('tables', 'match_modality.csv')}" in done.stdout
-    header = (folder / "tables" / "match_modality.csv").read_text().splitlines()[0]
+    assert "too few cells" in page
+    assert f"written: {Path('tables', 'predict_modality.csv')}" in done.stdout
+    header = (folder / "tables" / "predict_modality.csv").read_text().splitlines()[0]
     assert header.startswith("task,dataset,subtask,method,metric,mean,sd,n,source")
 
 
@@ -278,8 +293,8 @@ def test_score_prints_json(tmp_path: Path) -> None:
 
 
 SAID = {
-    "run model=nonesuch": "Could not find 'model/nonesuch'",
-    "run task=nonesuch": "Could not find 'task/nonesuch'",
+    "run model=nonesuch": "no model 'nonesuch'; `scmobench models` lists them",
+    "run task=nonesuch": "no task 'nonesuch'; there are joint_embedding, match_modality, predict_modality",
     "data describe nonesuch": "no dataset 'nonesuch'; there are",
     "run dataset=pbmc10x_cite dataset.path=nowhere": "nowhere",
     "leaderboard --records nowhere": "expected a folder of records",
@@ -296,9 +311,9 @@ SAID = {
     "run dataset=tiny_cite model=mean model.kind=metod": "found 'metod'",
     "run dataset=tiny_cite model.predict_modality._target_=scmobench.No": "imported, found scmobench.No",
     "data check tiny_cite --out x": "of `data export`",
-    "validate model=nosuch": "Could not find 'model/nosuch'",
+    "validate model=nosuch": "no model 'nosuch'",
     "validate model=knn ablation=no_pathway": "pathway",
-    "validate ensemble=seeds ensemble.members=[[],['+model.predict_modality.no=1']]": "argument 'no'",
+    "validate ensemble=seeds ensemble.members=[[],['+model.predict_modality.no=1']]": "has no setting 'no'",
     "validate sweep=predict_modality": "validate looks at one run",
     "validate --config-dir nosuch": "expected a folder of configurations at nosuch",
     "data check mini_cite dataset.foo=1": "foo",
@@ -313,8 +328,7 @@ def test_messages_for_what_is_not_there(line: str, message: str, tmp_path: Path)
     assert done.returncode == 1
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    if message.startswith(("expected seed", "found 'oops'", "expected direction")):
-        assert not list(tmp_path.rglob("record.json")), "what is no run leaves no record"
+    assert {path.name for path in tmp_path.iterdir()} <= {"file"}, "what is no run leaves nothing"
 
 
 def test_yaml_of_the_users_own_that_would_not_be_read_is_refused(tmp_path: Path) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from command_line import here
 from scmobench.data.split import training_cells_split
 from scmobench.experiment import kept, records
 from scmobench.experiment.config import build, compose
+from scmobench.experiment.plan import model_settings
 from scmobench.experiment.run import cells, run
 from scmobench.machine.arithmetic import threads
 from scmobench.tasks.predicted_types import predicted_types
@@ -98,17 +98,42 @@ def test_predicted_types_need_types_and_an_embedding(tmp_path: Path) -> None:
     assert kept.read([tmp_path]) == []
 
 
-def test_optuna_searches_on_validation(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "scmobench", "run", "sweep=tune_predict_modality", "dataset=tiny_cite"]
-    command += ["smoke=true", "hydra.sweeper.n_trials=3", f"runs={tmp_path}", "trainer.max_epochs=2"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def test_a_search_has_a_folder_and_a_study_of_its_own_and_goes_on(tmp_path: Path) -> None:
+    line = ("run", "sweep=tune_predict_modality", "dataset=tiny_cite", "smoke=true", "trainer.max_epochs=2")
+    line += (f"runs={tmp_path / 'runs'}",)
+    done = here(*line, "hydra.sweeper.n_trials=2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    found = OmegaConf.load(tmp_path / "optimization_results.yaml")
+    assert done.stdout.startswith("2 runs\n")
+    done = here(*line, "hydra.sweeper.n_trials=3", cwd=tmp_path)  # two of them are there
+    assert done.stdout.startswith("1 runs\n"), done.stdout
+    (folder,) = (tmp_path / "runs" / "searches").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"study.db", "optimization_results.yaml"}
+    found = OmegaConf.load(folder / "optimization_results.yaml")
     assert "model.predict_modality.dropout" in found.best_params
     runs = [r for path in tmp_path.rglob(records.RECORD) for r in kept.lines(path)]
     assert len(runs) == 3
     assert all(r["config"]["score_on"] == "validation" for r in runs)
     assert found.best_value == min(r["scores"]["rmse"]["value"] for r in runs)
+    assert f"best trial {found.best_value:.4f}" in done.stdout
+    command = shlex.split(done.stdout.partition("use its settings:")[2].splitlines()[0])
+    assert command[:2] == ["scmobench", "run"]
+    again = compose(command[2:])
+    assert (
+        model_settings(again, "GEX2ADT").items()
+        >= {name.rpartition(".")[2]: value for name, value in found.best_params.items()}.items()
+    )
+    assert again.score_on == "test"
+
+
+@pytest.mark.parametrize("more", [(), ("model=knn", "dataset=tiny_cite")])
+def test_a_search_that_has_nothing_to_choose_from_says_what_to_add(more: tuple, tmp_path: Path) -> None:
+    done = here("run", "sweep=tune", *more, cwd=tmp_path)
+    assert done.returncode == 1
+    (told,) = done.stderr.splitlines()
+    assert told.startswith("scmobench: expected a search to say what it chooses from")
+    advised = shlex.split(told.partition("e.g. ")[2])
+    done = here("run", "sweep=tune", *advised, "dataset=tiny_cite", "hydra.sweeper.n_trials=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_validation_run_leaves_the_failure_of_the_test_run(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from rich.console import Console
 
+from scmobench.machine import terminal
 from scmobench.training import resume
 from scmobench.training.fit import TrainerSettings, _trainer, train
 from scmobench.training.loggers import csv_logger
@@ -72,12 +74,16 @@ def test_a_higher_score_can_be_better_and_never_a_number_is_an_error():
         train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=2, mode="lowest")
 
 
-def test_log_and_bar_go_where_they_are_sent(tmp_path, capfd):
-    settings = TrainerSettings(logger=csv_logger, folder=tmp_path, progress=True)
+def test_log_goes_where_it_is_sent_and_a_bar_to_a_terminal_alone(tmp_path, capfd, monkeypatch):
+    settings = TrainerSettings(logger=csv_logger, folder=tmp_path)
     train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=3, settings=settings)
     assert [f.name for f in tmp_path.iterdir()] == ["metrics.csv"]
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 3
-    assert "Epoch" in "".join(capfd.readouterr())
+    assert "".join(capfd.readouterr()) == ""
+    monkeypatch.setattr(terminal, "watched", lambda: True)
+    monkeypatch.setattr(terminal, "console", lambda: Console(stderr=True, force_terminal=True, width=120))
+    train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=3)
+    assert "3/3 epochs" in capfd.readouterr().err
 
 
 class Killed(Walk):

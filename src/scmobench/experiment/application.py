@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
-import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,21 +19,23 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from scmobench.experiment import records
+from scmobench.experiment import display, records
 from scmobench.experiment.arguments import as_text, lazy_help, sorted_arguments
 from scmobench.experiment.ensemble import run_ensemble
 from scmobench.experiment.evaluate import primary
 from scmobench.experiment.launcher import refuse_lacking
 from scmobench.experiment.loader import USER_ERRORS, conf_dir, one_line, refuse_hidden
 from scmobench.experiment.plan import Plan, idle_ablation, method_name
-from scmobench.experiment.progress import TOTAL
+from scmobench.experiment.progress import LEDGER, TOTAL, end_of_sweep
 from scmobench.experiment.run import carry_out
-from scmobench.machine import arithmetic
+from scmobench.machine import arithmetic, terminal
 from scmobench.training.memory import within_memory
 
 
 def launch(arguments: Sequence[str]) -> None:
-    """Run one experiment or a sweep. Raises the error of the first run that failed."""
+    """Run one experiment or a sweep, with ``-q`` quietly. Raises the error of the first run that failed."""
+    quiet = any(argument in ("-q", "--quiet") for argument in arguments)
+    arguments = [argument for argument in arguments if argument not in ("-q", "--quiet")]
     sys.path.append(os.getcwd())  # for a method of the user's own, named in `modules`
     options, overrides = sorted_arguments(arguments)
     for folder in [value for name, value in pairwise(options) if name in ("--config-dir", "-cd")]:
@@ -41,8 +43,13 @@ def launch(arguments: Sequence[str]) -> None:
     refuse_lacking(overrides)
     sys.argv = ["scmobench run", *options, *as_text(overrides)]
     # Hydra passes errors on, so that the command line can say them; a sweep counts its own runs alone
-    with lazy_help(), env_override({"HYDRA_FULL_ERROR": "1", TOTAL: "1"}):
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(experiment)()
+    own, begun = {"HYDRA_FULL_ERROR": "1", TOTAL: "1", LEDGER: ""}, time.time()
+    own |= {terminal.QUIET: "1"} if quiet else {}
+    with lazy_help(), env_override(own):
+        try:
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(experiment)()
+        finally:
+            end_of_sweep(begun)
 
 
 class Scored(dict[str, Any]):
@@ -57,16 +64,18 @@ class Scored(dict[str, Any]):
 
 def experiment(cfg: DictConfig) -> dict[str, Any]:
     """Make one run, and return its record. A run that fails leaves a failed record, and raises its error."""
-    warnings.filterwarnings("ignore", category=FutureWarning)
     plan, job = None, HydraConfig.get()
     try:
         arithmetic.check(cfg.arithmetic)
         check_ablation(cfg, job.runtime.choices.get("ablation"))
         given = list(job.overrides.task)
         plan = Plan(cfg, method_name(cfg, given), given, config_folder(job))
-        with within_memory():
+        with terminal.hushed(), within_memory():
             if not (idle := idle_ablation(plan)):
-                return Scored(run_ensemble(plan) if cfg.ensemble.members else carry_out(plan))
+                if not os.environ.get(LEDGER):
+                    display.begins(plan)
+                with terminal.bar(_place(job, plan)):
+                    return Scored(run_ensemble(plan) if cfg.ensemble.members else carry_out(plan))
     except (Exception, SystemExit) as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns an interrupt into an exit
             raise
@@ -79,6 +88,13 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     if job.mode == RunMode.RUN:
         raise SystemExit(f"scmobench: {idle}")
     return {"skipped": True, "message": idle}  # sweeps cross lists of ablations with lists of datasets
+
+
+def _place(job: DictConfig, plan: Plan) -> str:
+    """Where a sweep is, and what runs."""
+    total = os.environ.get(TOTAL, "1")
+    where = f"[{job.job.num + 1}/{total}] " if os.environ.get(LEDGER) else ""
+    return f"{where}{plan.name} seed {plan.cfg.seed}"
 
 
 def check_ablation(cfg: DictConfig, choice: str | None) -> None:
@@ -96,11 +112,11 @@ def config_folder(job: DictConfig) -> str | None:
 
 
 def failure(error: BaseException, plan: Plan | None, modules: Sequence[str]) -> BaseException:
-    """Write a failed record of a planned run, and return what the run raises so that a sweep goes on."""
+    """Write a failed record if the fit had begun, and return what the run raises so that a sweep goes on."""
     if isinstance(error, SystemExit):  # raised by the model
         told = f"the run called sys.exit({error.code!r})"
         error = RuntimeError(told).with_traceback(error.__traceback__)
-    lost = records.write_failure(plan.cfg.runs, plan.attempt, error) if plan else ""
+    lost = records.write_failure(plan.cfg.runs, plan.attempt, error) if plan and plan.begun else ""
     place = f"{place_in_modules(error, modules)} {lost}".strip()
     if not isinstance(error, USER_ERRORS):
         if place:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from scmobench.experiment.advice import nearest
 from scmobench.experiment.arguments import key
 from scmobench.experiment.settings import fits, in_words, shown
 from scmobench.machine.arithmetic import ARITHMETIC
 from scmobench.machine.files import checked_name
 from scmobench.tasks.base import DIRECTIONS
+from scmobench.types import TASKS
 
+MODEL = ("name", "kind", "gloss", "source", "description", "tuning", "smoke", "subtasks", "requires")
 SEEDS = 2**32  # what numpy takes
 OPTIONS = (
     "task dataset model trainer logger tuned ablation ensemble launcher sweep "
@@ -53,7 +57,9 @@ def check_choices(cfg: DictConfig) -> None:
     OmegaConfBaseException for a value that is missing or refers to nothing.
     """
     if unknown := sorted(set(cfg) - set(OPTIONS.split()) - {"hydra"}, key=str):
-        raise ValueError(f"expected one of the options {OPTIONS}, found {', '.join(map(str, unknown))}")
+        meant = nearest(str(unknown[0]), OPTIONS.split())
+        found = ", ".join(map(str, unknown))
+        raise ValueError(f"expected one of the options {OPTIONS}, found {found}{meant}")
     plain = {name: _plain(cfg[name]) for name in dict.fromkeys([*cfg, *NEEDED]) if name != "hydra"}
     for name, kind in NEEDED.items():
         value = plain[name]
@@ -71,6 +77,26 @@ def check_choices(cfg: DictConfig) -> None:
         text = OmegaConf.select(cfg, name)
         if text is not None or name not in ("variant", "ensemble.name"):
             checked_name(name, text)
+        if name != "runs" and text is not None and re.search(r"[/\\]|^\.", text):
+            raise ValueError(f"expected {name} to be a name without / and no dot before it, found {text!r}")
+
+
+def check_name(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse a model's file that is called otherwise than the model, or that holds a key of no model.
+
+    Raises ValueError: the tables would show the model under a name by which it cannot be chosen.
+    """
+    choice, model = cfg.hydra.runtime.choices.get("model"), cfg.model
+    typed = {key(override) for override in overrides}
+    if "model.name" not in typed and choice is not None and model.name != choice:
+        raise ValueError(
+            f"expected {choice}.yaml to say `name: {choice}`, found {model.name!r}: name them alike"
+        )
+    added = {name.partition(".")[2].partition(".")[0] for name in typed if name.startswith("model.")}
+    if unknown := sorted(set(map(str, model)) - {*MODEL, *TASKS} - added):
+        keys = [*MODEL, *TASKS]
+        meant = nearest(unknown[0], keys) or f"; there are {', '.join(keys)}"
+        raise ValueError(f"{choice}.yaml: no key {unknown[0]!r} of a model{meant}")
 
 
 def _plain(value: Any) -> Any:

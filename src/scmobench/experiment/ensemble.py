@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from scmobench.data.foreign import read_h5ad
 from scmobench.data.reduce import SVD
-from scmobench.experiment import records
+from scmobench.experiment import display, records
 from scmobench.experiment.arguments import group, key
 from scmobench.experiment.code import code_digest
-from scmobench.experiment.config import digest
-from scmobench.experiment.plan import Plan
-from scmobench.experiment.run import SIMILARITY, Answered, carry_out, recorded, run
+from scmobench.experiment.config import build, digest
+from scmobench.experiment.plan import Plan, model_settings
+from scmobench.experiment.run import MODEL, SIMILARITY, Answered, carry_out, recorded
 from scmobench.experiment.weights import dense, held_out_weights, member_weights
+from scmobench.machine import terminal
 from scmobench.machine.meter import metered
 from scmobench.models.base import Answer
 from scmobench.models.matching.assignment import assign_softmax
@@ -32,7 +34,9 @@ def run_ensemble(plan: Plan) -> dict[str, Any]:
     (`held_out_weights`, from each member fitted once more on a part of the training cells).
     """
     rule, parts = plan.cfg.ensemble.weights, members(plan)
-    runs = [carry_out(member) for member in parts]
+    for part in parts:  # a mistake in the settings of the last member is said before the first one fits
+        build(model_settings(part.cfg, plan.problem.data.subtask), MODEL, modules=part.cfg.modules)
+    plan.begun, runs = True, list(_carried_out(parts))
     config = {
         "task": runs[0]["config"]["task"],
         "members": [[r["method"], r["config_hash"]] for r in runs],
@@ -42,7 +46,8 @@ def run_ensemble(plan: Plan) -> dict[str, Any]:
 
     def answer(_: Path) -> Answered:
         if rule == "held_out":
-            trials = [run(_validation(member.cfg), member.name) for member in parts]
+            held_out = [Plan(_validation(member.cfg), member.name) for member in parts]
+            trials = list(_carried_out(held_out, "on held-out cells, "))
             truth = Plan(_validation(plan.cfg)).problem.solution
             weights = held_out_weights(trials, _stored(plan.cfg, trials), truth)
         else:
@@ -58,6 +63,16 @@ def run_ensemble(plan: Plan) -> dict[str, Any]:
         return Answered(answer, about)
 
     return recorded(plan, plan.identity(config, code) | {"kind": "ensemble"}, answer)
+
+
+def _carried_out(parts: Sequence[Plan], how: str = "") -> Iterator[dict[str, Any]]:
+    """The records of the members, each told where a person looks on."""
+    for number, part in enumerate(parts, 1):
+        which = f"{how}member {number}/{len(parts)}"
+        with terminal.bar(f"{which}: {part.name} seed {part.cfg.seed}"):
+            record = carry_out(part)
+        terminal.announce(f"  {which}  {display.line(record)}")
+        yield record
 
 
 def members(plan: Plan) -> list[Plan]:

@@ -108,9 +108,13 @@ def scorer_inputs(task: str, prediction: AnnData, solution: AnnData) -> tuple[An
     if task == "match_modality":
         partner = np.argsort(pairing(solution))
         return sp.csr_matrix(prediction.X), partner, _labels(solution, "cell_type").get("cell_type")
+    return (ScoredEmbedding(prediction.X, scored_cells(solution)),)
+
+
+def scored_cells(solution: AnnData) -> AnnData:
+    """The solution of a joint embedding with tidy labels."""
     labels = _labels(solution, "batch", "is_scored", *LABELS)
-    tidy = AnnData(X=solution.X, obs=labels, var=solution.var[[]], uns=solution.uns)
-    return (ScoredEmbedding(prediction.X, tidy),)
+    return AnnData(X=solution.X, obs=labels, var=solution.var[[]], uns=solution.uns)
 
 
 def _labels(solution: AnnData, *columns: str) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import functools
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from scmobench.experiment.advice import check_typed, for_key
 from scmobench.experiment.arguments import key
-from scmobench.experiment.choices import check_choices
+from scmobench.experiment.choices import OPTIONS, check_choices, check_name
 
 # what users can put right themselves: a message without a traceback
 USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -43,7 +45,7 @@ PLUGINS = (
 COMMANDS = ("setup", "additional_parameters", "runtime_env", "custom_search_space")  # a plugin runs these
 DISABLED = {"version": 1, "root": {"level": "ERROR"}, "disable_existing_loggers": True}
 FIXED = {
-    "run": {"dir": "${runs}"},
+    "run": {"dir": "."},
     "sweep": {"dir": "${runs}", "subdir": "."},
     "output_subdir": None,
     "verbose": False,
@@ -69,7 +71,7 @@ def one_line(error: BaseException) -> str:
     said = str(error)
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         said += f" {error.__cause__}"
-    said = " ".join(said.split()).partition(" Config search path:")[0]
+    said = " ".join(said.split()).partition(" Config search path:")[0].partition(" See https://hydra.cc")[0]
     said = re.sub(r" full_key: (\S*)( (reference|object)_type=\S+)*", r" (at \1)", said)
     said = said or type(error).__name__
     return said if len(said) <= LONGEST else f"{said[:LONGEST]} ..."
@@ -83,10 +85,12 @@ class CheckedLoader(ConfigLoaderImpl):
     ) -> DictConfig:
         """The composed configuration. Raises ValueError if it cannot be composed or is refused."""
         try:
-            check_overrides(overrides)
+            self._check_typed(overrides, run_mode)
             cfg = super().load_configuration(config_name, overrides, run_mode, *args, **settings)
         except ConfigCompositionException as error:
-            raise ValueError(one_line(error)) from error
+            again = partial(super().load_configuration, config_name, run_mode=RunMode.MULTIRUN)
+            told = one_line(error)
+            raise ValueError(for_key(told, overrides, again) or told) from error
         except KeyError as error:  # of `hydra.job.env_copy`, which the check below would refuse
             raise ValueError(f"expected no variables for Hydra to copy, found {error}") from error
         except RecursionError as error:
@@ -95,7 +99,19 @@ class CheckedLoader(ConfigLoaderImpl):
         check_modules(cfg, overrides)
         if run_mode == RunMode.RUN:
             check_choices(cfg)
+            check_name(cfg, overrides)
         return cfg
+
+    def _check_typed(self, overrides: list[str], run_mode: RunMode) -> None:
+        """Raise ValueError for overrides that mean nothing here, or that Hydra would import."""
+        listed = check_searchpath([override for override in overrides if key(override) == "hydra.searchpath"])
+        known = [str(one.path) for one in self.config_search_path.get_path()]
+        folders = [Path(place.removeprefix("file://")) for place in (*known, *listed)]
+
+        def names(group: str) -> list[str]:
+            return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
+
+        check_typed(overrides, OPTIONS.split(), names, run_mode)
 
 
 hydra_application.ConfigLoaderImpl = CheckedLoader  # used by `hydra.main` and `compose` alike
@@ -117,20 +133,16 @@ def environment(name: str, *default: Any) -> str | None:
 OmegaConf.register_new_resolver("oc.env", environment, replace=True)
 
 
-def check_overrides(overrides: Sequence[str]) -> None:
-    """Raise ValueError for what Hydra would import, or refuse without its name.
-
-    It would import a source of YAML that is not a folder. A number is not the name of a file in conf/.
-    """
-    for given in OverridesParser.create().parse_overrides(list(overrides)):
-        group, value = given.key_or_group, given.value()
-        if group == "hydra.searchpath":
-            for place in value if isinstance(value, list) else [value]:
-                if not Path(str(place).removeprefix("file://")).is_dir():
-                    raise ValueError(f"expected a list of folders in hydra.searchpath, found {place}")
-        if (conf_dir() / group).is_dir() and isinstance(value, int | float):
-            names = ", ".join(sorted(file.stem for file in (conf_dir() / group).glob("*.yaml")))
-            raise ValueError(f"expected {group} to be one of {names}, found {given.input_line}")
+def check_searchpath(places: Sequence[str]) -> list[str]:
+    """Sources of YAML in these overrides. Raises ValueError for one that is no folder: Hydra imports it."""
+    found = []
+    for given in OverridesParser.create().parse_overrides(list(places)):
+        value = given.value()
+        for place in value if isinstance(value, list) else [value]:
+            if not Path(str(place).removeprefix("file://")).is_dir():
+                raise ValueError(f"expected a list of folders in hydra.searchpath, found {place}")
+            found.append(str(place))
+    return found
 
 
 def check_hydra(cfg: DictConfig, overrides: Sequence[str]) -> None:

@@ -35,6 +35,7 @@ class Plan:
     name : of the method, in the tables.
     overrides, folder : from which, and from which ``--config-dir``, ``cfg`` was composed.
     paired : cells in memory, instead of those that the configuration names.
+    begun : whether a fit has begun: what fails before is a mistake in the plan, and no run.
     """
 
     cfg: DictConfig
@@ -42,6 +43,7 @@ class Plan:
     overrides: Sequence[str] = ()
     folder: str | Path | None = None
     paired: Paired | None = None
+    begun: bool = False
 
     @classmethod
     def composed(cls, overrides: Sequence[str], folder: str | Path | None = None) -> Plan:

@@ -25,7 +25,7 @@ PACKAGES = (
     "scmobench numpy scipy pandas scikit-learn anndata scanpy scib igraph "
     "torch torch-geometric lightning harmonypy mofapy2 scvi-tools"
 )
-PREDICTION, RECORD, CELLS = "prediction.h5ad", "record.json", "cells.npy"
+PREDICTION, RECORD, CELLS, TRAINING = "prediction.h5ad", "record.json", "cells.npy", "training"
 # fields of a finished run that an ensemble reads from its members
 WHOLE = {"scores", "interval", "seconds", "peak_memory_gb", "validation", "parameters", "device", "protocol"}
 WHOLE |= {"transductive", "label_supervised"}
@@ -104,7 +104,7 @@ def training_folder(where: Path, identity: dict[str, Any], fresh: bool) -> Path:
 
     It is emptied if ``fresh``, or if it belongs to a run with another identity, e.g. of other code.
     """
-    training = where / "training"
+    training = where / TRAINING
     begun, same = training / "identity.json", _json(identity)
     with suppress(OSError, ValueError):
         fresh |= begun.read_text() != same

@@ -22,6 +22,7 @@ from scmobench.experiment.evaluate import evaluate, intervals, primary, scores_b
 from scmobench.experiment.plan import TRAINING_CHOICES, Plan, cells
 from scmobench.experiment.tracking import check_tracking, track
 from scmobench.machine import arithmetic
+from scmobench.machine.files import writable
 from scmobench.machine.meter import metered
 from scmobench.models.base import Answer, Model, SolutionControl
 from scmobench.types import EmbeddingData, Paired, Problem, TaskData
@@ -51,14 +52,16 @@ def run(cfg: DictConfig, method: str, paired: Paired | None = None) -> dict[str,
 def carry_out(plan: Plan) -> dict[str, Any]:
     """`run` from a plan: the model answers the problem, and the answer is recorded."""
     check(plan.settings, MODEL, modules=plan.cfg.modules)
-    identity = identify(plan)
+    identity, settings = identify(plan), dict(plan.settings)
+    if trained := bool(settings.get("trainer")):
+        training = records.folder(plan.cfg.runs, identity) / records.TRAINING
+        settings["trainer"] = settings["trainer"] | {"folder": str(training)}
+    model = build(settings, MODEL, modules=plan.cfg.modules)
 
     def answer(where: Path) -> Answered:
-        settings = dict(plan.settings)
-        if settings.get("trainer"):
-            training = records.training_folder(where, identity, fresh=plan.cfg.force)
-            settings["trainer"] = settings["trainer"] | {"folder": str(training)}
-        return answered(build(settings, MODEL, modules=plan.cfg.modules), plan.problem, plan.cfg.seed)
+        if trained:
+            records.training_folder(where, identity, fresh=plan.cfg.force)
+        return answered(model, plan.problem, plan.cfg.seed)
 
     return recorded(plan, identity, answer)
 
@@ -135,8 +138,10 @@ def recorded(plan: Plan, identity: dict[str, Any], answer: Callable[[Path], Answ
     """The record of a finished run with this identity, else of the answer that is made in its folder."""
     cfg, where = plan.cfg, records.folder(plan.cfg.runs, identity)
     check_tracking(cfg.wandb)
+    writable(cfg.runs, "name another by runs=FOLDER")
     with records.claimed(where):
         done = None if cfg.force else records.finished(where, identity)
+        plan.begun = True
         record = done | {"skipped": True} if done else _kept(plan, where, identity, answer(where))
         if done and primary(plan.task.name).per_cell and not (where / records.CELLS).is_file():
             (prediction,) = read_h5ad(where / records.PREDICTION)  # the run is older than files of cells

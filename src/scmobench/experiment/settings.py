@@ -9,6 +9,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -50,6 +51,19 @@ def check_types(
                 f"{target.__name__}: expected {key} to be {in_words(kinds[key])}, found {shown(value)}"
             )
         check_types(value, locate, kinds.get(key, Any), str(key))
+    if "_target_" in node:
+        _check_known(node, target)
+
+
+def _check_known(node: Mapping[str, Any], target: Any) -> None:
+    """Raise ValueError for a setting that the target does not take."""
+    taken = inspect.signature(target).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+        return
+    if unknown := [str(key) for key in node if key not in taken and key not in CALLED]:
+        near = get_close_matches(unknown[0], taken, 1)
+        advice = f": did you mean {near[0]}?" if near else f"; it takes {', '.join(taken) or 'none'}"
+        raise ValueError(f"{target.__name__} has no setting {unknown[0]!r}{advice}")
 
 
 def _makes(target: Any, kind: Any, partial: bool) -> bool:

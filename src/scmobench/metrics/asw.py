@@ -20,10 +20,12 @@ def asw_label(embedding: ScoredEmbedding) -> float:
     ------
     NotApplicable : a cell without a type, fewer than two cell types, or as many types as cells.
     """
+    types = len(embedding.categories("cell_type").categories)
+    if not 2 <= types < embedding.n_cells:
+        raise NotApplicable(
+            f"a silhouette needs 2 to n - 1 cell types; {embedding.n_cells} cells have {types}"
+        )
     cells = embedding.cells("cell_type")
-    types = cells.obs["cell_type"].nunique()
-    if not 2 <= types < cells.n_obs:
-        raise NotApplicable(f"a silhouette needs 2 to n - 1 cell types; {cells.n_obs} cells have {types}")
     _centre_points(cells, pd.Series("all", index=cells.obs_names))
     with quiet():
         import scib
@@ -43,9 +45,9 @@ def asw_batch(embedding: ScoredEmbedding) -> float:
     NotApplicable : a cell without a batch or a type, one batch, or no cell type with more than one
         batch and more cells than batches.
     """
-    cells = embedding.cells("batch", "cell_type")
-    if cells.obs["batch"].nunique() < 2:
+    if len(embedding.categories("batch").categories) < 2:
         raise NotApplicable("one batch: there is nothing to mix")
+    cells = embedding.cells("batch", "cell_type")
     _centre_points(cells, cells.obs["cell_type"])
     keys = {"batch_key": "batch", "label_key": "cell_type", "embed": EMBEDDING}
     with quiet():

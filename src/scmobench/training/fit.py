@@ -13,14 +13,15 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
+from scmobench.machine import terminal
 from scmobench.machine.files import whole
 from scmobench.training.best_epoch import MONITOR, BestEpoch
 from scmobench.training.forecast import Forecast
 from scmobench.training.limits import at_least
+from scmobench.training.progress import Epochs
 from scmobench.training.resume import RESUME_FILE, Checkpoints, Clock, resumable
 from scmobench.training.surroundings import alone, quiet
 
@@ -38,7 +39,6 @@ class TrainerSettings:
     # Lightning's flag: 32-true (float32 throughout), bf16-mixed or 16-mixed; or 16-products: float32, but a
     # GPU's products with the graph's matrix in float16
     precision: str = "32-true"
-    progress: bool = False  # show a progress bar
     logger: Callable[[Path], Logger | None] | None = None  # called with the folder, if there is one
     folder: str | Path | None = None  # for logs and the resume file; None: nothing is written
     max_epochs: int | None = None  # a ceiling on the method's own number of epochs
@@ -108,11 +108,10 @@ def _trainer(
         max_epochs=length,
         # a run shorter than the interval is evaluated once, at its end
         check_val_every_n_epoch=min(settings.check_val_every_n_epoch or evaluate_every, length),
-        # one bar everywhere: with rich installed Lightning takes rich's, which is silent outside a terminal
-        callbacks=[*callbacks, TQDMProgressBar()] if settings.progress else callbacks,
+        callbacks=callbacks,
         logger=(settings.logger(place) if settings.logger and place else None) or False,
         default_root_dir=place,
-        enable_progress_bar=settings.progress,
+        enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
         num_sanity_val_steps=0,
@@ -157,8 +156,9 @@ def train(
     best = BestEpoch(mode, patience, min_epochs)
     clock = Clock(settings.folder, settings.resume_every_seconds, limit, waits=evaluated)
     resume = resumable(settings.folder)
-    with quiet():
-        trainer = _trainer(settings, max_epochs, check_val_every_n_epoch, [best, clock, Forecast(limit)])
+    with quiet(), terminal.bar("training", max_epochs, "epochs") as tell:
+        callbacks = [best, clock, Forecast(limit), Epochs(tell)]
+        trainer = _trainer(settings, max_epochs, check_val_every_n_epoch, callbacks)
         trainer.fit(module, train_loader, val_loader, ckpt_path=resume)
     epochs, device = trainer.current_epoch, trainer.strategy.root_device.type
     module.trainer = None

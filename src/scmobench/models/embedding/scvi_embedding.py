@@ -63,7 +63,7 @@ class SCVIEmbedding(PlacedCells):
                 early_stopping=True,
                 # one cell alone has no batch statistics
                 datasplitter_kwargs={"drop_last": round(0.9 * data.mod1.n_obs) % size == 1},
-                enable_progress_bar=self.trainer.progress,
+                enable_progress_bar=False,
                 enable_checkpointing=False,
                 plugins=[alone()],
             )

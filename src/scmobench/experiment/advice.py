@@ -1,0 +1,104 @@
+"""What somebody may have meant: the nearest name, in a message of one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from scmobench.experiment.arguments import key
+
+LISTS = {"model": "scmobench models", "dataset": "scmobench data list"}  # commands that list a group
+
+
+def nearest(word: str, known: Iterable[str], before: str = "", after: str = "") -> str:
+    """``: did you mean NAME?`` for the known name that is most like ``word``; empty if none is.
+
+    ``before`` and ``after`` stand around the name. Letters that are only exchanged are the likeliest slip.
+    """
+    names = {name.lower(): name for name in known}
+    found = get_close_matches(word.lower(), names, 3, 0.6)
+    found.sort(key=lambda name: sorted(name) != sorted(word.lower()))  # keeps the order of the others
+    return f": did you mean {before}{names[found[0]]}{after}?" if found else ""
+
+
+def no_such(kind: str, word: str, known: Sequence[str]) -> str:
+    """A message for a name that does not exist."""
+    meant = nearest(word, known, f"{kind}=")
+    told = f"no {kind} {word!r}{meant or ';'}"
+    if kind in LISTS:
+        return f"{told} `{LISTS[kind]}` lists them"
+    return told if meant else f"{told} there are {', '.join(known)}"
+
+
+def check_typed(
+    overrides: Sequence[str], options: Sequence[str], names: Callable[[str], Sequence[str]], mode: RunMode
+) -> list[Override]:
+    """Parse overrides, and raise ValueError with advice for those that can mean nothing.
+
+    ``options`` are the first parts of keys, and ``names`` gives the choices of a group, none for another key.
+    """
+    for typed in overrides:
+        if "=" not in typed and not typed.startswith("~"):
+            meant = [f"{group}={typed}" for group in options if typed in names(group)]
+            near = f": did you mean {' or '.join(meant)}?" if meant else nearest(typed, options, after="=...")
+            raise ValueError(f"expected NAME=VALUE, found {typed}{near}")
+    read = OverridesParser.create().parse_overrides(list(overrides))
+    for one in read:
+        _check_one(one, options, names, mode)
+    return read
+
+
+def _check_one(
+    one: Override, options: Sequence[str], names: Callable[[str], Sequence[str]], mode: RunMode
+) -> None:
+    typed, place = str(one.input_line), one.key_or_group
+    first = re.split(r"[./]", place)[0]
+    if one.is_sweep_override() and mode == RunMode.RUN and first != "hydra":
+        raise ValueError(
+            f"several values make a sweep, found {typed}: add -m, as in scmobench run -m {typed}"
+        )
+    if not typed.startswith(("+", "~")) and first not in (*options, "hydra"):
+        rest = f"{place.removeprefix(first)}={typed.partition('=')[2]}"
+        meant = nearest(first, options, after=rest)
+        raise ValueError(f"no setting {first!r}{meant or '; there are ' + ', '.join(options)}")
+    known = [] if first == "hydra" else names(place)
+    if known and not typed.startswith("~"):
+        values = list(one.sweep_string_iterator()) if one.is_sweep_override() else [one.value()]
+        for value in values:
+            if isinstance(value, int | float):
+                raise ValueError(f"expected {place} to be one of {', '.join(known)}, found {typed}")
+            if isinstance(value, str) and "${" not in value and value not in known:
+                raise ValueError(no_such(place, value, known))
+
+
+def for_key(message: str, overrides: Sequence[str], compose: Callable[[list[str]], DictConfig]) -> str:
+    """Advice for a key that Hydra does not find (``message``): the nearest one beside its place.
+
+    ``compose`` makes the configuration of other overrides. Empty if there is no such key in the message.
+    """
+    found = re.search(
+        r"Could not (?:override|append to config\.? .*?key|delete from config\.?) '([^']+)'", message
+    )
+    if not found:
+        return ""
+    *place, last = found[1].split(".")
+    typed = next((one for one in overrides if key(one) == found[1]), f"{found[1]}=")
+    node = compose([one for one in overrides if one != typed])
+    for number, part in enumerate(place):
+        if part not in node or not OmegaConf.is_dict(node[part]):
+            place, last = place[:number], part
+            break
+        node = node[part]
+    known = [str(name) for name in node if name != "_target_"]
+    before = ".".join([*place, ""]) if place else ""
+    rest = f"{found[1].removeprefix(before + last)}={typed.partition('=')[2]}"
+    if meant := nearest(last, known, before, rest):
+        return f"no setting {found[1]!r}{meant}"
+    listed = ", ".join(known) if known else "none"
+    return f"no setting {last!r} in {before.rstrip('.') or 'the configuration'}; there are {listed}"
