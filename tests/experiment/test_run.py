@@ -63,6 +63,18 @@ def test_a_record_names_the_command_that_makes_its_run_again(tmp_path: Path, mon
     assert {tuple(r[k] for k in same) for r in again} == {tuple(r[k] for k in same) for r in first}
 
 
+def test_a_direction_may_be_called_as_the_tables_print_it(tmp_path: Path) -> None:
+    given = ("dataset=tiny_cite", "model=mean", f"runs={tmp_path}")
+    first = experiment(tmp_path, "model=mean", "direction=to_gex")
+    done = here("run", *given, "direction=GEX2ADT,ADT2GEX", "-m", cwd=tmp_path)
+    assert "1 ran, 1 skipped" in done.stdout, done.stderr
+    found = kept.read([tmp_path])
+    assert {(r["direction"], r["subtask"]) for r in found} == {("from_gex", "GEX2ADT"), ("to_gex", "ADT2GEX")}
+    assert first["config_hash"] in {record["config_hash"] for record in found}
+    done = here("run", *given, "direction=GEX2ATAC", cwd=tmp_path)
+    assert "to be one of from_gex, to_gex, GEX2ADT, ADT2GEX, found 'GEX2ATAC'" in done.stderr
+
+
 def test_a_record_names_the_commit_of_a_checkout_only(tmp_path: Path, monkeypatch) -> None:
     records.commit.cache_clear()
     in_git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)

@@ -196,8 +196,11 @@ def test_wrong_shapes_are_refused_when_packed(tiny_paired: Paired) -> None:
 
 
 def test_unknown_direction(tiny_paired: Paired) -> None:
-    with pytest.raises(ValueError, match="from_gex or to_gex"):
-        cut("predict_modality", tiny_paired, "sideways")
+    for unknown in ("sideways", "GEX2ATAC"):  # these cells have proteins
+        with pytest.raises(ValueError, match="one of from_gex, to_gex, GEX2ADT, ADT2GEX, found"):
+            cut("predict_modality", tiny_paired, unknown)
+    assert cut("predict_modality", tiny_paired, "ADT2GEX")[1].data.subtask == "ADT2GEX"
+    assert cut("joint_embedding", tiny_paired, "GEX2ADT")[1].data.subtask == "GEX-ADT"
     assert cut("predict_modality", tiny_paired, "to_gex")[1].data.subtask == "ADT2GEX"
 
 

@@ -25,7 +25,7 @@ OPTIONS = (
 NEEDED = {
     **dict.fromkeys(("task", "dataset", "model"), dict[str, Any]),
     "seed": int,
-    "direction": Literal[DIRECTIONS],
+    "direction": Literal[tuple(DIRECTIONS)],
     "ensemble": Mapping[str, Any],
     "official_files": Mapping[str, str],
     "score_on": Literal["test", "validation", "predicted_types"],

@@ -17,7 +17,7 @@ from scmobench.experiment.arguments import group, key
 from scmobench.experiment.code import without_places
 from scmobench.experiment.config import build, compose, digest, for_subtask, not_installed
 from scmobench.machine import arithmetic
-from scmobench.tasks.base import Task
+from scmobench.tasks.base import DIRECTIONS, Task
 from scmobench.tasks.predicted_types import predicted_types
 from scmobench.types import Paired, Problem
 
@@ -78,7 +78,7 @@ class Plan:
         return {
             "task": cfg.task.name,
             "dataset": cfg.dataset.name,
-            "direction": cfg.direction,
+            "direction": DIRECTIONS[cfg.direction],
             "method": self.name,
             "kind": cfg.model.get("kind", "method"),
             "seed": cfg.seed,

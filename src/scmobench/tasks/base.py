@@ -13,9 +13,11 @@ from anndata import AnnData
 from scmobench.data.matrix import checked_matrix
 from scmobench.data.normalize import normalize
 from scmobench.tasks.names import check_order, is_transposed
-from scmobench.types import Paired, Problem, TaskData, feature_type
+from scmobench.types import SUBTASKS, Paired, Problem, TaskData, feature_type
 
-DIRECTIONS = ("from_gex", "to_gex")
+DIRECTIONS = {"from_gex": "from_gex", "to_gex": "to_gex"}
+DIRECTIONS |= {name: "from_gex" if name.startswith("GEX") else "to_gex" for name in SUBTASKS if "2" in name}
+"""What a direction may be called: tables name it by its subtask, e.g. ``GEX2ADT``."""
 LARGEST = 1e15
 
 
@@ -35,22 +37,22 @@ class Task(ABC):
 
     def subtask(self, paired: Paired, direction: str) -> str:
         """``GEX2ADT`` and the like; ``GEX-ADT`` for an undirected task."""
-        if direction not in DIRECTIONS:
-            raise ValueError(f"expected direction from_gex or to_gex, found {direction!r}")
         first, second = paired.pair
-        if not self.directed:
-            return f"{first}-{second}"
-        return f"{first}2{second}" if direction == "from_gex" else f"{second}2{first}"
+        known = {"from_gex": f"{first}2{second}", "to_gex": f"{second}2{first}"}
+        if direction not in (*known, *known.values()):
+            names = ", ".join((*known, *known.values()))
+            raise ValueError(f"expected direction to be one of {names}, found {direction!r}")
+        return known[DIRECTIONS[direction]] if self.directed else f"{first}-{second}"
 
     def split(self, paired: Paired, direction: str = "from_gex") -> Problem:
         """Cut ``paired`` by ``obs["is_train"]`` into a `Problem`.
 
         Raises
         ------
-        ValueError : a direction that is not one of `DIRECTIONS`.
+        ValueError : a direction that is not one of `DIRECTIONS`, or of other modalities.
         """
         subtask = self.subtask(paired, direction)
-        mod1, mod2, names = normalized(paired, swap=self.directed and direction == "to_gex")
+        mod1, mod2, names = normalized(paired, swap=self.directed and DIRECTIONS[direction] == "to_gex")
         data, solution = self.cut(paired, subtask, mod1, mod2)
         solution.uns |= {"dataset_id": paired.name, "protocol": paired.protocol, "subtask": subtask}
         return Problem(data, solution, names)
