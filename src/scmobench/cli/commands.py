@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from scmobench.machine.files import file_name
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -77,10 +79,41 @@ def leaderboard(options: argparse.Namespace) -> None:
         raise FileNotFoundError(f"expected a file with the tables' markers at {options.readme}, found none")
     if out.exists() and not out.is_dir():
         raise ValueError(f"expected a folder for the tables at {out}, found a file: name another by --out")
+    external, refused = _submitted(options.submissions)
     paths = leaderboard.leaderboard(
-        found, out, readme=options.readme, check=options.check, methods=options.methods
+        [*found, *external], out, readme=options.readme, check=options.check, methods=options.methods
     )
     print(*(f"{'current' if options.check else 'written'}: {path}" for path in paths), sep="\n")
+    if refused:
+        raise SystemExit(
+            "\n".join([*refused, f"scmobench: {len(refused)} submissions are refused, see above"])
+        )
+
+
+def _submitted(folder: Path | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Records of submissions, and why some are refused."""
+    if folder is None:
+        return [], []
+    from scmobench.experiment.submission import score_folder
+
+    return score_folder(folder)
+
+
+def submit(options: argparse.Namespace) -> None:
+    from dataclasses import fields
+
+    from scmobench.experiment.card import Card
+    from scmobench.experiment.submission import submit
+
+    given = {f.name: getattr(options, f.name) for f in fields(Card) if hasattr(options, f.name)}
+    seeds = options.seeds or list(range(len(options.predictions)))
+    given_seeds, count = sorted(set(seeds)), len(options.predictions)
+    if not len(given_seeds) == len(seeds) == count or given_seeds[0] < 0:
+        raise ValueError(f"expected {count} different seeds from 0 on, one a prediction, found {seeds}")
+    card = Card(**given)
+    parts = (card.name, card.task, card.dataset, card.direction)
+    out = options.out or Path(file_name("-".join(parts), ".zip"))
+    print(f"written: {submit(card, dict(zip(seeds, options.predictions, strict=True)), out)}")
 
 
 def _ours(folder: Path) -> Path:

@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"scmobench {__version__}")
     choices = parser.add_subparsers(required=True, metavar="COMMAND")
-    for arguments in (_run, _score, _compare, _leaderboard, _figures, _data, _validate):
+    for arguments in (_run, _score, _compare, _leaderboard, _figures, _submit, _data, _validate):
         name = arguments.__name__.strip("_")
         made = choices.add_parser(name, help=arguments.__doc__, add_help=name != "run")
         made.set_defaults(command=getattr(commands, name))
@@ -74,12 +74,29 @@ def _leaderboard(add: Add) -> None:
     add("--check", action="store_true", help="write nothing; fail if a table is not current")
     add("--keep", type=_path, metavar="FOLDER", help="first keep the records there, as JSON lines")
     add("--compare", type=_path, metavar="FOLDER", help="compare with the records kept there")
+    add("--submissions", type=_path, metavar="FOLDER", help="also score the archives of `submit` there")
 
 
 def _figures(add: Add) -> None:
     """make pictures of cells from the predictions of kept runs"""
     add("--runs", nargs="+", type=_path, default=[Path("runs")], help="folders of runs (default: runs)")
     add("--out", type=_path, default=Path("runs/figures"), help="their folder (default: runs/figures)")
+
+
+def _submit(add: Add) -> None:
+    """pack predictions from outside, and a card of the method, into an archive for `leaderboard`"""
+    add("predictions", nargs="+", type=_path, help="h5ad in the competition's layout, one a seed")
+    add("--name", required=True, help="of the method, in the tables")
+    add("--task", required=True, choices=TASKS)
+    add("--dataset", required=True, help="a name of `scmobench data list`")
+    add("--direction", default="from_gex", help="from_gex (default) or to_gex")
+    for text in ("authors", "description", "licence"):
+        add(f"--{text}", required=True)
+    add("--link", default="", help="https://… of a paper or of the code")
+    add("--transductive", action="store_true", help="the fit saw the test cells' inputs")
+    add("--label-supervised", action="store_true", help="the fit saw training cells' labels")
+    add("--seeds", nargs="+", type=int, help="of the predictions (default: 0, 1, …)")
+    add("--out", type=_path, metavar="FILE", help="the archive (default: NAME-TASK-DATASET-DIRECTION.zip)")
 
 
 def _data(add: Add) -> None:

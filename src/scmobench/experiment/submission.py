@@ -1,0 +1,143 @@
+"""Submissions: predictions of a method from outside, packed with a card, and scored anew by the suite."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from anndata import AnnData
+from omegaconf import OmegaConf
+
+from scmobench.experiment.archive import pack, unpack
+from scmobench.experiment.card import Card, read_card
+from scmobench.experiment.config import compose, digest
+from scmobench.experiment.evaluate import evaluate, intervals
+from scmobench.experiment.loader import one_line
+from scmobench.experiment.plan import Plan
+from scmobench.experiment.records import prediction_hash, versions
+from scmobench.experiment.run import sizes
+from scmobench.experiment.scored import read_predictions
+
+EXTERNAL = "external"
+
+
+def submit(card: Card, predictions: Mapping[int, Path], out: Path) -> Path:
+    """Pack predictions by seed, once they are known to fit the suite's cells. Returns the archive.
+
+    The card's data hash is set to that of the suite's cells.
+
+    Raises
+    ------
+    FileNotFoundError : no such prediction.
+    ValueError : a prediction that could not be scored; the message says what to change.
+    """
+    plan = _plan(card)
+    _checked(plan, predictions)
+    return pack(out, replace(card, data_hash=plan.cells.hash).content(), predictions)
+
+
+def score_folder(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Score every archive (``*.zip``) in a folder.
+
+    Returns
+    -------
+    Records of their predictions, and a line for each archive that is refused. One does not stop the others.
+
+    Raises
+    ------
+    FileNotFoundError : no such folder, or no archive in it.
+    """
+    archives = sorted(Path(folder).glob("*.zip"))
+    if not archives:
+        raise FileNotFoundError(
+            f"expected archives of `scmobench submit` (*.zip) in {folder}, found none: name their folder"
+        )
+    records: dict[tuple[Any, ...], dict[str, Any]] = {}
+    refused, plans = [], {}
+    for path in archives:
+        try:
+            fresh = {_run(record): record for record in scored(path, plans)}
+            if again := sorted(set(fresh) & set(records)):
+                raise ValueError(
+                    f"another archive holds {' '.join(map(str, again[0]))} already: leave one out"
+                )
+            records |= fresh
+        except Exception as error:  # whatever an archive holds, the others are scored
+            refused.append(f"{path.name} is refused: {one_line(error)}")
+    return list(records.values()), refused
+
+
+def scored(path: Path, plans: dict[tuple[str, ...], Plan]) -> list[dict[str, Any]]:
+    """Records of the predictions in an archive, one a seed.
+
+    ``plans`` keeps the problems that are loaded, for the next archive. Raises ValueError for an archive that
+    is refused.
+    """
+    with tempfile.TemporaryDirectory(prefix="scmobench-") as folder:
+        content, files = unpack(path, Path(folder))
+        card = read_card(content)
+        problem = (card.task, card.dataset, card.direction)
+        plan = plans[problem] = plans.get(problem) or _plan(card)
+        if card.data_hash != plan.cells.hash:
+            ours, theirs = plan.cells.hash[:12], card.data_hash[:12] or "none"
+            raise ValueError(
+                f"expected predictions of the cells of {card.dataset} with hash {ours}, found {theirs} on "
+                "the card: predict the suite's cells, and submit again"
+            )
+        answers = _checked(plan, files)
+    return [_record(plan, card, seed, *answers[seed]) for seed in sorted(answers)]
+
+
+def _plan(card: Card) -> Plan:
+    return Plan(compose([f"task={card.task}", f"dataset={card.dataset}", f"direction={card.direction}"]))
+
+
+def _checked(plan: Plan, files: Mapping[int, Path]) -> dict[int, tuple[AnnData, str]]:
+    """Predictions by seed as the metrics take them, and the hashes of their values."""
+    answers = {}
+    for seed, path in files.items():
+        try:
+            (found,) = read_predictions(plan.problem.solution, path)
+            hashed = prediction_hash(found) if found.X is not None else ""
+            answers[seed] = plan.task.check(found, plan.problem.solution)[0], hashed
+        except ValueError as error:
+            told = str(error).replace(str(path), path.name)
+            raise ValueError(told if path.name in told else f"{path.name}: {told}") from error
+    return answers
+
+
+def _run(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(record[key] for key in ("task", "dataset", "subtask", "method", "seed"))
+
+
+def _record(plan: Plan, card: Card, seed: int, prediction: AnnData, hashed: str) -> dict[str, Any]:
+    """A record as that of a run, without what only a run can tell: settings, time, memory."""
+    task, problem = plan.task, plan.problem
+    scores = evaluate(task.name, prediction, problem.solution)
+    return {
+        "status": "ok",
+        "message": "",
+        "kind": EXTERNAL,
+        "source": EXTERNAL,
+        "task": task.name,
+        "dataset": plan.cells.name,
+        "subtask": problem.data.subtask,
+        "direction": card.direction,
+        "method": card.name,
+        "seed": seed,
+        "config": {"task": OmegaConf.to_container(plan.cfg.task, resolve=True), "model": None},
+        "config_hash": digest(asdict(card)),
+        "data_hash": plan.cells.hash,
+        "normalization": dict(problem.normalization),
+        "protocol": problem.solution.uns.get("protocol", ""),
+        "transductive": card.transductive,
+        "label_supervised": card.label_supervised,
+        "prediction_hash": hashed,
+        "scores": {name: asdict(score) for name, score in scores.items()},
+        "interval": intervals(task.name, prediction, problem.solution),
+        "report": {key: getattr(card, key) for key in ("authors", "description", "licence", "link")},
+        "versions": versions(),
+    } | sizes(problem)
