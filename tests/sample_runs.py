@@ -9,7 +9,7 @@ from scmobench.leaderboard import write
 
 METRICS = {
     "predict_modality": {
-        "rmse": {"label": "RMSE", "direction": "min", "primary": True},
+        "rmse": {"label": "RMSE", "direction": "min", "primary": True, "root": True},
         "mae": {"label": "MAE", "direction": "min"},
     },
     "match_modality": {"match_probability": {"label": "MP", "direction": "max", "primary": True}},

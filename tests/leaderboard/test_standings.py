@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import random
 
-import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from page_reader import cells
 from sample_runs import (
@@ -21,7 +19,7 @@ from sample_runs import (
     standings,
     study,
 )
-from scmobench.leaderboard.comparison import between_seeds, compare, verdict
+from scmobench.leaderboard.comparison import compare, verdict
 from scmobench.leaderboard.published import read_published
 
 
@@ -39,10 +37,10 @@ def test_mean_sd_rank_and_scaled_by_hand(study):
     # a and b tie at 0.4 and share rank 1; c is third, not second.
     assert [pick(table, m)["rank"] for m in ("a", "b", "c", "worst")] == [1, 1, 3, 4]
     assert table[table["kind"] == "control"]["rank"].isna().all()
-    # Floor 1.2 (zeros), top 0.2 (solution): 0.4 -> 0.8, 0.9 -> 0.3; worse than the floor is clipped.
-    assert [pick(table, m)["scaled"] for m in ("a", "c", "worst", "zeros", "solution")] == pytest.approx(
-        [0.8, 0.3, 0.0, 0.0, 1.0]
-    )
+    # Floor 0.8 (mean, the best control that reads no cell), top 0.2 (solution); nothing is cut.
+    assert [
+        pick(table, m)["scaled"] for m in ("a", "c", "worst", "mean", "zeros", "solution")
+    ] == pytest.approx([0.4 / 0.6, -0.1 / 0.6, -0.7 / 0.6, 0.0, -0.4 / 0.6, 1.0])
     assert (b["ci_low"], b["ci_high"]) == (pytest.approx(0.2), pytest.approx(0.6))
     assert (b["seconds"], b["peak_memory_gb"]) == (1.5, 0.75)
 
@@ -65,6 +63,7 @@ def test_higher_is_better_where_the_metric_says_so():
         ]
     )
     good = pick(table, "good", "match_probability")
+    assert pick(table, "solution", "match_probability")["scaled"] == 1
     assert (good["rank"], good["scaled"]) == (1, 0.5)
     assert pick(table, "poor", "match_probability")["rank"] == 2
 
@@ -102,8 +101,24 @@ def test_repeated_run_counts_once_and_the_last_one():
 
 
 def test_configurations_of_one_method_are_not_averaged():
-    table = standings([run("a", 0.1), run("a", 0.9, 1, config_hash="beef00000000")])
-    assert dict(zip(table["method"], table["mean"], strict=True)) == {"a #beef00": 0.9, "a #c0ffee": 0.1}
+    """The default configuration has the most seeds, of several such the last run; others are variants."""
+    table = standings([run("a", 0.1), run("a", 0.9, 1, config_hash="beef00000000"), run("a", 0.3, 2)])
+    assert dict(zip(table["method"], table["mean"], strict=True)) == {"a #beef00": 0.9, "a": 0.2}
+    assert dict(zip(table["method"], table["variant"], strict=True)) == {"a #beef00": True, "a": False}
+    late = run("a", 0.9, config_hash="beef00000000", finished="2026-03-01T00:00:00Z")
+    assert set(standings([run("a", 0.1), late])["method"]) == {"a", "a #c0ffee"}
+
+
+def test_variants_have_no_rank_and_count_in_none():
+    better = [run(name, 0.1) for name in ("a+no_graph", "a[k=2]", "b+ensemble_seeds[k=2]")]
+    better[-1]["kind"] = "ensemble"
+    table = standings([run("a", 0.4), run("a+ensemble_seeds", 0.3, kind="ensemble"), *better])
+    assert [pick(table, m)["rank"] for m in ("a+ensemble_seeds", "a")] == [1, 2]
+    assert table.set_index("method")["variant"].to_dict() == {
+        **dict.fromkeys(("a+no_graph", "a[k=2]", "b+ensemble_seeds[k=2]"), True),
+        **dict.fromkeys(("a", "a+ensemble_seeds"), False),
+    }
+    assert table[table["variant"]]["rank"].isna().all()
 
 
 def test_label_supervised_methods_are_a_track_of_their_own(study):
@@ -118,7 +133,8 @@ def test_label_supervised_methods_are_a_track_of_their_own(study):
     ]
 
 
-def test_partial_mean_is_not_ranked_beside_a_full_one():
+def test_a_mean_without_a_metric_is_that_of_the_others():
+    """As in scIB's tables; all seeds of a method count by the same metrics."""
     records = [
         embedding("full", 0.5),
         embedding("better", 0.6),
@@ -128,18 +144,36 @@ def test_partial_mean_is_not_ranked_beside_a_full_one():
     ]
     records[-1]["scores"] |= {"cc_cons": {"value": 0.1}, "mean": {"value": 0.35}}
     table = standings(records)
-    ranks = {m: pick(table, m, "mean")["rank"] for m in ("better", "full", "partial", "mixed")}
-    assert pd.isna(ranks.pop("partial"))
-    assert pd.isna(ranks.pop("mixed"))
-    assert ranks == {"better": 1, "full": 2}
-    mixed = pick(table, "mixed", "mean")  # no seed is dropped, and none counts by another metric
+    ranks = {m: pick(table, m, "mean")["rank"] for m in ("partial", "better", "mixed", "full")}
+    assert ranks == {"partial": 1, "better": 2, "mixed": 2, "full": 4}
+    mixed = pick(table, "mixed", "mean")
     assert (mixed["mean"], mixed["n"], mixed["applicable"]) == (pytest.approx(0.6), 2, "5/6")
-    assert pick(table, "partial", "mean")["applicable"] == "5/6"
-    shown = page(records, "joint_embedding")
-    (rows,) = shown.tables()
-    assert [row[0] for row in rows[1:]] == ["better", "full", "partial", "mixed"]
-    assert "of 5/6" in cells(shown, "partial")["Mean ↑"]
-    assert "mean: without cc_cons" in shown.text
+    assert mixed["reason"] == "without cc_cons"
+    assert pick(table, "full", "mean")["applicable"] == "6/6"
+    assert pick(table, "full", "mean")["reason"] == ""
+    assert "mean: without cc_cons" in page(records, "joint_embedding").text
+
+
+def test_metrics_that_no_method_can_have_do_not_count():
+    """Not even those that a control has which is not handed the labels."""
+    lacking, handed = ("cc_cons", "ti_cons_batch_mean"), {"transductive": True, "label_supervised": True}
+    records = [
+        embedding("a", 0.5, lacking),
+        embedding("b", 0.6, lacking),
+        embedding("random", 0.3, kind="control"),
+    ]
+    records[-1]["scores"] |= {"cc_cons": {"value": 0.9}, "mean": {"value": 0.4}}
+    table = standings(records)
+    assert [pick(table, m, "mean")["rank"] for m in "ab"] == [2, 1]
+    means = table[table["metric"] == "mean"]
+    assert set(means["applicable"]) == {"4/4"}
+    assert set(means["reason"]) == {""}
+    assert pick(table, "random", "mean")["mean"] == pytest.approx(0.3)
+    records.append(embedding("solution", 0.9, lacking[1:], kind="control", **handed))
+    table = standings(records)
+    assert pick(table, "a", "mean")["reason"] == "without cc_cons"
+    assert pick(table, "solution", "mean")["applicable"] == "5/5"
+    assert pick(table, "random", "mean")["mean"] == pytest.approx((4 * 0.3 + 0.9) / 5)
 
 
 def test_a_metric_that_some_seeds_lack_has_no_rank():
@@ -154,33 +188,12 @@ def test_a_metric_that_some_seeds_lack_has_no_rank():
     assert "mae: 1 of 3 seeds; else no root" in page(runs).text
 
 
-def test_one_full_mean_before_partial_ones_has_no_rank():
-    """It would be first of one, however low it is."""
-    lacking = ("ti_cons_batch_mean",)
-    table = standings([embedding("full", 0.2), embedding("a", 0.9, lacking=lacking)])
-    assert table[table["metric"] == "mean"]["rank"].isna().all()
-    alone = standings([embedding("full", 0.2)])
-    assert pick(alone, "full", "mean")["rank"] == 1
-
-
-def test_means_that_read_the_same_are_ties():
-    table = standings([run("a", 0.06551), run("b", 0.06549), run("c", 0.0656)])
-    assert [pick(table, m)["rank"] for m in "abc"] == [1, 1, 3]
-
-
 def test_other_task_settings_are_another_table():
     """The same metric on fewer cells or features is another number."""
     few = run("b", 0.3) | {"config": {"task": {"name": "predict_modality", "n_test_cells": 10}}}
     table = standings([run("a", 0.4), few])
     assert set(table.loc[table["metric"] == "rmse", "rank"]) == {1}
     assert "task settings: n_test_cells 10" in page([run("a", 0.4), few]).text
-
-
-def test_where_the_data_supports_only_four_all_are_ranked():
-    lacking = ("cc_cons", "ti_cons_batch_mean")
-    table = standings([embedding("a", 0.5, lacking), embedding("b", 0.6, lacking)])
-    assert [pick(table, m, "mean")["rank"] for m in "ab"] == [2, 1]
-    assert set(table[table["metric"] == "mean"]["applicable"]) == {"4/6"}
 
 
 def test_failure_is_forgotten_once_the_run_ends_well():
@@ -205,6 +218,8 @@ def test_overall_is_the_mean_of_subtasks_seed_by_seed():
     assert row["seconds"] == 4.0
     table = standings(records)
     assert table[(table["subtask"] == "Overall") & (table["method"] == "half")].empty
+    few = standings([*records, run("third", 0.1)])
+    assert "Overall" not in set(few["subtask"]), "one of three methods has it"
 
 
 def test_overall_spans_the_cite_and_multiome_halves_of_one_benchmark():
@@ -252,16 +267,3 @@ def test_compare_sets_means_beside_the_spread_of_the_kept_seeds():
     assert "another processor" in verdict(compare(both[0], kept))
     same = verdict(compare(kept, kept))
     assert same == "reproduced: 4 of 4 scores within 1e-06 (largest difference 0)"
-
-
-def test_seeds_of_two_methods_are_told_apart_as_scipy_does():
-    rng = np.random.default_rng(0)
-    a, b = list(rng.normal(0, 1, 8)), list(rng.normal(0.5, 2, 6))
-    welch, rank = stats.ttest_ind(a, b, equal_var=False).pvalue, stats.mannwhitneyu(a, b).pvalue
-    assert between_seeds(a, b) == (
-        f"difference {np.mean(a) - np.mean(b):.4g}, of 8 and 6 seeds on the same test cells, "
-        f"Welch's t-test p = {welch:.2g}, Mann-Whitney p = {rank:.2g}"
-    )
-    assert between_seeds(a, b[:4]) == "too few seeds for a test (8 and 4)"
-    assert between_seeds([1.0] * 5, [2.0] * 6) == "difference -1 whatever the seeds (5 and 6), no test"
-    assert "t-test p = 0" in between_seeds([1.0] * 5, b)  # a method without chance against one with

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from scmobench.experiment import schema
+from scmobench.experiment import pairs, schema
 from scmobench.experiment.records import RECORD
 from scmobench.machine import files
 from scmobench.machine.files import file_name
@@ -15,7 +15,13 @@ from scmobench.machine.files import file_name
 LARGEST = 1 << 26  # bytes of a file of kept records
 
 
-def read(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
+class Kept(dict):
+    """A record, and the file ``where`` it was read from."""
+
+    where: Path
+
+
+def read(folders: Iterable[str | Path]) -> list[Kept]:
     """All records below some folders: ``record.json`` of runs and ``*.jsonl`` of kept results.
 
     Runs that were scored to choose settings (``score_on`` other than ``test``) are left out of every table.
@@ -28,7 +34,10 @@ def read(folders: Iterable[str | Path]) -> list[dict[str, Any]]:
                 f"expected a folder of records at {where}: run something first, e.g. make reproduce"
             )
         for path in sorted(p for p in where.rglob("*") if p.name == RECORD or p.suffix == ".jsonl"):
-            records.extend(r for r in lines(path) if "score_on" not in (r.get("config") or {}))
+            found = [Kept(r) for r in lines(path) if "score_on" not in (r.get("config") or {})]
+            for record in found:
+                record.where = path
+            records.extend(found)
     return records
 
 
@@ -59,9 +68,9 @@ def keep(records: Iterable[dict[str, Any]], out: str | Path) -> list[Path]:
     A run replaces the kept run of the same method and seed on the same subtask; others stay. Attempts decide
     which run is the last, and not the clock; kept attempts are counted on. A line is printed if the
     configuration or the data change. Failed runs are kept too, so that a table can name them. Processes that
-    keep in one folder wait for each other.
+    keep in one folder wait for each other. What tests need of the runs' cells is kept too, see `pairs.write`.
     """
-    out = Path(out)
+    out, records = Path(out), list(records)
     incoming: dict[Path, list[dict[str, Any]]] = {}
     for record in records:
         path = out / file_name(record["task"]) / file_name(record["dataset"], ".jsonl")
@@ -69,6 +78,8 @@ def keep(records: Iterable[dict[str, Any]], out: str | Path) -> list[Path]:
     with files.claimed(out, "another process keeps records, waiting for it"):
         for path, fresh in incoming.items():
             _keep(path, fresh)
+        for folder in sorted({path.parent for path in incoming}):
+            pairs.write(folder / pairs.FILE, read([folder]), records)
     return sorted(incoming)
 
 

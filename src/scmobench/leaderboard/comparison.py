@@ -1,12 +1,10 @@
-"""Comparing runs: a repetition with the records that are kept, and the seeds of two methods."""
+"""Comparing runs: a repetition with the records that are kept."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 
 from scmobench.experiment.kept import sortable
@@ -15,7 +13,6 @@ from scmobench.leaderboard.roster import Record, number
 
 IDENTITY = ["task", "dataset", "subtask", "method", "seed", "config_hash", "data_hash"]
 METHOD = IDENTITY[:4]
-FEWEST_SEEDS = 5
 
 
 def compare(records: Iterable[Record], reference: Iterable[Record]) -> pd.DataFrame:
@@ -79,31 +76,6 @@ def _means(compared: pd.DataFrame) -> pd.DataFrame:
     both = seeds[["ours", "reference"]].count().min(axis=1)
     means["gap"] = (means["ours"] - means["reference"]).abs().where(both == seeds.size(), math.inf)
     return means[seeds.size() > 1]
-
-
-def between_seeds(first: Iterable[float], second: Iterable[float]) -> str:
-    """Welch's t-test and the Mann-Whitney test of two methods' seeds in words, two-sided and not corrected.
-
-    The seeds of two methods are independent draws, all scored on the same test cells. The tests tell whether
-    the gap exceeds what seeds cause on these cells; they say nothing of other cells.
-    (`scmobench.experiment.evaluate.paired_test` compares two predictions cell by cell.) There is no test
-    below five seeds of either method, nor where seeds change nothing.
-    """
-    one, other = np.array(list(first)), np.array(list(second))
-    n = f"{len(one)} and {len(other)}"
-    if min(len(one), len(other)) < FEWEST_SEEDS:
-        return f"too few seeds for a test ({n})"
-    gap = f"difference {one.mean() - other.mean():.4g}"
-    if max(np.ptp(one), np.ptp(other)) <= 1e-12:
-        return f"{gap} whatever the seeds ({n}), no test"
-    from scipy.stats import mannwhitneyu, ttest_ind
-
-    with warnings.catch_warnings():  # one of both may have no spread
-        warnings.simplefilter("ignore", RuntimeWarning)
-        welch = ttest_ind(one, other, equal_var=False).pvalue
-    rank = mannwhitneyu(one, other).pvalue
-    tests = f"Welch's t-test p = {welch:.2g}, Mann-Whitney p = {rank:.2g}"
-    return f"{gap}, of {n} seeds on the same test cells, {tests}"
 
 
 def _identity(record: Record) -> tuple:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from scmobench.leaderboard import labels
-from scmobench.leaderboard.roster import COMPONENTS
 from scmobench.leaderboard.tables import ABSENT, VARIANT, groups, heading, primary, score
 
 ROLES = {"method": "Methods", "supervised": "Label-supervised track", "control": "Controls"}
@@ -162,7 +161,6 @@ def _row(of: Mapping[str, Row], order: Sequence[str], metrics: Mapping[str, Mapp
     signs = [-1 if metrics.get(metric, {}).get("direction") == "max" else 1 for metric in order]
     cells = [_cell(of.get(m), m == order[0], sign) for m, sign in zip(order, signs, strict=True)]
     return row | {
-        "variant": row["kind"] == "method" and bool(VARIANT.search(row["method"])),
         "role": "control" if row["kind"] == "control" else role,
         "leads": pd.notna(row["rank"]) and row["rank"] == 1,
         "gloss": labels.gloss(row["method"]),
@@ -172,12 +170,11 @@ def _row(of: Mapping[str, Row], order: Sequence[str], metrics: Mapping[str, Mapp
 
 
 def _place(row: Row, direction: str) -> tuple:
-    """Order in a table: methods before controls, means of more metrics first, then best first."""
+    """Order in a table: methods before controls, best first."""
     control = row["kind"] == "control"
     if pd.isna(row["mean"]):
-        return control, True, 0, 0.0, row["method"]
-    have = int((row["applicable"] or str(len(COMPONENTS))).split("/")[0])
-    return control, False, -have, row["mean"] if direction == "min" else -row["mean"], row["method"]
+        return control, True, 0.0, row["method"]
+    return control, False, row["mean"] if direction == "min" else -row["mean"], row["method"]
 
 
 def _cell(row: Row | None, counted: bool, sign: int) -> Cell:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,8 +18,13 @@ Record = dict[str, Any]
 COMPARABLE = ("task", "dataset", "subtask", "normalization", "data_hash", "protocol", "task_settings")
 """Runs are comparable where all of these agree; otherwise the same metric is a different number."""
 COMPONENTS = ("nmi", "asw_label", "asw_batch", "graph_conn", "cc_cons", "ti_cons_batch_mean")
+WITHOUT = "without "
+"""Begins the reason of a mean of six that lacks some of them."""
 COSTS = ("seconds", "peak_memory_gb", "parameters", "n_train", "n_test", "n_test_seen")
 FLAGS = ("transductive", "label_supervised")
+VARIANT = re.compile(r"[+\[]| #")
+"""What tells the name of an ablation, or of a method with changed settings, from the method's own."""
+CHANGED_ENSEMBLE = re.compile(r"\[| #")
 TEXTS = ("task", "dataset", "subtask", "data_hash", "protocol", "status", "method", "config_hash", "message")
 
 
@@ -27,13 +33,15 @@ def roster(records: Iterable[Record]) -> pd.DataFrame:
 
     Of several attempts at a run the last one counts. A failed run stops counting once the same method and
     seed has ended well. A failed run that stopped before it read its data stands with the newest runs of
-    its data set and direction. Where a method has runs of several configurations on the same data, the
-    first six digits of the configuration's hash are added to its name, so that no mean mixes them.
+    its data set and direction. Where a method has runs of several configurations on the same data, no mean
+    mixes them. The default configuration is the one with the most seeds, of several such the one that was run
+    last. The first six digits of any other configuration's hash are added to the method's name.
 
     Returns
     -------
     DataFrame with `COMPARABLE`, `COSTS` (missing for failed runs), `FLAGS`, `TEXTS`, ``kind``, ``seed``,
-    ``device``, and dictionaries by metric: ``scores`` (each with ``value`` and ``reason``), ``interval``.
+    ``device``, ``variant`` (an ablation, changed settings, or another configuration than the default one),
+    ``record``, and dictionaries by metric: ``scores`` (each with ``value`` and ``reason``), ``interval``.
     """
     rows = [_row(record) for record in sorted(records, key=turn)]
     done = [row for row in rows if row["status"] == "ok"]
@@ -50,11 +58,64 @@ def roster(records: Iterable[Record]) -> pd.DataFrame:
     runs = runs.drop_duplicates([*COMPARABLE, "method", "config_hash", "seed"], keep="last")
     runs = runs.sort_values("seed", key=lambda seeds: seeds.map(lambda seed: (isinstance(seed, str), seed)))
     runs = runs.sort_values([*COMPARABLE, "method", "config_hash"], ignore_index=True)
-    finished = runs["config_hash"].where(runs["status"] == "ok")
-    several = finished.groupby([runs[name] for name in (*COMPARABLE, "method")]).transform("nunique") > 1
-    told_apart = runs["method"] + " #" + runs["config_hash"].str[:6]
-    runs["method"] = runs["method"].mask(several & (runs["config_hash"] != ""), told_apart)
+    runs["method"] = runs["method"].mask(
+        _not_default(runs), runs["method"] + " #" + runs["config_hash"].str[:6]
+    )
+    marks = runs["kind"].map({"method": VARIANT, "ensemble": CHANGED_ENSEMBLE})
+    runs["variant"] = [
+        pd.notna(mark) and bool(mark.search(method))
+        for mark, method in zip(marks, runs["method"], strict=True)
+    ]
+    runs["scores"] = means_of_six(runs)
     return pd.DataFrame([*runs.to_dict("records"), *_overall(runs)], columns=runs.columns)
+
+
+def handed(rows: pd.DataFrame) -> pd.Series:
+    """Controls that are handed the solution, known by their flags: both transductive and label-supervised."""
+    return (
+        (rows["kind"] == "control")
+        & rows["transductive"].astype(bool)
+        & rows["label_supervised"].astype(bool)
+    )
+
+
+def means_of_six(runs: pd.DataFrame) -> list[Mapping[str, Any]]:
+    """The scores of each run, with the mean of six over the metrics that the data support.
+
+    The data support a metric that a method has, or a control that is handed the labels. A method that lacks
+    one of these is handled as in scIB's tables: a metric that all lack is dropped, and the mean is taken over
+    the metrics that the method has (``rowMeans(..., na.rm = T)`` in scib-reproducibility,
+    visualization/plotSingleTaskRNA.R; unlike there, no metric is scaled by its range before). All seeds of a
+    method are averaged over the same metrics, so that no seed is dropped and none counts by another one.
+    ``applicable`` counts the metrics, ``reason`` names those that are lacking.
+    """
+    rows = runs[(runs["task"] == "joint_embedding") & (runs["status"] == "ok")]
+    values = [[number(scores.get(name)) for name in COMPONENTS] for scores in rows["scores"]]
+    six = pd.DataFrame(values, rows.index, COMPONENTS, dtype=float)
+    panel = [rows[name] for name in COMPARABLE]
+    telling = (rows["kind"] != "control") | handed(rows)
+    supported = six.notna().mul(telling, axis=0).groupby(panel).transform("any")
+    lacking = supported & six.isna().groupby([*panel, rows["method"]]).transform("any")
+    means = six.where(supported & ~lacking).mean(axis=1)
+    found = runs["scores"].to_dict()
+    for run in rows.index[supported.any(axis=1)]:
+        if "mean" not in found[run]:
+            continue
+        lost = [name for name in COMPONENTS if lacking.at[run, name]]
+        mean = {"value": means[run], "reason": WITHOUT + ", ".join(lost) if lost else ""}
+        counted = int(supported.loc[run].sum())
+        found[run] = {**found[run], "mean": mean | {"applicable": f"{counted - len(lost)}/{counted}"}}
+    return list(found.values())
+
+
+def _not_default(runs: pd.DataFrame) -> pd.Series:
+    """Whether a run has another configuration than its method's default one on the same data."""
+    method = [*COMPARABLE, "method"]
+    done = runs[runs["status"] == "ok"].groupby([*method, "config_hash"], as_index=False)
+    seeds = done.agg(seeds=("seed", "size"), last=("turn", lambda turns: max(turns)))
+    default = seeds.sort_values(["seeds", "last"]).groupby(method)["config_hash"].last().rename("default")
+    default = runs[method].join(default, on=method)["default"]
+    return default.notna() & (runs["config_hash"] != "") & (runs["config_hash"] != default)
 
 
 def normalization_name(scalings: Mapping[str, str]) -> str:
@@ -84,6 +145,8 @@ def _row(record: Record) -> dict[str, Any]:
         "kind": record.get("kind") or "method",
         "seed": record.get("seed"),
         "device": str(record.get("device") or "") if done else "",
+        "variant": False,
+        "record": record,
         "scores": record.get("scores") or {} if done else {},
         "interval": record.get("interval") or {},
         "scalings": record.get("normalization") or {},
@@ -97,9 +160,9 @@ def _overall(runs: pd.DataFrame) -> list[dict[str, Any]]:
 
     The subtasks are all those that any method was run on in a family of data sets. Names that differ only
     in ``cite`` against ``multiome`` are the two halves of one benchmark, as in the competition; any
-    other data set is a family of its own. A method that lacks a subtask has no mean, and neither has a
-    family with several data hashes, normalisations or protocols. RMSEs of different modalities are
-    averaged as they are, as in the competition.
+    other data set is a family of its own. A method that lacks a subtask has no mean. Neither has a family
+    with several data hashes, normalisations or protocols, or one where fewer than half
+    of the methods have a mean. RMSEs of different modalities are averaged as they are, as in the competition.
     """
     family = runs["dataset"].str.replace("cite|multiome", "*", regex=True)
     means = []
@@ -113,7 +176,11 @@ def _overall(runs: pd.DataFrame) -> list[dict[str, Any]]:
         seeds: dict[tuple, list[dict]] = defaultdict(list)
         for run in members[members["status"] == "ok"].to_dict("records"):
             seeds[run["method"], run["seed"]].append(run)
-        means += [_mean_run(same) for same in seeds.values() if len(same) == subtasks]
+        whole = [same for same in seeds.values() if len(same) == subtasks]
+        methods = members[(members["kind"] != "control") & ~members["variant"]]["method"]
+        have = {same[0]["method"] for same in whole} & set(methods)
+        if 2 * len(have) >= methods.nunique():
+            means += [_mean_run(same) for same in whole]
     return means
 
 
@@ -129,18 +196,21 @@ def _mean_run(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "normalization": normalization_name({m: how for run in runs for m, how in run["scalings"].items()}),
         "seconds": sum(seconds) if seconds else None,
         "peak_memory_gb": max(memory, default=None),
-        "scores": _mean_scores([run["scores"] for run in runs], runs[0]["task"]),
+        "scores": _mean_scores([run["scores"] for run in runs]),
         "interval": {},
+        "record": None,
     }
 
 
-def _mean_scores(runs: Sequence[Mapping[str, Mapping]], task: str) -> dict[str, dict[str, Any]]:
-    """Means of the metrics that all runs have; of the mean of six only where no run lacks any of the six."""
+def _mean_scores(runs: Sequence[Mapping[str, Mapping]]) -> dict[str, dict[str, Any]]:
+    """Means of the metrics that all runs have."""
     means = {}
     for metric in sorted(set.intersection(*map(set, runs))):
-        needed = (metric, *COMPONENTS) if (task, metric) == ("joint_embedding", "mean") else (metric,)
-        if None in (number(scores.get(name)) for scores in runs for name in needed):
+        if None in (number(scores.get(metric)) for scores in runs):
             means[metric] = {"value": None, "reason": "not applicable in every subtask"}
         else:
-            means[metric] = {"value": math.fsum(number(scores[metric]) for scores in runs) / len(runs)}
+            lacking = [found["reason"] for scores in runs if (found := scores[metric]).get("applicable")]
+            reason = max(lacking, key=len, default="")
+            value = math.fsum(number(scores[metric]) for scores in runs) / len(runs)
+            means[metric] = {"value": value, "reason": reason}
     return means

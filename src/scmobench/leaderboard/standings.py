@@ -8,36 +8,36 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scmobench.leaderboard.roster import COMPARABLE, COMPONENTS, COSTS, FLAGS, Record, number, roster
-from scmobench.leaderboard.tables import score
+from scmobench.leaderboard.evidence import COLUMN, METHOD, evidence
+from scmobench.leaderboard.roster import COSTS, FLAGS, WITHOUT, Record, handed, number, roster
 
 Metadata = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 COLUMNS = [
-    *("task", "dataset", "subtask", "method", "metric", "mean", "sd", "n", "source", "ci_low", "ci_high"),
-    *(
-        "rank",
-        "scaled",
-        "seconds",
-        "peak_memory_gb",
-        "parameters",
-        "transductive",
-        "label_supervised",
-        "kind",
-    ),
+    *("task", "dataset", "subtask", "method", "metric", "mean", "sd", "n", "source", "n_expected"),
+    *("ci_low", "ci_high", "variant", "rank", "group", "evidence", "p_holm", "gap", "gap_low", "gap_high"),
+    *("scaled", "seconds", "peak_memory_gb", "parameters", "transductive", "label_supervised", "kind"),
     *("normalization", "data_hash", "config_hash", "applicable", "failed", "reason", "protocol"),
     *("task_settings", "device", "n_train", "n_test", "reference", "n_test_seen"),
 ]
 """What the CSV files hold."""
 DETAILS = ["by_seed", "full", "failures"]
-"""What the standings hold besides: scores by seed, whether the row can be ranked, messages of failed runs."""
-TYPES = {
-    **dict.fromkeys(["mean", "sd", "ci_low", "ci_high", "scaled", "seconds", "peak_memory_gb"], "float"),
-    **dict.fromkeys(["n", "rank", "parameters", "failed", "n_train", "n_test", "n_test_seen"], "Int64"),
-    **dict.fromkeys([*FLAGS, "full"], "boolean"),
+"""What the standings hold besides: scores by seed, whether the row has all that the data support, messages of
+failed runs."""
+REAL = ["mean", "sd", "ci_low", "ci_high", "scaled", "seconds", "peak_memory_gb"]
+REAL += ["p_holm", "gap", "gap_low", "gap_high"]
+WHOLE = ["n", "n_expected", "rank", "group", "parameters", "failed", "n_train", "n_test", "n_test_seen"]
+TYPES = dict.fromkeys(REAL, "float") | dict.fromkeys(WHOLE, "Int64")
+TYPES |= dict.fromkeys([*FLAGS, "full", "variant"], "boolean")
+SCALED = {
+    "predict_modality": "0 is the best control that reads no test cell (`mean`), 1 the true values",
+    "match_modality": "0 is the best control that reads no test cell (a random pairing or equal weights), "
+    "1 the true pairing",
+    "joint_embedding": "0 is the best control that reads no test cell (`random` coordinates), 1 the best "
+    "control that is handed the labels (`solution` or `cell_type`)",
 }
-METHOD = [*COMPARABLE, "method"]
-COLUMN = [*COMPARABLE, "metric"]
+"""What the legend says of scaled scores: below 0 is worse than the control, and a method may exceed 1."""
+KNOWN = ["task", "metric", "primary", "root"]
 TIE = 1e-12
 
 
@@ -54,28 +54,42 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
     DataFrame with `COLUMNS` and `DETAILS`. ``sd`` is missing for one seed. ``seconds`` and the confidence
     bounds (bootstrap over test cells, one interval a run) are means over seeds, ``peak_memory_gb`` is
     the maximum. ``by_seed`` maps seed to score. ``failed`` counts failed runs; ``failures`` lists their
-    seeds and messages.
+    seeds and messages. ``n_expected`` is the number of seeds that most methods of the same column
+    have, so that fewer are noticed. ``variant`` marks ablations, changed settings and configurations that are
+    not the default (`roster`): they have no rank and count in none. ``rank``, ``group``, ``evidence``,
+    ``p_holm`` and ``gap`` are explained at `scmobench.leaderboard.evidence.evidence`. ``source`` is ``this
+    suite``, or ``external`` for a prediction that was submitted.
 
     Notes
     -----
-    A mean of the six embedding metrics covers those that all runs of the method have, so that no seed is
-    dropped. It is ranked only among methods that lack the same ones, and only where no method has more of
-    them. Any other metric that some seeds lack is the mean of the other seeds: ``reason`` tells it, and
-    there is neither a rank nor a scaled score.
+    The mean of the six embedding metrics is explained at `scmobench.leaderboard.roster.means_of_six`;
+    ``reason`` names the metrics that a method lacks. Any other metric that some seeds lack is the mean of the
+    other seeds: ``reason`` tells it, and there is neither a rank nor a scaled score.
     """
     runs = roster(records)
-    scores = _summaries(_means_of_six(_scores(runs)))
-    table = _methods(runs).merge(scores, on=METHOD, how="left").assign(source="ours", reference=None)
+    scores = _summaries(_scores(runs))
+    table = _methods(runs).merge(scores, on=METHOD, how="left").assign(reference=None)
+    table["source"] = np.where(table["kind"] == "external", "external", "this suite")
     known = [about | {"task": t, "metric": m} for t, found in metrics.items() for m, about in found.items()]
-    known = pd.DataFrame(known).rename_axis("place").reset_index()
+    known = (
+        pd.DataFrame(known).rename_axis("place").reset_index().reindex(columns=[*KNOWN, "place", "direction"])
+    )
     known["sign"] = known["direction"].map({"min": 1.0, "max": -1.0})
-    first = known[known["primary"].eq(True)].set_index("task")["metric"]
+    known[["primary", "root"]] = known[["primary", "root"]].eq(True)
+    first = known[known["primary"]].set_index("task")["metric"]
     table["metric"] = table["metric"].fillna(table["task"].map(first))
     table = table.fillna({"metric": "", "n": 0, "applicable": "", "reason": ""})
-    table = table.merge(known[["task", "metric", "place", "sign"]], on=["task", "metric"], how="left")
+    table = table.merge(known[[*KNOWN, "place", "sign"]], on=["task", "metric"], how="left")
     table = table.sort_values([*METHOD, "place", "metric"], ignore_index=True)
-    table["full"] = _full(table)
-    return frame(table.assign(rank=_ranks(table), scaled=_scaled(table)))
+    whole = table["mean"].notna() & (table["n"] == table["tried"])
+    table["full"] = whole & ~table["reason"].str.startswith(WITHOUT)
+    table["able"] = whole & (table["kind"] != "control") & table["sign"].notna()
+    counting = table["n"].where((table["kind"] != "control") & ~table["variant"])
+    table["n_expected"] = counting.groupby([table[name] for name in COLUMN]).transform(
+        lambda n: n.mode().max()
+    )
+    table = table.assign(**evidence(table, runs), scaled=_scaled(table))
+    return frame(table)
 
 
 def frame(rows: pd.DataFrame) -> pd.DataFrame:
@@ -97,6 +111,7 @@ def _methods(runs: pd.DataFrame) -> pd.DataFrame:
     runs = runs.assign(failed=failed, failures=failures.where(failed))
     return runs.groupby(METHOD, as_index=False).agg(
         kind=("kind", "first"),
+        variant=("variant", "first"),
         **{flag: (flag, "any") for flag in FLAGS},
         **{cost: (cost, "mean" if cost == "seconds" else "max") for cost in COSTS},
         device=("device", joined),
@@ -109,29 +124,21 @@ def _methods(runs: pd.DataFrame) -> pd.DataFrame:
 def _scores(runs: pd.DataFrame) -> pd.DataFrame:
     """One row a finished run (``run`` is its row in the roster) and metric."""
     rows = [
-        (run, metric, number(found), found.get("reason") or "", *(interval.get(metric) or (None, None)))
+        (run, metric, *_told(found), *(interval.get(metric) or (None, None)))
         for run, (scores, interval) in enumerate(zip(runs["scores"], runs["interval"], strict=True))
         for metric, found in scores.items()
     ]
-    scores = pd.DataFrame(rows, columns=["run", "metric", "value", "why", "low", "high"])
+    columns = ["run", "metric", "value", "why", "reason", "applicable", "low", "high"]
+    scores = pd.DataFrame(rows, columns=columns)
     scores = scores.astype({"run": int, "value": float, "low": float, "high": float})
-    return scores.join(runs[[*METHOD, "seed"]], on="run").assign(applicable="", reason="")
+    return scores.join(runs[[*METHOD, "seed"]], on="run")
 
 
-def _means_of_six(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores with each mean of six taken over the metrics that all runs of its method have."""
-    embeddings = scores[scores["task"] == "joint_embedding"]
-    means = embeddings[embeddings["metric"] == "mean"]
-    six = embeddings.pivot(index="run", columns="metric", values="value").reindex(columns=COMPONENTS)
-    six = six.loc[means["run"]].set_axis(means.index)
-    method = [means[name] for name in METHOD]
-    lacking = six.isna().groupby(method).transform("any")
-    uneven = (six.isna() != lacking).any(axis=1).groupby(method).transform("any")
-    names = lacking @ pd.Series([f"{name}, " for name in COMPONENTS], index=COMPONENTS)
-    scores.loc[means.index[uneven], "value"] = six.where(~lacking).mean(axis=1)[uneven]
-    scores.loc[means.index, "applicable"] = [f"{have}/{len(COMPONENTS)}" for have in (~lacking).sum(axis=1)]
-    scores.loc[means.index, "reason"] = ("without " + names.str.removesuffix(", ")).where(names != "", "")
-    return scores
+def _told(found: Mapping[str, Any]) -> tuple[float | None, str, str, str]:
+    """Value, why there is none, and for a mean of six what it lacks and how many metrics it covers."""
+    reason, applicable = found.get("reason") or "", found.get("applicable", "")
+    whole = reason.startswith(WITHOUT) and number(found) is not None
+    return number(found), "" if whole else reason, reason if whole else "", applicable
 
 
 def _summaries(scores: pd.DataFrame) -> pd.DataFrame:
@@ -163,41 +170,20 @@ def _summaries(scores: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _full(table: pd.DataFrame) -> pd.Series:
-    """Rows of a column with scores from the same metrics: the largest such set, then the most common one."""
-    scored = table[table["mean"].notna()]
-    basis = scored["applicable"] + " " + scored["reason"]
-    have = scored["applicable"].str.split("/").str[0].replace("", "0").astype(int)
-    common = basis.groupby([*(scored[name] for name in COLUMN), basis]).transform("size")
-    order = scored.assign(basis=basis, have=-have, common=-common).sort_values(["have", "common", "basis"])
-    best = order.groupby(COLUMN)["basis"].transform("first")
-    return (order["basis"] == best).reindex(table.index, fill_value=False)
-
-
-def _ranks(table: pd.DataFrame) -> pd.Series:
-    """Competition ranks (1, 1, 3) of methods, with a track of their own for label-supervised ones.
-
-    Means that read the same in the tables are ties. No method is first of one before rows that lack a metric.
-    """
-    method = table["kind"] != "control"
-    scored, able = method & table["mean"].notna(), method & table["full"]
-    track = [table[name] for name in (*COLUMN, "label_supervised")]
-    alone = able.groupby(track).transform("sum").lt(2) & scored.groupby(track).transform("sum").ge(2)
-    loss = table["sign"] * table["mean"].map(lambda mean: float(score(mean)), na_action="ignore")
-    return loss.where(able & ~alone).groupby(track).rank(method="min")
-
-
 def _scaled(table: pd.DataFrame) -> pd.Series:
-    """Control-scaled score: 0 for the worst negative control, 1 for the positive one, cut to [0, 1].
+    """Control-scaled score: 0 for the best trivial control, 1 for the one that is handed the solution.
 
-    The positive control is the one that is handed the solution, known by its flags (a control that is both
-    transductive and label-supervised); the best where there are several. All other controls are negative.
-    There is no scaled score where the positive control is not better than the worst negative one.
+    `SCALED` says which these are in each task. Trivial controls read no test cell, and their flags say so. Of
+    several controls that are handed the solution the best counts. Controls that lack a metric count only if
+    they are handed the solution and none of these has all metrics. The score is not cut: a method below the
+    floor has a negative one. There is none where the positive control is not better than the floor.
     """
     loss, column = table["sign"] * table["mean"], [table[name] for name in COLUMN]
     control = table["full"] & (table["kind"] == "control")
-    handed = table["transductive"] & table["label_supervised"]
-    top = loss.where(control & handed).groupby(column).transform("min")
-    floor = loss.where(control & ~handed).groupby(column).transform("max")
-    apart = table["full"] & (floor - top > TIE)
-    return ((floor - loss) / (floor - top)).where(apart).clip(0, 1)
+    reading = table["transductive"].astype(bool) | table["label_supervised"].astype(bool)
+    whole = table["n"] == table["tried"]
+    tops = [loss.where(rows & handed(table)).groupby(column).transform("min") for rows in (control, whole)]
+    top = tops[0].fillna(tops[1])
+    floor = loss.where(control & ~reading).groupby(column).transform("min")
+    apart = whole & (floor - top > TIE)
+    return ((floor - loss) / (floor - top)).where(apart)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from scmobench.leaderboard.roster import COMPARABLE
+from scmobench.leaderboard.roster import VARIANT as VARIANT
 from scmobench.types import SUBTASKS
 
 TITLES = {
@@ -17,8 +17,7 @@ TITLES = {
     "joint_embedding": "Joint embedding",
 }
 ABSENT = "—"
-VARIANT = re.compile(r"[+\[]")
-"""What tells the name of an ablation, or of a method with changed settings, from the method's own."""
+TINY = 1e-12  # a smaller spread is rounding
 ARROWS = {"min": " ↓", "max": " ↑"}
 
 
@@ -28,12 +27,24 @@ def escaped(text: Any) -> str:
 
 
 def score(value: float, sd: float | None = None, n: int | None = None) -> str:
-    """``0.3841 ± 0.0012 (5)``; values below 0.001 keep four significant digits."""
-    small = 0 < abs(value) < 1e-3
-    text = f"{value:.4g}" if small else f"{value:.4f}"
-    if pd.notna(sd):
-        text += f" ± {sd:.2g}" if small else f" ± {sd:.4f}"
-    return text + (f" ({n})" if pd.notna(n) else "")
+    """``0.384 ± 0.003 (5)``: as many decimals as the spread supports.
+
+    That is one digit of the sd that is not 0, two where it begins with 1; the mean has the same decimals.
+    Without spread the value has four digits.
+    """
+    spread = sd if sd is not None and pd.notna(sd) else 0.0
+    text = f"{value:.{_decimals(spread, 1) if spread > TINY else _decimals(value, 4)}f}"
+    if sd is not None and pd.notna(sd):
+        text += f" ± {spread:.{_decimals(spread, 1)}f}" if spread > TINY else " ± 0"
+    return text + (f" ({n})" if n is not None and pd.notna(n) else "")
+
+
+def _decimals(number: float, digits: int) -> int:
+    """Decimals that show so many digits of a number; one digit more for a single one that would be a 1."""
+    if not number:
+        return digits - 1
+    shown = f"{abs(number):.{digits - 1}e}"
+    return max(0, digits - 1 + (digits == 1 and shown[0] == "1") - int(shown.split("e")[1]))
 
 
 def primary(metrics: Mapping[str, Mapping[str, Any]]) -> str:

@@ -1,0 +1,81 @@
+"""The one paired test of all comparisons: two methods by the same seeds on the same test cells."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+CONFIDENCE = 0.95
+
+
+class Paired(NamedTuple):
+    """Tests of mean differences, one element a pair: the 95 % interval, and the two-sided p-value."""
+
+    low: np.ndarray
+    high: np.ndarray
+    p_value: np.ndarray
+
+
+def paired_t(difference: ArrayLike, *spreads: tuple[ArrayLike, ArrayLike]) -> Paired:
+    """t-test of a mean difference whose variance has several sources, seeds and cells.
+
+    The losses of two methods differ by d[s, c] = mu + seed[s] + cell[c] + rest[s, c] for seed s and cell c,
+    with independent random effects (crossed, estimated by moments). Its mean over S seeds and C cells has the
+    variance ::
+
+        var_s(mean over c of d) / S + var_c(mean over s of d) / C
+
+    as each sample variance estimates its own effect and its share of the rest. The rest is counted twice,
+    which makes the test a little conservative. The degrees of freedom are Satterthwaite's (1946).
+
+    A closed form is taken rather than a bootstrap, because five seeds are too few for percentiles (their
+    intervals cover less than they say), and because no random number enters. Paired differences of cells:
+    Miller 2024, arXiv:2411.00640; crossed random effects: Owen 2007, Annals of Applied Statistics 1:386.
+
+    Parameters
+    ----------
+    difference : mean differences.
+    spreads : for each source, the sample variance of the differences and their number. A variance that is
+        missing (NaN) adds nothing: the test then says nothing of that source.
+
+    Returns
+    -------
+    Three arrays. Equal methods have p = 1. A difference without any spread cannot be tested: NaN.
+
+    Examples
+    --------
+    >>> paired_t(0.2, (0.01, 5)).p_value.round(4)
+    array(0.0111)
+    """
+    from scipy.special import stdtr, stdtrit
+
+    difference = np.asarray(difference, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = [np.divide(variance, n) for variance, n in spreads]
+        parts = [np.where(np.isfinite(part), part, 0.0) for part in parts]
+        variance = np.asarray(sum(parts))
+        shares = [
+            np.where(p > 0, p**2 / np.subtract(n, 1), 0) for p, (_, n) in zip(parts, spreads, strict=True)
+        ]
+        freedom = variance**2 / sum(shares)
+        error = np.sqrt(np.where(variance > 0, variance, np.nan))
+        p_value = 2 * stdtr(freedom, -np.abs(difference) / error)
+        half = stdtrit(freedom, (1 + CONFIDENCE) / 2) * error
+    p_value = np.where((variance == 0) & (difference == 0), 1.0, p_value)
+    return Paired(difference - half, difference + half, p_value)
+
+
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """p-values corrected over those that are given (Holm 1979, Scandinavian Journal of Statistics 6:65).
+
+    A missing one stays missing and counts in none. statsmodels' ``multipletests`` does the same, but
+    collects garbage for 0.1 s in each of 2,000 calls.
+    """
+    p_values = np.asarray(p_values, float)
+    corrected, tested = p_values.copy(), np.flatnonzero(np.isfinite(p_values))
+    tested = tested[np.argsort(p_values[tested], kind="stable")]
+    steps = p_values[tested] * np.arange(len(tested), 0, -1)
+    corrected[tested] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected
