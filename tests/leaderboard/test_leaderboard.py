@@ -34,7 +34,7 @@ def test_published_figures_join_only_the_same_dataset_and_protocol(study):
     phase2 = {"dataset": "neurips2021_cite_phase2", "protocol": "neurips2021-phase2"}
     for wrong in ({}, {**phase2, "protocol": ""}, {**phase2, "dataset": "neurips2021_cite_deposit"}):
         joined = join_published(standings([run("a", 0.39, **wrong)]), figures)
-        assert set(joined["source"]) == {"ours"}
+        assert set(joined["source"]) == {"this suite"}
     records = [*study, run("a", 0.3895, **phase2)]
     joined = join_published(standings(records), figures)
     beside = joined[joined["source"] == "published"]
@@ -81,7 +81,7 @@ def test_markdown_is_well_formed(study):
 
 def test_small_numbers_keep_their_digits():
     shown = page([run("a", {"match_probability": 0.000066}, task="match_modality")], "match_modality")
-    assert cells(shown, "a")["MP ↑"] == "6.6e-05 (1)"
+    assert cells(shown, "a")["MP ↑"] == "0.00006600 (1)"
 
 
 def test_csv_is_read_back(study):
@@ -119,10 +119,10 @@ def test_narrow_tables_hold_the_summary(study):
         *("cells<br>GEX→ADT", "cells<br>ADT→GEX", "PBMC mini<br>GEX→ADT"),
     ]
     shown = {row[0]: row[1:] for row in rows}
-    assert shown["b"] == ["1.0", "**0.4000 ± 0.1414**", "—", "**0.2500**"]
-    assert shown["a"][1:] == ["**0.4000 ± 0.2000**", "—", "0.5000"]
+    assert shown["b"] == ["1.0", "**0.40 ± 0.14**", "—", "**0.2500**"]
+    assert shown["a"][1:] == ["**0.4 ± 0.2**", "—", "0.5000"]
     assert shown["c"] == ["2.0", "0.9000", "**0.7000**", "—"]
-    assert shown["*zeros*"] == ["", "1.2000", "—", "0.9000"]
+    assert shown["*zeros*"] == ["", "1.200", "—", "0.9000"]
     assert not {"a+no_graph", "a[k=2]"} & set(shown)
     assert "published_predict_modality.csv" in full
     brief = readme_section(found)

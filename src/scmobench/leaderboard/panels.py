@@ -14,8 +14,6 @@ from scmobench.leaderboard import labels
 from scmobench.leaderboard.tables import ABSENT, VARIANT, groups, heading, primary, score
 
 ROLES = {"method": "Methods", "supervised": "Label-supervised track", "control": "Controls"}
-FEW = 0.5
-"""A mean over subtasks that fewer than this share of the rows have is not shown."""
 
 Row = Mapping[str, Any]
 
@@ -95,16 +93,11 @@ class Panel:
 
 
 def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], task: str) -> list[Panel]:
-    """Panels of one task, from the standings of all tasks and the metadata of its metrics.
-
-    A mean over subtasks that few of its methods have is left out.
-    """
+    """Panels of one task, from the standings of all tasks and the metadata of its metrics."""
     first = primary(metrics)
     direction = metrics[first]["direction"]
     found: list[Panel] = []
     for key, table in groups(standings[standings["task"] == task]):
-        if key["subtask"] == "Overall" and table.loc[table["metric"] == first, "mean"].notna().mean() < FEW:
-            continue
         held = set(table["metric"]) - {first, ""}
         order = [first, *(m for m in metrics if m in held), *sorted(held - {*metrics})]
         methods: dict[tuple, dict[str, Row]] = {}
