@@ -75,6 +75,8 @@ def leaderboard(options: argparse.Namespace) -> None:
         found = kept.read([options.keep])
     if options.compare:
         print(comparison.verdict(comparison.compare(found, kept.read([options.compare]))))
+    if options.paper:
+        print(leaderboard.paper_table(found))
     if options.readme and not options.readme.is_file():
         raise FileNotFoundError(f"expected a file with the tables' markers at {options.readme}, found none")
     if out.exists() and not out.is_dir():

@@ -75,6 +75,7 @@ def _leaderboard(add: Add) -> None:
     add("--keep", type=_path, metavar="FOLDER", help="first keep the records there, as JSON lines")
     add("--compare", type=_path, metavar="FOLDER", help="compare with the records kept there")
     add("--submissions", type=_path, metavar="FOLDER", help="also score the archives of `submit` there")
+    add("--paper", action="store_true", help="print the tables of the scMoGNN paper beside runs on its data")
 
 
 def _figures(add: Add) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,15 @@ def download(address: str, file: Path, check: Callable[[Path], Any], advice: str
     """
     import pooch
 
+    pooch.get_logger().setLevel("WARNING")  # it would tell how to pin the file in a program
     half = file.parent / "download.partial"  # one process at a time holds the folder
     shutil.rmtree(half, ignore_errors=True)
     try:
         try:
-            got = Path(pooch.retrieve(address, known_hash=None, fname=file.name, path=half))
+            print(f"downloading {address}", file=sys.stderr)
+            getter = pooch.core.choose_downloader(address, progressbar=sys.stderr.isatty())
+            got = pooch.retrieve(address, None, fname=file.name, path=half, downloader=getter)
+            got = Path(got)
         except (OSError, ValueError) as error:
             raise OSError(f"expected a file at {address}, could not get it ({error}); {advice}") from error
         try:

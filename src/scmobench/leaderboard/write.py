@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from scmobench.experiment.config import conf_dir
 from scmobench.experiment.kept import read
 from scmobench.leaderboard.methods import methods_page
+from scmobench.leaderboard.paper import paper
 from scmobench.leaderboard.published import join_published, read_published
 from scmobench.leaderboard.readme import folder_page, pictures, readme_section, replaced
 from scmobench.leaderboard.report import PAGE, boards, report_page
@@ -61,7 +62,7 @@ def leaderboard(
     ours = standings(runs, metrics)
     beside = Path(out).resolve().parent
     link = os.path.relpath(methods, out) if methods else ""
-    made = tables(ours, _published(beside), metrics, runs, beside / PICTURES, link)
+    made = tables(ours, published_figures(beside), metrics, runs, beside / PICTURES, link)
     contents = {Path(out) / name: text for name, text in made.items()}
     if readme:
         section = readme_section(boards(ours, metrics))
@@ -76,6 +77,21 @@ def leaderboard(
         with whole(path.resolve()) as partial:  # a link stays one
             partial.write_text(text, encoding="utf-8")
     return list(contents)
+
+
+def published_figures(results: Path | None = None) -> pd.DataFrame | None:
+    """Published figures of a folder of results, else of the checkout; None where there are none."""
+    places = [folder / PUBLISHED for folder in (results, conf_dir().parent / "results") if folder]
+    return next((read_published(path) for path in places if path.is_file()), None)
+
+
+def paper_table(records: Iterable[Record]) -> str:
+    """`scmobench.leaderboard.paper.paper` as text. Raises FileNotFoundError without published figures."""
+    figures = published_figures()
+    if figures is None:
+        raise FileNotFoundError(f"expected {PUBLISHED} in results/, found none: run this in a checkout")
+    table = paper(records, figures).round({"mean": 4, "sd": 4})
+    return table.to_string(index=False, na_rep="—")
 
 
 def tables(
@@ -123,11 +139,6 @@ def metric_metadata() -> dict[str, dict[str, dict]]:
         order = sorted(found, key=lambda m: (not found[m].get("primary"), bool(found[m].get("extra")), m))
         metrics[task] = {metric: found[metric] for metric in order}
     return metrics
-
-
-def _published(beside: Path) -> pd.DataFrame | None:
-    places = (beside / PUBLISHED, conf_dir().parent / "results" / PUBLISHED)
-    return next((read_published(path) for path in places if path.is_file()), None)
 
 
 def _csv(rows: pd.DataFrame) -> str:
