@@ -77,3 +77,16 @@ def test_every_block_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     if page == "results/guide.md":
         main(["data", "export", "tiny_cite", "--out", "cells"])  # as the README says
     assert run_blocks(page, tmp_path) >= 2
+
+
+def test_the_readme_is_short() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.encode()) < 9_000
+    assert text.count("\n") < 180
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "results").glob("*.md")):
+        for link in re.findall(r"(?:\]\(|src(?:set)?=\")([^)\"#]+)", page.read_text()):
+            if not link.startswith("http"):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
