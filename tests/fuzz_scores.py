@@ -343,7 +343,7 @@ def write(files: list[AnnData], folder: Path, rng: np.random.Generator) -> list[
 
 
 def scored(task: str, paths: list[Path], right: list[Any], **more: Any) -> Attempt:
-    command = ["score", "--task", task, "--prediction", str(paths[0]), "--solution", str(paths[1])]
+    command = ["score", "--json", "--task", task, "--prediction", str(paths[0]), "--solution", str(paths[1])]
 
     def read(printed: str) -> dict[str, float | None]:
         return {name: score["value"] for name, score in json.loads(printed).items()}

@@ -16,6 +16,7 @@ from anndata import AnnData
 from scmobench.experiment.catalogue import datasets, metrics, models
 from scmobench.experiment.config import build, compose
 from scmobench.experiment.evaluate import known
+from scmobench.machine.terminal import hushed
 from scmobench.tasks.base import Task
 from scmobench.types import Paired, Problem
 
@@ -26,6 +27,7 @@ __all__ = ["datasets", "leaderboard", "load", "metrics", "models", "run", "score
 FILES = {".h5ad": "h5ad", ".h5mu": "h5mu", ".h5": "tenx"}  # setting of `Own` by the end of a name
 
 
+@hushed()
 def load(
     data: str | Path | Paired | Any = None,
     *,
@@ -76,6 +78,7 @@ def load(
     return _loaded(str(data), settings)
 
 
+@hushed()
 def split(data: Any, task: str = "predict_modality", *, direction: str = "from_gex") -> Problem:
     """Cut cells into what a method may see and what only the scorer may see.
 
@@ -103,6 +106,7 @@ def split(data: Any, task: str = "predict_modality", *, direction: str = "from_g
     return _task(task).split(load(data), direction)
 
 
+@hushed()
 def run(
     model: str | Method,
     data: Any,
@@ -150,6 +154,7 @@ def run(
     return run_plan(plan)
 
 
+@hushed()
 def score(prediction: AnnData | str | Path, solution: AnnData | str | Path | Problem, task: str) -> pd.Series:
     """Score a prediction with every metric of its task.
 
@@ -188,6 +193,7 @@ def score(prediction: AnnData | str | Path, solution: AnnData | str | Path | Pro
     return series(task, {name: asdict(value) for name, value in found.items()})
 
 
+@hushed()
 def leaderboard(*records: str | Path) -> pd.DataFrame:
     """Standings of recorded runs: one row for each data set, subtask, metric and method.
 

@@ -56,7 +56,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 def score(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> float | str:
     """RMSE by the command line, or the line that it says instead."""
-    line = ["score", "--task", "predict_modality", "--solution", str(files[0])]
+    line = ["score", "--json", "--task", "predict_modality", "--solution", str(files[0])]
     try:
         cli.main([*line, "--prediction", str(files[1])])
     except SystemExit as refused:

@@ -159,6 +159,10 @@ def test_paired_test_sees_a_better_prediction_and_no_difference_in_equal_ones():
     (good, solution), (bad, _) = prediction_case(0.5), prediction_case(0.6)
     found = paired_test("predict_modality", good, bad, solution)
     assert found.difference == pytest.approx(-0.1, abs=0.02)
+    assert found.difference == found.a - found.b
+    assert found.low < found.difference < found.high < 0
+    half = (found.high - found.low) / 2
+    assert half < 0.02, "far less than without the pairing"
     assert found.p_value < 1e-6
     assert found.n == 200
     equal = paired_test("predict_modality", good, good.copy(), solution)

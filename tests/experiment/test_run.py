@@ -277,26 +277,37 @@ def test_exported_files_are_all_that_a_prediction_from_outside_needs(tmp_path: P
         prediction.write_h5ad(out / "mine.h5ad")
     assert str(out / "solution.h5ad") in capsys.readouterr().out
     mine, solution = (str(tmp_path / "predict_modality" / f"{f}.h5ad") for f in ("mine", "solution"))
-    main(["score", "--task", "predict_modality", "--prediction", mine, "--solution", solution])
+    main(["score", "--json", "--task", "predict_modality", "--prediction", mine, "--solution", solution])
     assert 0 < json.loads(capsys.readouterr().out)["rmse"]["value"] < 2
 
 
-def test_score_prints_json(tmp_path: Path) -> None:
+def test_score_and_compare_print_tables_sentences_and_json(tmp_path: Path) -> None:
     source = build(compose(["dataset=tiny_cite"]).dataset).load()
     task = build(compose([]).task)
     problem = task.split(source)
     task.pack(problem.solution.X, problem.data, "truth").write_h5ad(tmp_path / "p.h5ad")
     problem.solution.write_h5ad(tmp_path / "s.h5ad")
     line = ("score", "--task", "predict_modality", "--prediction", "p.h5ad", "--solution", "s.h5ad")
-    done = here(*line, cwd=tmp_path)
+    done = here(*line, "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["rmse"]["value"] == pytest.approx(0, abs=1e-6)
+    table = here(*line, cwd=tmp_path).stdout.splitlines()
+    assert table[1].split() == ["rmse", "↓", "0.0000", "0.0000", "to", "0.0000"]
+    assert table[-1].split()[:3] == ["overall_spearman", "↑", "1.0000"]
     zeros = task.pack(0 * problem.solution.X.toarray(), problem.data, "zeros")
     zeros.write_h5ad(tmp_path / "z.h5ad")
     pair = ("--task", "predict_modality", "--predictions", "p.h5ad", "z.h5ad", "--solution", "s.h5ad")
-    found = json.loads(here("compare", *pair, cwd=tmp_path).stdout)
+    found = json.loads(here("compare", "--json", *pair, cwd=tmp_path).stdout)
     assert found["metric"] == "rmse"
-    assert found["difference"] < 0
+    assert found["low"] < found["difference"] == found["a"] - found["b"] < found["high"] < 0
     assert found["p_value"] < 1e-3
+    told = here("compare", *pair, cwd=tmp_path).stdout
+    gap = f"{-found['difference']:.4f}"
+    between = f"95 % interval {-found['high']:.4f} to {-found['low']:.4f}"
+    right = f"p.h5ad is better: rmse 0.0000 against {gap}, gap {gap} ({between}, p < 0.0001, 44 cells)\n"
+    assert told == right
+
+    same = here("compare", *pair[:4], "p.h5ad", *pair[5:], cwd=tmp_path).stdout
+    assert same == "p.h5ad and p.h5ad are equally good: rmse 0.0000 on 44 cells\n"
     anndata.read_h5ad(tmp_path / "p.h5ad").T.write_h5ad(tmp_path / "p.h5ad")
     done = here(*line, cwd=tmp_path)
     assert done.returncode == 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 
 from scmobench.cli import commands
@@ -30,10 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = argparse.Namespace(command=commands.run, arguments=arguments[1:])
     else:
         options = parsed(arguments)
-    warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about themselves
-    warnings.filterwarnings("ignore", message=".* names are not unique")  # the suite's checks say it
+    from scmobench.machine.terminal import hushed
+
     try:
-        options.command(options)
+        with hushed():
+            options.command(options)
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,9 +13,33 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 COMMITTED = [Path("results/records")]
+USAGE = """\
+usage: scmobench run [-m] [-q] [--config-dir FOLDER] NAME=VALUE ...
+
+Make one run or, with -m, a run for each combination of the listed values.
+
+  scmobench run model=knn dataset=mini_cite
+  scmobench run model=scmognn dataset=mini_cite task=joint_embedding seed=1
+  scmobench run model=knn model.predict_modality.k=50          another setting
+  scmobench run -m model=knn,svd_linear seed=0,1,2             six runs
+  scmobench run sweep=predict_modality dataset=mini_cite       a whole table
+  scmobench run dataset=own dataset.h5mu=mine.h5mu model=knn   your own cells
+
+  task=      predict_modality (default), match_modality, joint_embedding
+  model=     one of `scmobench models`        dataset=    one of `scmobench data list`
+  direction= from_gex or to_gex               seed=       0, 1, 2 ...
+  runs=      folder of the results: runs      force=true  make a finished run again
+  ablation=, ensemble=, sweep=, trainer.max_epochs=, launcher=: see conf/ and results/guide.md
+
+  -m, --multirun       several runs              -q, --quiet   no progress: the results alone
+  --config-dir FOLDER  your own YAML             --cfg job     show the settings, run nothing
+`scmobench validate NAME=VALUE ...` checks everything and stops before the fit."""
 
 
 def run(options: argparse.Namespace) -> None:
+    if {"--help", "-h"} & set(options.arguments):
+        print(USAGE)
+        return
     from scmobench.experiment.application import launch
 
     try:
@@ -37,19 +61,51 @@ def _checked(task: str, solution: Path, *predictions: Path) -> list[tuple[AnnDat
 def score(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from scmobench.experiment.evaluate import evaluate
+    from scmobench.experiment import display
+    from scmobench.experiment.evaluate import evaluate, intervals
 
     (both,) = _checked(options.task, options.solution, options.prediction)
-    scores = evaluate(options.task, *both)
-    print(json.dumps({name: asdict(score) for name, score in scores.items()}, indent=1))
+    scores = {name: asdict(score) for name, score in evaluate(options.task, *both).items()}
+    if options.json:
+        print(json.dumps(scores, indent=1))
+    else:
+        display.scores(options.task, scores, intervals(options.task, *both))
 
 
 def compare(options: argparse.Namespace) -> None:
+    from scmobench.experiment import display
     from scmobench.experiment.evaluate import paired_test, primary
 
     (first, solution), (second, _) = _checked(options.task, options.solution, *options.predictions)
     found = paired_test(options.task, first, second, solution)
-    print(json.dumps({"metric": primary(options.task).name} | found._asdict(), indent=1))
+    if options.json:
+        print(json.dumps({"metric": primary(options.task).name} | found._asdict(), indent=1))
+    else:
+        print(display.verdict(primary(options.task), found, *map(str, options.predictions)))
+
+
+def models(options: argparse.Namespace) -> None:
+    from scmobench.experiment import catalogue
+    from scmobench.machine import terminal
+
+    found, words = catalogue.models(options.task), catalogue.headlines("model")
+    short = {"predict_modality": "predict", "match_modality": "match", "joint_embedding": "embed"}
+    rows = []
+    for name, about in found.sort_values("kind", ascending=False, kind="stable").iterrows():
+        tasks = " ".join(short.get(task, task) for task in about["tasks"])
+        lacks = catalogue.lacks(name)
+        rows.append((name, about["kind"], tasks, f"{words[name]}{lacks and f' ({lacks})'}"))
+    terminal.table(rows, ("model", "kind", "tasks", "what it is"))
+
+
+def metrics(options: argparse.Namespace) -> None:
+    from scmobench.experiment import catalogue
+    from scmobench.experiment.display import ARROWS
+    from scmobench.machine import terminal
+
+    found = catalogue.metrics(options.task)
+    rows = [(name, m["task"], ARROWS[m["direction"]], m["label"]) for name, m in found.iterrows()]
+    terminal.table(rows, ("metric", "task", "better", "what it is"))
 
 
 def leaderboard(options: argparse.Namespace) -> None:
@@ -130,38 +186,6 @@ def figures(options: argparse.Namespace) -> None:
     from scmobench.figures.gallery import figures
 
     print(*(f"written: {path}" for path in figures(options.runs, options.out)), sep="\n")
-
-
-def data(options: argparse.Namespace) -> None:
-    from scmobench.data.source import Source
-    from scmobench.experiment.config import build, compose, names
-
-    if options.action == "list":
-        print(*names("dataset"), sep="\n")
-        return
-    if not options.dataset:
-        raise ValueError(f"expected a dataset after `data {options.action}`; see `scmobench data list`")
-    if options.dataset not in names("dataset"):
-        raise ValueError(f"no dataset {options.dataset!r}; there are {', '.join(names('dataset'))}")
-    exports = options.action == "export"
-    if exports and not options.out:
-        raise ValueError("expected --out FOLDER, where `data export` writes the task's files")
-    if not exports and (options.out or options.direction):
-        raise ValueError("--out and --direction are of `data export`: leave them out")
-    given = {"dataset": options.dataset, "task": options.task, "direction": options.direction}
-    overrides = [*(f"{key}={value}" for key, value in given.items() if value), *options.override]
-    if exports:
-        from scmobench.experiment.export import export
-
-        print(*export(overrides, options.out), sep="\n")
-        return
-    source = build(compose(overrides).dataset, Source)
-    if options.action == "fetch":
-        print(source.fetch() or f"{options.dataset}: nothing to fetch, it is made when it is asked for")
-    elif options.action == "check":
-        print(f"{options.dataset}: ok, sha256 {source.load().hash}")
-    else:
-        print(json.dumps(source.describe(), indent=1, default=str))
 
 
 def validate(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scmobench import __version__
-from scmobench.cli import commands
+from scmobench.cli import commands, datasets
 from scmobench.cli.commands import COMMITTED
 
 TASKS = ("predict_modality", "match_modality", "joint_embedding")
@@ -32,10 +32,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"scmobench {__version__}")
     choices = parser.add_subparsers(required=True, metavar="COMMAND")
-    for arguments in (_run, _score, _compare, _leaderboard, _figures, _submit, _data, _validate):
+    for arguments in (
+        _run,
+        _models,
+        _metrics,
+        _data,
+        _score,
+        _compare,
+        _leaderboard,
+        _figures,
+        _submit,
+        _validate,
+    ):
         name = arguments.__name__.strip("_")
         made = choices.add_parser(name, help=arguments.__doc__, add_help=name != "run")
-        made.set_defaults(command=getattr(commands, name))
+        made.set_defaults(command=datasets.data if name == "data" else getattr(commands, name))
         arguments(made.add_argument)
     return parser
 
@@ -48,18 +59,30 @@ H5AD = {"required": True, "type": _path, "help": "h5ad in the competition's layo
 
 
 def _run(add: Add) -> None:
-    """run an experiment or, with -m, a sweep: scmobench run task=… dataset=… model=… seed=…"""
+    """make a run or, with -m, several: scmobench run model=knn dataset=mini_cite"""
+
+
+def _models(add: Add) -> None:
+    """list the methods and controls"""
+    add("task", nargs="?", choices=TASKS, help="those of one task")
+
+
+def _metrics(add: Add) -> None:
+    """list the metrics"""
+    add("task", nargs="?", choices=TASKS, help="those of one task")
 
 
 def _score(add: Add) -> None:
-    """score a prediction from any source against a solution, as JSON"""
+    """score a prediction from any source against a solution"""
+    add("--json", action="store_true", help="print JSON")
     add("--task", required=True, choices=TASKS)
     add("--prediction", **H5AD)
     add("--solution", **H5AD)
 
 
 def _compare(add: Add) -> None:
-    """test two predictions of the same cells (Wilcoxon), as JSON"""
+    """say which of two predictions of the same cells is better, and how surely"""
+    add("--json", action="store_true", help="print JSON")
     add("--task", required=True, choices=TASKS[:2])
     add("--predictions", nargs=2, metavar=("A", "B"), **H5AD)
     add("--solution", **H5AD)

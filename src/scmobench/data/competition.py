@@ -102,6 +102,14 @@ class Competition(Source):
                 ) from error
         return folder
 
+    def at_hand(self) -> str:
+        """Whether its files are found; nothing is read."""
+        try:
+            self._files()
+        except FileNotFoundError:
+            return "no: data fetch" if self.url else "no: set dataset.path"
+        return "yes"
+
     def read(self) -> Paired:
         """Read all parts, undo the cut and the shuffle, exchange the modalities where needed."""
         files = self._files()

@@ -59,6 +59,14 @@ class Folder(Annotated):
             f"to {name} itself"
         )
 
+    def at_hand(self) -> str:
+        """Whether its folder is found."""
+        try:
+            self.fetch()
+        except FileNotFoundError:
+            return f"no: set {self.env}"
+        return "yes"
+
     def parts(self) -> Parts:
         """Both files without the cells of `drop`; ``is_scored`` follows `scored`."""
         place = self.fetch()

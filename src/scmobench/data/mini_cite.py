@@ -47,6 +47,11 @@ class MiniCite(Source):
                     partial.write_bytes(content)
         return target
 
+    def at_hand(self) -> str:
+        """Whether it is in the cache."""
+        cached = (cache_dir() / "mini_cite" / Path(MEMBER).name).is_file()
+        return "yes" if cached else "fetched when it is asked for"
+
     def _expect(self, expected: str, content: bytes, what: str) -> None:
         found = sha256(content).hexdigest()
         if found != expected:

@@ -58,6 +58,10 @@ class Own(Annotated):
                 check_file(Path(file).expanduser())
         return Path(given[0]).expanduser()
 
+    def at_hand(self) -> str:
+        """Whether files are named."""
+        return "yes" if any((self.gex, self.h5ad, self.h5mu, self.tenx)) else "name your files"
+
     def parts(self) -> Parts:
         """Read the files, whichever way they are given."""
         first, kind = self.fetch(), known_mod2(self.name, self.kind)

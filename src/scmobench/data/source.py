@@ -61,6 +61,10 @@ class Source(ABC):
         """Bring the files to this computer and return their place; None where there are none."""
         return None
 
+    def at_hand(self) -> str:
+        """Whether the cells can be read now: ``yes``, or what is to be done first."""
+        return "yes"
+
     @abstractmethod
     def read(self) -> Paired:
         """The cells, split but not yet checked."""

@@ -74,6 +74,8 @@ def as_text(overrides: Sequence[str]) -> list[str]:
 def _quoted(parser: OverridesParser, override: str) -> str:
     place, given, value = override.partition("=")
     name = place.lstrip("+")
+    if name == "direction":  # as the tables print it
+        return f"{place}{given}{','.join(_direction(one) for one in value.split(','))}"
     if not given or not (name in TEXT or (name.startswith("model.") and name.endswith(".pathway"))):
         return override
     try:
@@ -87,6 +89,12 @@ def _quoted(parser: OverridesParser, override: str) -> str:
         if (isinstance(said, str) or read.is_sweep_override()) and not os.path.exists(value):
             return override
     return f"{place}={QuotedString(os.path.expanduser(value), Quote.single).with_quotes()}"
+
+
+def _direction(subtask: str) -> str:
+    """``from_gex`` for ``GEX2ADT`` or ``GEX→ADT``, ``to_gex`` for the way back; other texts stay."""
+    first, _, last = subtask.upper().replace("→", "2").partition("2")
+    return "from_gex" if first == "GEX" and last else "to_gex" if last == "GEX" else subtask
 
 
 @contextlib.contextmanager

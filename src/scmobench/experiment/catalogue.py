@@ -9,7 +9,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from scmobench.experiment import evaluate
-from scmobench.experiment.config import conf_dir
+from scmobench.experiment.config import conf_dir, not_installed
 from scmobench.experiment.evaluate import known
 from scmobench.types import TASKS
 
@@ -47,6 +47,18 @@ def models(task: str | None = None) -> pd.DataFrame:
 
     table = _listed("model", row)
     return table[[any(task in chosen for task in tasks) for tasks in table["tasks"]]]
+
+
+def headlines(group: str) -> dict[str, str]:
+    """Name -> what it is, in the words of the first line of its file in ``conf/<group>``."""
+    files = sorted((conf_dir() / group).glob("*.yaml"))
+    return {file.stem: file.read_text().partition("\n")[0].removeprefix("#").strip(" .") for file in files}
+
+
+def lacks(model: str) -> str:
+    """How to install what a model needs and this environment lacks; empty if nothing is missing."""
+    node = OmegaConf.load(conf_dir() / "model" / f"{model}.yaml")
+    return not_installed(OmegaConf.to_container(node, resolve=False))
 
 
 def metrics(task: str | None = None) -> pd.DataFrame:

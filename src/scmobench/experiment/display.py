@@ -11,12 +11,13 @@ from typing import Any
 
 from scmobench.experiment import records
 from scmobench.experiment.applicable import lacking
-from scmobench.experiment.evaluate import Metric, metrics, primary
+from scmobench.experiment.evaluate import Metric, PairedTest, metrics, primary
 from scmobench.experiment.plan import Plan
 from scmobench.machine import terminal
 from scmobench.machine.files import file_name
 from scmobench.types import EmbeddingData, Problem
 
+ALPHA = 0.05
 ARROWS = {"max": "↑", "min": "↓"}
 
 
@@ -71,6 +72,22 @@ def scores(
     kept = [i for i in range(5) if i < 3 or any(row[i] for row in rows)]
     head = ("metric", "better", "value", "95 % interval", "note")
     terminal.table([[row[i] for i in kept] for row in rows], [head[i] for i in kept], right=(2,))
+
+
+def verdict(metric: Metric, test: PairedTest, a: str, b: str) -> str:
+    """In one sentence, which of two predictions is better, by how much and how surely."""
+    better, worse = (a, b) if (test.difference < 0) == (metric.direction == "min") else (b, a)
+    values = {a: test.a, b: test.b}
+    told = f"{metric.name} {values[better]:.4f} against {values[worse]:.4f}"
+    gap, ends = abs(test.difference), sorted((abs(test.low), abs(test.high)))
+    if test.difference == 0 and test.p_value == 1:
+        return f"{a} and {b} are equally good: {metric.name} {test.a:.4f} on {test.n:,} cells"
+    p_value = "p < 0.0001" if test.p_value < 1e-4 else f"p = {test.p_value:.4f}"
+    if test.low * test.high <= 0 or test.p_value >= ALPHA:
+        between = f"95 % interval {test.low:.4f} to {test.high:.4f}"
+        return f"no clear difference: {told}, gap {gap:.4f} ({between}, {p_value}, {test.n:,} cells)"
+    between = f"95 % interval {ends[0]:.4f} to {ends[1]:.4f}"
+    return f"{better} is better: {told}, gap {gap:.4f} ({between}, {p_value}, {test.n:,} cells)"
 
 
 def outcome(record: Mapping[str, Any], runs: str) -> None:

@@ -33,6 +33,7 @@ LIBRARIES = (
     ("", FutureWarning),
     (".* names are not unique", UserWarning),
     ("pkg_resources is dep", UserWarning),
+    ("Callback .* raised BrokenPipeError", UserWarning),  # `| head` has read enough
 )
 
 
@@ -50,7 +51,7 @@ def watched() -> bool:
 def announce(text: str) -> None:
     """Print what begins now, where a person looks on."""
     if watched():
-        console().print(Text(text))
+        console().print(Text(text), soft_wrap=True)
 
 
 @contextlib.contextmanager

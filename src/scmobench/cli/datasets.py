@@ -1,0 +1,74 @@
+"""What ``scmobench data`` does with data sets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+
+def data(options: argparse.Namespace) -> None:
+    from scmobench.data.source import Source
+    from scmobench.experiment.advice import no_such
+    from scmobench.experiment.config import build, compose, names
+
+    if options.action == "list":
+        _list_data()
+        return
+    if not options.dataset:
+        raise ValueError(f"expected a dataset after `data {options.action}`; see `scmobench data list`")
+    if options.dataset not in names("dataset"):
+        raise ValueError(no_such("dataset", options.dataset, names("dataset")))
+    exports = options.action == "export"
+    if exports and not options.out:
+        raise ValueError("expected --out FOLDER, where `data export` writes the task's files")
+    if not exports and (options.out or options.direction):
+        raise ValueError("--out and --direction are of `data export`: leave them out")
+    given = {"dataset": options.dataset, "task": options.task, "direction": options.direction}
+    overrides = [*(f"{key}={value}" for key, value in given.items() if value), *options.override]
+    if exports:
+        from scmobench.experiment.export import export
+
+        print(*export(overrides, options.out), sep="\n")
+        return
+    source = build(compose(overrides).dataset, Source)
+    if options.action == "fetch":
+        print(source.fetch() or f"{options.dataset}: nothing to fetch, it is made when it is asked for")
+    elif options.action == "check":
+        print(_checked_data(source.describe()))
+    else:
+        print(json.dumps(source.describe(), indent=1, default=str))
+
+
+def _list_data() -> None:
+    """Every data set: what it is, and whether its files are at hand."""
+    from scmobench.data.source import Source
+    from scmobench.experiment.catalogue import headlines
+    from scmobench.experiment.config import build, compose
+    from scmobench.machine import terminal
+
+    rows = []
+    for name, words in headlines("dataset").items():
+        source = build(compose([f"dataset={name}"]).dataset, Source)
+        rows.append((name, source.at_hand(), words))
+    terminal.table(rows, ("data set", "at hand", "what it is"))
+
+
+def _checked_data(about: dict[str, Any]) -> str:
+    """What `Source.describe` tells of cells that passed all checks, in five lines."""
+    features = " and ".join(f"{number:,} {kind}" for kind, number in about["features"].items())
+    kinds = {"cell_type": "types", "phase": "phases"}
+    labels = [f"{name} ({number:,} {kinds.get(name, 'cells')})" for name, number in about["labels"].items()]
+    batches = [
+        f"{name} ({number:,}{', test' if name in about['test_batches'] else ''})"
+        for name, number in about["batches"].items()
+    ]
+    return "\n".join(
+        (
+            f"{about['name']}: ok, sha256 {about['hash']}",
+            f"  cells     {about['cells']:,} with {features} features",
+            f"  split     {about['train']:,} training, {about['test']:,} test, {about['scored']:,} scored",
+            f"  batches   {', '.join(batches)}",
+            f"  labels    {', '.join(labels) or 'none, so that few metrics can score an embedding'}",
+        )
+    )

@@ -1,0 +1,74 @@
+"""The short commands: what there is, in tables that fit a screen."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from command_line import here
+from scmobench.experiment import catalogue
+from scmobench.experiment.config import names
+
+
+def test_help_of_a_run_is_short_and_its_examples_compose(tmp_path: Path) -> None:
+    from scmobench.experiment.config import compose
+
+    done = here("run", "--help", cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 100
+    examples = [re.split(r"   +", line.strip())[0].split()[2:] for line in lines if "  scmobench run" in line]
+    assert len(examples) >= 5
+    for example in examples:
+        if "-m" not in example:
+            compose([word for word in example if "mine.h5mu" not in word])
+
+
+def test_models_lists_each_with_its_tasks_and_what_is_missing(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("scmobench.experiment.config.find_spec", lambda name: None)
+    rows = here("models", cwd=tmp_path).stdout.splitlines()[1:]
+    assert sorted(row.split()[0] for row in rows) == names("model")
+    row = {row.split()[0]: row for row in rows}
+    assert "method   predict match embed" in row["scmognn"]
+    assert "(totalvi needs scvi: in the checkout, pip install -e '.[scvi]')" in row["totalvi"]
+    few = here("models", "match_modality", cwd=tmp_path).stdout
+    assert "procrustes" in few
+    assert "knn" not in few
+    assert "match_probability" in here("metrics", "match_modality", cwd=tmp_path).stdout
+
+
+def test_data_list_says_what_is_at_hand(tmp_path: Path) -> None:
+    done = here("data", "list", cwd=tmp_path, SCMOBENCH_DATA="nowhere", SCMOBENCH_CACHE=str(tmp_path))
+    row = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
+    assert sorted(row) == names("dataset")
+    assert "yes" in row["tiny_cite"]
+    assert "150 cells, 120 genes, 20 proteins" in row["tiny_cite"]
+    assert "no: set SCMOBENCH_DATA" in row["pbmc10x_cite"]
+    assert "no: data fetch" in row["neurips2021_cite_phase2"]
+    assert "fetched when it is asked for" in row["mini_cite"]
+
+
+@pytest.mark.parametrize("group", ["model", "dataset"])
+def test_every_file_begins_with_what_it_is(group: str) -> None:
+    for name, words in catalogue.headlines(group).items():
+        assert 10 < len(words) <= 110, name
+
+
+def test_data_check_says_split_batches_and_labels(tmp_path: Path) -> None:
+    told = here("data", "check", "tiny_cite", cwd=tmp_path).stdout
+    assert told.startswith("tiny_cite: ok, sha256 a29a9995")
+    assert "106 training, 44 test, 150 scored" in told
+    assert "batch3 (44, test)" in told
+    assert "cell_type (4 types)" in told
+
+
+def test_warnings_of_libraries_reach_nobody(tmp_path: Path) -> None:
+    """mudata's join of columns, as `mini_cite` is read, from Python as on the command line."""
+    program = "import scmobench as sb; print(len(sb.load('mini_cite').obs))"
+    for line in (["-c", program], ["-m", "scmobench", "data", "check", "mini_cite"]):
+        done = subprocess.run([sys.executable, *line], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")

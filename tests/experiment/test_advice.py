@@ -1,0 +1,105 @@
+"""Slips of the keyboard: what was meant is said in one line, and nothing is left behind."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from command_line import here, own_model
+from scmobench.experiment.config import compose
+
+MEANT = {
+    "model=knnn": "no model 'knnn': did you mean model=knn? `scmobench models` lists them",
+    "modle=knn": "no setting 'modle': did you mean model=knn?",
+    "dataset=mini_cit": "no dataset 'mini_cit': did you mean dataset=mini_cite? `scmobench data list` lists",
+    "task=predict_modalty": "no task 'predict_modalty': did you mean task=predict_modality?",
+    "trainer.max_epoch=3": "no setting 'trainer.max_epoch': did you mean trainer.max_epochs=3?",
+    "model.predict_modality.n_component=5": "did you mean model.predict_modality.n_components=5?",
+    "seeds=1": "no setting 'seeds': did you mean seed=1?",
+    "knn": "expected NAME=VALUE, found knn: did you mean model=knn?",
+    "unlike": "expected NAME=VALUE, found unlike: did you mean ensemble=unlike?",
+    "seed=0,1": "several values make a sweep, found seed=0,1: add -m, as in scmobench run -m seed=0,1",
+}
+
+
+@pytest.mark.parametrize(("typed", "said"), MEANT.items())
+def test_a_slip_gets_one_line_of_advice_that_works(typed: str, said: str, tmp_path: Path) -> None:
+    done = here("run", typed, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("scmobench: ")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir()), "no run, no record, no folder"
+    advised = re.search(r"did you mean (\S+)\?", done.stderr)
+    if advised:
+        assert compose([advised[1]])
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("nonsense=1", "no setting 'nonsense'; there are task, dataset, model"),
+        ("trainer.qqq=3", "no setting 'qqq' in trainer; there are accelerator, precision"),
+        ("model=qqq", "no model 'qqq'; `scmobench models` lists them"),
+        ("ablation=qqq", "no ablation 'qqq'; there are batch_features,"),
+        ("dataset.name=../x", "expected dataset.name to be a name without /"),
+        ("dataset.name=.x", "expected dataset.name to be a name without /"),
+    ],
+)
+def test_what_is_like_nothing_is_told_what_there_is(typed: str, said: str, tmp_path: Path) -> None:
+    done = here("run", typed, cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_other_commands_are_checked_alike(tmp_path: Path) -> None:
+    for line in ("data check mini_cit", "data list mini_cit=1", "validate dataset=mini_cit"):
+        done = here(*line.split(), cwd=tmp_path)
+        assert "list mini" in line or "did you mean dataset=mini_cite?" in done.stderr, line
+
+
+@pytest.mark.parametrize(
+    ("yaml", "said"),
+    [
+        ("name: other\n", "expected own.yaml to say `name: own`, found 'other'"),
+        ("name: own\nkindd: method\n", "own.yaml: no key 'kindd' of a model: did you mean kind?"),
+        (
+            "name: own\npredict_modalty: {_target_: my_method.Own}\n",
+            "no key 'predict_modalty' of a model: did you mean predict_modality?",
+        ),
+        (
+            "name: own\npredict_modality: {_target_: my_method.Own, alhpa: 1}\n",
+            "Own has no setting 'alhpa': did you mean alpha?",
+        ),
+    ],
+)
+def test_a_models_file_from_outside_says_what_its_class_takes(yaml: str, said: str, tmp_path: Path) -> None:
+    body = "        return self\n\n    def predict(self, data): ...\n\n    def __init__(self, alpha=1): ...\n"
+    own_model(tmp_path, body)
+    rest = "" if "predict_modal" in yaml else "predict_modality: {_target_: my_method.Own}\n"
+    (tmp_path / "mine" / "model" / "own.yaml").write_text(yaml + rest)
+    for command in ("run", "validate"):
+        line = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own")
+        done = here(command, *line, cwd=tmp_path)
+        assert done.returncode == 1
+        (told,) = done.stderr.splitlines()
+        assert said in told
+        assert not (tmp_path / "runs").exists()
+
+
+def test_a_direction_is_typed_as_tables_print_it() -> None:
+    for typed, meant in (("GEX2ADT", "from_gex"), ("GEX→ATAC", "from_gex"), ("adt2gex", "to_gex")):
+        assert compose([f"direction={typed}"]).direction == meant
+
+
+def test_a_path_from_the_home_folder_is_found(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    done = here("run", "dataset=pbmc10x_cite", "dataset.path=~/x", cwd=tmp_path, HOME=str(home))
+    assert f"in one of ['{home}/x']" in done.stderr
+    done = here("run", "dataset=tiny_cite", "model=mean", "runs=~/r", cwd=tmp_path, HOME=str(home))
+    assert list((home / "r").rglob("record.json")), done.stderr
+    done = here("leaderboard", "--records=~/r", "--out=~/tables", cwd=tmp_path, HOME=str(home))
+    assert (home / "tables" / "index.html").is_file(), done.stderr
