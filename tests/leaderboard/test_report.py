@@ -50,7 +50,7 @@ def heat(page):
     found = {}
     for row in page.all("tr", within=page.all("tbody", within=table)[0]):
         name = page.all("b", within=row)[0]["text"]
-        tiles = [page.all("span", "score", e) for e in page.all("td", within=row)[2:]]
+        tiles = [page.all("span", "score", e) for e in page.all("td", within=row)[3:]]
         found[name] = [tile[0]["text"] if tile else "—" for tile in tiles]
     return found
 
@@ -380,7 +380,9 @@ def test_commands_by_hand():
     )
     assert "model=a smoke=true" in command([run("a[smoke]", 0.5)])
     told = [run("knn", 0.5, seed, command=f"scmobench run model=knn seed={seed}") for seed in (0, 1)]
-    assert command(told) == "scmobench run model=knn seed=0\nscmobench run model=knn seed=1"
+    assert command(told) == "scmobench run model=knn seed=0,1 -m"
+    other = [*told, run("knn", 0.5, 2, command="scmobench run model=knn seed=2 --config-dir mine")]
+    assert command(other).splitlines()[2] == "scmobench run model=knn seed=2 --config-dir mine"
 
 
 def test_pictures_of_cells_are_in_the_page(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 
 import numpy as np
 import pandas as pd
@@ -74,7 +75,9 @@ def _effect(method: str, base: str, gaps: np.ndarray, direction: str) -> Effect:
 
 @cache
 def _gloss(change: str) -> str:
-    """What an ablation does: the comment of its YAML file."""
+    """What an ablation does: the first sentence of the comment at the top of its YAML file."""
     path = conf_dir() / "ablation" / f"{change.removeprefix('+')}.yaml"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return next((line.removeprefix("# ") for line in lines if line.startswith("# ") and "@" not in line), "")
+    told = [line for line in takewhile(lambda line: line.startswith("#"), lines) if "@package" not in line]
+    first, dot, _ = " ".join(line.removeprefix("#").strip() for line in told).partition(". ")
+    return first + dot.strip()

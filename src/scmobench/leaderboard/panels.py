@@ -88,8 +88,12 @@ class Panel:
     @cached_property
     def verdicts(self) -> list[str]:
         """For each track of methods: who leads, by how much, how surely; and who has the same scores."""
-        tracks = [self.roles[role] for role in ("method", "supervised") if role in self.roles]
-        return [sentence for rows in tracks for sentence in (*_lead(rows), *_same(rows))]
+        tracks = {role: self.roles[role] for role in ("method", "supervised") if role in self.roles}
+        apart = "supervised" in tracks and len(tracks) > 1
+        told = [
+            (ROLES[role] if apart and role == "supervised" else "", rows) for role, rows in tracks.items()
+        ]
+        return [sentence for title, rows in told for sentence in (*_lead(title, rows), *_same(rows))]
 
 
 def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], task: str) -> list[Panel]:
@@ -112,27 +116,26 @@ def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], ta
     return found
 
 
-def _lead(methods: Sequence[Row]) -> list[str]:
-    """A sentence on the first methods of a track and on the gap to the next one."""
-    ranked = sorted((row for row in methods if pd.notna(row["rank"])), key=lambda r: (r["rank"], r["method"]))
-    if len(ranked) < 2:
-        return []
+def _lead(track: str, methods: Sequence[Row]) -> list[str]:
+    """A sentence on the first methods of a track, best first, and on the gap to the next one."""
+    ranked = [row for row in methods if pd.notna(row["rank"])]
     first = [row["method"] for row in ranked if row["leads"]]
     behind = next((row for row in ranked if not row["leads"]), None)
+    if len(ranked) < 2:
+        return []
+    text = f"{track}: " if track else ""
     if len(first) == 1:
-        text = f"{first[0]} leads"
+        text += f"{first[0]} leads."
     else:
         more = f" and {len(first) - 3} more" if len(first) > 3 else ""
-        text = f"{', '.join(first[:3])}{more} lead together: no test tells them apart"
+        text += f"{', '.join(first[:3])}{more} lead together: no test tells them apart."
     if behind is None:
-        return [f"{text}."]
-    gap = f"{abs(behind.get('gap', behind['mean'] - ranked[0]['mean'])):.2g}"
-    if pd.notna(behind.get("gap_low")):
+        return [text]
+    gap = f" by {abs(behind['gap']):.2g}" if pd.notna(behind["gap"]) else ""
+    if pd.notna(behind["gap_low"]):
         low, high = sorted((abs(behind["gap_low"]), abs(behind["gap_high"])))
         gap += f" (95 % interval {low:.2g} to {high:.2g})"
-    return [
-        f"{text}. Next is {behind['method']}, behind the best by {gap}; {behind.get('evidence', 'untested')}."
-    ]
+    return [f"{text} Next is {behind['method']}, behind the best{gap}; {behind['evidence']}."]
 
 
 def _same(methods: Sequence[Row]) -> list[str]:

@@ -13,6 +13,7 @@ from scmobench.leaderboard.panels import Panel
 from scmobench.leaderboard.roster import Record
 
 NAME = re.compile(r"(?P<model>[^+\[ ]+)(?P<added>(?:\+[^+\[ ]+)*)(?:\[(?P<changed>.*)\])?(?: #.*)?")
+SEED = re.compile(r" seed=\d+")
 SHOWN = ("device", "threads", "arithmetic", "tuning", "commit")
 
 
@@ -37,12 +38,15 @@ def overrides(record: Record) -> list[str]:
 
 def command(records: Sequence[Record]) -> str:
     """What makes the runs again: as the records tell it, else from the name of the method and the seeds."""
-    told = list(dict.fromkeys(record["command"] for record in records if record.get("command")))
-    if told and all(record.get("command") for record in records):
-        return "\n".join(told)
     seeds = sorted({str(record["seed"]) for record in records}, key=lambda seed: (len(seed), seed))
-    words = [*overrides(records[0]), f"seed={','.join(seeds)}"]
-    return "scmobench run " + " ".join(map(shlex.quote, words)) + (" -m" if len(seeds) > 1 else "")
+    several, last = ",".join(seeds), " -m" if len(seeds) > 1 else ""
+    told = [SEED.sub("", record.get("command") or "") for record in records]
+    if len(set(told)) == 1 and told[0]:
+        return f"{told[0]} seed={several}{last}"
+    if all(told):
+        return "\n".join(dict.fromkeys(record["command"] for record in records))
+    words = [*overrides(records[0]), f"seed={several}"]
+    return "scmobench run " + " ".join(map(shlex.quote, words)) + last
 
 
 def provenance(records: Iterable[Record], panels: Iterable[Panel]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from scmobench.leaderboard.effects import effects
+from scmobench.leaderboard.evidence import EVIDENCE
 from scmobench.leaderboard.figures import axis, costs, effect_axis
 from scmobench.leaderboard.labels import direction, pair
 from scmobench.leaderboard.pages import filled
@@ -26,7 +27,7 @@ from scmobench.leaderboard.panels import ROLES, Panel, panels
 from scmobench.leaderboard.provenance import provenance
 from scmobench.leaderboard.published import published_table
 from scmobench.leaderboard.roster import Record
-from scmobench.leaderboard.standings import Metadata
+from scmobench.leaderboard.standings import SCALED, Metadata
 from scmobench.leaderboard.summary import Summary, summary
 from scmobench.leaderboard.tables import TITLES, heading, primary
 
@@ -66,6 +67,8 @@ def report_page(
         "index.html.jinja",
         boards=found,
         titles=TITLES,
+        evidence=EVIDENCE,
+        scaled=SCALED,
         roles=ROLES,
         methods=methods,
         published=_published(published, metrics),

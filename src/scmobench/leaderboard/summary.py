@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -11,6 +13,7 @@ import pandas as pd
 from scmobench.leaderboard import labels
 from scmobench.leaderboard.panels import ROLES, Panel, Row
 
+DIGITS = 4
 LEVELS = 10
 """Shades of the colour ramp."""
 COVERED = 0.5
@@ -25,19 +28,24 @@ class Tile(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The score, without its spread."""
-        return self.row["cells"][0].text.split(" ")[0]
+        """The score without its spread, in four significant digits at most."""
+        text = self.row["cells"][0].text.split(" ")[0]
+        if pd.isna(self.row["mean"]):
+            return text
+        decimals, digits = len(text.partition(".")[2]), len(text.replace(".", "").lstrip("-0"))
+        return f"{self.row['mean']:.{max(0, decimals - digits + DIGITS)}f}" if digits > DIGITS else text
 
 
 @dataclass(frozen=True)
 class Line:
-    """A method and its tiles, one a column; ``mean_rank`` over those that it has."""
+    """A method and its tiles, one a column; ``mean_rank`` and median ``seconds`` over those that it has."""
 
     method: str
     role: str
     gloss: str
     tiles: Sequence[Tile | None]
     mean_rank: float
+    seconds: float
     leads: int
     ranked: int
 
@@ -86,7 +94,9 @@ def _line(method: str, role: str, rows: Sequence[Row | None], top: float) -> Lin
     tiles = [None if row is None else Tile(row, _shade(row, top)) for row in rows]
     ranks = pd.Series([row["rank"] for row in rows if row is not None and pd.notna(row["rank"])], dtype=float)
     leads = sum(bool(row and row["leads"]) for row in rows)
-    return Line(method, role, labels.gloss(method), tiles, ranks.mean(), leads, len(ranks))
+    known = [row["seconds"] for row in rows if row is not None and pd.notna(row["seconds"])]
+    seconds = median(known) if known else math.nan
+    return Line(method, role, labels.gloss(method), tiles, ranks.mean(), seconds, leads, len(ranks))
 
 
 def _shade(row: Mapping[str, Any], top: float) -> str:
