@@ -386,7 +386,55 @@ STATISTICS = {
         ("the first attempt counts", 'keep="last"', 'keep="first"'),
     ],
 }
+SUBMISSIONS = {
+    ("experiment/archive", "submission"): [
+        (
+            "a file of an archive may lead out of it",
+            'path.is_absolute() or ".." in path.parts',
+            '".." in path.parts',
+        ),
+        ("a link in an archive", "kind == stat.S_IFLNK", "kind == stat.S_IFSOCK"),
+        ("a file twice in an archive", "if times > 1", "if times > 2"),
+        ("a declared size of an archive is believed", "if declared > LARGEST:", "if declared < 0:"),
+        ("a long list of files is read", "> DIRECTORY:", "> LARGEST:"),
+    ],
+    ("experiment/submission", "submission"): [
+        (
+            "predictions of other cells are scored",
+            "if card.data_hash != plan.cells.hash:",
+            "if not card.data_hash:",
+        ),
+        (
+            "a submitted prediction is not checked",
+            "plan.task.check(found, plan.problem.solution)[0]",
+            "found",
+        ),
+        ("two archives of one method are averaged", "sorted(set(fresh) & set(records))", "[]"),
+    ],
+    ("experiment/card", "submission"): [
+        ("a submission takes the name of a method", "if self.name.casefold() in", "if self.name in {} and"),
+    ],
+}
+PICTURES = {
+    ("figures/answers", "gallery"): [
+        (
+            "a picture of another prediction than the recorded one",
+            'prediction_hash(found) == run.record.get("prediction_hash")',
+            "prediction_hash(found)",
+        ),
+        (
+            "a picture of other cells",
+            'run.record["data_hash"] == plan.cells.hash',
+            'run.record["data_hash"]',
+        ),
+    ],
+    ("figures/cells", "cells"): [
+        ("features that hardly any cell has are named", 'r["detected"] >= DETECTED', 'r["detected"] >= 0'),
+        ("success by another cell's type", "np.argsort(pairing(solution))", "pairing(solution)"),
+    ],
+}
 KINDS = {"leakage": LEAKAGE, "provenance": PROVENANCE, "deviations": DEVIATIONS, "statistics": STATISTICS}
+KINDS |= {"submissions": SUBMISSIONS, "pictures": PICTURES}
 FAULTS = [
     Fault(kind, file, tests, *fault)
     for kind, table in KINDS.items()

@@ -20,6 +20,7 @@ from scmobench.experiment.plan import Plan
 from scmobench.experiment.records import prediction_hash, versions
 from scmobench.experiment.run import sizes
 from scmobench.experiment.scored import read_predictions
+from scmobench.tasks.base import DIRECTIONS
 
 EXTERNAL = "external"
 
@@ -125,7 +126,7 @@ def _record(plan: Plan, card: Card, seed: int, prediction: AnnData, hashed: str)
         "task": task.name,
         "dataset": plan.cells.name,
         "subtask": problem.data.subtask,
-        "direction": card.direction,
+        "direction": DIRECTIONS[card.direction],
         "method": card.name,
         "seed": seed,
         "config": {"task": OmegaConf.to_container(plan.cfg.task, resolve=True), "model": None},

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from scmobench.figures import style
 from scmobench.figures.style import CARD, CONTROL, FAINT, GRID, INK, MARKERS, METHODS, OTHER, TYPES
@@ -99,7 +100,8 @@ def scatters(
         limits = (ends[0] - 1.2 * room, ends[1] + 1.2 * room)
         axes.set(xlabel="measured", xlim=limits, ylim=limits)
         axes.set_aspect("equal", adjustable="box")
-        axes.yaxis.set_major_locator(axes.xaxis.get_major_locator())
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(4))
     all_axes[0].set_ylabel(f"predicted by {method}")
     style.legend(figure, keys, LEGEND)
     return figure
