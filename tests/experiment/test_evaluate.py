@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from anndata import AnnData
+from scipy import stats
 
 from scmobench.experiment.evaluate import (
     Metric,
@@ -165,8 +166,15 @@ def test_paired_test_sees_a_better_prediction_and_no_difference_in_equal_ones():
     assert half < 0.02, "far less than without the pairing"
     assert found.p_value < 1e-6
     assert found.n == 200
+    squares = [np.asarray(np.square(p.X - solution.X).mean(axis=1)).ravel() for p in (good, bad)]
+    expected = stats.ttest_rel(*squares)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    roots = np.sqrt(np.mean(squares, axis=1))
+    assert (found.a, found.b) == pytest.approx(tuple(roots))
+    low, high = expected.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((low / roots.sum(), high / roots.sum()))
     equal = paired_test("predict_modality", good, good.copy(), solution)
-    assert (equal.difference, equal.p_value) == (0, 1)
+    assert (equal.difference, equal.low, equal.high, equal.p_value) == (0, 0, 0, 1)
 
 
 @pytest.mark.parametrize("name", ["mean_pearson_per_cell", "mean_spearman_per_cell"])

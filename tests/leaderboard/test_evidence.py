@@ -133,6 +133,18 @@ def test_cells_speak_beside_seeds_and_where_seeds_are_too_few(n_seeds, words, tm
     assert pick(standings([dict(r) for r in kept.read([tmp_path])]), "b")["evidence"] != words
 
 
+def test_a_record_without_a_file_hides_no_cells_of_others(tmp_path):
+    on_disk(tmp_path, draws(3, 300, a=0.0, b=0.02))
+    table = standings([*kept.read([tmp_path]), run("submitted", 1.9, kind="external", n_test=300)])
+    assert pick(table, "b")["evidence"] == "3 seeds × 300 cells"
+    assert pick(table, "submitted")["evidence"] == "untested"
+    assert table.set_index("method")["source"].to_dict() == {
+        "a": "this suite",
+        "b": "this suite",
+        "submitted": "external",
+    }
+
+
 def test_seeds_that_change_nothing_leave_the_cells(tmp_path):
     cells = {name: np.repeat(losses, 5, axis=0) for name, losses in draws(1, 300, a=0.0, b=0.02).items()}
     on_disk(tmp_path, cells)

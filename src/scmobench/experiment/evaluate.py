@@ -20,6 +20,7 @@ from scmobench.data.labels import LABELS, tidy_labels
 from scmobench.data.pairing import pairing
 from scmobench.experiment.config import build, conf_dir
 from scmobench.metrics.neighbors import ScoredEmbedding
+from scmobench.metrics.paired import paired_t
 from scmobench.types import COUNTED, TASKS, NotApplicable, Score
 
 METRICS = "scmobench.metrics"
@@ -133,11 +134,7 @@ def bootstrap(
     chosen, values = _per_cell(task, metric, scorer_inputs(task, prediction, solution))
     rng = np.random.default_rng(seed)
     means = np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(n)])
-    return _percentiles(np.sqrt(means) if chosen.root else means)
-
-
-def _percentiles(resampled: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(resampled, (0.025, 0.975))
+    low, high = np.quantile(np.sqrt(means) if chosen.root else means, (0.025, 0.975))
     return float(low), float(high)
 
 
@@ -159,8 +156,10 @@ def scores_by_cell(task: str, prediction: AnnData, solution: AnnData) -> np.ndar
 
 
 class PairedTest(NamedTuple):
-    """Two predictions of the same cells: the metric of each, the difference (a - b) with its 95 % interval
-    over the cells, p-value, test cells."""
+    """Two predictions of the same ``n`` cells: the metric of each, and the ``difference`` a - b.
+
+    ``low`` and ``high`` are its 95 % interval over cells; ``p_value`` is two-sided, 1 for equal predictions.
+    """
 
     a: float
     b: float
@@ -174,23 +173,19 @@ class PairedTest(NamedTuple):
 def paired_test(
     task: str, prediction_a: AnnData, prediction_b: AnnData, solution: AnnData, metric: str = ""
 ) -> PairedTest:
-    """Two-sided Wilcoxon signed-rank test of two predictions by their values per cell (see `bootstrap`).
+    """Paired t-test of two predictions by their values per cell, as the leaderboard's (see `paired_t`).
 
-    The interval is that of 1,000 resamples of the cells, the same cells for both.
+    It covers the luck of cells, and not that of seeds. Of a root of a mean, the squares are tested, and the
+    interval of their difference d gives that of a - b = d / (a + b). ``metric`` is as for `bootstrap`.
     """
-    from scipy.stats import wilcoxon
-
     chosen, a = _per_cell(task, metric, scorer_inputs(task, prediction_a, solution))
     _, b = _per_cell(task, metric, scorer_inputs(task, prediction_b, solution))
-    scale = np.sqrt if chosen.root else np.asarray
-    rng = np.random.default_rng(0)
-    drawn = [rng.integers(len(a), size=len(a)) for _ in range(1000)]
-    resampled_a, resampled_b = (scale([v[cells].mean() for cells in drawn]) for v in (a, b))
-    low, high = _percentiles(resampled_a - resampled_b)
-    total_a, total_b = (float(scale(v.mean())) for v in (a, b))
-    # equal predictions leave nothing to rank, and scipy has no p-value for that
-    p_value = 1.0 if np.array_equal(a, b) else float(wilcoxon(a, b).pvalue)
-    return PairedTest(total_a, total_b, total_a - total_b, low, high, p_value, len(a))
+    totals = [float(np.sqrt(v.mean()) if chosen.root else v.mean()) for v in (a, b)]
+    scale = 1 / sum(totals) if chosen.root and any(totals) else 1.0
+    gaps = a - b
+    found = paired_t(gaps.mean(), (gaps.var(ddof=1) if len(gaps) > 1 else np.nan, len(gaps)))
+    low, high, p_value = float(found.low * scale), float(found.high * scale), float(found.p_value)
+    return PairedTest(*totals, totals[0] - totals[1], low, high, p_value, len(gaps))
 
 
 def known(task: str) -> str:

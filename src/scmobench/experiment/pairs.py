@@ -41,7 +41,8 @@ def variances(methods: Sequence[Sequence[Any]]) -> np.ndarray:
 
     Parameters
     ----------
-    methods : the runs of each method, records as `scmobench.experiment.kept.read` gives them.
+    methods : the runs of each method, records as `scmobench.experiment.kept.read` gives them. Of others no
+        cells are known.
 
     Raises
     ------
@@ -51,7 +52,8 @@ def variances(methods: Sequence[Sequence[Any]]) -> np.ndarray:
     cells = {i: mean for i, runs in enumerate(methods) if (mean := _mean_cells(runs)) is not None}
     for i, own in cells.items():
         found[i, list(cells)] = (np.array(list(cells.values())) - own).var(axis=1, ddof=1)
-    folders = sorted({run.where.parent for runs in methods for run in runs if run.where.name != RECORD})
+    places = {_place(run) for runs in methods for run in runs}
+    folders = sorted({place.parent for place in places if place and place.name != RECORD})
     known = {pair: value for folder in folders for pair, value in _table(folder / FILE).items()}
     if known:
         names = [(same_cells(runs[0]), runs_of_method(runs)) for runs in methods]
@@ -70,7 +72,7 @@ def write(path: Path, kept: Iterable[Any], runs: Iterable[Any]) -> None:
     kept : the records beside which ``path`` lies, from `scmobench.experiment.kept.read`.
     runs : records that may have their cells beside them. They are found by method, seed and prediction.
     """
-    where = {_prediction(run): run.where for run in runs if getattr(run, "where", path).name == RECORD}
+    where = {_prediction(run): place for run in runs if (place := _place(run)) and place.name == RECORD}
     for record in kept:
         record.where = where.get(_prediction(record), record.where)
     runs = [r for r in kept if r["status"] == "ok" and r.get("kind") != "control"]
@@ -96,10 +98,16 @@ def _prediction(run: Mapping[str, Any]) -> tuple[Any, ...]:
     return same_cells(run), run["method"], run["seed"], run.get("prediction_hash") or id(run)
 
 
+def _place(run: Any) -> Path | None:
+    """The file that a record was read from."""
+    return getattr(run, "where", None)
+
+
 def _mean_cells(runs: Sequence[Any]) -> np.ndarray | None:
     """Mean over runs of the scores of each cell; None unless all runs have them."""
-    paths = [run.where.with_name(CELLS) for run in runs]
-    if not all(r.where.name == RECORD and p.is_file() for r, p in zip(runs, paths, strict=True)):
+    places = [_place(run) for run in runs]
+    paths = [place.with_name(CELLS) for place in places if place and place.name == RECORD]
+    if len(paths) < len(runs) or not all(path.is_file() for path in paths):
         return None
     try:
         cells = [np.load(path, allow_pickle=False) for path in paths]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -120,19 +120,14 @@ def evidence(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(at=np.arange(len(table)), printed=table["mean"].map(score, na_action="ignore"))
     for key, panel in table[table["able"]].groupby(list(COMPARABLE), sort=False):
         methods = panel["method"].unique().tolist()
-        cells = _by_cell([finished[*key, method] for method in methods])
+        # a mean over subtasks has no record
+        own = [finished[*key, method] for method in methods]
+        cells = np.full((len(own), len(own)), np.nan) if None in own[0] else variances(own)
         for _, column in panel.groupby("metric", sort=False):
             places = [methods.index(method) for method in column["method"]]
             known = cells[np.ix_(places, places)]
             _judge(results, column, known if column["primary"].iloc[0] else np.full_like(known, np.nan))
     return pd.DataFrame(results, index=table.index)
-
-
-def _by_cell(methods: list[list[Any]]) -> np.ndarray:
-    """`variances` of methods whose records were read from files; those of means over subtasks have none."""
-    if all(hasattr(record, "where") for runs in methods for record in runs):
-        return variances(methods)
-    return np.full((len(methods), len(methods)), np.nan)
 
 
 def _judge(results: dict[str, np.ndarray], column: pd.DataFrame, cells: np.ndarray) -> None:

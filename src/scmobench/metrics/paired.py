@@ -63,7 +63,8 @@ def paired_t(difference: ArrayLike, *spreads: tuple[ArrayLike, ArrayLike]) -> Pa
         error = np.sqrt(np.where(variance > 0, variance, np.nan))
         p_value = 2 * stdtr(freedom, -np.abs(difference) / error)
         half = stdtrit(freedom, (1 + CONFIDENCE) / 2) * error
-    p_value = np.where((variance == 0) & (difference == 0), 1.0, p_value)
+    equal = (variance == 0) & (difference == 0)
+    p_value, half = np.where(equal, 1.0, p_value), np.where(equal, 0.0, half)
     return Paired(difference - half, difference + half, p_value)
 
 
