@@ -2,7 +2,7 @@
 
 A run's folder holds the scores of its test cells. Kept records have no such folder. Beside them,
 ``paired.csv`` holds the variance over cells of the difference of each two methods on the same cells. A
-method's score of a cell is its mean over runs.
+method's score of a cell is its mean over the runs whose cells are at hand.
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ def _place(run: Any) -> Path | None:
 
 
 def _mean_cells(runs: Sequence[Any]) -> np.ndarray | None:
-    """Mean over runs of the scores of each cell; None unless all runs have them."""
+    """Mean of the scores of each cell over the runs that have them; None if none has."""
     places = [_place(run) for run in runs]
     paths = [place.with_name(CELLS) for place in places if place and place.name == RECORD]
-    if len(paths) < len(runs) or not all(path.is_file() for path in paths):
+    if not (paths := [path for path in paths if path.is_file()]):
         return None
     try:
         cells = [np.load(path, allow_pickle=False) for path in paths]
