@@ -99,8 +99,8 @@ def evidence(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    table : rows of the standings, with ``variant``, ``able`` (to be ranked), ``sign`` (1 where lower is
-        better), ``root`` and ``primary``.
+    table : rows of the standings, with ``variant``, ``able`` (to be ranked), ``loss`` (the mean,
+        lower is better), ``root`` and ``primary``.
     runs : the roster.
 
     Returns
@@ -136,8 +136,8 @@ def _judge(results: dict[str, np.ndarray], column: pd.DataFrame, cells: np.ndarr
     by_seed = np.array([[values.get(s, np.nan) for s in seeds] for values in column["by_seed"]], float)
     scores = Scores(by_seed, cells, column["n_test"].max(), bool(column["root"].iloc[0]))
     own = {name: values[column["at"]] for name, values in results.items()}
-    loss, names = (column["sign"] * column["mean"]).to_numpy(), column["method"].tolist()
-    order = np.lexsort((names, loss))
+    names = column["method"].tolist()
+    order = np.lexsort((names, column["loss"].to_numpy()))
     variant, track = (column[name].to_numpy(bool) for name in ("variant", "label_supervised"))
     for supervised in (False, True):
         ranked = order[(~variant & (track == supervised))[order]]

@@ -21,14 +21,14 @@ COLUMNS = [
     *("task_settings", "device", "n_train", "n_test", "reference", "n_test_seen"),
 ]
 """What the CSV files hold."""
-DETAILS = ["by_seed", "full", "failures"]
+DETAILS = ["by_seed", "full", "failures", "primary", "loss"]
 """What the standings hold besides: scores by seed, whether the row has all that the data support, messages of
-failed runs."""
+failed runs, whether the metric ranks the task, the mean with the sign that makes less the better."""
 REAL = ["mean", "sd", "ci_low", "ci_high", "scaled", "seconds", "peak_memory_gb"]
-REAL += ["p_holm", "gap", "gap_low", "gap_high"]
+REAL += ["p_holm", "gap", "gap_low", "gap_high", "loss"]
 WHOLE = ["n", "n_expected", "rank", "group", "parameters", "failed", "n_train", "n_test", "n_test_seen"]
 TYPES = dict.fromkeys(REAL, "float") | dict.fromkeys(WHOLE, "Int64")
-TYPES |= dict.fromkeys([*FLAGS, "full", "variant"], "boolean")
+TYPES |= dict.fromkeys([*FLAGS, "full", "variant", "primary"], "boolean")
 SCALED = {
     "predict_modality": "0 is the best control that reads no test cell (`mean`), 1 the true values",
     "match_modality": "0 is the best control that reads no test cell (a random pairing or equal weights), "
@@ -88,6 +88,7 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
     table["n_expected"] = counting.groupby([table[name] for name in COLUMN]).transform(
         lambda n: n.mode().max()
     )
+    table["loss"] = table["sign"] * table["mean"]
     table = table.assign(**evidence(table, runs), scaled=_scaled(table))
     return frame(table)
 
@@ -178,7 +179,7 @@ def _scaled(table: pd.DataFrame) -> pd.Series:
     they are handed the solution and none of these has all metrics. The score is not cut: a method below the
     floor has a negative one. There is none where the positive control is not better than the floor.
     """
-    loss, column = table["sign"] * table["mean"], [table[name] for name in COLUMN]
+    loss, column = table["loss"], [table[name] for name in COLUMN]
     control = table["full"] & (table["kind"] == "control")
     reading = table["transductive"].astype(bool) | table["label_supervised"].astype(bool)
     whole = table["n"] == table["tried"]
