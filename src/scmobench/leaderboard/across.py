@@ -48,7 +48,7 @@ def across(standings: pd.DataFrame, task: str) -> pd.DataFrame:
     rows = standings[(standings["task"] == task) & (standings["subtask"] != "Overall")]
     rows = rows[(rows["kind"] != "control") & rows["variant"].eq(False) & rows["primary"].eq(True)]
     found = [_track(track) for _, track in rows.groupby("label_supervised")]
-    return pd.concat([pd.DataFrame(columns=COLUMNS), *found], ignore_index=True)
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS)
 
 
 def _track(rows: pd.DataFrame) -> pd.DataFrame:
