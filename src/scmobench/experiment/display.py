@@ -83,7 +83,7 @@ def verdict(metric: Metric, test: PairedTest, a: str, b: str) -> str:
     if test.difference == 0 and test.p_value == 1:
         return f"{a} and {b} are equally good: {metric.name} {test.a:.4f} on {test.n:,} cells"
     p_value = "p < 0.0001" if test.p_value < 1e-4 else f"p = {test.p_value:.4f}"
-    if test.low * test.high <= 0 or test.p_value >= ALPHA:
+    if not (test.low * test.high > 0 and test.p_value < ALPHA):
         between = f"95 % interval {test.low:.4f} to {test.high:.4f}"
         return f"no clear difference: {told}, gap {gap:.4f} ({between}, {p_value}, {test.n:,} cells)"
     between = f"95 % interval {ends[0]:.4f} to {ends[1]:.4f}"
