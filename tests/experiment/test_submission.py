@@ -127,8 +127,13 @@ def test_the_leaderboard_shows_what_is_sound_and_names_what_is_not(sound, tmp_pa
     table = pd.read_csv(tmp_path / "tables" / "predict_modality.csv")
     (mine,) = table[(table["method"] == "mine") & (table["metric"] == "rmse")].to_dict("records")
     values = [r["scores"]["rmse"]["value"] for r in scored(sound / "mine.zip", {})]
-    assert (mine["kind"], mine["n"]) == ("external", 2)
+    assert (mine["source"], mine["kind"], mine["n"]) == ("external", "external", 2)
     assert mine["mean"] == pytest.approx(np.mean(values), rel=1e-6)
+    page = (tmp_path / "tables" / "index.html").read_text()
+    assert "authors: A. Author." in page
+    assert "<b>mine</b><small>external: its prediction was submitted</small>" in page
+    assert "<td> external</td>" in page
+    assert "scmobench leaderboard --submissions FOLDER" in page
     (folder / "bad.zip").unlink()
     (folder / "twin.zip").unlink()
     done = here(

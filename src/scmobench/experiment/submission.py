@@ -23,6 +23,7 @@ from scmobench.experiment.scored import read_predictions
 from scmobench.tasks.base import DIRECTIONS
 
 EXTERNAL = "external"
+COMMAND = "scmobench leaderboard --submissions FOLDER"
 
 
 def submit(card: Card, predictions: Mapping[int, Path], out: Path) -> Path:
@@ -123,6 +124,7 @@ def _record(plan: Plan, card: Card, seed: int, prediction: AnnData, hashed: str)
         "message": "",
         "kind": EXTERNAL,
         "source": EXTERNAL,
+        "command": COMMAND,
         "task": task.name,
         "dataset": plan.cells.name,
         "subtask": problem.data.subtask,

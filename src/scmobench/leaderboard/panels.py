@@ -13,6 +13,7 @@ import pandas as pd
 from scmobench.leaderboard import labels
 from scmobench.leaderboard.tables import ABSENT, VARIANT, groups, heading, primary, score
 
+EXTERNAL = "external: its prediction was submitted"
 ROLES = {"method": "Methods", "supervised": "Label-supervised track", "control": "Controls"}
 
 Row = Mapping[str, Any]
@@ -159,7 +160,7 @@ def _row(of: Mapping[str, Row], order: Sequence[str], metrics: Mapping[str, Mapp
     return row | {
         "role": "control" if row["kind"] == "control" else role,
         "leads": pd.notna(row["rank"]) and row["rank"] == 1,
-        "gloss": labels.gloss(row["method"]),
+        "gloss": EXTERNAL if row["source"] == "external" else labels.gloss(row["method"]),
         "cells": cells,
         "seeds": [of[metric]["by_seed"] if metric in of else {} for metric in order],
     }

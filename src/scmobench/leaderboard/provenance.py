@@ -18,7 +18,12 @@ SHOWN = ("device", "threads", "arithmetic", "tuning", "commit")
 
 
 def overrides(record: Record) -> list[str]:
-    """The overrides that a run was made with, read from its method's name, without its seed."""
+    """The overrides that a run was made with, read from its method's name, without its seed.
+
+    Of a submission, which this suite did not run, what its card tells.
+    """
+    if record.get("kind") == "external":
+        return [f"{name}: {text}." for name, text in (record.get("report") or {}).items() if text]
     found = NAME.fullmatch(record["method"])
     parts = [found["model"], *filter(None, found["added"].split("+"))]
     if not parts[0].startswith("ensemble_"):  # an ensemble of unlike members names its models itself

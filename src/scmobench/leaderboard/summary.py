@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from scmobench.leaderboard import labels
 from scmobench.leaderboard.panels import ROLES, Panel, Row
 
 DIGITS = 4
@@ -96,7 +95,8 @@ def _line(method: str, role: str, rows: Sequence[Row | None], top: float) -> Lin
     leads = sum(bool(row and row["leads"]) for row in rows)
     known = [row["seconds"] for row in rows if row is not None and pd.notna(row["seconds"])]
     seconds = median(known) if known else math.nan
-    return Line(method, role, labels.gloss(method), tiles, ranks.mean(), seconds, leads, len(ranks))
+    gloss = next(row["gloss"] for row in rows if row is not None)
+    return Line(method, role, gloss, tiles, ranks.mean(), seconds, leads, len(ranks))
 
 
 def _shade(row: Mapping[str, Any], top: float) -> str:
