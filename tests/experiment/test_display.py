@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def test_a_sweep_ends_with_the_mean_and_spread_of_each_method(tmp_path: Path) ->
     shown = on_a_terminal("run", "-m", *given, cwd=tmp_path)
     rows = [line.split() for line in shown.partition("rmse ↓\n")[2].splitlines() if line.strip()]
     assert [row[0] for row in rows[:3]] == ["method", "mean", "random"], "the best first"
+    assert re.search(r"\[4/6\] mean seed 0, about \d+ s left", shown)
     assert rows[1][1:5] == ["0.5300", "±", "0.0000", "3"]
     values = [json.loads(p.read_text()) for p in tmp_path.rglob("record.json")]
     random = [r["scores"]["rmse"]["value"] for r in values if r["method"] == "random"]

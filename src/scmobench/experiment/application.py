@@ -26,7 +26,7 @@ from scmobench.experiment.evaluate import primary
 from scmobench.experiment.launcher import refuse_lacking
 from scmobench.experiment.loader import USER_ERRORS, conf_dir, one_line, refuse_hidden
 from scmobench.experiment.plan import Plan, idle_ablation, method_name
-from scmobench.experiment.progress import LEDGER, TOTAL, end_of_sweep
+from scmobench.experiment.progress import LEDGER, TOTAL, end_of_sweep, place
 from scmobench.experiment.run import carry_out
 from scmobench.machine import arithmetic, terminal
 from scmobench.training.memory import within_memory
@@ -72,9 +72,12 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
         plan = Plan(cfg, method_name(cfg, given), given, config_folder(job))
         with terminal.hushed(), within_memory():
             if not (idle := idle_ablation(plan)):
+                number = (
+                    job.job.num if os.environ.get(LEDGER) else 0
+                )  # Hydra counts the jobs of a sweep alone
                 if not os.environ.get(LEDGER):
                     display.begins(plan)
-                with terminal.bar(_place(job, plan)):
+                with terminal.bar(place(number, f"{plan.name} seed {cfg.seed}")):
                     return Scored(run_ensemble(plan) if cfg.ensemble.members else carry_out(plan))
     except (Exception, SystemExit) as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns an interrupt into an exit
@@ -88,13 +91,6 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     if job.mode == RunMode.RUN:
         raise SystemExit(f"scmobench: {idle}")
     return {"skipped": True, "message": idle}  # sweeps cross lists of ablations with lists of datasets
-
-
-def _place(job: DictConfig, plan: Plan) -> str:
-    """Where a sweep is, and what runs."""
-    total = os.environ.get(TOTAL, "1")
-    where = f"[{job.job.num + 1}/{total}] " if os.environ.get(LEDGER) else ""
-    return f"{where}{plan.name} seed {plan.cfg.seed}"
 
 
 def check_ablation(cfg: DictConfig, choice: str | None) -> None:

@@ -52,7 +52,7 @@ class Progress(Callback):
                 self.total *= len(list(override.sweep_string_iterator()))
         os.environ[TOTAL] = str(self.total)
         os.environ[LEDGER] = str((folder / f".sweep-{os.getpid()}").resolve())
-        Path(os.environ[LEDGER]).write_text(json.dumps(begins) + "\n")
+        Path(os.environ[LEDGER]).write_text(json.dumps(begins | {"begun": self.begun}) + "\n")
         print(f"{self.total} runs", flush=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
@@ -77,6 +77,17 @@ class Progress(Callback):
         left = f"  ({remaining / 60:.0f} min left)" if remaining > 90 else ""
         text = f"FAILED {_title(config)}: {job_return._return_value}" if failed else _line(record)
         print(f"{f'[{number}/{self.total}]':<10}{text}{left}", flush=True)
+
+
+def place(number: int, run: str) -> str:
+    """The run, and within a sweep which one of them it is and how long the sweep may still take."""
+    path = Path(os.environ.get(LEDGER) or os.devnull)
+    if not path.is_file():
+        return run
+    total = int(os.environ[TOTAL])
+    spent = time.time() - json.loads(path.read_text().partition("\n")[0])["begun"]
+    left = f", about {spent / number * (total - number):.0f} s left" if number else ""
+    return f"[{number + 1}/{total}] {run}{left}"
 
 
 def end_of_sweep(begun: float) -> None:
