@@ -127,7 +127,7 @@ def digest(cells: Sequence[AnnData]) -> str:
 def checked(given: dict[str, Path], right: list[Any], **more: Any) -> Attempt:
     paths = [f"dataset.{key}={path}" for key, path in given.items()]
     command = ["data", "check", "own", *paths, "dataset.batch=batch"]
-    return Attempt(command, right, read=lambda printed: printed.split()[-1], **more)
+    return Attempt(command, right, read=lambda printed: printed.splitlines()[0].split()[-1], **more)
 
 
 def held_as(form: Callable[[Any], Any]) -> Change:
