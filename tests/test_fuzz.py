@@ -53,5 +53,5 @@ def spin(folder, rng):
 )
 def test_each_verdict_is_found(maker, verdict, monkeypatch):
     monkeypatch.setattr(fuzz, "tables", lambda: {"part": (1.0, {"case": maker})})
-    monkeypatch.setattr(fuzz, "SECONDS", 1)
+    monkeypatch.setattr(fuzz, "SECONDS", 1 if maker is spin else 60)  # on a busy machine too
     assert fuzz.run("part/case", 0)[0] == verdict
