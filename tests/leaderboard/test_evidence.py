@@ -86,6 +86,8 @@ def test_what_cannot_be_tested_ties_only_where_it_reads_the_same():
     assert [pick(table, m)["rank"] for m in "abcd"] == [1, 1, 3, 4]
     assert set(table["evidence"]) == {"untested"}
     assert table["p_holm"].isna().all()
+    two = standings([*several("a", seeds=SEEDS[:2]), *several("b", 0.1, 0.01, SEEDS[:2])])
+    assert pick(two, "b")["evidence"] == "untested", "two seeds are too few"
     fixed = standings([*several("a", 0, 0, [0.1] * 5), *several("b", 0, 0, [0.2] * 5)])
     assert pick(fixed, "b")["evidence"] == "untested", "seeds that change nothing are one"
 
