@@ -106,7 +106,7 @@ def test_narrow_tables_hold_the_summary(study):
         run("bad", 0.8, subtask="ADT2GEX", direction="to_gex"),
         *(
             run(name, value, dataset="mini_cite")
-            for name, value in (("a", 0.5), ("b", 0.25), ("mean", 0.6), ("zeros", 0.9))
+            for name, value in (("a", 0.5), ("b", 0.25), ("c", 0.8), ("mean", 0.6), ("zeros", 0.9))
         ),
     ]
     study = [r | {"kind": "control"} if r["method"] in ("mean", "zeros") else r for r in study]
@@ -119,16 +119,16 @@ def test_narrow_tables_hold_the_summary(study):
         *("cells<br>GEX→ADT", "cells<br>ADT→GEX", "PBMC mini<br>GEX→ADT"),
     ]
     shown = {row[0]: row[1:] for row in rows}
-    assert shown["b"] == ["1.0", "**0.40 ± 0.14**", "—", "**0.2500**"]
+    assert shown["b"] == ["1.5", "**0.40 ± 0.14**", "—", "**0.2500**"]
     assert shown["a"][1:] == ["**0.4 ± 0.2**", "—", "0.5000"]
-    assert shown["c"] == ["2.0", "0.9000", "**0.7000**", "—"]
+    assert shown["c"] == ["3.0", "0.9000", "**0.7000**", "0.8000"]
     assert shown["*zeros*"] == ["", "1.200", "—", "0.9000"]
     assert not {"a+no_graph", "a[k=2]"} & set(shown)
     assert "published_predict_modality.csv" in full
     brief = readme_section(found)
     assert brief.startswith(BEGIN)
     assert brief.endswith(END)
-    assert [row[0].strip() for row in markdown(brief)[0][2:]] == ["b", "a", "c", "*mean*"]
+    assert [row[0].strip() for row in markdown(brief)[0][2:]] == ["a", "b", "c", "*mean*"]
 
 
 def test_readme_names_scmognn_whatever_its_place():

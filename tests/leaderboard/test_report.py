@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from conftest import ROOT
-from page_reader import Page, cells, rows
+from page_reader import Page, below, cells, rows
 from sample_runs import METRICS, embedding, failure, page, run, standings, study
 from scmobench.experiment import kept
 from scmobench.experiment.code import without_places
@@ -42,6 +42,11 @@ def drawn(page, svg):
             ends = [[float(e[x].rstrip("%")) for x in ("x1", "x2")] for e in thick]
             found[name] = (page.all("text", "v", row)[0]["text"], dots, ends)
     return found
+
+
+def plots(page):
+    """The forest plots and effects of a page, in order."""
+    return [svg for article in page.all("article") for svg in page.all("svg", "plot", article)]
 
 
 def heat(page):
@@ -191,23 +196,25 @@ def test_a_run_that_failed_or_is_missing_has_no_number_and_no_dot():
     assert cells(shown, "broken")["RMSE ↓"] == "failed"
     assert not re.search(r"\d", "".join(cells(shown, "broken").values()))
     assert heat(shown)["broken"] == ["failed"]
-    forest = drawn(shown, shown.all("svg", "plot")[0])
+    forest = drawn(shown, plots(shown)[0])
     assert forest["broken"] == ("failed", [], [])
     assert list(forest) == ["full", "without", "cannot", "broken"]
     assert "Failed runs (1)" in shown.all("article")[0]["text"]
     assert "broken, seed 0: MemoryError: no room at all" in shown.all("article")[0]["text"]
     alone = page([failure("broken", message="MemoryError")])
-    assert drawn(alone, alone.all("svg", "plot")[0]) == {"broken": ("failed", [], [])}
+    assert drawn(alone, plots(alone)[0]) == {"broken": ("failed", [], [])}
 
 
 def test_controls_stand_last_and_do_not_squash_the_methods():
     shown = page([*study(), run("zeros", 900.0, kind="control", finished="2026-03-01")])
-    svg = shown.all("svg", "plot")[0]
+    svg = plots(shown)[0]
     forest = drawn(shown, svg)
     assert list(forest) == ["a", "b", "c", "worst", "solution", "mean", "zeros"]
     assert forest["zeros"] == ("900.0 (1)", [], [])
     assert [e["text"] for e in shown.all("text", "out", svg)] == ["▸"]
-    assert shown.all("figcaption")[0]["text"].endswith("◂ ▸ outside the axis: zeros.")
+    assert shown.all("figcaption", within=shown.all("article")[0])[0]["text"].endswith(
+        "◂ ▸ outside the axis: zeros."
+    )
     lines = [float(e["x1"].rstrip("%")) for e in shown.all("line", "ref", svg)]
     assert lines == [forest[m][1][0] for m in ("solution", "mean")]
     assert forest["worst"][1][0] > 80, "the methods have the axis to themselves"
@@ -242,7 +249,7 @@ def test_ablations_are_effects_paired_over_seeds_and_no_rows():
     runs += [run("knn", 0.6), run("knn[k=2]", 0.4), run("scmognn+ensemble_seeds", 0.45, kind="ensemble")]
     shown = page(runs)
     assert list(heat(shown)) == ["scmognn+ensemble_seeds", "scmognn", "knn"]
-    methods, effect = shown.all("svg", "plot")
+    methods, effect = plots(shown)
     assert list(drawn(shown, methods)) == ["scmognn+ensemble_seeds", "scmognn", "knn"]
     assert list(drawn(shown, effect)) == ["knn[k=2]", "scmognn+layers_1"]
     assert "1 layers." in shown.all("dl", "about")[0]["text"]
@@ -264,14 +271,14 @@ def test_ablations_are_effects_paired_over_seeds_and_no_rows():
 def test_an_ablation_without_its_method_is_a_row():
     shown = page([run("scmognn+layers_1[smoke]", 0.5)])
     assert list(heat(shown)) == ["scmognn+layers_1[smoke]"]
-    assert len(shown.all("svg", "plot")) == 1
+    assert len(plots(shown)) == 1
 
 
 def test_label_supervised_methods_have_a_block_and_a_rank_of_their_own():
     runs = [embedding("plain", 0.5), embedding("other", 0.4), embedding("part", 0.9, lacking=["nmi"])]
     runs += [embedding(name, value, label_supervised=True) for name, value in (("jae", 0.7), ("head", 0.6))]
     shown = page(runs, "joint_embedding")
-    svg = shown.all("svg", "plot")[0]
+    svg = plots(shown)[0]
     rows = shown.all("g", "row", svg)
     assert [r["text"] for r in rows if "h" in r["class"].split()] == ["Methods", "Label-supervised track"]
     order = [(r["class"], shown.all("text", "k", r)[0]["text"]) for r in rows if shown.all("text", "m", r)]
@@ -286,6 +293,28 @@ def test_label_supervised_methods_have_a_block_and_a_rank_of_their_own():
     assert "better →" in svg["text"]
     assert [e["name"] for e in shown.all("input")] == ["free"]
     assert not page([run("a", 0.5)]).all("input")
+
+
+def test_mean_ranks_are_drawn_with_half_a_critical_difference_to_each_side():
+    sets = [f"set{n}" for n in range(6)]
+    runs = [run(m, v, dataset=d) for d in sets for m, v in (("a", 0.1), ("b", 0.2), ("c", 0.3), ("d", 0.4))]
+    runs += [run("some", 0.01, dataset=d) for d in sets[:5]]
+    shown = page(runs)
+    svg = next(e for e in shown.all("svg", "plot") if not any(below(e, a) for a in shown.all("article")))
+    found = drawn(shown, svg)
+    assert list(found) == ["a", "b", "c", "d"]
+    assert [text.split(" · ")[0] for text, *_ in found.values()] == ["1.0", "2.0", "3.0", "4.0"]
+    assert found["a"][0] == "1.0 · 18–0–0 · a"
+    places = [dots[0] for _, dots, _ in found.values()]
+    unit = places[1] - places[0]
+    q = stats.studentized_range.ppf(0.95, 4, float("inf")) / 2**0.5
+    half = q * (4 * 5 / (6 * 6)) ** 0.5 / 2
+    (left, right) = found["c"][2][0]
+    assert (right - left) / 2 == pytest.approx(half * unit, abs=0.02)
+    assert "no mean rank without set5 GEX2ADT" in [e.get("title") for e in shown.all("abbr")]
+    assert "Over 6 data sets no test tells the best from the next 1." in " ".join(
+        shown.all("p")[1]["text"].split()
+    )
 
 
 def test_the_front_of_costs_by_hand():
@@ -381,6 +410,7 @@ def test_commands_by_hand():
     assert "model=a smoke=true" in command([run("a[smoke]", 0.5)])
     told = [run("knn", 0.5, seed, command=f"scmobench run model=knn seed={seed}") for seed in (0, 1)]
     assert command(told) == "scmobench run model=knn seed=0,1 -m"
+    assert command([run("theirs", 0.5, kind="external")]) == ""
     other = [*told, run("knn", 0.5, 2, command="scmobench run model=knn seed=2 --config-dir mine")]
     assert command(other).splitlines()[2] == "scmobench run model=knn seed=2 --config-dir mine"
 

@@ -88,6 +88,13 @@ def effect_axis(effects: Sequence[Effect]) -> Axis:
     return Axis(min(found.low, -pad), max(found.high, pad))
 
 
+def rank_axis(rows: Sequence[Mapping[str, Any]]) -> Axis:
+    """The axis of mean ranks with half a critical difference to each side."""
+    means = [row["mean_rank"] for row in rows]
+    half = 0.0 if pd.isna(rows[0]["critical_difference"]) else rows[0]["critical_difference"] / 2
+    return Axis(max(0.5, min(means) - half - 0.2), max(means) + half + 0.2)
+
+
 @dataclass(frozen=True)
 class Costs:
     """Methods by cost and score, and the steps of the front: nothing scores better at a lower cost."""

@@ -42,7 +42,10 @@ def overrides(record: Record) -> list[str]:
 
 
 def command(records: Sequence[Record]) -> str:
-    """What makes the runs again: as the records tell it, else from the name of the method and the seeds."""
+    """What makes the runs again: as the records tell it, else from the name of the method and the seeds.
+
+    A submission has no command but that of its records.
+    """
     seeds = sorted({str(record["seed"]) for record in records}, key=lambda seed: (len(seed), seed))
     several, last = ",".join(seeds), " -m" if len(seeds) > 1 else ""
     told = [SEED.sub("", record.get("command") or "") for record in records]
@@ -50,6 +53,8 @@ def command(records: Sequence[Record]) -> str:
         return f"{told[0]} seed={several}{last}"
     if all(told):
         return "\n".join(dict.fromkeys(record["command"] for record in records))
+    if records[0].get("kind") == "external":
+        return ""
     words = [*overrides(records[0]), f"seed={several}"]
     return "scmobench run " + " ".join(map(shlex.quote, words)) + last
 

@@ -18,9 +18,10 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from scmobench.leaderboard.across import across
 from scmobench.leaderboard.effects import effects
 from scmobench.leaderboard.evidence import EVIDENCE
-from scmobench.leaderboard.figures import axis, costs, effect_axis
+from scmobench.leaderboard.figures import axis, costs, effect_axis, rank_axis
 from scmobench.leaderboard.labels import direction, pair
 from scmobench.leaderboard.pages import filled
 from scmobench.leaderboard.panels import ROLES, Panel, panels
@@ -40,7 +41,7 @@ def boards(standings: pd.DataFrame, metrics: Metadata) -> Boards:
     """Panels and summary of each task that has runs."""
     tasks = [task for task in TITLES if task in set(standings["task"])]
     found = {task: panels(standings, metrics[task], task) for task in tasks}
-    return {task: (shown, summary(shown)) for task, shown in found.items()}
+    return {task: (shown, summary(shown, across(standings, task))) for task, shown in found.items()}
 
 
 def report_page(
@@ -81,6 +82,7 @@ def report_page(
         costs=costs,
         effects=effects,
         effect_axis=effect_axis,
+        rank_axis=rank_axis,
         datatables=_datatables(),
     )
 

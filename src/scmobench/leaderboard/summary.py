@@ -37,13 +37,14 @@ class Tile(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """A method and its tiles, one a column; ``mean_rank`` and median ``seconds`` over those that it has."""
+    """A method and its tiles, one a column; ``missing`` names the data sets without which it has no rank."""
 
     method: str
     role: str
     gloss: str
     tiles: Sequence[Tile | None]
     mean_rank: float
+    missing: Sequence[str]
     seconds: float
     leads: int
     ranked: int
@@ -54,12 +55,14 @@ class Summary:
     """The summary of a task.
 
     ``rare`` are methods with runs on few data sets; ``top`` is the scaled score of the strongest colour.
+    ``tracks`` are the rows of `scmobench.leaderboard.across.across` that have a mean rank, by role.
     """
 
     panels: Sequence[Panel]
     lines: Sequence[Line]
     rare: Sequence[Line]
     top: float
+    tracks: Mapping[str, Sequence[Mapping[str, Any]]]
 
     @property
     def best(self) -> list[Line]:
@@ -67,8 +70,8 @@ class Summary:
         return [line for line in self.lines if line.role == "method" and pd.notna(line.mean_rank)]
 
 
-def summary(panels: Sequence[Panel]) -> Summary:
-    """The summary of the panels of a task, means over subtasks left out."""
+def summary(panels: Sequence[Panel], across: pd.DataFrame) -> Summary:
+    """The summary of the panels of a task, means over subtasks left out, and of its methods over all."""
     whole = [panel for panel in panels if panel.key["subtask"] != "Overall"]
     most = max((len(_scored(panel)) for panel in whole), default=0)
     shown = [panel for panel in whole if len(_scored(panel)) >= COVERED * most]
@@ -78,25 +81,44 @@ def summary(panels: Sequence[Panel]) -> Summary:
     top = max([value for value in ranked if value > 0], default=1.0)
     held = [{row["method"]: row for row in panel.main} for panel in shown]
     roles = {row["method"]: row["role"] for panel in shown for row in panel.main}
-    lines = [_line(method, role, [of.get(method) for of in held], top) for method, role in roles.items()]
+    means = {row["method"]: row for row in across.to_dict("records")}
+    lines = [_line(m, role, [of.get(m) for of in held], top, means.get(m)) for m, role in roles.items()]
     order = {role: place for place, role in enumerate(ROLES)}
     lines.sort(key=lambda line: (order[line.role], pd.isna(line.mean_rank), line.mean_rank, line.method))
     often = [line for line in lines if sum(tile is not None for tile in line.tiles) >= COVERED * len(shown)]
-    return Summary(shown, often, [line for line in lines if line not in often], top)
+    return Summary(shown, often, [line for line in lines if line not in often], top, _tracks(across))
+
+
+def _tracks(across: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Rows of methods with a mean rank, best first, with their counts as ``text``."""
+    rows = across[across["mean_rank"].notna()].to_dict("records")
+    for row in rows:
+        counts = f"{row['wins']}–{row['ties']}–{row['losses']}"
+        row["text"] = " · ".join(filter(None, (f"{row['mean_rank']:.1f}", counts, row["group"])))
+    supervised = {"method": False, "supervised": True}
+    return {role: [r for r in rows if r["label_supervised"] == flag] for role, flag in supervised.items()}
 
 
 def _scored(panel: Panel) -> list[Row]:
     return [row for row in panel.main if row["role"] != "control" and pd.notna(row["mean"])]
 
 
-def _line(method: str, role: str, rows: Sequence[Row | None], top: float) -> Line:
+def _line(method: str, role: str, rows: Sequence[Row | None], top: float, mean: Mapping | None) -> Line:
     tiles = [None if row is None else Tile(row, _shade(row, top)) for row in rows]
-    ranks = pd.Series([row["rank"] for row in rows if row is not None and pd.notna(row["rank"])], dtype=float)
-    leads = sum(bool(row and row["leads"]) for row in rows)
-    known = [row["seconds"] for row in rows if row is not None and pd.notna(row["seconds"])]
-    seconds = median(known) if known else math.nan
-    gloss = next(row["gloss"] for row in rows if row is not None)
-    return Line(method, role, gloss, tiles, ranks.mean(), seconds, leads, len(ranks))
+    held = [row for row in rows if row is not None]
+    known = [row["seconds"] for row in held if pd.notna(row["seconds"])]
+    mean = mean or {"mean_rank": math.nan, "missing": []}
+    return Line(
+        method,
+        role,
+        held[0]["gloss"],
+        tiles,
+        mean["mean_rank"],
+        mean["missing"],
+        seconds=median(known) if known else math.nan,
+        leads=sum(row["leads"] for row in held),
+        ranked=sum(pd.notna(row["rank"]) for row in held),
+    )
 
 
 def _shade(row: Mapping[str, Any], top: float) -> str:

@@ -108,8 +108,8 @@ function origin(panel, method) {
     const configs = run.config.map((hash) => made("pre", JSON.stringify(told.configs[hash], null, 1)));
     const copy = made("button", "Copy");
     copy.addEventListener("click", () => navigator.clipboard?.writeText(run.command));
-    body.append(made("h3", "Make it again"), made("pre", run.command), copy, made("h3", "Where it comes from"), list,
-      made("details", null, made("summary", "All settings"), ...configs));
+    if (run.command) body.append(made("h3", "Make it again"), made("pre", run.command), copy);
+    body.append(made("h3", "Where it comes from"), list, made("details", null, made("summary", "All settings"), ...configs));
   } else {
     body.append(made("p", "A mean over the directions: each has its own runs."));
   }
