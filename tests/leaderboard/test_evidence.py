@@ -71,6 +71,17 @@ def test_a_group_is_what_no_test_tells_from_its_best():
     assert pick(table, "alike")["p_holm"] > 0.05, "against the best of its own group"
 
 
+def test_a_noisy_method_does_not_rank_above_a_better_one():
+    """No test tells "noisy" from the best; but "steady" is better than it, and told from the best."""
+    records = [*several("best"), *several("steady", 0.01, 0.0005), *several("noisy", 0.05, 0.05)]
+    records += [*several("untested", seeds=(0.3201,)), *several("like", 0.001, 0.01)]
+    table = standings(records)
+    noisy = pick(table, "noisy")
+    assert noisy["p_holm"] > 0.05
+    ranks = {m: pick(table, m)["rank"] for m in ("best", "untested", "like", "steady", "noisy")}
+    assert ranks == {"best": 1, "untested": 1, "like": 1, "steady": 4, "noisy": 4}
+
+
 def test_p_values_are_corrected_over_the_tests_of_a_leader():
     alone = pick(standings([*several("a"), *several("b", 0.006, 0.004)]), "b")
     others = [r for i in range(20) for r in several(f"c{i}", 0.001, 0.01)]

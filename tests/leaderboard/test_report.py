@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
@@ -256,10 +257,12 @@ def test_ablations_are_effects_paired_over_seeds_and_no_rows():
     (panel,) = panels(standings(runs), METRICS["predict_modality"], "predict_modality")
     single, several = effects(panel)
     assert (single.mean, single.n, single.text) == (pytest.approx(-0.2), 1, "−0.20 (1)")
-    gaps = [b - a for a, b in zip(base, varied, strict=False)]
-    bounds = stats.t.interval(0.95, 2, loc=pd.Series(gaps).mean(), scale=stats.sem(gaps))
+    squares = [b**2 - a**2 for a, b in zip(base, varied, strict=False)]  # an RMSE is tested by its squares
+    bounds = stats.t.interval(0.95, 2, loc=np.mean(squares), scale=stats.sem(squares))
+    roots = sum(np.mean(np.square(values[:3])) ** 0.5 for values in (base, varied))
+    bounds = [bound / roots for bound in bounds]
     assert (several.low, several.high) == pytest.approx(bounds)
-    assert (several.mean, several.n, several.sure) == (pytest.approx(0.08 / 3), 3, "")
+    assert (several.mean, several.n, several.sure) == (pytest.approx(np.mean(squares) / roots), 3, "")
     surer = [
         r | {"scores": {"rmse": {"value": 0.9 + r["seed"] / 10}}} if "+" in r["method"] else r
         for r in runs[:6]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scmobench.experiment.config import conf_dir
+from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.panels import Panel
 from scmobench.leaderboard.tables import VARIANT
 
@@ -18,8 +19,9 @@ from scmobench.leaderboard.tables import VARIANT
 class Effect:
     """The mean difference of a variant to its method, over the ``n`` seeds that both have.
 
-    ``low`` and ``high`` bound the mean with 95 % confidence (Student's t); one seed has no bounds.
-    ``sure``: ``better`` or ``worse`` where zero lies outside the bounds, else empty.
+    ``low`` and ``high`` bound the mean with 95 % confidence; fewer than three seeds have no bounds. ``sure``:
+    ``better`` or ``worse`` where the paired test tells the two apart, Holm-corrected over the variants of the
+    method (`scmobench.leaderboard.evidence.evidence`); else empty.
     """
 
     method: str
@@ -49,28 +51,15 @@ def effects(panel: Panel) -> list[Effect]:
         base = VARIANT.split(row["method"])[0]
         seeds = sorted(bases.get(base, {}).keys() & row["by_seed"].keys(), key=str)
         if row["variant"] and seeds:
-            gaps = np.array([row["by_seed"][seed] - bases[base][seed] for seed in seeds])
-            found.append(_effect(row["method"], base, gaps, panel.direction))
+            tested = pd.notna(row["gap"])
+            mean = row["gap"] if tested else np.mean([row["by_seed"][s] - bases[base][s] for s in seeds])
+            better = "better" if (mean < 0) == (panel.direction == "min") else "worse"
+            sure = better if row["p_holm"] < LEVEL else ""
+            gloss = _gloss(row["method"][len(base) :])
+            bounds = row["gap_low"], row["gap_high"]
+            found.append(Effect(row["method"], base, gloss, float(mean), *bounds, len(seeds), sure))
     sign = 1 if panel.direction == "min" else -1
     return sorted(found, key=lambda effect: (effect.base, sign * effect.mean, effect.method))
-
-
-def _effect(method: str, base: str, gaps: np.ndarray, direction: str) -> Effect:
-    from scipy.stats import t
-
-    half = np.nan
-    if len(gaps) > 1:
-        half = t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
-    mean = float(gaps.mean())
-    low, high = mean - half, mean + half
-    sure = (
-        ""
-        if pd.isna(half) or low <= 0 <= high
-        else "better"
-        if (mean < 0) == (direction == "min")
-        else "worse"
-    )
-    return Effect(method, base, _gloss(method[len(base) :]), mean, low, high, len(gaps), sure)
 
 
 @cache

@@ -20,7 +20,8 @@ METHOD = [*COMPARABLE, "method"]
 COLUMN = [*COMPARABLE, "metric"]
 NUMBERS = ["rank", "group", "p_holm", "gap", "gap_low", "gap_high"]
 EVIDENCE = (
-    "Methods share a rank where a paired t-test does not tell them from the best of them (5 %, Holm). It "
+    "Methods share a rank where a paired t-test does not tell them from the best of them (5 %, Holm), nor "
+    "a method with a better mean than theirs. The test "
     "pairs seeds, and for prediction and matching also cells: “5 seeds × 300 cells” covers the luck of both, "
     "“300 cells, one seed” that of the cells alone, “5 seeds” that of the seeds alone. Embedding metrics are "
     "no means over cells, so only seeds can be paired. Untested: no scores of cells, and fewer than three "
@@ -93,7 +94,8 @@ def evidence(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Tie groups and tests of the rows of the standings.
 
     Sorted by mean, the best method leads. Every other one is tested against it, Holm-corrected over these
-    tests; those that are not told apart are in its group. This is repeated with the best of the rest.
+    tests. The group of the leader ends before the first method that is told apart from it, so that no method
+    shares a rank with one that a better mean is told from. This is repeated with the best of the rest.
     Only methods of one track are compared: label-supervised ones are apart. A variant (ablation, changed
     settings) is in no group; it is tested against the method that it is a variant of.
 
@@ -165,9 +167,11 @@ def _groups(results: dict[str, np.ndarray], scores: Scores, order: np.ndarray, p
         if group == 1:
             results["evidence"][leader] = tests.evidence[0]
         same = (corrected >= LEVEL) | (np.isnan(corrected) & (printed[others] == printed[leader]))
-        results["group"][others[same]] = group
-        results["rank"][others[same]] = results["rank"][leader]
-        left = others[~same]
+        same &= np.cumsum(corrected < LEVEL) == 0
+        members = np.flatnonzero(same).max(initial=-1) + 1  # untested methods between two of them included
+        results["group"][others[:members]] = group
+        results["rank"][others[:members]] = results["rank"][leader]
+        left = others[members:]
 
 
 def _tell(results: dict[str, np.ndarray], tests: Tests, rows: np.ndarray, gaps: bool) -> np.ndarray:
