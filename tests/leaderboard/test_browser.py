@@ -196,6 +196,7 @@ def test_a_data_set_opens_and_its_table_sorts(browser):
 def test_a_number_tells_its_command_and_keys_work(browser):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
 
     browser.open()
     button = browser.driver.find_element(By.CSS_SELECTOR, f"{HEAT} tbody button[data-method=knn]")
@@ -204,6 +205,12 @@ def test_a_number_tells_its_command_and_keys_work(browser):
     command = browser.texts("dialog pre")[0]
     assert command.startswith("scmobench run task=predict_modality dataset=mini_cite model=knn")
     assert "4e4bc7acbd97" in browser.texts("dialog dl")[0]
+    browser.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardSanitizedWrite"]})
+    copy = browser.driver.find_element(By.CSS_SELECTOR, "dialog h3 ~ button")
+    copy.click()
+    wait = WebDriverWait(browser.driver, 5, 0.05)
+    assert wait.until(lambda _: copy.text == "Copied")
+    assert wait.until(lambda _: copy.text == "Copy")
     browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert not browser.texts("dialog h2")
     tab = browser.driver.find_element(By.CSS_SELECTOR, "[role=tab]")
@@ -211,6 +218,16 @@ def test_a_number_tells_its_command_and_keys_work(browser):
     browser.driver.implicitly_wait(2)
     browser.driver.find_element(By.CSS_SELECTOR, "#tab-match_modality[aria-selected=true]")
     assert browser.texts("h2")[0].startswith("Modality matching")
+
+
+def test_frames_and_hatches_can_be_seen(browser):
+    style = "const e = document.querySelector(arguments[0]); return getComputedStyle(e)[arguments[1]]"
+    browser.open()
+    ring = browser.js(style, f"{HEAT} td.leads button", "boxShadow")
+    ink, ground = (browser.js(style, "body", name) for name in ("color", "backgroundColor"))
+    assert ring == f"{ink} 0px 0px 0px 2px inset, {ground} 0px 0px 0px 4px inset"
+    for place in (f"{HEAT} td.worse", "#predict_modality .legend .worse"):
+        assert "gradient" in browser.js(style, place, "backgroundImage")
 
 
 def test_nothing_but_tables_scrolls_sideways_on_a_phone(browser):

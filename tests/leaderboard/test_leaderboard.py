@@ -119,12 +119,13 @@ def test_narrow_tables_hold_the_summary(study):
         *("cells<br>GEX→ADT", "cells<br>ADT→GEX", "PBMC mini<br>GEX→ADT"),
     ]
     shown = {row[0]: row[1:] for row in rows}
-    assert shown["b"] == ["1.5", "**0.40 ± 0.14**", "—", "**0.2500**"]
-    assert shown["a"][1:] == ["**0.4 ± 0.2**", "—", "0.5000"]
-    assert shown["c"] == ["3.0", "0.9000", "**0.7000**", "0.8000"]
-    assert shown["*zeros*"] == ["", "1.200", "—", "0.9000"]
+    assert shown["b"] == ["1.5", "0.40 ± 0.14 (2)", "—", "0.2500 (1)"]
+    assert shown["a"][1:] == ["0.4 ± 0.2", "—", "0.5000 (1)"]
+    assert shown["c"] == ["3.0", "0.9000 (1)", "0.7000 (1)", "0.8000 (1)"]
+    assert shown["*zeros*"] == ["", "1.200 (1)", "—", "0.9000 (1)"]
     assert not {"a+no_graph", "a[k=2]"} & set(shown)
     assert "published_predict_modality.csv" in full
+    assert "Mean ± sd over 3 to 3 seeds (fewer: in brackets)" in full
     brief = readme_section(found)
     assert brief.startswith(BEGIN)
     assert brief.endswith(END)

@@ -13,7 +13,7 @@ from scipy import stats
 
 from conftest import ROOT
 from page_reader import Page, below, cells, rows
-from sample_runs import METRICS, embedding, failure, page, run, standings, study
+from sample_runs import METRICS, embedding, failure, page, render, run, standings, study
 from scmobench.experiment import kept
 from scmobench.experiment.code import without_places
 from scmobench.experiment.config import compose, digest
@@ -24,7 +24,9 @@ from scmobench.leaderboard.figures import axis, costs
 from scmobench.leaderboard.panels import panels
 from scmobench.leaderboard.provenance import command, overrides
 from scmobench.leaderboard.published import read_published
+from scmobench.leaderboard.readme import readme_section
 from scmobench.leaderboard.report import PAGE, boards, report_page
+from scmobench.leaderboard.standings import SCALED
 from scmobench.leaderboard.tables import TITLES, VARIANT, groups, heading, primary
 
 PUBLISHED = ROOT / "results" / "published" / "published.csv"
@@ -278,8 +280,14 @@ def test_an_ablation_without_its_method_is_a_row():
 
 
 def test_label_supervised_methods_have_a_block_and_a_rank_of_their_own():
-    runs = [embedding("plain", 0.5), embedding("other", 0.4), embedding("part", 0.9, lacking=["nmi"])]
-    runs += [embedding(name, value, label_supervised=True) for name, value in (("jae", 0.7), ("head", 0.6))]
+    runs = [embedding("part", value, ["nmi"], seed=seed) for seed, value in enumerate((0.9, 0.91, 0.92))]
+    for name, value, more in (
+        ("plain", 0.5, {}),
+        ("other", 0.4, {}),
+        ("jae", 0.7, {"label_supervised": True}),
+        ("head", 0.6, {"label_supervised": True}),
+    ):
+        runs += [embedding(name, value * (1 + seed**2 / 100), seed=seed, **more) for seed in range(3)]
     shown = page(runs, "joint_embedding")
     svg = plots(shown)[0]
     rows = shown.all("g", "row", svg)
@@ -292,7 +300,11 @@ def test_label_supervised_methods_have_a_block_and_a_rank_of_their_own():
         ("row supervised leads", "1"),
         ("row supervised", "2"),
     ]
-    assert drawn(shown, svg)["part"][0] == "0.9000 (1) of 5/6"
+    assert drawn(shown, svg)["part"][0] == "0.910 ± 0.010 (3) of 5/6"
+    assert heat(shown)["part"] == ["0.9105/6"]
+    assert [e["title"] for e in shown.all("sup") if e.get("title")] == ["mean: without nmi"]
+    assert "5/6: mean of fewer metrics than the others" in shown.all("p", "legend")[1]["text"]
+    assert any("mean of 6" in e["text"] for e in shown.all("th"))
     assert "better →" in svg["text"]
     assert [e["name"] for e in shown.all("input")] == ["free"]
     assert not page([run("a", 0.5)]).all("input")
@@ -315,9 +327,71 @@ def test_mean_ranks_are_drawn_with_half_a_critical_difference_to_each_side():
     (left, right) = found["c"][2][0]
     assert (right - left) / 2 == pytest.approx(half * unit, abs=0.02)
     assert "no mean rank without set5 GEX2ADT" in [e.get("title") for e in shown.all("abbr")]
-    assert "Over 6 data sets no test tells the best from the next 1." in " ".join(
-        shown.all("p")[1]["text"].split()
+    told = " ".join(shown.all("p", "verdict")[0]["text"].split())
+    assert told == (
+        "a has the best mean rank, 1.0, then b (2.0) and c (3.0). Over 6 data sets the best cannot be told "
+        "from the next 1."
     )
+
+
+def test_the_headline_says_what_is_shared_and_what_is_not_significant():
+    order = {"one": (1, 2, 3), "two": (2, 1, 3), "three": (1, 2, 3), "four": (2, 1, 3)}
+    means = [
+        (m, rank / 10, name) for name, ranks in order.items() for m, rank in zip("abc", ranks, strict=True)
+    ]
+    sets = {name: f"da7a{name}" for name in order}
+    runs = [
+        run(m, value + seed**2 / 1000, seed, dataset=name, data_hash=sets[name])
+        for m, value, name in means
+        for seed in range(3)
+    ]
+    told = " ".join(page(runs).all("p", "verdict")[0]["text"].split())
+    assert told.startswith(
+        "a and b share the best mean rank, 1.5, then c (3.0). There is no significant order over 4 data sets"
+    )
+    assert told.endswith(
+        "Among the leaders (4 data sets): a in 2 of 4 tested, b in 2 of 4 tested, c in 0 of 4 tested."
+    )
+
+
+def test_a_leader_without_a_test_has_no_frame_and_says_so():
+    runs = [run(m, value + seed / 100, seed) for m, value in (("a", 0.1), ("b", 0.2)) for seed in range(2)]
+    shown = page(runs)
+    assert "a has the best mean, untested (2 seeds)." in shown.all("article")[0]["text"]
+    assert not [e for e in shown.all("td") if "leads" in e.get("class", "")]
+    assert "Among the leaders" not in shown.all("p", "verdict")[0]["text"]
+    assert "**" not in readme_section(boards(standings(runs), METRICS)).split("|", 1)[1]
+    tested = [run(m, v + seed**2 / 100, seed) for m, v in (("a", 0.1), ("b", 0.2)) for seed in range(3)]
+    shown = page(tested)
+    assert (
+        "a leads. Next is b, 0.099 behind the best (95 % interval 0.069 to 0.13, over 3 seeds)."
+        in (shown.all("article")[0]["text"])
+    )
+    assert len([e for e in shown.all("td") if "leads" in e.get("class", "")]) == 1
+
+
+def test_methods_below_the_best_control_are_named():
+    control = [run("mean", 0.3, kind="control"), run("zeros", 0.9, kind="control")]
+    runs = [run("a", 0.1), run("b", 0.4), *control]
+    assert "Worse than the control mean: b." in page(runs).all("article")[0]["text"]
+    many = [*runs, *(run(f"m{n}", 0.5) for n in range(4))]
+    assert "5 of 6 methods are worse than the control mean." in page(many).all("article")[0]["text"]
+    assert "the control mean" not in page(runs[:1] + control).all("article")[0]["text"]
+
+
+def test_the_zero_point_is_told_in_the_same_words_everywhere():
+    files = render(study())
+    words = SCALED["predict_modality"]
+    assert (
+        " ".join(Page(files["index.html"]).all("p", "legend")[1]["text"].split()).count(
+            words.replace("`", "")
+        )
+        == 1
+    )
+    assert words in files["README.md"]
+    assert "the best control that reads no test cell" in words
+    assert "the best control that reads no test cell" in files["summary-dark.svg"]
+    assert not any("trivial control" in text for text in files.values())
 
 
 def test_the_front_of_costs_by_hand():

@@ -32,8 +32,19 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.tests["missing"] = pd.isna
-    environment.filters |= {"escaped": escaped, "inline": _inline, "pair": pair, "score": score}
+    environment.filters |= {
+        "escaped": escaped,
+        "breakable": _breakable,
+        "inline": _inline,
+        "pair": pair,
+        "score": score,
+    }
     return environment
+
+
+def _breakable(name: str) -> Markup:
+    """A name as HTML that may break after ``_`` and ``+``."""
+    return Markup(re.sub(r"([_+])", r"\1<wbr>", escape(name)))
 
 
 def _inline(markdown: str) -> Markup:

@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from scmobench.leaderboard import labels
+from scmobench.leaderboard.evidence import UNTESTED
 from scmobench.leaderboard.tables import ABSENT, VARIANT, groups, heading, primary, score
 
 EXTERNAL = "external: its prediction was submitted"
+NAMED = 3
+"""Methods that a sentence names; of more it tells the number."""
 ROLES = {"method": "Methods", "supervised": "Label-supervised track", "control": "Controls"}
 
 Row = Mapping[str, Any]
@@ -41,7 +44,7 @@ class Panel:
     direction : of the ranking metric, ``min`` or ``max``.
     rows : of the standings, for the ranking metric; methods before controls, best first. In
         addition they have ``role`` (one of `ROLES`), ``variant`` (an ablation, or changed settings),
-        ``leads`` (no test tells it from the best of its track),
+        ``tested`` (the rank rests on a test), ``leads`` (tested, and not told from the best of its track),
         and in the order of the headings ``cells`` and ``seeds`` (scores by seed).
     """
 
@@ -74,6 +77,16 @@ class Panel:
         found = {role: [row for row in self.main if row["role"] == role] for role in ROLES}
         return {role: rows for role, rows in found.items() if rows}
 
+    @property
+    def measure(self) -> str:
+        """The ranking metric without its arrow."""
+        return self.headings[0].rstrip(" ↑↓")
+
+    @property
+    def supported(self) -> int:
+        """How many metrics the data support of those whose mean ranks the task; 0 without such a mean."""
+        return max((int(row["applicable"].partition("/")[2] or 0) for row in self.rows), default=0)
+
     @cached_property
     def notes(self) -> list[str]:
         """Notes of all cells, once each."""
@@ -95,6 +108,20 @@ class Panel:
             (ROLES[role] if apart and role == "supervised" else "", rows) for role, rows in tracks.items()
         ]
         return [sentence for title, rows in told for sentence in (*_lead(title, rows), *_same(rows))]
+
+    @cached_property
+    def worse(self) -> str:
+        """Methods worse than the best control that is not handed the answer; empty where none is."""
+        sign = 1 if self.direction == "min" else -1
+        methods = [r for r in self.main if r["role"] != "control" and pd.notna(r["rank"])]
+        controls = [r for r in self.roles.get("control", []) if r["full"] is True and not _handed(r)]
+        if not controls:
+            return ""
+        best = min(controls, key=lambda row: sign * row["mean"])
+        names = [row["method"] for row in methods if sign * row["mean"] > sign * best["mean"]]
+        if len(names) > NAMED:
+            return f"{len(names)} of {len(methods)} methods are worse than the control {best['method']}."
+        return f"Worse than the control {best['method']}: {', '.join(names)}." if names else ""
 
 
 def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], task: str) -> list[Panel]:
@@ -120,23 +147,39 @@ def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], ta
 def _lead(track: str, methods: Sequence[Row]) -> list[str]:
     """A sentence on the first methods of a track, best first, and on the gap to the next one."""
     ranked = [row for row in methods if pd.notna(row["rank"])]
-    first = [row["method"] for row in ranked if row["leads"]]
-    behind = next((row for row in ranked if not row["leads"]), None)
     if len(ranked) < 2:
         return []
     text = f"{track}: " if track else ""
-    if len(first) == 1:
-        text += f"{first[0]} leads."
-    else:
-        more = f" and {len(first) - 3} more" if len(first) > 3 else ""
-        text += f"{', '.join(first[:3])}{more} lead together: no test tells them apart."
+    if not ranked[0]["tested"]:
+        seeds = f"{ranked[0]['n']} seed" + ("s" if ranked[0]["n"] > 1 else "")
+        return [f"{text}{ranked[0]['method']} has the best mean, untested ({seeds})."]
+    first = [row["method"] for row in ranked if row["leads"]]
+    behind = next((row for row in ranked if row["rank"] > 1), None)
+    more = [f"{len(first) - NAMED} more"] if len(first) > NAMED else []
+    text += f"{_joined(first[:NAMED] + more)} lead{'s' if len(first) == 1 else ' together'}"
+    if len(first) > 1:
+        text += f": the tests {_over(ranked[0])} cannot tell them apart"
     if behind is None:
-        return [text]
-    gap = f" by {abs(behind['gap']):.2g}" if pd.notna(behind["gap"]) else ""
-    if pd.notna(behind["gap_low"]):
-        low, high = sorted((abs(behind["gap_low"]), abs(behind["gap_high"])))
-        gap += f" (95 % interval {low:.2g} to {high:.2g})"
-    return [f"{text} Next is {behind['method']}, behind the best{gap}; {behind['evidence']}."]
+        return [f"{text}."]
+    if not behind["tested"] or pd.isna(behind["gap_low"]):
+        return [f"{text}. Next is {behind['method']}, untested."]
+    low, high = sorted((abs(behind["gap_low"]), abs(behind["gap_high"])))
+    interval = f"95 % interval {low:.2g} to {high:.2g}, {_over(behind)}"
+    return [f"{text}. Next is {behind['method']}, {abs(behind['gap']):.2g} behind the best ({interval})."]
+
+
+def _joined(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _over(row: Row) -> str:
+    """What a test rests on: ``over 5 seeds and 400 cells``."""
+    return "over " + row["evidence"].replace(" × ", " and ")
+
+
+def _handed(row: Row) -> bool:
+    return row["transductive"] is True and row["label_supervised"] is True
 
 
 def _same(methods: Sequence[Row]) -> list[str]:
@@ -152,14 +195,16 @@ def _same(methods: Sequence[Row]) -> list[str]:
 def _row(of: Mapping[str, Row], order: Sequence[str], metrics: Mapping[str, Mapping[str, Any]]) -> Row:
     """The row of a method's ranking metric, from its rows by metric."""
     unscored = dict.fromkeys(("mean", "sd", "n", "rank", "scaled", "ci_low", "ci_high"))
-    unscored |= {"metric": order[0], "reason": "", "by_seed": {}, "full": False}
+    unscored |= {"metric": order[0], "reason": "", "by_seed": {}, "full": False, "applicable": ""}
     row = of.get(order[0]) or {**next(iter(of.values())), **unscored}
     role = "supervised" if row["label_supervised"] is True else "method"
     signs = [-1 if metrics.get(metric, {}).get("direction") == "max" else 1 for metric in order]
+    tested = pd.notna(row["rank"]) and row["evidence"] not in ("", UNTESTED)
     cells = [_cell(of.get(m), m == order[0], sign) for m, sign in zip(order, signs, strict=True)]
     return row | {
         "role": "control" if row["kind"] == "control" else role,
-        "leads": pd.notna(row["rank"]) and row["rank"] == 1,
+        "tested": tested,
+        "leads": tested and row["rank"] == 1,
         "gloss": EXTERNAL if row["source"] == "external" else labels.gloss(row["method"]),
         "cells": cells,
         "seeds": [of[metric]["by_seed"] if metric in of else {} for metric in order],

@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from scmobench.leaderboard.evidence import FEWEST_SEEDS
 from scmobench.leaderboard.pages import filled
 from scmobench.leaderboard.panels import Panel
+from scmobench.leaderboard.standings import SCALED
 from scmobench.leaderboard.summary import LEVELS, Line, Summary, Tile
 from scmobench.leaderboard.tables import TITLES
 
@@ -48,7 +51,7 @@ class Narrow:
 def readme_section(boards: Boards) -> str:
     """The README's tables of all tasks in brief, with their markers."""
     tables = [_narrow(task, summary, _brief(summary)) for task, (_, summary) in boards.items()]
-    return filled("readme.md.jinja", tables=tables).strip()
+    return filled("readme.md.jinja", tables=tables, **_legend(tables)).strip()
 
 
 def folder_page(boards: Boards, published: Iterable[str]) -> str:
@@ -59,7 +62,9 @@ def folder_page(boards: Boards, published: Iterable[str]) -> str:
     published : tasks that have published figures.
     """
     tables = {task: _narrow(task, summary, summary.lines) for task, (_, summary) in boards.items()}
-    return filled("folder.md.jinja", tables=tables, published=set(published))
+    shown = {"tables": tables, "published": set(published), "titles": TITLES}
+    scaled = {task: SCALED[task] for task in tables}
+    return filled("folder.md.jinja", scaled=scaled, **shown, **_legend(tables.values()))
 
 
 def pictures(boards: Boards) -> dict[str, str]:
@@ -84,6 +89,20 @@ def replaced(text: str, section: str, path: str | Path = "README.md") -> str:
             f"{path}: expected one line {BEGIN} and below it one line {END}; add them where tables go"
         )
     return text[:begin] + section + text[end + len(END) :]
+
+
+def _legend(tables: Iterable[Narrow]) -> dict[str, Any]:
+    """What the legend of narrow tables says of seeds and of means of fewer metrics."""
+    tiles = [t for table in tables for line in table.lines for t in table.tiles(line) if t]
+    counts = [tile.row["n"] for tile in tiles if pd.notna(tile.row["mean"])]
+    many = [n for n in counts if n >= FEWEST_SEEDS]
+    seeds = f"{min(many)} to {max(many)} seeds" if many else "seeds"
+    seeds += " (fewer: in brackets)" if len(many) < len(counts) else ""
+    marked = any(tile.mark for tile in tiles)
+    part = (
+        " <sup>5/6</sup>: mean of fewer metrics than the others; scib found no trajectory." if marked else ""
+    )
+    return {"seeds": seeds, "part": part, "fewest": FEWEST_SEEDS}
 
 
 def _narrow(task: str, summary: Summary, lines: Sequence[Line]) -> Narrow:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby
 from statistics import median
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from scmobench.leaderboard.across import LEVEL as ACROSS
 from scmobench.leaderboard.panels import ROLES, Panel, Row
 
 DIGITS = 4
+PODIUM = 3
+"""Methods that a headline names; more where they share a mean rank."""
 LEVELS = 10
 """Shades of the colour ramp."""
 COVERED = 0.5
@@ -34,6 +38,11 @@ class Tile(NamedTuple):
         decimals, digits = len(text.partition(".")[2]), len(text.replace(".", "").lstrip("-0"))
         return f"{self.row['mean']:.{max(0, decimals - digits + DIGITS)}f}" if digits > DIGITS else text
 
+    @property
+    def mark(self) -> str:
+        """``5/6`` for a mean of five metrics where the data support six, else empty."""
+        return self.row["applicable"] if pd.notna(self.row["mean"]) and self.row["cells"][0].note else ""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -47,7 +56,7 @@ class Line:
     missing: Sequence[str]
     seconds: float
     leads: int
-    ranked: int
+    tested: int
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,33 @@ class Summary:
     top: float
     tracks: Mapping[str, Sequence[Mapping[str, Any]]]
 
+    def best(self, role: str) -> list[list[Line]]:
+        """Methods of a role by mean rank, those together that share it as printed; three or a few more."""
+        ranked = [line for line in self.lines if line.role == role and pd.notna(line.mean_rank)]
+        shared = [list(same) for _, same in groupby(ranked, key=lambda line: f"{line.mean_rank:.1f}")]
+        before = accumulate(map(len, shared), initial=0)
+        return [same for same, count in zip(shared, before, strict=False) if count < PODIUM]
+
+    def level(self, role: str) -> int:
+        """How many methods cannot be told from the best one over data sets; 0 where no test is possible."""
+        return sum("a" in row["group"] for row in self.tracks[role])
+
+    def ordered(self, role: str) -> bool:
+        """Whether a test finds any order over data sets."""
+        rows = self.tracks[role]
+        return not self.level(role) or (rows[0]["p_friedman"] < ACROSS and self.level(role) < len(rows))
+
     @property
-    def best(self) -> list[Line]:
-        """Methods without labels, by mean rank."""
-        return [line for line in self.lines if line.role == "method" and pd.notna(line.mean_rank)]
+    def problems(self) -> str:
+        """What the columns are: ``6 data sets``, or ``both directions of 6 data sets``."""
+        sets = len({panel.key["dataset"] for panel in self.panels})
+        both = len(self.panels) == 2 * sets
+        return f"{'both directions of ' if both else ''}{sets} data sets"
+
+    @property
+    def partial(self) -> bool:
+        """Whether a tile is the mean of fewer metrics than others of its column."""
+        return any(tile and tile.mark for line in self.lines for tile in line.tiles)
 
 
 def summary(panels: Sequence[Panel], across: pd.DataFrame) -> Summary:
@@ -117,7 +149,7 @@ def _line(method: str, role: str, rows: Sequence[Row | None], top: float, mean: 
         mean["missing"],
         seconds=median(known) if known else math.nan,
         leads=sum(row["leads"] for row in held),
-        ranked=sum(pd.notna(row["rank"]) for row in held),
+        tested=sum(row["tested"] for row in held),
     )
 
 

@@ -107,7 +107,11 @@ function origin(panel, method) {
       ...["device", "threads", "arithmetic", "tuning"].filter((key) => run[key]).map((key) => link(key, run[key])));
     const configs = run.config.map((hash) => made("pre", JSON.stringify(told.configs[hash], null, 1)));
     const copy = made("button", "Copy");
-    copy.addEventListener("click", () => navigator.clipboard?.writeText(run.command));
+    copy.addEventListener("click", async () => {
+      await navigator.clipboard?.writeText(run.command);
+      copy.textContent = "Copied";
+      setTimeout(() => { copy.textContent = "Copy"; }, 1000);
+    });
     if (run.command) body.append(made("h3", "Make it again"), made("pre", run.command), copy);
     body.append(made("h3", "Where it comes from"), list, made("details", null, made("summary", "All settings"), ...configs));
   } else {
