@@ -230,6 +230,17 @@ def test_frames_and_hatches_can_be_seen(browser):
         assert "gradient" in browser.js(style, place, "backgroundImage")
 
 
+def test_the_plot_of_mean_ranks_has_room_on_paper(browser):
+    browser.open(width=760)
+    width = "return document.querySelector('#predict_modality .ranks svg').getBoundingClientRect().width"
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert browser.js(width) > 150
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    for room in (650, 1400):
+        browser.open(width=room)
+        assert browser.js(width) > 90
+
+
 def test_nothing_but_tables_scrolls_sideways_on_a_phone(browser):
     browser.open(width=400)
     for anchor in ("#predict_modality-mini_cite", "#joint_embedding-pbmc10x_cite", "#published", "#about"):
