@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
+from places import BROWSER, DRIVER, NO_BROWSER, ROOT
 from scmobench.experiment.config import build
 from scmobench.types import Paired
-
-ROOT = Path(__file__).resolve().parents[1]
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-NO_BROWSER = "NO BROWSER FOUND: the page is not tested in one; install chromium and chromedriver"
 
 
 def _folder(variable: str, default: Path) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from conftest import ROOT
 from page_reader import Page
+from places import ROOT
 from scmobench.leaderboard import standings as statistics
 from scmobench.leaderboard import write
 

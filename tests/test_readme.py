@@ -14,7 +14,7 @@ import mudata
 import numpy as np
 import pytest
 
-from conftest import ROOT
+from places import ROOT
 from scmobench.cli import main
 
 BLOCK = re.compile(r"^```(bash|python|yaml)\n(.*?)^```", re.M | re.S)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from places import ROOT
 from scmobench.experiment import records
 from scmobench.experiment.code import PACKAGE, _file, _read, _spell, code_digest
 from scmobench.experiment.config import compose

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from command_line import here, own_model, scmobench
-from conftest import ROOT
+from places import ROOT
 from scmobench.cli import main
 from scmobench.experiment import kept, records
 from scmobench.experiment.config import build, compose

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from command_line import here
-from conftest import ROOT
+from places import ROOT
 from scmobench.experiment import kept
 from scmobench.experiment.config import compose
 from scmobench.experiment.run import run

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conftest import BROWSER, DRIVER, NO_BROWSER, ROOT
+from places import BROWSER, DRIVER, NO_BROWSER, ROOT
 
 FOLDER = ROOT / "results" / "leaderboard"
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason=NO_BROWSER)

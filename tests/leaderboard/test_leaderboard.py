@@ -8,8 +8,8 @@ from io import StringIO
 import pandas as pd
 import pytest
 
-from conftest import ROOT
 from page_reader import cells
+from places import ROOT
 from sample_runs import METRICS, PUBLISHED, failure, page, render, run, standings, study
 from scmobench.leaderboard import write as board
 from scmobench.leaderboard.methods import methods_page

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from places import ROOT
 from sample_runs import PUBLISHED, run
 from scmobench.cli import main
 from scmobench.experiment import kept

@@ -11,8 +11,8 @@ import pytest
 from omegaconf import OmegaConf
 from scipy import stats
 
-from conftest import ROOT
 from page_reader import Page, below, cells, rows
+from places import ROOT
 from sample_runs import METRICS, embedding, failure, page, render, run, standings, study
 from scmobench.experiment import kept
 from scmobench.experiment.code import without_places
