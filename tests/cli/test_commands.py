@@ -7,11 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anndata as ad
+import numpy as np
+import pandas as pd
 import pytest
 
 from command_line import here
 from scmobench.experiment import catalogue
 from scmobench.experiment.config import names
+from scmobench.experiment.loader import one_line
+from scmobench.types import Paired
 
 
 def test_help_of_a_run_is_short_and_its_examples_compose(tmp_path: Path) -> None:
@@ -72,3 +77,42 @@ def test_warnings_of_libraries_reach_nobody(tmp_path: Path) -> None:
     for line in (["-c", program], ["-m", "scmobench", "data", "check", "mini_cite"]):
         done = subprocess.run([sys.executable, *line], cwd=tmp_path, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def donors(tiny_paired: Paired, tmp_path: Path) -> list[str]:
+    """Arguments that check the tiny set as own cells, which have donors and types but no batch."""
+    cells = tiny_paired.mod1.copy()
+    cells.obs = pd.DataFrame({"donor": tiny_paired.obs["batch"], "ct": tiny_paired.obs["cell_type"]})
+    cells.obs["number"] = np.arange(len(cells)).astype(str)
+    cells.write_h5ad(tmp_path / "gex.h5ad")
+    tiny_paired.mod2.write_h5ad(tmp_path / "adt.h5ad")
+    return ["data", "check", "own", "dataset.gex=gex.h5ad", "dataset.mod2=adt.h5ad"]
+
+
+def test_own_cells_without_a_batch_are_told_what_could_be_one(donors: list[str], tmp_path: Path) -> None:
+    told = here(*donors, cwd=tmp_path)
+    assert (
+        "  batches   no batch column given: random split; columns that could be one: donor, ct\n"
+        in told.stdout
+    )
+    assert "all (" not in told.stdout
+    told = here(*donors, "dataset.batch=donor", cwd=tmp_path)
+    assert "  batches   batch1 (" in told.stdout
+
+
+def test_one_file_as_both_modalities_is_refused(donors: list[str], tmp_path: Path) -> None:
+    told = here(*donors[:-1], "dataset.mod2=./gex.h5ad", cwd=tmp_path).stderr
+    assert "expected two files, found gex.h5ad as `gex` and as `mod2`" in told
+    assert len(told.splitlines()) == 1
+
+
+def test_no_control_character_reaches_the_terminal(donors: list[str], tmp_path: Path) -> None:
+    cells = ad.read_h5ad(tmp_path / "gex.h5ad")
+    cells.obs["donor"] = cells.obs["donor"].astype(str).replace("batch1", "A\n\x1b[31mx")
+    cells.write_h5ad(tmp_path / "gex.h5ad")
+    for more in (["dataset.batch=donor"], ["dataset.batch=donor", "dataset.test_batches=[qq]"]):
+        done = here(*donors, *more, cwd=tmp_path)
+        assert "\x1b" not in done.stdout + done.stderr
+        assert "x1b[31mx" in done.stdout + done.stderr
+    assert one_line(ValueError("a\x1b[31m\u202eb\r\x07")) == r"a\x1b[31m\u202eb \x07"

@@ -103,3 +103,35 @@ def test_a_path_from_the_home_folder_is_found(tmp_path: Path) -> None:
     assert list((home / "r").rglob("record.json")), done.stderr
     done = here("leaderboard", "--records=~/r", "--out=~/tables", cwd=tmp_path, HOME=str(home))
     assert (home / "tables" / "index.html").is_file(), done.stderr
+
+
+SLIPS = {
+    "run --model knn dataset=tiny_cite": "found --model: write model=knn",
+    "run --model=knn dataset=tiny_cite": "found --model: write model=knn",
+    "run model=mean,svd_linear dataset=tiny_cite seed=0,1": (
+        "found model=mean,svd_linear seed=0,1: add -m, as in "
+        "scmobench run -m model=mean,svd_linear dataset=tiny_cite seed=0,1"
+    ),
+    "run model=linear_hungarian dataset=tiny_cite": "it serves match_modality: add task=match_modality",
+    "run model=mean dataset = tiny_cite": "found 'dataset' alone: write model=mean dataset=tiny_cite",
+    "run model=mean dataset= tiny_cite": "found 'tiny_cite' alone: write model=mean dataset=tiny_cite",
+    "run model=mean dataset =tiny_cite": "found 'dataset' alone: write model=mean dataset=tiny_cite",
+}
+DONE = {
+    "--model": "run model=knn dataset=tiny_cite",
+    "add -m": "run -m model=mean,svd_linear dataset=tiny_cite seed=0,1",
+    "add task": "run model=linear_hungarian dataset=tiny_cite task=match_modality",
+    "alone": "run model=mean dataset=tiny_cite",
+}
+
+
+@pytest.mark.parametrize(("typed", "said"), SLIPS.items())
+def test_what_is_advised_for_a_whole_command_runs(typed: str, said: str, tmp_path: Path) -> None:
+    done = here(*typed.split(), cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("scmobench: ")
+    assert done.stderr.endswith(f"{said}\n")
+    (advised,) = [line for word, line in DONE.items() if word in said]
+    again = here(*advised.split(), cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert list((tmp_path / "runs").rglob("prediction.h5ad"))

@@ -13,6 +13,7 @@ import pytest
 from anndata import AnnData
 from scipy.sparse import csr_matrix
 
+from command_line import here
 from sample_runs import render
 from scmobench.experiment import kept, records, schema
 from scmobench.leaderboard.roster import roster
@@ -259,7 +260,7 @@ def test_tables_are_made_of_every_record_that_is_read(tmp_path: Path, changes: d
     (tmp_path / records.RECORD).write_bytes(raw(**changes))
     (tmp_path / "more.jsonl").write_bytes(raw(seed=7, scores=RIGHT[0]["scores"]) + b"\n")
     tables = render(kept.read([tmp_path]))
-    assert set(tables) == {"predict_modality.csv", "predict_modality.md", "index.html"}
+    assert set(tables) >= {"predict_modality.csv", "README.md", "index.html"}
 
 
 def test_a_pipe_a_folder_and_a_broken_link_are_no_records(tmp_path: Path) -> None:
@@ -328,3 +329,75 @@ def test_a_gpu_is_among_what_can_change_a_score(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a card")
     assert records.versions()["gpu"] == "a card"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"interval": {"mae": [1, 2], "rmse": [2, 1]}},
+            "interval.rmse from 2 to 1, whose ends are exchanged",
+        ),
+        ({"n_train": -1}, "n_train '-1', which is negative"),
+        ({"n_test": -1}, "n_test '-1', which is negative"),
+        ({"n_test_seen": -1}, "n_test_seen '-1', which is negative"),
+        ({"seconds": -1e308}, "seconds '-1e+308', which is negative"),
+        ({"peak_memory_gb": -0.5}, "peak_memory_gb '-0.5', which is negative"),
+        (
+            {"scores": {"mae": {"value": 1, "reason": ""}, "rmse": {"value": "1"}}},
+            "scores.rmse.value '1', which is not a number or null",
+        ),
+        (
+            {"scores": {"mae": {"value": 1}, "rmse": 7}},
+            "scores.rmse '7', which is not a mapping with value and",
+        ),
+        ({"seconds": 1e150}, "seconds '1e+150', which is too large"),
+    ],
+)
+def test_the_faulty_value_is_named_with_its_file(tmp_path: Path, changes: dict, told: str) -> None:
+    (tmp_path / records.RECORD).write_bytes(raw(**changes))
+    with pytest.raises(ValueError, match=r"record.json, line 1: expected a record") as error:
+        kept.read([tmp_path])
+    assert told in str(error.value)
+
+
+def test_a_long_number_is_told_in_own_words() -> None:
+    with pytest.raises(ValueError, match="a number of 5000 digits, expected at most 4000"):
+        schema.parsed(WRONG["many digits"])
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(-0.5, "from 0 to inf, found -0.5"), (1.5, "from -1 to 1, found 1.5")]
+)
+def test_a_score_out_of_its_bounds_stops_the_tables(tmp_path: Path, value: float, told: str) -> None:
+    metric = "rmse" if value < 0 else "overall_pearson"
+    path = tmp_path / "runs" / records.RECORD
+    path.parent.mkdir()
+    path.write_bytes(raw(scores={metric: {"value": value, "reason": ""}}))
+    done = here("leaderboard", "--records", "runs", "--out", "tables", cwd=tmp_path)
+    assert done.stderr.startswith(
+        f"scmobench: runs/record.json: expected scores.{metric} of 'm' {told}: delete"
+    )
+    assert not (tmp_path / "tables").exists()
+    path.write_bytes(raw(scores={"rmse": {"value": 1.0, "reason": ""}}))
+    assert here("leaderboard", "--records", "runs", "--out", "tables", cwd=tmp_path).returncode == 0
+
+
+def test_a_score_without_value_and_reason_has_a_reason_in_the_table(tmp_path: Path) -> None:
+    (tmp_path / records.RECORD).write_bytes(raw(scores={"rmse": {"value": float("nan"), "reason": ""}}))
+    assert "no finite value" in render(kept.read([tmp_path]))["predict_modality.csv"]
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["<img src=x onerror=alert(1)>|x", "+", "[", " #", "a b", "a[b", "a+[c]", "\x1b[31mx", "a\nb", "'\"&"],
+)
+def test_a_strange_name_is_shown_escaped(tmp_path: Path, method: str) -> None:
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    scores = {"rmse": {"value": 1.0, "reason": ""}}
+    (runs / "a.jsonl").write_bytes(raw(method=method, scores=scores) + b"\n" + raw(scores=scores, seed=1))
+    done = here("leaderboard", "--records", "runs", "--out", "tables", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for page in ("index.html", "README.md"):
+        assert "<img src=x" not in (tmp_path / "tables" / page).read_text()

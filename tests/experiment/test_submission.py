@@ -119,9 +119,9 @@ def test_the_leaderboard_shows_what_is_sound_and_names_what_is_not(sound, tmp_pa
     )
     assert done.returncode == 1
     lines = done.stderr.splitlines()
-    assert lines[0].startswith("bad.zip is refused: expected a zip archive as `scmobench submit` makes it")
+    assert lines[0].startswith("'bad.zip' is refused: expected a zip archive as `scmobench submit` makes it")
     assert lines[1].startswith(
-        "twin.zip is refused: another archive holds predict_modality tiny_cite GEX2ADT"
+        "'twin.zip' is refused: 'mine.zip' holds predict_modality tiny_cite GEX2ADT mine seed 0 already"
     )
     assert lines[2] == "scmobench: 2 submissions are refused, see above"
     table = pd.read_csv(tmp_path / "tables" / "predict_modality.csv")
@@ -319,7 +319,8 @@ def test_order_shape_names_and_values_of_a_prediction(plan, sound, tmp_path):
         ({"direction": "sideways"}, "expected direction to be one of from_gex, to_gex"),
         ({"link": "javascript:alert(1)"}, "expected a link https://"),
         ({"description": "x" * 3000}, "expected one line of at most 2000 characters as description"),
-        ({"description": "two\nlines"}, "expected one line of at most 2000 characters as description"),
+        ({"description": "two\nlines"}, r"found '\n' in 'two\nlines': remove the invisible character"),
+        ({"name": "knn\u200b"}, r"found '\u200b' in 'knn\u200b': remove the invisible character"),
         ({"licence": " "}, "expected licence on the card, found none"),
         ({"transductive": "yes"}, "expected transductive of the card to be true or false, found 'yes'"),
         ({"authors": 7}, "expected authors of the card to be a text, found 7"),
@@ -338,6 +339,9 @@ def test_a_card_that_is_none(sound, tmp_path):
         b"\xff": "expected a card in JSON",
         b"[" * 50_000: "expected a card in JSON",
         b"[]": "found []",
+        b'{"name": '
+        + b"9" * 5000
+        + b"}": "found b'{\"name\": 9999999999999999999999999999999' (a number of 5000 digits",
         b"{}": "expected authors, dataset, description, direction, licence, name, task on the card",
         b" " * 70_000: "has 70000 bytes, more than 65536",
     }.items():
@@ -355,3 +359,46 @@ def test_submit_says_at_once_what_could_not_be_scored(sound):
     options = "--name x --task predict_modality --dataset tiny_cite --authors A --description d --licence MIT"
     done = here("submit", "p0.h5ad", *options.split(), "--seeds", "1", "1", cwd=sound)
     assert "expected 1 different seeds from 0 on, one a prediction, found [1, 1]" in done.stderr
+
+
+def test_the_same_prediction_as_two_seeds_is_refused(sound, tmp_path):
+    (sound / "again.h5ad").write_bytes((sound / "p0.h5ad").read_bytes())
+    done = submitted(sound, "p0.h5ad", "again.h5ad", out=str(tmp_path / "x.zip"))
+    told = "scmobench: expected another prediction for each seed, found the same in p0.h5ad and again.h5ad: "
+    assert done.stderr.startswith(told + "a deterministic method has one seed, so give one file")
+    assert not (tmp_path / "x.zip").exists()
+    assert submitted(sound, "p0.h5ad", out=str(tmp_path / "x.zip")).returncode == 0  # what the message says
+    content = members(sound / "mine.zip")
+    content["seed-1.h5ad"] = content["seed-0.h5ad"]
+    assert "found the same in seed-0.h5ad and seed-1.h5ad" in refusal(written(tmp_path / "odd.zip", content))
+
+
+def test_archives_are_known_by_any_case_and_other_files_are_named(sound, tmp_path, capsys):
+    content = members(sound / "mine.zip")
+    (tmp_path / "a.ZIP").write_bytes((sound / "mine.zip").read_bytes())
+    (tmp_path / "note\n.txt").write_text("x")
+    later = {"card.json": content["card.json"], "seed-7.h5ad": content["seed-0.h5ad"]}
+    written(tmp_path / "b\n.zip", later)
+    found, (refused,) = score_folder(tmp_path)
+    assert [record["seed"] for record in found] == [0, 1]
+    assert capsys.readouterr().err == "ignored: 'note\\n.txt'\n"
+    assert refused.startswith(
+        "'b\\n.zip' is refused: 'a.ZIP' holds predict_modality tiny_cite GEX2ADT mine pred"
+    )
+
+
+def test_where_the_output_cannot_go_is_said_before_any_work(sound, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    out = tmp_path / "folder"
+    done = submitted(sound, "missing.h5ad", out=str(out))
+    right = f"{out}/mine-predict_modality-tiny_cite-from_gex.zip"
+    told = f"expected a file for the archive, found the folder {out}: give --out {right}"
+    assert done.stderr == f"scmobench: {told}\n"
+    assert submitted(sound, "p0.h5ad", out=right).returncode == 0
+    done = submitted(sound, "p0.h5ad", out=str(tmp_path / "file" / "x.zip"))
+    assert "partial" not in done.stderr
+    assert "[Errno" not in done.stderr
+    done = here("figures", "--runs", "nowhere", "--out", "file", cwd=tmp_path)
+    told = "expected a folder for the pictures at file, found a file: name another by --out"
+    assert done.stderr == f"scmobench: {told}\n"

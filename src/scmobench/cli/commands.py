@@ -135,8 +135,7 @@ def leaderboard(options: argparse.Namespace) -> None:
         print(leaderboard.paper_table(found))
     if options.readme and not options.readme.is_file():
         raise FileNotFoundError(f"expected a file with the tables' markers at {options.readme}, found none")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"expected a folder for the tables at {out}, found a file: name another by --out")
+    _check_folder(out, "tables")
     external, refused = _submitted(options.submissions)
     paths = leaderboard.leaderboard(
         [*found, *external], out, readme=options.readme, check=options.check, methods=options.methods
@@ -170,8 +169,16 @@ def submit(options: argparse.Namespace) -> None:
         raise ValueError(f"expected {count} different seeds from 0 on, one a prediction, found {seeds}")
     card = Card(**given)
     parts = (card.name, card.task, card.dataset, card.direction)
-    out = options.out or Path(file_name("-".join(parts), ".zip"))
+    usual = file_name("-".join(parts), ".zip")
+    out = options.out or Path(usual)
+    if out.is_dir():
+        raise ValueError(f"expected a file for the archive, found the folder {out}: give --out {out / usual}")
     print(f"written: {submit(card, dict(zip(seeds, options.predictions, strict=True)), out)}")
+
+
+def _check_folder(out: Path, what: str) -> None:
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"expected a folder for the {what} at {out}, found a file: name another by --out")
 
 
 def _ours(folder: Path) -> Path:
@@ -183,6 +190,7 @@ def _ours(folder: Path) -> Path:
 
 
 def figures(options: argparse.Namespace) -> None:
+    _check_folder(options.out, "pictures")
     from scmobench.figures.gallery import figures
 
     print(*(f"written: {path}" for path in figures(options.runs, options.out)), sep="\n")

@@ -56,13 +56,19 @@ def _list_data() -> None:
 
 def _checked_data(about: dict[str, Any]) -> str:
     """What `Source.describe` tells of cells that passed all checks, in five lines."""
+    from scmobench.machine.terminal import visible
+
     features = " and ".join(f"{number:,} {kind}" for kind, number in about["features"].items())
     kinds = {"cell_type": "types", "phase": "phases"}
     labels = [f"{name} ({number:,} {kinds.get(name, 'cells')})" for name, number in about["labels"].items()]
     batches = [
-        f"{name} ({number:,}{', test' if name in about['test_batches'] else ''})"
+        f"{visible(name)} ({number:,}{', test' if name in about['test_batches'] else ''})"
         for name, number in about["batches"].items()
     ]
+    if "batch_columns" in about:
+        found = ", ".join(map(visible, about["batch_columns"]))
+        batches = ["no batch column given: random split"]
+        batches[0] += f"; columns that could be one: {found}" if found else ""
     return "\n".join(
         (
             f"{about['name']}: ok, sha256 {about['hash']}",

@@ -6,14 +6,14 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scmobench.data.annotation import check_agreement, named_columns, read_labels
+from scmobench.data.annotation import check_agreement, few_values, named_columns, read_labels
 from scmobench.data.labels import LABELS
 from scmobench.data.matrix import checked_matrix
 from scmobench.data.source import Source
@@ -58,6 +58,12 @@ class Annotated(Source):
             return paired
         return replace(paired, hash=sha256(f"{paired.hash} {self.organism}".encode()).hexdigest())
 
+    def describe(self, paired: Paired | None = None) -> dict[str, Any]:
+        """See `Source.describe`; without a batch, ``batch_columns`` are those that could be one."""
+        about = super().describe(paired)
+        found = getattr(self, "_batch_columns", None)
+        return about if found is None else about | {"batch_columns": found}
+
     def read(self) -> Paired:
         """Choose the values, find batch and cell type, split."""
         gex, mod2, tables = self.parts()
@@ -66,6 +72,8 @@ class Annotated(Source):
         columns = {self.batch, self.cell_type, "is_train", "is_scored", *LABELS[1:]}
         check_agreement(self.name, tables, columns - set(labels))
         obs = gex.obs.drop(columns=labels.columns, errors="ignore").join(labels)
+        if self.batch is None and "is_train" not in obs:
+            self._batch_columns = few_values(obs.drop(columns=[*{*LABELS, self.cell_type}], errors="ignore"))
         obs = named_columns(self.name, obs, self.batch, self.cell_type)
         normalization = self.normalization or {"GEX": "counts", feature_type(mod2): "counts"}
         return self.pair(gex, mod2, obs, normalization, str(gex.uns.get("source", "")))

@@ -10,6 +10,8 @@ import pandas as pd
 
 from scmobench.data.table import read_table
 
+MOST = 50  # batches that a column may name
+
 
 def column(name: str, obs: pd.DataFrame, wanted: str, advice: str = "") -> pd.Series:
     """A column of the cell annotation of the data set ``name``."""
@@ -32,6 +34,11 @@ def named_columns(name: str, obs: pd.DataFrame, batch: str | None, cell_type: st
         elif wanted in obs or wanted != "cell_type" or target == "batch":
             obs[target] = column(name, obs, wanted, f"; name the right one: dataset.{target}=COLUMN")
     return obs.assign(batch="all") if batch is None else obs
+
+
+def few_values(obs: pd.DataFrame) -> list[str]:
+    """Columns with several values, but few, as batches have."""
+    return [str(name) for name in obs if 2 <= obs[name].astype(str).nunique() <= min(MOST, len(obs) // 5)]
 
 
 def check_agreement(name: str, tables: Mapping[str, pd.DataFrame], columns: Collection[str | None]) -> None:

@@ -56,6 +56,11 @@ class Own(Annotated):
         for file in filter(None, (self.gex, self.mod2, self.h5ad, self.h5mu, self.tenx, self.labels)):
             if not (file == self.tenx and Path(file).expanduser().is_dir()):
                 check_file(Path(file).expanduser())
+        if self.gex and Path(self.gex).expanduser().samefile(Path(str(self.mod2)).expanduser()):
+            raise ValueError(
+                f"{self.name}: expected two files, found {self.gex} as `gex` and as `mod2`: name the other "
+                f"one, or give one file that holds both as dataset.h5ad={self.gex}"
+            )
         return Path(given[0]).expanduser()
 
     def at_hand(self) -> str:

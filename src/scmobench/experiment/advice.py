@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
@@ -43,26 +44,39 @@ def check_typed(
 
     ``options`` are the first parts of keys, and ``names`` gives the choices of a group, none for another key.
     """
-    for typed in overrides:
+    for number, typed in enumerate(overrides):
         if "=" not in typed and not typed.startswith("~"):
+            before, after = (
+                "".join(overrides[place : place + 1]) for place in (max(0, number - 1), number + 1)
+            )
+            if after.startswith("=") or (number and before.endswith("=")):
+                meant = re.sub(r" ?= ?", "=", _command(overrides))
+                raise ValueError(f"expected no spaces around =, found {typed!r} alone: write {meant}")
             meant = [f"{group}={typed}" for group in options if typed in names(group)]
             near = f": did you mean {' or '.join(meant)}?" if meant else nearest(typed, options, after="=...")
             raise ValueError(f"expected NAME=VALUE, found {typed}{near}")
     read = OverridesParser.create().parse_overrides(list(overrides))
     for one in read:
-        _check_one(one, options, names, mode)
+        _check_one(one, options, names)
+    swept = [
+        str(o.input_line) for o in read if o.is_sweep_override() and not o.key_or_group.startswith("hydra")
+    ]
+    if swept and mode == RunMode.RUN:
+        raise ValueError(
+            f"several values make a sweep, found {' '.join(swept)}: add -m, as in scmobench run -m "
+            f"{_command(overrides)}"
+        )
     return read
 
 
-def _check_one(
-    one: Override, options: Sequence[str], names: Callable[[str], Sequence[str]], mode: RunMode
-) -> None:
+def _command(overrides: Sequence[str]) -> str:
+    """The overrides as a shell takes them, without the one that Hydra adds."""
+    return shlex.join(one for one in overrides if not one.startswith("hydra.mode="))
+
+
+def _check_one(one: Override, options: Sequence[str], names: Callable[[str], Sequence[str]]) -> None:
     typed, place = str(one.input_line), one.key_or_group
     first = re.split(r"[./]", place)[0]
-    if one.is_sweep_override() and mode == RunMode.RUN and first != "hydra":
-        raise ValueError(
-            f"several values make a sweep, found {typed}: add -m, as in scmobench run -m {typed}"
-        )
     if not typed.startswith(("+", "~")) and first not in (*options, "hydra"):
         rest = f"{place.removeprefix(first)}={typed.partition('=')[2]}"
         meant = nearest(first, options, after=rest)

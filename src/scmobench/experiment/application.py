@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 
 from scmobench.experiment import display, records
 from scmobench.experiment.arguments import as_text, lazy_help, sorted_arguments
+from scmobench.experiment.choices import OPTIONS as SETTINGS
 from scmobench.experiment.ensemble import run_ensemble
 from scmobench.experiment.evaluate import primary
 from scmobench.experiment.launcher import refuse_lacking
@@ -37,7 +38,7 @@ def launch(arguments: Sequence[str]) -> None:
     quiet = any(argument in ("-q", "--quiet") for argument in arguments)
     arguments = [argument for argument in arguments if argument not in ("-q", "--quiet")]
     sys.path.append(os.getcwd())  # for a method of the user's own, named in `modules`
-    options, overrides = sorted_arguments(arguments)
+    options, overrides = sorted_arguments(arguments, SETTINGS.split())
     for folder in [value for name, value in pairwise(options) if name in ("--config-dir", "-cd")]:
         refuse_hidden(folder)
     refuse_lacking(overrides)

@@ -34,10 +34,11 @@ def group(override: str) -> str:
     return key(override).replace("/", ".").partition(".")[0]
 
 
-def sorted_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def sorted_arguments(arguments: Sequence[str], settings: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """Hydra's options with their values, and the overrides, because Hydra takes them in this order only.
 
-    Raises ValueError for another option, or an abbreviated one.
+    ``settings`` are names that people may take for options. Raises ValueError for another option, or an
+    abbreviated one.
     """
     options, overrides, rest = [], [], iter(arguments)
     for argument in rest:
@@ -46,6 +47,9 @@ def sorted_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             continue
         name, given, value = argument.partition("=")
         if name not in OPTIONS.split():
+            if (setting := name.lstrip("-")) in settings:
+                value = value if given else next(rest, "...")
+                raise ValueError(f"expected settings without dashes, found {name}: write {setting}={value}")
             raise ValueError(
                 f"expected one of the options {OPTIONS}, found {name}: leave it out; your own YAML goes into "
                 "a folder named by --config-dir"

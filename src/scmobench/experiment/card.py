@@ -8,6 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from scmobench.experiment.config import names
+from scmobench.experiment.schema import whole
 from scmobench.tasks.base import DIRECTIONS
 from scmobench.types import TASKS
 
@@ -47,7 +48,12 @@ class Card:
             if type(value) is not kind:
                 expected = "true or false" if kind is bool else "a text"
                 raise ValueError(f"expected {field.name} of the card to be {expected}, found {value!r:.80}")
-            if kind is str and (len(value) > LONGEST or not value.isprintable()):
+            if kind is str and (odd := next((sign for sign in value if not sign.isprintable()), "")):
+                raise ValueError(
+                    f"expected one line of visible characters as {field.name} of the card, found {odd!r} in "
+                    f"{value!r:.80}: remove the invisible character"
+                )
+            if kind is str and len(value) > LONGEST:
                 raise ValueError(
                     f"expected one line of at most {LONGEST} characters as {field.name} of the card, found "
                     f"{value!r:.40}: shorten it"
@@ -79,7 +85,7 @@ class Card:
 def read_card(content: bytes) -> Card:
     """The card from its JSON. Raises ValueError for anything else."""
     try:
-        found: Any = json.loads(content.decode())
+        found: Any = json.loads(content.decode(), parse_int=whole)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"expected a card in JSON, found {content[:40]!r} ({error})") from error
     known = {field.name for field in fields(Card)}

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from scmobench.experiment.advice import check_typed, for_key
 from scmobench.experiment.arguments import key
 from scmobench.experiment.choices import OPTIONS, check_choices, check_name
+from scmobench.machine.terminal import visible
 
 # what users can put right themselves: a message without a traceback
 USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -73,7 +74,7 @@ def one_line(error: BaseException) -> str:
         said += f" {error.__cause__}"
     said = " ".join(said.split()).partition(" Config search path:")[0].partition(" See https://hydra.cc")[0]
     said = re.sub(r" full_key: (\S*)( (reference|object)_type=\S+)*", r" (at \1)", said)
-    said = said or type(error).__name__
+    said = visible(said) or type(error).__name__
     return said if len(said) <= LONGEST else f"{said[:LONGEST]} ..."
 
 

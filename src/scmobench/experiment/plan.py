@@ -138,7 +138,10 @@ def model_block(cfg: DictConfig, task: str, subtask: str = "") -> dict[str, Any]
     model = OmegaConf.to_container(cfg.model, resolve=True)
     if task not in model:
         serves = [key for key, value in model.items() if isinstance(value, dict) and "_target_" in value]
-        raise ValueError(f"model {model['name']!r} does not serve {task}; it serves {', '.join(serves)}")
+        raise ValueError(
+            f"model {model['name']!r} does not serve {task}; it serves {', '.join(serves)}: "
+            f"add task={(serves or ['NAME'])[0]}"
+        )
     if subtask and subtask not in model.get("subtasks", [subtask]):
         raise ValueError(f"model {model['name']!r} serves {', '.join(model['subtasks'])}, not {subtask}")
     if missing := not_installed(model):

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 from scmobench.experiment.settings import fits, in_words
 
@@ -44,6 +44,8 @@ FIELDS = {
     "normalization": Mapping[str, str],
 }
 FREE_FIELDS = {"config": TaskAndModel, "versions": dict, "report": dict}  # hold values of any size
+NOT_NEGATIVE = ("n_train", "n_test", "n_test_seen", "seconds", "peak_memory_gb", "parameters", "threads")
+MOST_DIGITS = 4000  # of a whole number; Python reads few more
 NEEDED = ("status", "task", "dataset", "subtask", "method", "seed")
 NEEDED_OF_FINISHED = ("config_hash", "data_hash", "scores")
 
@@ -71,7 +73,7 @@ def parsed(raw: bytes) -> dict[str, Any]:
     if len(raw) > LARGEST:
         raise ValueError(f"more than {LARGEST} bytes")
     try:
-        record = json.loads(raw.decode(), parse_constant=lambda _: None, parse_float=_finite)
+        record = json.loads(raw.decode(), parse_constant=lambda _: None, parse_float=_finite, parse_int=whole)
     except RecursionError as error:
         raise ValueError(f"more than {DEEPEST} lists in one another") from error
     except ValueError as error:
@@ -87,9 +89,39 @@ def parsed(raw: bytes) -> dict[str, Any]:
     for field, kind in (FIELDS | FREE_FIELDS).items():
         if (value := record.get(field)) is None:
             continue
-        if not fits(value, kind) or (field in FIELDS and not _readable(value)):
-            raise ValueError(f"{field} {str(value)[:40]!r}, which is not {in_words(kind)}")
+        if fault := _fault(field, value, kind, field in FIELDS):
+            raise ValueError(fault)
+    for metric, (low, high) in (record.get("interval") or {}).items():
+        if low > high:
+            raise ValueError(f"interval.{metric[:40]} from {low} to {high}, whose ends are exchanged")
     return record
+
+
+def whole(digits: str) -> int:
+    """A whole number of JSON. Raises ValueError for one that is too long to read."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits, expected at most {MOST_DIGITS}")
+    return int(digits)
+
+
+def _fault(place: str, value: Any, kind: Any, bounded: bool) -> str:
+    """The part of a value that is not of its kind, and why; empty where all parts are.
+
+    Texts and numbers that are ``bounded`` have to be readable.
+    """
+    if isinstance(value, dict) and (is_typeddict(kind) or get_origin(kind) is Mapping):
+        inner = get_type_hints(kind) if is_typeddict(kind) else dict.fromkeys(value, get_args(kind)[-1])
+        parts = (
+            _fault(f"{place}.{key[:40]}", value[key], inner[key], bounded) for key in value if key in inner
+        )
+        if fault := next(filter(None, parts), ""):
+            return fault
+    found = f"{place} {str(value)[:40]!r}, which is"
+    if not fits(value, kind):
+        return f"{found} not {in_words(kind)}"
+    if place in NOT_NEGATIVE and value < 0:
+        return f"{found} negative"
+    return f"{found} too large or no valid text" if bounded and not _readable(value) else ""
 
 
 def _finite(text: str) -> float | None:

@@ -142,6 +142,8 @@ def in_words(kind: Any) -> str:
     origin, inner = get_origin(kind), get_args(kind)
     if isinstance(kind, str):
         return f"a function of {kind}"
+    if is_typeddict(kind):
+        return f"a mapping with {' and '.join(kind.__annotations__)}"
     if origin is Literal:
         return f"one of {', '.join(map(str, inner))}"
     if origin in (Union, types.UnionType):

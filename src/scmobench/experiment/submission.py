@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -42,7 +43,7 @@ def submit(card: Card, predictions: Mapping[int, Path], out: Path) -> Path:
 
 
 def score_folder(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Score every archive (``*.zip``) in a folder.
+    """Score every archive (``*.zip``) in a folder; a line on standard error names its other files.
 
     Returns
     -------
@@ -52,24 +53,28 @@ def score_folder(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     ------
     FileNotFoundError : no such folder, or no archive in it.
     """
-    archives = sorted(Path(folder).glob("*.zip"))
+    present = sorted(Path(folder).glob("*"))
+    archives = [path for path in present if path.suffix.lower() == ".zip"]
     if not archives:
         raise FileNotFoundError(
             f"expected archives of `scmobench submit` (*.zip) in {folder}, found none: name their folder"
         )
-    records: dict[tuple[Any, ...], dict[str, Any]] = {}
-    refused, plans = [], {}
+    if others := [repr(path.name) for path in present if path not in archives]:
+        print(f"ignored: {', '.join(others)}", file=sys.stderr)
+    records, refused = [], []
+    plans: dict[tuple[str, ...], Plan] = {}
+    homes: dict[str, Path] = {}  # of runs and of predictions, by their description
     for path in archives:
         try:
-            fresh = {_run(record): record for record in scored(path, plans)}
-            if again := sorted(set(fresh) & set(records)):
-                raise ValueError(
-                    f"another archive holds {' '.join(map(str, again[0]))} already: leave one out"
-                )
-            records |= fresh
+            fresh = scored(path, plans)
+            held = [one for record in fresh for one in _descriptions(record)]
+            if again := next((one for one in held if one in homes), ""):
+                raise ValueError(f"{homes[again].name!r} holds {again} already: leave one out")
+            homes |= dict.fromkeys(held, path)
+            records += fresh
         except Exception as error:  # whatever an archive holds, the others are scored
-            refused.append(f"{path.name} is refused: {one_line(error)}")
-    return list(records.values()), refused
+            refused.append(f"{path.name!r} is refused: {one_line(error)}")
+    return records, refused
 
 
 def scored(path: Path, plans: dict[tuple[str, ...], Plan]) -> list[dict[str, Any]]:
@@ -99,7 +104,7 @@ def _plan(card: Card) -> Plan:
 
 def _checked(plan: Plan, files: Mapping[int, Path]) -> dict[int, tuple[AnnData, str]]:
     """Predictions by seed as the metrics take them, and the hashes of their values."""
-    answers = {}
+    answers: dict[int, tuple[AnnData, str]] = {}
     for seed, path in files.items():
         try:
             (found,) = read_predictions(plan.problem.solution, path)
@@ -108,11 +113,18 @@ def _checked(plan: Plan, files: Mapping[int, Path]) -> dict[int, tuple[AnnData, 
         except ValueError as error:
             told = str(error).replace(str(path), path.name)
             raise ValueError(told if path.name in told else f"{path.name}: {told}") from error
+        if twins := [files[other].name for other in answers if other != seed and answers[other][1] == hashed]:
+            raise ValueError(
+                f"expected another prediction for each seed, found the same in {twins[0]} and {path.name}: "
+                "a deterministic method has one seed, so give one file"
+            )
     return answers
 
 
-def _run(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(record[key] for key in ("task", "dataset", "subtask", "method", "seed"))
+def _descriptions(record: Mapping[str, Any]) -> list[str]:
+    """What no other archive may hold: this seed, and the same prediction as another seed."""
+    what = " ".join(record[key] for key in ("task", "dataset", "subtask", "method"))
+    return [f"{what} seed {record['seed']}", f"{what} prediction {record['prediction_hash'][:16]}"]
 
 
 def _record(plan: Plan, card: Card, seed: int, prediction: AnnData, hashed: str) -> dict[str, Any]:

@@ -25,6 +25,8 @@ def overrides(record: Record) -> list[str]:
     if record.get("kind") == "external":
         return [f"{name}: {text}." for name, text in (record.get("report") or {}).items() if text]
     found = NAME.fullmatch(record["method"])
+    if not found:  # a name that no run of this suite has
+        return [f"model={record['method']}", f"task={record['task']}", f"dataset={record['dataset']}"]
     parts = [found["model"], *filter(None, found["added"].split("+"))]
     if not parts[0].startswith("ensemble_"):  # an ensemble of unlike members names its models itself
         parts[0] = f"model={parts[0]}"

@@ -23,7 +23,7 @@ ARROWS = {"min": " ↓", "max": " ↑"}
 
 def escaped(text: Any) -> str:
     """Text on one line, as a Markdown table holds it."""
-    return " ".join(str(text).split()).replace("|", "\\|")
+    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def score(value: float, sd: float | None = None, n: int | None = None) -> str:

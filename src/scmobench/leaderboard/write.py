@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,12 +18,13 @@ from scmobench.leaderboard.paper import paper
 from scmobench.leaderboard.published import join_published, read_published
 from scmobench.leaderboard.readme import folder_page, pictures, readme_section, replaced
 from scmobench.leaderboard.report import PAGE, boards, report_page
-from scmobench.leaderboard.roster import Record
+from scmobench.leaderboard.roster import Record, number
 from scmobench.leaderboard.standings import COLUMNS, Metadata, standings
 from scmobench.leaderboard.tables import TITLES
 from scmobench.machine.files import whole
 
 DIFFERENCE_LINES = 40
+ROUNDING = 1e-6  # by which sums of rounded numbers may leave their bounds
 PUBLISHED = Path("published", "published.csv")
 PICTURES = "figures"
 
@@ -53,12 +55,12 @@ def leaderboard(
     Raises
     ------
     SystemExit : with ``check``, where a file is not current; its message is the difference.
-    ValueError : the README lacks its markers; nothing is written then.
+    ValueError : the README lacks its markers, or a score is out of its metric's bounds; nothing is written.
     """
     items = list(records)
     runs = [item for item in items if isinstance(item, dict)]
     runs += read(item for item in items if not isinstance(item, dict))
-    metrics = metric_metadata()
+    check_bounds(runs, metrics := metric_metadata())
     ours = standings(runs, metrics)
     beside = Path(out).resolve().parent
     link = os.path.relpath(methods, out) if methods else ""
@@ -77,6 +79,20 @@ def leaderboard(
         with whole(path.resolve()) as partial:  # a link stays one
             partial.write_text(text, encoding="utf-8")
     return list(contents)
+
+
+def check_bounds(records: Iterable[Record], metrics: Metadata) -> None:
+    """Raise ValueError, with the record's file, for a score that its metric cannot have."""
+    for record in records:
+        for metric, score in (record.get("scores") or {}).items():
+            low, high = metrics.get(record["task"], {}).get(metric, {}).get("bounds", (None, None))
+            value = number(score)
+            low, high = -math.inf if low is None else low, math.inf if high is None else high
+            if value is not None and not low - ROUNDING <= value <= high + ROUNDING:
+                raise ValueError(
+                    f"{getattr(record, 'where', record['method'])}: expected scores.{metric} of "
+                    f"{record['method']!r} from {low} to {high}, found {value}: delete it, and run again"
+                )
 
 
 def published_figures(results: Path | None = None) -> pd.DataFrame | None:

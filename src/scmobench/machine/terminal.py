@@ -54,6 +54,11 @@ def announce(text: str) -> None:
         console().print(Text(text), soft_wrap=True)
 
 
+def visible(text: str) -> str:
+    """The text, with each sign that a terminal would act on written out, as in ``\\x1b``."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
 @contextlib.contextmanager
 def bar(what: str, total: int | None = None, unit: str = "") -> Iterator[Callable[..., None]]:
     """A bar, or without ``total`` the time that passes. It vanishes at the end.
