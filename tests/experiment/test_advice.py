@@ -91,7 +91,7 @@ def test_a_models_file_from_outside_says_what_its_class_takes(yaml: str, said: s
 
 
 def test_a_direction_is_typed_as_tables_print_it() -> None:
-    for typed, meant in (("GEX2ADT", "from_gex"), ("GEX→ATAC", "from_gex"), ("adt2gex", "to_gex")):
+    for typed, meant in (("GEX2ADT", "GEX2ADT"), ("GEX→ATAC", "GEX2ATAC"), ("adt2gex", "ADT2GEX")):
         assert compose([f"direction={typed}"]).direction == meant
 
 

@@ -40,7 +40,7 @@ NEEDS_RAY, NEEDS_SUBMITIT = (
 SWEEP = ("run", "-m", "--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "smoke=true")
 SWEEP += ("task=predict_modality,match_modality",)  # the user's own model matches no cells: that run fails
 BOTH, OWN = "model=own,scmognn", "model=own"
-ITS_OWN = ("seconds", "peak_memory_gb", "finished")  # of each run
+ITS_OWN = ("seconds", "peak_memory_gb", "finished", "command")  # of each run, or with the folder's name
 # the user's method says which threads it has, where it stands, and whether Ray may report
 METHOD = """        import os
         shown = {key: os.environ.get(key) for key in ("OPENBLAS_NUM_THREADS", "RAY_USAGE_STATS_ENABLED")}
@@ -265,7 +265,7 @@ def test_what_cannot_be_launched_is_said(tmp_path: Path, monkeypatch: pytest.Mon
         ["scmobench: expected a sweep for `launcher=`, found a single run: add -m"],
     )
     unknown = here("run", "-m", "dataset=tiny_cite", "launcher=no", cwd=tmp_path)
-    assert "Could not find 'launcher/no'" in unknown.stderr
+    assert "no launcher 'no'; there are basic, joblib, ray, slurm" in unknown.stderr
     assert not list(tmp_path.rglob("record.json"))
     monkeypatch.setattr("os.environ", {"PATH": str(tmp_path)})
     with pytest.raises(SystemExit, match="expected the program sbatch for this launcher, found none"):

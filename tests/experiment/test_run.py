@@ -318,7 +318,7 @@ def test_score_and_compare_print_tables_sentences_and_json(tmp_path: Path) -> No
 SAID = {
     "run model=nonesuch": "no model 'nonesuch'; `scmobench models` lists them",
     "run task=nonesuch": "no task 'nonesuch'; there are joint_embedding, match_modality, predict_modality",
-    "data describe nonesuch": "no dataset 'nonesuch'; there are",
+    "data describe nonesuch": "no dataset 'nonesuch'; `scmobench data list` lists them",
     "run dataset=pbmc10x_cite dataset.path=nowhere": "nowhere",
     "leaderboard --records nowhere": "expected a folder of records",
     "score --task joint_embedding --prediction no.h5ad --solution no.h5ad": "no.h5ad",

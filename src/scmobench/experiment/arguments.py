@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -78,8 +79,8 @@ def as_text(overrides: Sequence[str]) -> list[str]:
 def _quoted(parser: OverridesParser, override: str) -> str:
     place, given, value = override.partition("=")
     name = place.lstrip("+")
-    if name == "direction":  # as the tables print it
-        return f"{place}{given}{','.join(_direction(one) for one in value.split(','))}"
+    if name == "direction":  # GEX→ADT, as the page prints it, and gex2adt
+        return re.sub(r"\w+(→|2)\w+", lambda typed: typed[0].replace("→", "2").upper(), override)
     if not given or not (name in TEXT or (name.startswith("model.") and name.endswith(".pathway"))):
         return override
     try:
@@ -93,12 +94,6 @@ def _quoted(parser: OverridesParser, override: str) -> str:
         if (isinstance(said, str) or read.is_sweep_override()) and not os.path.exists(value):
             return override
     return f"{place}={QuotedString(os.path.expanduser(value), Quote.single).with_quotes()}"
-
-
-def _direction(subtask: str) -> str:
-    """``from_gex`` for ``GEX2ADT`` or ``GEX→ADT``, ``to_gex`` for the way back; other texts stay."""
-    first, _, last = subtask.upper().replace("→", "2").partition("2")
-    return "from_gex" if first == "GEX" and last else "to_gex" if last == "GEX" else subtask
 
 
 @contextlib.contextmanager
