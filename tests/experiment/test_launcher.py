@@ -40,7 +40,7 @@ NEEDS_RAY, NEEDS_SUBMITIT = (
 SWEEP = ("run", "-m", "--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "smoke=true")
 SWEEP += ("task=predict_modality,match_modality",)  # the user's own model matches no cells: that run fails
 BOTH, OWN = "model=own,scmognn", "model=own"
-ITS_OWN = ("seconds", "peak_memory_gb", "finished", "command")  # of each run, or with the folder's name
+ITS_OWN = ("seconds", "peak_memory_gb", "finished", "command", "commit")  # of each run or checkout
 # the user's method says which threads it has, where it stands, and whether Ray may report
 METHOD = """        import os
         shown = {key: os.environ.get(key) for key in ("OPENBLAS_NUM_THREADS", "RAY_USAGE_STATS_ENABLED")}
