@@ -159,7 +159,7 @@ def test_what_is_no_file_is_refused_at_once(files, tmp_path, capsys):
     ):
         for pair in ((files[0], path), (path, files[1])):
             assert message in score(pair, capsys)
-        for given in ({"gex": path, "mod2": path}, {"h5ad": path}, {"h5mu": path}, {"tenx": path}):
+        for given in ({"gex": path, "mod2": files[1]}, {"h5ad": path}, {"h5mu": path}, {"tenx": path}):
             if message != "found a folder" or "tenx" not in given:
                 with pytest.raises((ValueError, FileNotFoundError), match=message):
                     Own(name="mine", **{key: str(value) for key, value in given.items()}).load()
