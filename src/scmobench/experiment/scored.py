@@ -1,4 +1,4 @@
-"""Predictions in files from anywhere, read as far as they fit a problem, and checked."""
+"""Predictions in files from anywhere, read as far as they fit a problem."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from anndata import AnnData
 
 from scmobench.data.foreign import read_scored
 from scmobench.experiment.records import write_prediction
-from scmobench.tasks.base import Task
 
 
 def read_predictions(solution: AnnData, *paths: Path) -> list[AnnData]:
@@ -25,8 +24,3 @@ def read_predictions(solution: AnnData, *paths: Path) -> list[AnnData]:
         write_prediction(place, solution.copy())
         _, *predictions = read_scored(place, *paths)
     return predictions
-
-
-def checked_predictions(task: Task, solution: AnnData, *paths: Path) -> list[AnnData]:
-    """`read_predictions`, as the metrics take them. Raises ValueError for one that cannot be scored."""
-    return [task.check(answer, solution)[0] for answer in read_predictions(solution, *paths)]
