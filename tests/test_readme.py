@@ -12,6 +12,7 @@ from pathlib import Path
 import anndata
 import mudata
 import numpy as np
+import pandas as pd
 import pytest
 
 from places import ROOT
@@ -83,6 +84,27 @@ def test_the_readme_is_short() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.encode()) < 9_000
     assert text.count("\n") < 180
+
+
+def leads(task: str, metric: str, method: str, supervised: bool = False) -> tuple[int, int]:
+    """On how many data sets and directions a method leads, and on how many it is tested."""
+    table = pd.read_csv(ROOT / "results" / "leaderboard" / f"{task}.csv")
+    own = table[(table["method"] == method) & (table["metric"] == metric) & (table["subtask"] != "Overall")]
+    # simulated sets of other depth and the like have few methods
+    own = own[~own["dataset"].str.contains("+", regex=False) & (own["evidence"] != "untested")]
+    assert (own["label_supervised"] == supervised).all()
+    return int((own["group"] == 1).sum()), len(own)
+
+
+def test_the_result_is_that_of_the_tables() -> None:
+    told = (ROOT / "README.md").read_text().partition("**Result:**")[2].partition("<picture>")[0]
+    found = [(int(a), int(b)) for a, b in re.findall(r"(\d+) of (\d+)", told)]
+    assert found == [
+        leads("predict_modality", "rmse", "ensemble_unlike"),
+        leads("predict_modality", "rmse", "scmognn"),
+        leads("match_modality", "match_probability", "scmognn"),
+        leads("joint_embedding", "mean", "scmognn", supervised=True),
+    ]
 
 
 def test_links_lead_somewhere() -> None:
