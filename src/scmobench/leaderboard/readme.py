@@ -23,7 +23,7 @@ MOST = 6
 BRIEF = 3
 """Methods in the README's tables; scMoGNN and the best trivial control stand there in any case."""
 THEMES = ("light", "dark")
-SIZES = {"width": 860, "row": 18, "column": 25, "names": 128, "head": 96, "gap": 64}
+SIZES = {"width": 860, "row": 18, "column": 25, "names": 128, "head": 126, "gap": 64}
 """Of the picture, in its own units."""
 
 Boards = Mapping[str, tuple[Sequence[Panel], Summary]]
