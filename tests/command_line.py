@@ -18,6 +18,14 @@ from unittest import mock
 from scmobench.cli import main
 
 
+def forget(folder: Path) -> None:
+    """Modules of a user's own, from files in ``folder``: another test has others of the same name."""
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").is_relative_to(folder):
+            del sys.modules[name]
+    importlib.invalidate_caches()
+
+
 def here(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """The command in this process, which spares a start of Python."""
     out, err, code = io.StringIO(), io.StringIO(), 0
@@ -34,10 +42,7 @@ def here(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedPr
         except SystemExit as stopped:
             code = stopped.code if isinstance(stopped.code, int) else 1
             err.write("" if isinstance(stopped.code, int) else f"{stopped.code}\n")
-        for name, module in list(sys.modules.items()):  # a method of the user's own may change meanwhile
-            if Path(getattr(module, "__file__", None) or "/").is_relative_to(cwd):
-                del sys.modules[name]
-        importlib.invalidate_caches()
+        forget(cwd)
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from command_line import forget
 from places import ROOT
 from scmobench.cli import main
 
@@ -77,7 +78,10 @@ def test_every_block_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     own_files(tmp_path)
     if page == "results/guide.md":
         main(["data", "export", "tiny_cite", "--out", "cells"])  # as the README says
-    assert run_blocks(page, tmp_path) >= 2
+    try:
+        assert run_blocks(page, tmp_path) >= 2
+    finally:
+        forget(tmp_path)
 
 
 def test_the_readme_is_short() -> None:
