@@ -10,7 +10,8 @@ from scipy.stats import spearmanr
 from sklearn.decomposition import TruncatedSVD
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from scmobench.data.simulated_counts import gene_counts
+from scmobench.data import simulated_counts
+from scmobench.data.simulated_counts import gene_counts, in_chunks
 from scmobench.data.simulation import Cells, cycle_genes
 from scmobench.data.synthetic import Synthetic
 from scmobench.experiment.config import build, compose
@@ -43,6 +44,34 @@ def test_same_seed_same_bytes_other_seed_other_cells(tiny_paired):
 def test_genes_do_not_depend_on_the_number_of_proteins():
     few, many = (Synthetic(name="t", n_cells=100, n_genes=60, n_mod2=n).read() for n in (10, 20))
     assert (few.mod1.X != many.mod1.X).nnz == 0
+
+
+def test_counts_are_the_same_on_any_number_of_cores(monkeypatch):
+    monkeypatch.setattr(simulated_counts, "FIRST", 40)  # entries: 10 cells of 4 features
+    monkeypatch.setattr(simulated_counts, "CHUNK", 16)
+
+    def drawn(workers: int) -> np.ndarray:
+        def draw(rows: slice, rng: np.random.Generator) -> np.ndarray:
+            return rng.poisson(1.0, (len(range(101)[rows]), 4))
+
+        return in_chunks(101, 4, draw, np.random.default_rng(0), workers).toarray()
+
+    counts = drawn(1)
+    assert (counts == drawn(3)).all()
+    assert counts.shape == (101, 4)
+    whole = np.random.default_rng(0).poisson(1.0, (40, 4))
+    assert (counts[:40] == whole).all()  # the first chunks share one stream
+    later = counts[40:100].reshape(-1, 4 * 4)
+    assert len(np.unique(later, axis=0)) == len(later)  # the later ones have streams of their own
+    assert 0.8 < later.mean() < 1.2
+
+
+def test_fewer_fragments_fill_fewer_peaks():
+    few, many = (
+        Synthetic(name="t", mod2="atac", n_cells=100, n_genes=60, n_mod2=400, fragments=rate).read().mod2.X
+        for rate in (0.03, 0.12)
+    )
+    assert 0.2 < few.nnz / many.nnz < 0.5
 
 
 def test_tiny_sets_load_fast():

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import numpy as np
 import scipy.sparse as sp
 
 from scmobench.data.simulation import Cells
 
-CHUNK = 2_000_000  # matrix entries simulated at a time: 16 MB an array
+FIRST, FIRST_CHUNKS = 2_000_000, 4  # matrix entries of each of the first chunks, which share a random stream
+CHUNK = 1 << 18  # entries of each later chunk: its arrays of 2 MB stay in a core's cache
+Draw = Callable[[slice, np.random.Generator], np.ndarray]
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # entries of each row, columns and values
 
 
 def gene_counts(
@@ -27,18 +33,23 @@ def gene_counts(
     """
     n_genes = programs.shape[1]
     base = rng.normal(0, 1.0, n_genes)
-    capture = _capture(cells, n_genes, batch_effect, rng)
+    level = base + _capture(cells, n_genes, batch_effect, rng)
     shape = 1 / np.exp(rng.normal(np.log(0.15), 0.4, n_genes))
 
-    def draw(rows: slice) -> np.ndarray:
-        mean = np.exp(cells.factors[rows] @ programs + (base + capture[cells.batch[rows]]))
+    def draw(rows: slice, rng: np.random.Generator) -> np.ndarray:
+        mean = cells.factors[rows] @ programs
+        mean += level[cells.batch[rows]]
+        np.exp(mean, out=mean)
         mean *= (umis * cells.depth[rows, 0] / mean.sum(1))[:, None]
-        lost = rng.random(mean.shape) * (1 + mean / np.exp(dropout_midpoint)) < 1
-        mean *= rng.standard_gamma(shape, mean.shape) / shape
-        mean[lost] = 0
+        chance = rng.random(mean.shape)
+        chance *= 1 + mean / np.exp(dropout_midpoint)
+        mean *= chance >= 1  # the others are lost
+        rate = rng.standard_gamma(shape, mean.shape)
+        rate /= shape
+        mean *= rate
         return rng.poisson(mean)
 
-    return _in_chunks(len(cells.type), n_genes, draw)
+    return in_chunks(len(cells.type), n_genes, draw, rng)
 
 
 def protein_counts(
@@ -52,32 +63,43 @@ def protein_counts(
     ambient = rng.normal(np.log(4), 0.6, n)
     capture = _capture(cells, n, batch_effect, rng)
 
-    def draw(rows: slice) -> np.ndarray:
+    def draw(rows: slice, rng: np.random.Generator) -> np.ndarray:
         program = cells.factors[rows] @ own
         foreground = amplitude / (1 + np.exp(-6 * (program / span - 0.5)))
         background = np.exp(ambient + rng.normal(0, 0.35, foreground.shape))
         mean = (foreground + background) * np.exp(capture[cells.batch[rows]]) * cells.depth[rows, 1][:, None]
         return rng.poisson(mean * rng.standard_gamma(8.0, mean.shape) / 8.0)
 
-    return _in_chunks(len(cells.type), n, draw)
+    return in_chunks(len(cells.type), n, draw, rng)
 
 
 def peak_counts(
-    cells: Cells, programs: np.ndarray, genes: np.ndarray, batch_effect: float, rng: np.random.Generator
+    cells: Cells,
+    programs: np.ndarray,
+    genes: np.ndarray,
+    fragments: float,
+    batch_effect: float,
+    rng: np.random.Generator,
 ) -> sp.csr_matrix:
-    """Fragments in peaks, cells x peaks; peak j regulates gene ``genes[j]``, or none where that is -1."""
+    """Fragments in peaks, cells x peaks; peak j regulates gene ``genes[j]``, or none where that is -1.
+
+    ``fragments`` is the median over peaks of a peak's mean in a cell of usual depth and no program.
+    """
     n = len(genes)
     own = np.where(genes >= 0, programs[:, genes] * rng.uniform(0.8, 1.6, n), 0.0)
     marks = (rng.random(own.shape) < 0.05) * rng.uniform(0.8, 2.0, own.shape)
     own = np.where((genes < 0) & (rng.random(n) < 0.5), marks, own)
-    base = rng.normal(np.log(0.12), 0.7, n)
-    capture = _capture(cells, n, batch_effect, rng)
+    base = rng.normal(np.log(fragments), 0.7, n)
+    level = base + _capture(cells, n, batch_effect, rng)
 
-    def draw(rows: slice) -> np.ndarray:
-        rate = np.exp(cells.factors[rows] @ own + (base + capture[cells.batch[rows]]))
-        return rng.poisson(rate * cells.depth[rows, 1][:, None])
+    def draw(rows: slice, rng: np.random.Generator) -> np.ndarray:
+        rate = cells.factors[rows] @ own
+        rate += level[cells.batch[rows]]
+        np.exp(rate, out=rate)
+        rate *= cells.depth[rows, 1][:, None]
+        return rng.poisson(rate)
 
-    return _in_chunks(len(cells.type), n, draw)
+    return in_chunks(len(cells.type), n, draw, rng)
 
 
 def _capture(cells: Cells, n: int, batch_effect: float, rng: np.random.Generator) -> np.ndarray:
@@ -85,7 +107,44 @@ def _capture(cells: Cells, n: int, batch_effect: float, rng: np.random.Generator
     return rng.normal(0, batch_effect, (int(cells.batch.max()) + 1, n))
 
 
-def _in_chunks(n_cells: int, n_features: int, draw: Callable[[slice], np.ndarray]) -> sp.csr_matrix:
-    step = max(1, CHUNK // n_features)
-    chunks = (draw(slice(start, start + step)) for start in range(0, n_cells, step))
-    return sp.vstack([sp.csr_matrix(chunk, dtype=np.float32) for chunk in chunks], format="csr")
+def in_chunks(
+    n_cells: int, n_features: int, draw: Draw, rng: np.random.Generator, workers: int | None = None
+) -> sp.csr_matrix:
+    """Counts of all cells, drawn some cells at a time, on all cores.
+
+    The first 8 million entries come from ``rng`` itself, one chunk after the other. Each later chunk has a
+    stream of its own, spawned from ``rng``. The result is therefore the same with any number of ``workers``
+    (None: one for each core).
+    """
+    step, small = (max(1, size // n_features) for size in (FIRST, CHUNK))
+    begun = min(n_cells, FIRST_CHUNKS * step)
+    later = range(begun, n_cells, small)
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:  # NumPy draws without the interpreter's lock
+        others = pool.map(
+            lambda start, stream: _rows(draw(slice(start, start + small), stream)),
+            later,
+            rng.spawn(len(later)),
+        )
+        first = (_rows(draw(slice(a, min(a + step, begun)), rng)) for a in range(0, begun, step))
+        return _stacked(chain(first, others), n_features)
+
+
+def _rows(counts: np.ndarray) -> Rows:
+    """The entries of cells x features that are not zero."""
+    at = np.flatnonzero(counts)
+    n_entries = np.count_nonzero(counts, axis=1)
+    first = np.arange(len(counts)) * counts.shape[1]
+    return (
+        n_entries,
+        (at - np.repeat(first, n_entries)).astype(np.int32),
+        counts.ravel()[at].astype(np.float32),
+    )
+
+
+def _stacked(parts: Iterator[Rows], n_features: int) -> sp.csr_matrix:
+    """CSR float32 of the rows of all parts."""
+    n_entries, columns, values = map(list, zip(*parts, strict=True))
+    indptr = np.concatenate([[0], np.concatenate(n_entries).cumsum()])
+    data = np.concatenate(values)
+    values.clear()  # before the columns are put together: a full-size set has gigabytes of either
+    return sp.csr_matrix((data, np.concatenate(columns), indptr), shape=(len(indptr) - 1, n_features))

@@ -29,6 +29,7 @@ class Synthetic(Source):
     seed : same seed, same cells. Genes, cells and mod2 draw from streams of their own, so another
         number of proteins leaves the genes as they are.
     umis : median gene counts of a cell; 0 takes 0.8 a gene.
+    fragments : median fragments in a peak of a cell, before programs open or close it.
     program_strength : typical log-fold change of a marker gene.
     batch_effect : sd of the log capture factors per batch and feature; 0 leaves depth and composition.
     dropout_midpoint : ln mean count at which half of a gene's counts are lost.
@@ -50,6 +51,7 @@ class Synthetic(Source):
     n_states: int = 3
     seed: int = 0
     umis: float = 0.0
+    fragments: float = 0.12
     program_strength: float = 1.2
     batch_effect: float = 0.15
     dropout_midpoint: float = -3.0
@@ -74,7 +76,7 @@ class Synthetic(Source):
             var = pd.DataFrame({"feature_types": "ADT"}, index=[names[g] for g in genes])
         else:
             genes, var = self._peaks(names, link_rng)
-            X = peak_counts(cells, programs, genes, self.batch_effect, mod2_rng)
+            X = peak_counts(cells, programs, genes, self.fragments, self.batch_effect, mod2_rng)
         mod2 = AnnData(X=X, obs=obs[[]].copy(), var=var)
         return self.pair(gex, mod2, obs, {"GEX": "counts", self.mod2.upper(): "counts"}, source="simulated")
 
