@@ -6,9 +6,9 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, TypedDict, get_args, get_origin, is_typeddict
 
-from scmobench.experiment.settings import fits, in_words
+from scmobench.experiment.settings import fields, fits, in_words
 
 LARGEST = 1 << 20  # bytes of a record; ours have a few thousand
 DEEPEST = 20  # levels of lists and mappings
@@ -44,6 +44,7 @@ FIELDS = {
     "normalization": Mapping[str, str],
 }
 FREE_FIELDS = {"config": TaskAndModel, "versions": dict, "report": dict}  # hold values of any size
+KINDS = FIELDS | FREE_FIELDS
 NOT_NEGATIVE = ("n_train", "n_test", "n_test_seen", "seconds", "peak_memory_gb", "parameters", "threads")
 MOST_DIGITS = 4000  # of a whole number; Python reads few more
 NEEDED = ("status", "task", "dataset", "subtask", "method", "seed")
@@ -86,8 +87,8 @@ def parsed(raw: bytes) -> dict[str, Any]:
         value = record.get(field)
         if value is None or (isinstance(value, str) and not value.strip()):
             raise ValueError(f"one without {field}")
-    for field, kind in (FIELDS | FREE_FIELDS).items():
-        if (value := record.get(field)) is None:
+    for field, value in record.items():
+        if value is None or (kind := KINDS.get(field)) is None:
             continue
         if fault := _fault(field, value, kind, field in FIELDS):
             raise ValueError(fault)
@@ -109,19 +110,20 @@ def _fault(place: str, value: Any, kind: Any, bounded: bool) -> str:
 
     Texts and numbers that are ``bounded`` have to be readable.
     """
+    suits, negative = fits(value, kind), place in NOT_NEGATIVE
+    if suits and not (negative and value < 0) and not (bounded and not _readable(value)):
+        return ""
     if isinstance(value, dict) and (is_typeddict(kind) or get_origin(kind) is Mapping):
-        inner = get_type_hints(kind) if is_typeddict(kind) else dict.fromkeys(value, get_args(kind)[-1])
+        inner = fields(kind) if is_typeddict(kind) else dict.fromkeys(value, get_args(kind)[-1])
         parts = (
             _fault(f"{place}.{key[:40]}", value[key], inner[key], bounded) for key in value if key in inner
         )
         if fault := next(filter(None, parts), ""):
             return fault
     found = f"{place} {str(value)[:40]!r}, which is"
-    if not fits(value, kind):
+    if not suits:
         return f"{found} not {in_words(kind)}"
-    if place in NOT_NEGATIVE and value < 0:
-        return f"{found} negative"
-    return f"{found} too large or no valid text" if bounded and not _readable(value) else ""
+    return f"{found} negative" if negative and value < 0 else f"{found} too large or no valid text"
 
 
 def _finite(text: str) -> float | None:
@@ -129,13 +131,16 @@ def _finite(text: str) -> float | None:
 
 
 def _deeper(value: Any, levels: int) -> bool:
-    return levels == 0 or any(_deeper(child, levels - 1) for child in _children(value))
+    inner = _children(value)
+    if levels <= 1:
+        return levels == 0 or bool(inner)
+    return any(_deeper(child, levels - 1) for child in inner if isinstance(child, dict | list))
 
 
 def _readable(value: Any) -> bool:
     """Whether all numbers are of a usual size, and all texts valid Unicode (no half of a surrogate pair)."""
     if isinstance(value, str):
-        return value == value.encode(errors="replace").decode()
+        return value.isascii() or value == value.encode(errors="replace").decode()
     if isinstance(value, int | float):
         return abs(value) < GREATEST.get(type(value), 2)
     return all(map(_readable, [*_children(value), *(value if isinstance(value, dict) else ())]))

@@ -102,6 +102,12 @@ def _hints(of: Any) -> dict[str, Any]:
         return {}
 
 
+@functools.cache
+def fields(kind: type) -> dict[str, Any]:
+    """The types of what a TypedDict holds."""
+    return get_type_hints(kind)
+
+
 def fits(value: Any, kind: Any, nodes: bool = False) -> bool:
     """Whether a plain value is of a type.
 
@@ -111,21 +117,23 @@ def fits(value: Any, kind: Any, nodes: bool = False) -> bool:
     """
     if nodes and isinstance(value, dict) and "_target_" in value:
         return True
+    if kind is str:
+        return isinstance(value, str)
+    if kind is int:
+        return type(value) is int and abs(value) < LARGEST
+    if kind is float:
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
     origin, inner = get_origin(kind), get_args(kind)
     inside = functools.partial(fits, nodes=nodes)
     if origin in (Union, types.UnionType):
         return any(inside(value, one) for one in inner)
     if origin is Literal:
         return any(value == one and type(value) is type(one) for one in inner)
-    if kind is int:
-        return type(value) is int and abs(value) < LARGEST
-    if kind is float:
-        return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if kind is Path:
         return isinstance(value, str | Path)
     if is_typeddict(kind):
-        fields = get_type_hints(kind).items()
-        return isinstance(value, dict) and all(inside(value.get(name), one) for name, one in fields)
+        own = fields(kind).items()
+        return isinstance(value, dict) and all(inside(value.get(name), one) for name, one in own)
     if origin is tuple and Ellipsis not in inner:
         return isinstance(value, list | tuple) and len(value) == len(inner) and all(map(inside, value, inner))
     if origin in (list, tuple, Sequence):

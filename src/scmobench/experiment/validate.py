@@ -10,8 +10,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from scmobench.data.source import Source
+from scmobench.experiment import catalogue
 from scmobench.experiment.arguments import key
-from scmobench.experiment.config import build, compose, for_subtask, names, not_installed
+from scmobench.experiment.config import build, compose, for_subtask, names
 from scmobench.experiment.ensemble import members
 from scmobench.experiment.plan import Plan, idle_ablation, model_block, model_settings
 from scmobench.experiment.run import MODEL
@@ -50,12 +51,11 @@ def validate_all() -> None:
     wrong = []
     for name in names("dataset"):
         wrong += _attempted(f"dataset={name}", lambda cfg: build(cfg.dataset, Source))
-    for name in names("model"):
-        model = compose([f"model={name}"]).model
-        if missing := not_installed(model):
+    for name, tasks in catalogue.models()["tasks"].items():
+        if missing := catalogue.lacks(name):
             print(f"skipped: {missing}")
             continue
-        for task in set(names("task")) & set(model):
+        for task in tasks:
             wrong += _attempted(f"model={name} task={task}", _build_model)
     if wrong:
         raise ValueError("these configurations cannot be built: " + "; ".join(wrong))

@@ -60,21 +60,23 @@ def axis(rows: Sequence[Mapping[str, Any]], direction: str) -> Axis | None:
 
     Methods that are far worse than the others, and far controls, lie outside.
     """
-    table = pd.DataFrame(rows, columns=["mean", "sd", "role"]).astype({"mean": float, "sd": float})
-    table = table.dropna(subset="mean").fillna({"sd": 0.0})
-    if table.empty:
+    known = [
+        (float(row["mean"]), 0.0 if pd.isna(row["sd"]) else float(row["sd"]), row["role"] == "control")
+        for row in rows
+        if pd.notna(row["mean"])
+    ]
+    if not known:
         return None
-    control = table["role"] == "control"
-    inner = (table if control.all() else table[~control]).sort_values("mean", ascending=direction == "min")
-    means = inner["mean"].to_numpy()
+    inner = sorted([one for one in known if not one[2]] or known, reverse=direction != "min")
+    means = [mean for mean, *_ in inner]
     for k in range(max(3, (len(means) + 1) // 2), len(means)):
         gap, span = abs(means[k] - means[k - 1]), abs(means[k - 1] - means[0])
         if gap > FAR * span > 0:
             inner = inner[:k]
             break
-    low, high = (inner["mean"] - inner["sd"]).min(), (inner["mean"] + inner["sd"]).max()
+    low, high = min(mean - sd for mean, sd, _ in inner), max(mean + sd for mean, sd, _ in inner)
     room = ROOM * (high - low)
-    near = table["mean"][control & table["mean"].between(low - room, high + room)]
+    near = [mean for mean, _, control in known if control and low - room <= mean <= high + room]
     low, high = min([low, *near]), max([high, *near])
     pad = 0.04 * (high - low) or 0.05 * abs(high) or 0.05
     return Axis(low - pad, high + pad)

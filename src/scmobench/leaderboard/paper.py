@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import pandas as pd
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from scmobench.leaderboard.published import DATASETS
 from scmobench.leaderboard.roster import Record, number
@@ -86,5 +86,5 @@ def _verdict(ours: pd.Series, figure: float) -> str:
         return "no published figure"
     if n < 2:
         return "too few seeds"
-    reach = t.ppf(0.975, n - 1) * ours.std() * (1 + 1 / n) ** 0.5
+    reach = stdtrit(n - 1, 0.975) * ours.std() * (1 + 1 / n) ** 0.5
     return "reproduced" if abs(ours.mean() - figure) <= reach else "differs"

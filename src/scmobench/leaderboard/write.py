@@ -17,7 +17,7 @@ from scmobench.leaderboard.methods import methods_page
 from scmobench.leaderboard.paper import paper
 from scmobench.leaderboard.published import join_published, read_published
 from scmobench.leaderboard.readme import folder_page, pictures, readme_section, replaced
-from scmobench.leaderboard.report import PAGE, boards, report_page
+from scmobench.leaderboard.report import PAGE, Boards, boards, report_page
 from scmobench.leaderboard.roster import Record, number
 from scmobench.leaderboard.standings import COLUMNS, Metadata, standings
 from scmobench.leaderboard.tables import TITLES
@@ -57,18 +57,17 @@ def leaderboard(
     SystemExit : with ``check``, where a file is not current; its message is the difference.
     ValueError : the README lacks its markers, or a score is out of its metric's bounds; nothing is written.
     """
-    items = list(records)
-    runs = [item for item in items if isinstance(item, dict)]
-    runs += read(item for item in items if not isinstance(item, dict))
+    runs = [run for item in records for run in ([item] if isinstance(item, dict) else read([item]))]
     check_bounds(runs, metrics := metric_metadata())
     ours = standings(runs, metrics)
     beside = Path(out).resolve().parent
     link = os.path.relpath(methods, out) if methods else ""
-    made = tables(ours, published_figures(beside), metrics, runs, beside / PICTURES, link)
+    found = boards(ours, metrics)
+    made = tables(ours, found, published_figures(beside), metrics, runs, beside / PICTURES, link)
     contents = {Path(out) / name: text for name, text in made.items()}
     if readme:
-        section = readme_section(boards(ours, metrics))
-        contents[Path(readme)] = replaced(Path(readme).read_text(encoding="utf-8"), section, readme)
+        text = Path(readme).read_text(encoding="utf-8")
+        contents[Path(readme)] = replaced(text, readme_section(found), readme)
     if methods:
         contents[Path(methods)] = methods_page(runs)
     stale = {path: text for path, text in contents.items() if _on_disk(path) != text}
@@ -112,6 +111,7 @@ def paper_table(records: Iterable[Record]) -> str:
 
 def tables(
     ours: pd.DataFrame,
+    found: Boards,
     published: pd.DataFrame | None,
     metrics: Metadata,
     records: Iterable[Record] = (),
@@ -123,6 +123,7 @@ def tables(
     Parameters
     ----------
     ours : standings of our runs.
+    found : their panels and summaries, from `scmobench.leaderboard.report.boards`.
     published : published figures, from `scmobench.leaderboard.published.read_published`.
     metrics : task -> metric -> metadata.
     records : the runs, for where the page's numbers come from.
@@ -137,7 +138,6 @@ def tables(
             files[f"{task}.csv"] = _csv(join_published(rows, figures))
         if not figures.empty:
             files[f"published_{task}.csv"] = _csv(figures)
-    found = boards(ours, metrics)
     files |= pictures(found) | {"README.md": folder_page(found, set(published["task"]))}
     return files | {PAGE: report_page(found, metrics, published, records, cells, methods)}
 
