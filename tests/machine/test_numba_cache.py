@@ -13,7 +13,7 @@ import pytest
 
 import scmobench
 from scmobench.machine import numba_cache
-from scmobench.metrics.louvain import _compiled
+from scmobench.metrics.compiled import compiled
 
 NOWHERE = "/dev/null/below"  # a file's folder: not even root can make it
 
@@ -72,7 +72,7 @@ def test_a_read_only_install_compiles_and_leaves_nothing(tmp_path):
 def test_clusters_are_compiled_also_where_nothing_can_be_kept(monkeypatch):
     monkeypatch.setattr(numba.config, "CACHE_LOCATOR_CLASSES", "None")  # as where numba finds no folder
 
-    @_compiled("int64(int64)")
+    @compiled("int64(int64)")
     def twice(x):
         return 2 * x
 

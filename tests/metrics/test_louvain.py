@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from scmobench.metrics.connectivity import connectivities, nearest_cells
+from scmobench.metrics.connectivity import connectivities
+from scmobench.metrics.distances import nearest_cells
 from scmobench.metrics.louvain import _draws, partitions
 
 RESOLUTIONS = (0.1, 0.5, 1.0, 2.0)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from anndata import AnnData
 
-from scmobench.metrics.connectivity import connectivities, nearest_cells
+from scmobench.metrics.connectivity import connectivities
+from scmobench.metrics.distances import nearest_cells
 
 
 @pytest.fixture

@@ -13,30 +13,13 @@ TOLERANCE = 1e-5
 SMALLEST_SCALE = 1e-3
 
 
-def nearest_cells(embedding: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Exact Euclidean neighbours of each cell, itself among them.
-
-    Returns
-    -------
-    indices, distances : cells x k each, nearest first.
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    # One more than needed, as in scanpy: this decides which k of several ties are kept.
-    search = NearestNeighbors(n_neighbors=min(k + 1, len(embedding)), algorithm="brute").fit(embedding)
-    distances, indices = search.kneighbors(embedding)
-    # Rounding leaves some cells at 1e-7 from themselves, as if they were their own nearest neighbour.
-    distances[indices == np.arange(len(embedding))[:, None]] = 0
-    return indices[:, :k], distances[:, :k].astype(np.float32)
-
-
 def connectivities(indices: np.ndarray, distances: np.ndarray) -> sp.csr_matrix:
     """Symmetric membership strengths, cells x cells.
 
     w_ij = exp(-max(0, d_ij - rho_i) / sigma_i), rho_i the smallest positive distance and sigma_i such
     that the strengths of row i sum to log2 k; then W + W' - W * W' (McInnes et al. 2018, UMAP, section
     3.1 and algorithms 2-3).
-    ``indices`` and ``distances`` are those of `nearest_cells`.
+    ``indices`` and ``distances`` are those of `scmobench.metrics.distances.nearest_cells`.
     """
     n, k = indices.shape
     nearest = np.where(distances > 0, distances, np.inf).min(axis=1)

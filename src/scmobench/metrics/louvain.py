@@ -6,31 +6,16 @@ independent implementation, from a description of the algorithm: the same member
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-import numba
 import numpy as np
 import scipy.sparse as sp
+
+from scmobench.metrics.compiled import compiled
 
 LEAST_GAIN = 1e-10
 ROUNDING = 1e-6  # far above the rounding of a gain, far below what a move brings
 SEED_FOR_ZERO = 4357  # igraph's generator takes this one for seed 0
-
-
-def _compiled(signature: str) -> Callable[[Callable], Callable]:
-    """Compile for these types, without the Python lock, and cache the machine code where possible.
-
-    numba caches it beside the source, or in the user's cache folder where the source is read-only. Where
-    neither can be written or read, every process compiles the code: 3 seconds.
-    """
-
-    def compiled(function: Callable) -> Callable:
-        try:
-            return numba.njit(signature, nogil=True, cache=True)(function)
-        except Exception:  # no folder, a full disk, a damaged file: numba has no error class for these
-            return numba.njit(signature, nogil=True)(function)
-
-    return compiled
 
 
 def partitions(graph: sp.spmatrix, resolutions: Sequence[float], seed: int = 0) -> Iterator[np.ndarray]:
@@ -113,7 +98,7 @@ def _words(n: int, random: np.random.RandomState) -> np.ndarray:
     return random.randint(0, 2**32, size=n, dtype=np.uint32).astype(np.uint64)
 
 
-@_compiled("int64[::1](int64[::1])")
+@compiled("int64[::1](int64[::1])")
 def _shuffled(draws):
     """Fisher-Yates from the end."""
     order = np.arange(draws.size + 1)
@@ -123,7 +108,7 @@ def _shuffled(draws):
     return order
 
 
-@_compiled("Tuple((float64[::1], float64[::1]))(int64[::1], int64[::1], float64[::1])")
+@compiled("Tuple((float64[::1], float64[::1]))(int64[::1], int64[::1], float64[::1])")
 def _degrees(start, neighbour, weight):
     """Sum of each node's weights, and the weight of its loop."""
     n = start.size - 1
@@ -136,7 +121,7 @@ def _degrees(start, neighbour, weight):
     return degree, loop
 
 
-@_compiled("int64(int64, int64[::1], int64[::1], float64[::1], int64[::1], float64[::1], int64[::1], int64)")
+@compiled("int64(int64, int64[::1], int64[::1], float64[::1], int64[::1], float64[::1], int64[::1], int64)")
 def _add_weights(v, start, neighbour, weight, community, to, met, n_met):
     """Add the weights of node ``v`` to ``to``, by community; ``met`` lists the communities met so far."""
     for e in range(start[v], start[v + 1]):
@@ -148,7 +133,7 @@ def _add_weights(v, start, neighbour, weight, community, to, met, n_met):
     return n_met
 
 
-@_compiled(
+@compiled(
     "Tuple((int64, float64, float64))"
     "(int64, int64[::1], float64[::1], float64[::1], float64, float64, float64, float64, float64)"
 )
@@ -168,7 +153,7 @@ def _best_move(a, near, to, strength, k, loop, stay, resolution, total):
     return target, best, highest
 
 
-@_compiled("int64[::1](int64[::1], int64[::1], float64[::1], int64[::1], float64)")
+@compiled("int64[::1](int64[::1], int64[::1], float64[::1], int64[::1], float64)")
 def _swept(start, neighbour, weight, order, resolution):
     """Community of each node, after moving nodes one by one until none gains by a move.
 
@@ -221,7 +206,7 @@ def _swept(start, neighbour, weight, order, resolution):
     return community
 
 
-@_compiled(
+@compiled(
     "Tuple((int64[::1], int64[::1], float64[::1]))(int64[::1], int64[::1], float64[::1], int64[::1], int64)"
 )
 def _merged(start, neighbour, weight, community, n):

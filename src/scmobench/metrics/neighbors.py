@@ -7,14 +7,18 @@ import io
 import warnings
 from collections.abc import Iterator
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scmobench.metrics.connectivity import connectivities, nearest_cells
+from scmobench.metrics.connectivity import connectivities
 from scmobench.types import NotApplicable
+
+if TYPE_CHECKING:
+    from scmobench.metrics.distances import Distances
 
 EMBEDDING = "X_emb"
 NEIGHBORS = 15
@@ -59,6 +63,11 @@ class ScoredEmbedding:
         self.organism, self.protocol = (str(solution.uns.get(key, "")) for key in ("organism", "protocol"))
 
     @property
+    def dtype(self) -> np.dtype:
+        """Precision of the embedding: float32 where that holds every number."""
+        return self._matrix.dtype
+
+    @property
     def n_cells(self) -> int:
         """Number of scored cells."""
         return len(self._matrix)
@@ -82,6 +91,26 @@ class ScoredEmbedding:
         if missing := int(self.obs[column].isna().sum()):
             raise NotApplicable(f"{missing} scored cells have no {column}")
         return pd.Categorical(self.obs[column].astype(str))
+
+    @cached_property
+    def distances(self) -> Distances:
+        """Sums and neighbours, with groups in the order of `categories`; a missing column is one group."""
+        from scmobench.metrics.distances import all_pairs  # numba takes half a second
+
+        codes = []
+        for column in ("cell_type", "batch"):
+            try:
+                codes.append(self.categories(column).codes)
+            except NotApplicable:
+                codes.append(np.zeros(self.n_cells, np.int64))
+        return all_pairs(self._matrix, *codes, NEIGHBORS)
+
+    def spread(self, members: np.ndarray | slice) -> bool:
+        """Do these cells lie at more than one point?
+
+        Where they do not, rounding makes distances of about 1e-8, whose silhouette is a rounding error.
+        """
+        return bool(np.ptp(self._matrix[members], axis=0).any())
 
     def cells(self, *columns: str) -> AnnData:
         """A new AnnData of the embedding with these label columns, without the graph."""
@@ -111,10 +140,10 @@ class ScoredEmbedding:
             raise NotApplicable(
                 f"{self.n_cells} scored cells are too few for a graph of {NEIGHBORS} neighbours"
             )
-        if not np.ptp(self._matrix, axis=0).any():
+        if not self.spread(slice(None)):
             # scib would take the first 15 cells of the file as neighbours, with a high NMI of single cells.
             raise NotApplicable("all cells lie at one point: they have no nearest neighbours")
-        indices, distances = nearest_cells(self._matrix, NEIGHBORS)
+        indices, distances = self.distances.nearest, self.distances.length
         # scanpy expects distances beside the weights; nothing here reads them.
         start = np.arange(0, distances.size + 1, NEIGHBORS)
         shape = (self.n_cells, self.n_cells)
