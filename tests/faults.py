@@ -260,7 +260,7 @@ DEVIATIONS = {
         ("layer weights decay", '"weight_decay": 0.0}', '"weight_decay": self.settings.weight_decay}'),
     ],
     ("training/best_epoch", "fit"): [
-        ("the best epoch by reference", "copy.deepcopy(module.state_dict())", "module.state_dict()"),
+        ("the best epoch by reference", "value.clone()", "value"),
     ],
     ("models/prediction/guanlab_krr", "guanlab_krr"): [
         (

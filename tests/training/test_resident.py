@@ -18,10 +18,10 @@ from scmobench.models.scmognn.predict_module import PredictModule
 from scmobench.nn.dense import SeededDense
 from scmobench.nn.mlp import MLP
 from scmobench.nn.scmognn import ScMoGNN
+from scmobench.training import resident
 from scmobench.training.fit import TrainerSettings, train
-from scmobench.training.resident import DeviceSteps, on_device
+from scmobench.training.resident import DeviceSteps, on_device, on_host
 from scmobench.training.surroundings import seeded
-from scmobench.training.weight_averaging import averaged, moved_on
 
 gpu = pytest.mark.gpu
 CPU = TrainerSettings(accelerator="cpu")
@@ -159,21 +159,6 @@ def test_the_rate_follows_its_schedule_on_the_device():
     assert seen[-1] == pytest.approx(0.01 * 0.99**3)
 
 
-def test_mean_of_parameters_without_the_host_is_that_with_it():
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
-    ours, theirs = averaged(network, 0.5), averaged(network, 0.5)
-    for _ in range(12):
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.add_(torch.randn_like(parameter))
-        network(torch.randn(8, 3))
-        moved_on(ours, network, 0.5)
-        theirs.update_parameters(network)
-        for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
-            torch.testing.assert_close(a, b)
-
-
 def test_terms_of_the_embedding_leave_unlabelled_cells_out_on_a_device_too():
     logits, codes = torch.randn(6, 3), torch.tensor([0, 1, UNKNOWN, 2, UNKNOWN, 0])
     placed, scores = torch.randn(6, 2), torch.randn(6, 2)
@@ -227,10 +212,47 @@ def _die():
     raise RuntimeError("killed")
 
 
-def test_on_the_cpu_lightning_makes_the_steps():
-    module, cells = matching()
-    assert on_device(module, cells, 32, settings=CPU) is None
-    assert module.automatic_optimization
+@pytest.mark.parametrize("head", [prediction, matching, embedding])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_blocks_of_steps_are_the_steps_that_lightning_makes(head, precision, monkeypatch):
+    """To the last bit: the same order of cells, masks, updates and rates. 23 steps are three blocks."""
+    monkeypatch.setattr(resident, "BLOCK", 8)
+    settings, states, losses = TrainerSettings(accelerator="cpu", precision=precision), [], []
+    for blocks in (True, False):
+        with seeded(3):
+            module, cells = head(decay_start=-15)
+            loader = DataLoader(cells, 4, shuffle=True)
+            assert on_device(module, cells, 4, settings=settings) is None
+            steps = on_host(module, loader, settings) if blocks else loader
+            once = DataLoader([torch.arange(0, CELLS, 4)], batch_size=None)
+            assert len(steps) == (-(-len(loader) // 8) if blocks else len(loader))
+            report = train(module, steps, once, settings=settings, max_epochs=17)
+        assert module.automatic_optimization
+        states.append(module.state_dict())
+        losses.append(report.history)
+    assert losses[0] == losses[1]
+    assert all(torch.equal(a, b) for a, b in zip(*(s.values() for s in states), strict=True))
+
+
+def in_blocks(folder, steps=None):
+    """A prediction module after 25 epochs in blocks; with ``steps``, killed after so many."""
+    settings = TrainerSettings(accelerator="cpu", folder=folder, resume_every_seconds=0)
+    with seeded(3):
+        module, cells = prediction(decay_start=-15)
+        loader = on_host(module, DataLoader(cells, 32, shuffle=True), settings)
+        usual, left = module.after_step, iter(range(steps or 1000))
+        module.after_step = lambda: usual() if next(left, None) is not None else _die()
+        once = DataLoader([torch.arange(0, CELLS, 4)], batch_size=None)
+        return train(module, loader, once, settings=settings, max_epochs=25), module.state_dict()
+
+
+def test_blocks_go_on_where_they_were_killed(tmp_path):
+    _, whole = in_blocks(None)
+    with pytest.raises(RuntimeError, match="killed"):
+        in_blocks(tmp_path, steps=50)
+    report, resumed = in_blocks(tmp_path)
+    assert report.resumed
+    assert all(torch.equal(a, b) for a, b in zip(whole.values(), resumed.values(), strict=True))
 
 
 CASES = [(prediction, {}), (prediction, {"whole": True}), (prediction, {"precision": "16-products"})]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
 from scmobench.models.scmognn.predict_module import PredictModule
@@ -33,7 +36,7 @@ def test_the_mean_follows_its_recursion():
         with torch.no_grad():
             network.weight.normal_()
         steps.append(network.weight.detach().clone())
-        mean.update_parameters(network)
+        mean.follow(network)
     torch.testing.assert_close(mean.module.weight.double(), mean_of(steps, 0.9), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(mean.module.bias, network.bias)
 
@@ -43,8 +46,42 @@ def test_statistics_of_batches_are_the_networks_own():
     mean = averaged(network, 0.9)
     for scale in (1.0, 5.0):
         network(scale * torch.randn(8, 2))
-        mean.update_parameters(network)
+        mean.follow(network)
     assert torch.equal(mean.module.running_var, network.running_var)
+
+
+def test_the_mean_is_that_of_pytorch_to_the_last_bit():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+
+    def move(means, parameters, steps):
+        torch._foreach_lerp_(means, parameters, 1 - min(0.5, (1 + float(steps)) / (10 + float(steps))))
+
+    ours, theirs = averaged(network, 0.5), AveragedModel(network, multi_avg_fn=move)
+    for _ in range(12):
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        network(torch.randn(8, 3))
+        ours.follow(network)
+        theirs.update_parameters(network)
+        assert ours.state_dict().keys() == theirs.state_dict().keys()
+        for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.gpu
+def test_the_mean_on_a_gpu_is_that_on_the_cpu():
+    network = nn.Linear(3, 2)
+    there = copy.deepcopy(network).cuda()
+    ours, theirs = averaged(network, 0.5), averaged(there, 0.5).cuda()
+    for _ in range(12):
+        with torch.no_grad():
+            network.weight.normal_()
+            there.weight.copy_(network.weight)
+        ours.follow(network)
+        theirs.follow(there)
+    torch.testing.assert_close(ours.module.weight, theirs.module.weight.cpu())
 
 
 def test_no_decay_no_mean():
@@ -77,13 +114,13 @@ def model(**changed) -> ScMoGNNPrediction:
 
 
 def test_the_mean_of_the_best_epoch_validates_and_predicts(data, monkeypatch):
-    states, usual = [], PredictModule.on_train_batch_end
+    states, usual = [], PredictModule.after_step
 
-    def watched(self, *given):
+    def watched(self):
         states.append({name: value.detach().clone() for name, value in self.network.named_parameters()})
-        usual(self, *given)
+        usual(self)
 
-    monkeypatch.setattr(PredictModule, "on_train_batch_end", watched)
+    monkeypatch.setattr(PredictModule, "after_step", watched)
     fitted = model().fit(data, 0)
     assert len(states) == 9  # a step an epoch
     until = states[: fitted.fitted.best_epoch + 1]

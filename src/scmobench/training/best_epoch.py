@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ KEPT = ("best", "best_epoch", "best_state", "stale", "history")
 
 
 class BestEpoch(Callback):
-    """Keeps a deep copy of all parameters of the best evaluation and stops when none is better.
+    """Keeps a copy of all parameters of the best evaluation and stops when none is better.
 
     The published code kept the layer weights by reference, so that its best parameters were paired
     with the last layer weights. Here every tensor of the state is copied.
@@ -44,7 +43,7 @@ class BestEpoch(Callback):
         self.history.append({"epoch": trainer.current_epoch, MONITOR: value})
         if value == value and (self.best is None or self.sign * value < self.sign * self.best):
             self.best, self.best_epoch, self.stale = value, trainer.current_epoch, 0
-            self.best_state = copy.deepcopy(module.state_dict())
+            self.best_state = {name: value.clone() for name, value in module.state_dict().items()}
             return
         self.stale += 1  # not better, or not a number
         long_enough = trainer.current_epoch + 1 >= self.min_epochs

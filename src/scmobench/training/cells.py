@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from scmobench.training.fit import FitReport, TrainerSettings, train
-from scmobench.training.resident import Resident, on_device
+from scmobench.training.resident import Resident, on_device, on_host
 from scmobench.training.surroundings import seeded
 
 CHUNK = 8192
@@ -50,8 +50,9 @@ def fit_cells(
     drop_last = drop_last or len(cells) % size == 1  # one cell alone has no batch statistics
     with seeded(seed):
         module = build()
-        steps = on_device(module, cells, size, settings=trainer, drop_last=drop_last) or DataLoader(
-            cells, sampler=BatchSampler(RandomSampler(cells), size, drop_last), batch_size=None
+        batches = BatchSampler(RandomSampler(cells), size, drop_last)
+        steps = on_device(module, cells, size, settings=trainer, drop_last=drop_last) or on_host(
+            module, DataLoader(cells, sampler=batches, batch_size=None), trainer
         )
         report = train(
             module,

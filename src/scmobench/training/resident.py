@@ -1,7 +1,8 @@
-"""Steps that never leave the GPU: cells are drawn there, and each step is a CUDA graph that is replayed.
+"""Steps with little work between them: on the CPU in blocks, on a GPU as CUDA graphs.
 
-A step of some hundred small kernels waits for the host, which launches one after another. A CUDA graph is
-launched at once: figures in results/speed/gpu.json.
+On a GPU cells are drawn there, and each step is a CUDA graph that is replayed. A step of some hundred small
+kernels waits for the host, which launches one after another. A CUDA graph is launched at once: figures in
+results/speed/gpu.json.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -17,14 +21,15 @@ from torch.utils.data import DataLoader
 
 from scmobench.training.fit import TrainerSettings, accelerator
 
+BLOCK = 16  # steps on the CPU in one of Lightning's
 WARM_UP = 3  # steps of each size before it is captured, as PyTorch advises; they count as any other
 
 
 class Resident(LightningModule):
     """A network whose step needs the numbers of its cells alone: what they stand for lies on the device.
 
-    On the CPU a step is what Lightning makes of it. On CUDA, after `on_device`, a training step of Lightning
-    is a whole epoch (`DeviceSteps`), with the loss of each step as ``loss`` says.
+    A training step of Lightning is one batch, or after `on_host` a list of them. On CUDA, after `on_device`,
+    it is a whole epoch (`DeviceSteps`), with the loss of each step as ``loss`` says.
     """
 
     steps: DeviceSteps | None = None
@@ -33,16 +38,51 @@ class Resident(LightningModule):
     def loss(self, cells: Tensor) -> Tensor:
         """Of one step with these cells. On CUDA its shapes follow from the number of cells alone."""
 
-    def after_step(self) -> None:
-        """What follows an update of the parameters on the device."""
+    def loss_on_host(self, batch: Any) -> tuple[Tensor | None, int]:
+        """Loss of a batch that a loader made (None: it teaches nothing), and its number of cells."""
+        return self.loss(batch), len(batch)
 
-    def training_step(self, cells: Tensor, number: int) -> Tensor | None:
-        if self.steps is None:
-            loss, count = self.loss(cells), len(cells)
-        else:
+    def after_step(self) -> None:
+        """What follows an update of the parameters."""
+
+    def training_step(self, batch: Any, number: int) -> Tensor | None:
+        if self.steps is not None:
             loss, count = self.steps.epoch(), self.steps.count
-        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=count)
+        elif isinstance(batch, list):
+            loss, count = self._updates(batch)
+        else:
+            loss, count = self.loss_on_host(batch)
+        if loss is not None:
+            self.log("loss", loss, on_step=False, on_epoch=True, batch_size=count)
         return loss
+
+    def _updates(self, batches: list[Any]) -> tuple[Tensor | None, int]:
+        """A step of each batch; the mean of their losses, each counted by its cells."""
+        optimiser = self.optimizers(use_pl_optimizer=False)
+        losses = []
+        for batch in batches:
+            with torch.autocast("cpu", enabled=torch.is_autocast_enabled("cpu"), cache_enabled=False):
+                loss, count = self.loss_on_host(batch)
+            optimiser.zero_grad()
+            if loss is not None:
+                with torch.autocast("cpu", enabled=False):
+                    loss.backward()
+                    optimiser.step()
+                losses.append((float(loss), count))
+            self.after_step()
+        if self.trainer.is_last_batch:
+            for scheduler in _listed(self.lr_schedulers()):
+                scheduler.step()
+        total = sum(count for _, count in losses)
+        return (
+            (torch.tensor(sum(loss * count for loss, count in losses) / total), total)
+            if losses
+            else (None, 0)
+        )
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.automatic_optimization:
+            self.after_step()
 
     def on_train_start(self) -> None:
         if self.steps is not None:
@@ -83,6 +123,37 @@ def on_device(
     return DataLoader(range(1))
 
 
+class Blocks:
+    """The batches of a loader in lists of `BLOCK`, for a module that is trained on the CPU.
+
+    Lightning's own work, one to two milliseconds a step, is then once a block. The random numbers are drawn
+    in the same order, and the steps are the same.
+    """
+
+    def __init__(self, module: Resident, loader: DataLoader) -> None:
+        self.loader = loader
+        module.automatic_optimization = False
+
+    def __len__(self) -> int:
+        return -(-len(self.loader) // BLOCK)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        batches = iter(self.loader)
+        while block := list(islice(batches, BLOCK)):
+            yield block
+
+
+def on_host(module: Resident, loader: DataLoader, settings: TrainerSettings | None) -> DataLoader | Blocks:
+    """The loader's `Blocks` where the module is trained on the CPU; else the loader."""
+    settings = settings or TrainerSettings()
+    return Blocks(module, loader) if accelerator(settings.accelerator) == "cpu" else loader
+
+
+def _listed(found: Any) -> list[Any]:
+    """What Lightning gives as None, as one or as a list."""
+    return found if isinstance(found, list) else [] if found is None else [found]
+
+
 class DeviceSteps:
     """The steps of an epoch: cells in random order, ``size`` a step, an optimiser's update each.
 
@@ -111,8 +182,7 @@ class DeviceSteps:
         self.total = torch.zeros((), device=device)
         self.places = {length: torch.arange(length, device=device) for length, _ in self.plan}
         self.optimiser = module.optimizers(use_pl_optimizer=False)
-        schedulers = module.lr_schedulers() or []
-        self.schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
+        self.schedulers = _listed(module.lr_schedulers())
         for group in self.optimiser.param_groups:
             if "capturable" in group:
                 group["capturable"] = True

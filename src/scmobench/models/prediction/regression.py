@@ -113,12 +113,8 @@ class RegressionModule(Resident):
         """What training minimises on these cells, all on the device."""
         return self.settings.loss(self.network, self.inputs[cells], self.targets[cells])
 
-    def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
-        if self.steps is not None:
-            return super().training_step(batch, number)
-        loss = self.settings.loss(self.network, *batch)
-        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(batch[0]))
-        return loss
+    def loss_on_host(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:
+        return self.settings.loss(self.network, *batch), len(batch[0])
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         inputs, targets = batch

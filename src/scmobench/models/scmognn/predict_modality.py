@@ -22,6 +22,7 @@ from scmobench.nn.scmognn import NetworkSettings, ScMoGNN
 from scmobench.training.fit import TrainerSettings, train
 from scmobench.training.limits import at_least, positive
 from scmobench.training.memory import check_memory
+from scmobench.training.resident import on_host
 from scmobench.training.surroundings import seeded, threads_kept
 from scmobench.training.validation import validation_cells
 from scmobench.types import PredictionData
@@ -105,9 +106,8 @@ class ScMoGNNPrediction(NetworkSettings, Model):
             del target  # the module holds what it needs of it
             # one cell alone has no batch statistics
             drop = self.norm == "batch" and cells % size == 1 and not whole
-            steps = self.module.steps_on_device(size, drop) or DataLoader(
-                range(1 if whole else cells), size, shuffle=not whole, drop_last=drop
-            )
+            loader = DataLoader(range(1 if whole else cells), size, shuffle=not whole, drop_last=drop)
+            steps = self.module.steps_on_device(size, drop) or on_host(self.module, loader, self.trainer)
             self.fitted = train(
                 self.module,
                 steps,

@@ -16,7 +16,7 @@ from scmobench.nn.dense import SeededDense
 from scmobench.nn.scmognn import GraphTensors, ScMoGNN
 from scmobench.training.fit import TrainerSettings, accelerator
 from scmobench.training.resident import Resident, on_device
-from scmobench.training.weight_averaging import averaged, moved_on
+from scmobench.training.weight_averaging import averaged
 
 DECAY, DECAY_EVERY = 0.99, 15  # the published schedule
 
@@ -86,24 +86,17 @@ class PredictModule(Resident):
         learned = torch.linalg.vector_norm(learning).clamp(min=1)  # root of the number of ones
         return torch.linalg.vector_norm(errors) / (learned * math.sqrt(target.shape[1]))
 
-    def training_step(self, batch: Tensor, number: int) -> Tensor | None:
-        if self.steps is not None:
-            return super().training_step(batch, number)
+    def loss_on_host(self, batch: Tensor) -> tuple[Tensor | None, int]:
         if self.whole:
-            loss = rmse(self.network(self.graph, self.fitted), self.target)
-            return self._logged(loss, len(self.fitted))
+            return self.loss(self.fitted), len(self.fitted)
         cells = batch.cpu().numpy()
         rows = torch.from_numpy(np.flatnonzero(self.learns[cells])).to(self.device)
         if len(rows) == 0:
-            return None
+            return None, 0
         features = self._some_features()
         pathway = self.graph.pathway if features is None else None
         graph = self.cells.sample(cells, features).tensors(pathway, self.device).to(self.device)
-        return self._logged(rmse(self.network(graph, rows), self.target[batch[rows]]), len(rows))
-
-    def _logged(self, loss: Tensor, cells: int) -> Tensor:
-        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=cells)
-        return loss
+        return rmse(self.network(graph, rows), self.target[batch[rows]]), len(rows)
 
     def _some_features(self) -> np.ndarray | None:
         if self.feature_share == 1:
@@ -114,11 +107,7 @@ class PredictModule(Resident):
 
     def after_step(self) -> None:
         if self.mean_network is not None:
-            moved_on(self.mean_network, self.network, self.optimiser["weight_averaging"])
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        if self.mean_network is not None and self.steps is None:
-            self.mean_network.update_parameters(self.network)
+            self.mean_network.follow(self.network)
 
     def on_fit_end(self) -> None:
         super().on_fit_end()
