@@ -167,7 +167,9 @@ def test_the_same_values_in_other_places_are_another_prediction() -> None:
 
 
 @pytest.mark.parametrize("damaged", ["", "{}", "[]", '{"status": "ok"}'])
-def test_a_damaged_record_blocks_no_other_and_is_named_in_tables(tmp_path: Path, damaged: str) -> None:
+def test_a_damaged_record_blocks_no_other_and_is_named(
+    tmp_path: Path, damaged: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     known = record(prediction_hash="p", versions=records.versions())
     whole = known | {"seed": 1, "scores": {"rmse": {"value": 1, "reason": ""}}, "interval": {}}
     records.write_json(tmp_path / "seed-1" / records.RECORD, whole)
@@ -180,8 +182,8 @@ def test_a_damaged_record_blocks_no_other_and_is_named_in_tables(tmp_path: Path,
     elsewhere = known | {"versions": known["versions"] | {"processor": "another"}}
     assert known["versions"]["processor"]
     assert records.scores_of_same(tmp_path, elsewhere) is None
-    with pytest.raises(ValueError, match=f"{broken}.*expected a record of a run"):
-        kept.read([tmp_path])
+    assert [dict(found) for found in kept.read([tmp_path])] == [whole]
+    assert f"left out: {broken}, line 1: expected a record of a run" in capsys.readouterr().err
 
 
 def test_a_broken_record_is_named(tmp_path: Path) -> None:
@@ -190,6 +192,16 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
         kept.read([tmp_path])
     with pytest.raises(FileNotFoundError, match="make reproduce"):
         kept.read([tmp_path / "nowhere"])
+
+
+def test_a_linked_folder_of_runs_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / records.RECORD).write_bytes(raw())
+    (tmp_path / "runs").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "runs" / name).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "runs")
+    assert len(kept.read([tmp_path / "runs"])) == 1
 
 
 def raw(**changes: object) -> bytes:
@@ -230,11 +242,11 @@ def test_what_is_no_record_is_one_line_that_names_the_file(tmp_path: Path, conte
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     (tmp_path / "kept.jsonl").write_bytes(raw(seed=5) + b"\n" + content.replace(b"\n", b" ") + b"\n" * 2)
-    for folder, where in ((tmp_path / "runs", path), (tmp_path, tmp_path / "kept.jsonl")):
+    for where in (path, tmp_path / "kept.jsonl"):
         with pytest.raises(
             ValueError, match=r"expected a record of a run, found .*; delete it, and run"
         ) as told:
-            kept.read([folder])
+            list(kept.lines(where))
         assert len(str(told.value)) < 600
         assert "\n" not in str(told.value)
         assert str(where) in str(told.value) or where.suffix == ".jsonl"
@@ -273,7 +285,8 @@ def test_a_pipe_a_folder_and_a_broken_link_are_no_records(tmp_path: Path) -> Non
     ):
         make(path)
         with pytest.raises(ValueError, match=r"record.json, line 1: expected .*, found no plain file"):
-            kept.read([tmp_path])
+            list(kept.lines(path))
+        assert kept.read([tmp_path]) == []
         assert records.finished(tmp_path, {}) is None
         path.rmdir() if path.is_dir() else path.unlink()
 
@@ -357,7 +370,7 @@ def test_a_gpu_is_among_what_can_change_a_score(monkeypatch):
 def test_the_faulty_value_is_named_with_its_file(tmp_path: Path, changes: dict, told: str) -> None:
     (tmp_path / records.RECORD).write_bytes(raw(**changes))
     with pytest.raises(ValueError, match=r"record.json, line 1: expected a record") as error:
-        kept.read([tmp_path])
+        list(kept.lines(tmp_path / records.RECORD))
     assert told in str(error.value)
 
 

@@ -142,6 +142,14 @@ def test_the_leaderboard_shows_what_is_sound_and_names_what_is_not(sound, tmp_pa
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_solution_is_no_prediction(sound, plan, tmp_path):
+    for seed, answer in enumerate((plan.problem.solution.X, plan.problem.solution.X.toarray())):
+        write_prediction(tmp_path / f"{seed}.h5ad", plan.task.pack(answer, plan.problem.data, "mine"))
+        done = submitted(tmp_path, f"{seed}.h5ad")
+        assert done.returncode == 1
+        assert f"scmobench: {seed}.h5ad: expected what a method predicts, found the solution's" in done.stderr
+
+
 def test_a_folder_without_archives_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected archives of `scmobench submit` \(\*\.zip\)"):
         score_folder(tmp_path)

@@ -101,7 +101,10 @@ def test_no_prediction_at_all_is_an_error_of_one_line(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("scmobench: expected runs with prediction.h5ad below")
     done = here("figures", "--runs", "nowhere", cwd=tmp_path)
-    assert done.stderr == "scmobench: expected a folder of runs at nowhere, found none: run something first\n"
+    assert (
+        done.stderr
+        == "scmobench: expected a folder of records at nowhere: run something first, e.g. make reproduce\n"
+    )
 
 
 def test_another_prediction_than_the_recorded_one_is_left_out(runs, tmp_path):

@@ -151,6 +151,16 @@ def test_sorting_changes_the_order_and_keeps_controls_below(browser):
     assert [name.split("+")[0] for name in first] == sorted(name.split("+")[0] for name in first)
 
 
+def mean_ranks(sets: set[str], other: str) -> pd.Series:
+    """Of the methods that have every column with this other modality: over directions, then data sets."""
+    table = pd.read_csv(FOLDER / "predict_modality.csv")
+    own = table["metric"].eq("rmse") & table["kind"].ne("control") & ~table["variant"]
+    own &= table["dataset"].isin(sets) & table["subtask"].str.contains(other)
+    wide = table[own].pivot(index="method", columns=["dataset", "subtask"], values="mean").dropna()
+    assert wide.shape[0] > 5
+    return wide.rank().T.groupby(level="dataset").mean().mean()
+
+
 def test_filters_change_what_is_shown(browser):
     browser.open()
     form = "#predict_modality .filters"
@@ -159,6 +169,12 @@ def test_filters_change_what_is_shown(browser):
     cite = browser.texts(f"{HEAT} thead tr:last-child th")
     assert 0 < len(cite) < len(heads)
     assert not any("ATAC" in text for text in cite)
+    told = dict(
+        zip(browser.texts(f"{HEAT} tbody .name b"), browser.texts(f"{HEAT} tbody .name + td"), strict=True)
+    )
+    sets = browser.js(f"return [...document.querySelectorAll('{HEAT} th[data-set]')].map(e => e.dataset.set)")
+    expected = mean_ranks(set(sets), "ADT")
+    assert [float(told[method]) for method in expected.index] == pytest.approx(list(expected), abs=0.051)
     browser.choose(f"{form} [name=size]", "large")
     assert 0 < len(browser.texts(f"{HEAT} thead tr:last-child th")) < len(cite)
     assert browser.texts(f"{HEAT} thead a") == ["PBMC 10x"]

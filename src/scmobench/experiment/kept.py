@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ def read(folders: Iterable[str | Path]) -> list[Kept]:
     """All records below some folders: ``record.json`` of runs and ``*.jsonl`` of kept results.
 
     Runs that were scored to choose settings (``score_on`` other than ``test``) are left out of every table.
-    Raises FileNotFoundError for a folder that does not exist, ValueError for a file that is not a record.
+    A damaged ``record.json`` is named on the error output and left out: the other runs are read.
+    Raises FileNotFoundError for a folder that does not exist, ValueError for a damaged file of kept results.
     """
     records = []
     for where in map(Path, folders):
@@ -33,12 +36,30 @@ def read(folders: Iterable[str | Path]) -> list[Kept]:
             raise FileNotFoundError(
                 f"expected a folder of records at {where}: run something first, e.g. make reproduce"
             )
-        for path in sorted(p for p in where.rglob("*") if p.name == RECORD or p.suffix == ".jsonl"):
-            found = [Kept(r) for r in lines(path) if "score_on" not in (r.get("config") or {})]
-            for record in found:
+        for path in found(where):
+            try:
+                held = [Kept(r) for r in lines(path) if "score_on" not in (r.get("config") or {})]
+            except ValueError as error:
+                if path.suffix == ".jsonl":
+                    raise
+                print(f"left out: {error}", file=sys.stderr)
+                continue
+            for record in held:
                 record.where = path
-            records.extend(found)
+            records.extend(held)
     return records
+
+
+def found(where: Path) -> list[Path]:
+    """The files of records below a folder, links to folders included, each folder once."""
+    files, seen = [], set()
+    for folder, inner, names in os.walk(where, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        files += [Path(folder, name) for name in names if name == RECORD or name.endswith(".jsonl")]
+    return sorted(files)
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -125,14 +125,12 @@ def problems(folders: Iterable[Path]) -> list[Problem]:
 def _last(folders: Iterable[Path]) -> list[Run]:
     """The last finished attempt at each run, sorted."""
     last: dict[tuple[Any, ...], Run] = {}
-    for where in map(Path, folders):
-        if not where.is_dir():
-            raise FileNotFoundError(f"expected a folder of runs at {where}, found none: run something first")
-        attempts = [Run(r, path.parent) for path in where.rglob(RECORD) for r in kept.lines(path)]
-        for run in sorted(attempts, key=lambda run: kept.turn(run.record)):
-            record = run.record
-            if record["status"] == "ok" and "score_on" not in (record.get("config") or {}):
-                last[tuple(record[name] for name in (*PLACE, "method", "seed"))] = run
+    attempts = [record for record in kept.read(folders) if record.where.name == RECORD]
+    for record in sorted(attempts, key=kept.turn):
+        if record["status"] == "ok":
+            last[tuple(record[name] for name in (*PLACE, "method", "seed"))] = Run(
+                record, record.where.parent
+            )
     return [last[key] for key in sorted(last, key=kept.sortable)]
 
 

@@ -26,10 +26,40 @@ function table(element) {
   return made;
 }
 
+// mean ranks over some columns, as the table's own: of the methods with all of them, in each track, data set by data set
+function meanRanks(heat, shown, rows) {
+  const place = (row, column) => heat.cell(row, column).node().dataset.order;
+  const track = (row) => heat.row(row).node().className;
+  const set = (column) => heat.column(column).header().dataset.set;
+  const sets = [...new Set(shown.map(set))].map((name) => shown.filter((column) => set(column) === name));
+  const whole = rows.filter((row) => !shown.some((column) => missing(place(row, column))));
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  return new Map(whole.map((row) => {
+    const others = whole.filter((other) => track(other) === track(row));
+    const rank = (column) => 0.5 + others.reduce((sum, other) => {
+      const lead = place(row, column) - place(other, column);
+      return sum + (lead > 0 ? 1 : lead < 0 ? 0 : 0.5);
+    }, 0);
+    return [row, mean(sets.map((columns) => mean(columns.map(rank))))];
+  }));
+}
+
 function filtered(form) {
   const element = form.nextElementSibling.querySelector("table");
   const heat = table(element);
   const heads = heat.columns().indexes().toArray().map((index) => heat.column(index).header());
+  const ranked = heat.rows().indexes().toArray().filter((row) => !heat.row(row).node().classList.contains("control"));
+  const cell = (row) => heat.cell(row, 2).node();
+  const made = new Map(ranked.map((row) => [row, [cell(row).innerHTML, cell(row).dataset.order]]));
+  const rank = (shown) => {
+    const found = shown && meanRanks(heat, shown, ranked);
+    ranked.forEach((row) => {
+      const value = found?.get(row);
+      [cell(row).innerHTML, cell(row).dataset.order] = !shown ? made.get(row)
+        : value === undefined ? ["—", ""] : [value.toFixed(1), value];
+    });
+    heat.cells(null, 2).invalidate();
+  };
   const apply = () => {
     const wanted = Object.fromEntries(new FormData(form));
     element.dataset.show = wanted.show;
@@ -40,6 +70,9 @@ function filtered(form) {
       heat.column(index).visible(fits, false);
     });
     heat.columns.adjust();
+    const columns = heads.flatMap((head, at) => (head.dataset.size === undefined ? [] : [at]));
+    const shown = columns.filter((at) => heat.column(at).visible());
+    rank(shown.length < columns.length ? shown : null);
     heat.search.fixed("rows", (_text, _row, index) => {
       const row = heat.row(index).node();
       if (wanted.free && row.classList.contains("supervised")) return false;
