@@ -27,7 +27,7 @@ def asw_label(embedding: ScoredEmbedding) -> float:
         )
     if not embedding.spread(slice(None)):
         return 0.5
-    sums = embedding.distances.to_type.astype(embedding.dtype)
+    sums = embedding.distances.to_type.astype(embedding.matrix.dtype)
     return (float(_silhouettes(sums, sizes, types).mean()) + 1) / 2
 
 
@@ -46,13 +46,13 @@ def asw_batch(embedding: ScoredEmbedding) -> float:
     if len(batches.categories) < 2:
         raise NotApplicable("one batch: there is nothing to mix")
     types = embedding.categories("cell_type").codes
-    widths, counted = np.zeros(len(types), embedding.dtype), np.zeros(len(types), bool)
+    widths, counted = np.zeros(len(types), embedding.matrix.dtype), np.zeros(len(types), bool)
     for kind in range(types.max() + 1):
         inside = np.flatnonzero(types == kind)
         present, own, sizes = np.unique(batches.codes[inside], return_inverse=True, return_counts=True)
         counted[inside] = 1 < len(present) < len(inside)
         if counted[inside[0]] and embedding.spread(inside):
-            sums = embedding.distances.to_batch[np.ix_(inside, present)].astype(embedding.dtype)
+            sums = embedding.distances.to_batch[np.ix_(inside, present)].astype(embedding.matrix.dtype)
             widths[inside] = _silhouettes(sums, sizes, own)
     if not counted.any():
         raise NotApplicable("no cell type has several cells in more than one batch")

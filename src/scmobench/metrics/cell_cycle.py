@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from anndata import AnnData
 
-from scmobench.metrics.neighbors import EMBEDDING, ScoredEmbedding, finite, quiet
+from scmobench.metrics.components import principal_components
+from scmobench.metrics.neighbors import ScoredEmbedding, finite, quiet
 from scmobench.types import NotApplicable, Score
 
 MIN_GENES = 3
@@ -51,14 +53,16 @@ def _conserved(embedding: ScoredEmbedding, batch: str, inside: np.ndarray, given
     """The score of one batch, whose cells are ``inside``."""
     import scib
 
-    gex, cells = embedding.gex[inside], embedding.cells()[inside].copy()  # the same layout in memory as scib
+    gex, scores = embedding.gex.X[inside], embedding.obs.loc[inside]
     if not given:
-        scib.preprocessing.score_cell_cycle(gex, organism=embedding.organism)
-    scores = gex.obs[SCORES]
+        genes = AnnData(gex, obs=scores, var=embedding.gex.var)
+        scib.preprocessing.score_cell_cycle(genes, organism=embedding.organism)
+        scores = genes.obs
+    scores = scores[SCORES]
     if (np.ptp(scores.to_numpy(), axis=0) <= SAME * scores.abs().max().to_numpy()).all():
         raise NotApplicable(f"the S and G2M scores of batch {batch} do not vary")
-    before = _explained(gex.X, scores, f"the expression of batch {batch}")
-    after = _explained(cells.obsm[EMBEDDING], scores, f"the embedding of batch {batch}")
+    before = _explained(gex, scores, f"the expression of batch {batch}")
+    after = _explained(embedding.matrix[inside], scores, f"the embedding of batch {batch}")
     if before < SAME:
         raise NotApplicable(f"S and G2M scores explain nothing of the expression of batch {batch}")
     return max(0.0, 1 - abs(after - before) / before)
@@ -68,15 +72,29 @@ def _explained(matrix: np.ndarray | sp.csr_matrix, scores: pd.DataFrame, what: s
     """Share of the variance of cells x dimensions that the scores explain, over its components."""
     import scib
 
-    low, high = (edge(axis=0) for edge in (matrix.min, matrix.max))
-    varies = np.ravel((high - low).toarray() if sp.issparse(low) else high - low) > 0
+    varies = _varying(matrix)
     if not varies.any():
         raise NotApplicable(f"{what} has no variance")
     if not varies.all() and varies.sum() < min(COMPONENTS, len(scores)):  # else there are enough components
         matrix = matrix[:, varies]
         matrix = matrix if sp.issparse(matrix) else np.ascontiguousarray(matrix)
-    share = scib.metrics.pc_regression(matrix, scores, n_comps=COMPONENTS, linreg_method="numpy")
+    variances = None  # scib's own components
+    if sp.issparse(matrix) and min(matrix.shape) > COMPONENTS:
+        matrix, variances = principal_components(matrix, COMPONENTS)
+    components = {"pca_var": variances, "n_comps": COMPONENTS}
+    share = scib.metrics.pc_regression(matrix, scores, linreg_method="numpy", **components)
     return finite(share, f"{what} has fewer components than dimensions")
+
+
+def _varying(matrix: np.ndarray | sp.csr_matrix) -> np.ndarray:
+    """Which columns hold more than one value."""
+    if not sp.issparse(matrix):
+        return np.ptp(matrix, axis=0) > 0
+    stored = matrix.indices if matrix.data.all() else matrix.indices[matrix.data != 0]
+    filled = np.bincount(stored, minlength=matrix.shape[1])
+    varies, full = filled > 0, np.flatnonzero(filled == len(matrix.indptr) - 1)
+    varies[full] = np.ptp(matrix[:, full].toarray(), axis=0) > 0
+    return varies
 
 
 def _genes_found(embedding: ScoredEmbedding) -> str:

@@ -35,6 +35,7 @@ class ScoredEmbedding:
 
     Attributes
     ----------
+    matrix : the scored cells x dimensions, in float32 where that holds every number.
     obs : labels of the scored cells.
     organism, protocol : see `scmobench.types.Paired`; empty where the solution does not state them.
 
@@ -58,19 +59,14 @@ class ScoredEmbedding:
         if not keep.any():
             raise ValueError("expected cells with is_scored, found none; check the solution's obs")
         self._solution, self._keep = solution, keep.to_numpy()
-        self._matrix = _single(matrix[self._keep])
+        self.matrix = _single(matrix[self._keep])
         self.obs = solution.obs[self._keep].copy()
         self.organism, self.protocol = (str(solution.uns.get(key, "")) for key in ("organism", "protocol"))
 
     @property
-    def dtype(self) -> np.dtype:
-        """Precision of the embedding: float32 where that holds every number."""
-        return self._matrix.dtype
-
-    @property
     def n_cells(self) -> int:
         """Number of scored cells."""
-        return len(self._matrix)
+        return len(self.matrix)
 
     @cached_property
     def gex(self) -> AnnData:
@@ -103,19 +99,19 @@ class ScoredEmbedding:
                 codes.append(self.categories(column).codes)
             except NotApplicable:
                 codes.append(np.zeros(self.n_cells, np.int64))
-        return all_pairs(self._matrix, *codes, NEIGHBORS)
+        return all_pairs(self.matrix, *codes, NEIGHBORS)
 
     def spread(self, members: np.ndarray | slice) -> bool:
         """Do these cells lie at more than one point?
 
         Where they do not, rounding makes distances of about 1e-8, whose silhouette is a rounding error.
         """
-        return bool(np.ptp(self._matrix[members], axis=0).any())
+        return bool(np.ptp(self.matrix[members], axis=0).any())
 
     def cells(self, *columns: str) -> AnnData:
         """A new AnnData of the embedding with these label columns, without the graph."""
         obs = pd.DataFrame({c: self.categories(c) for c in columns}, index=self.obs.index)
-        return AnnData(obs=obs, obsm={EMBEDDING: self._matrix})
+        return AnnData(obs=obs, obsm={EMBEDDING: self.matrix})
 
     def connected_cells(self, *columns: str) -> AnnData:
         """As `cells`, with the kNN graph.
