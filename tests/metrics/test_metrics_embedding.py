@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
+import scib
 import scipy.sparse as sp
 from anndata import AnnData
 from scipy.sparse.csgraph import connected_components
@@ -135,6 +136,21 @@ def test_trajectory_follows_the_reference_order():
     shuffled = rng.permutation(300)
     expected = (spearmanr(along, along[shuffled])[0] + 1) / 2
     assert value(ti_cons_batch_mean, line[shuffled], solution) == pytest.approx(expected, abs=0.15)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_trajectory_is_scibs_also_of_some_cells_and_several_parts(seed):
+    embedding, solution = cells(seed=seed)
+    rng = np.random.default_rng(seed)
+    embedding[rng.choice(240, 30)] += 100
+    solution.obs["pseudotime_order_GEX"] *= [-1, 1][seed % 2]
+    solution.obs.loc[rng.random(240) < 0.3, "pseudotime_order_ATAC"] = np.nan
+    scored, expected = ScoredEmbedding(embedding, solution), []
+    for name in ("pseudotime_order_GEX", "pseudotime_order_ATAC"):
+        after = scored.connected_cells("batch", "cell_type")
+        before = AnnData(obs=after.obs.assign(**{name: solution.obs[name]}))
+        expected.append(scib.metrics.trajectory_conservation(before, after, "cell_type", name, "batch"))
+    assert ti_cons_batch_mean(scored).value == pytest.approx(np.mean(expected), abs=1e-12)
 
 
 def test_trajectory_uses_both_references():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from scipy.sparse.csgraph import connected_components
 
@@ -11,8 +12,8 @@ from scmobench.types import COUNTED, PROTOCOL, NotApplicable, Score
 
 GEX = "pseudotime_order_GEX"
 OTHERS = ("pseudotime_order_ADT", "pseudotime_order_ATAC")
-NO_ROOT = "No root cell found"
-"""scib prints this where it returns 0 for that reason; a reversed order scores 0 as well."""
+NO_ROOT = "scib: No root cell found, setting trajectory conservation metric to 0."
+"""Records hold these words."""
 ROOT_AXES = 3
 """Axes of the diffusion map by which scib chooses the root cell (``get_root``, ``dpt_dim``)."""
 SAME_EIGENVALUE = 1e-5
@@ -32,7 +33,7 @@ def ti_cons_batch_mean(embedding: ScoredEmbedding) -> Score:
     metric is not applicable. Deviation: scib also scores embeddings in which rounding decides the graph or
     the root cell, as where all cells of a type lie at one point. Such a score differs between processors, and
     moves by up to 0.2 if the embedding moves by 1e-6. Here the metric is not applicable, see
-    `_check_determined`.
+    `_diffusion_map`.
 
     Raises
     ------
@@ -43,11 +44,13 @@ def ti_cons_batch_mean(embedding: ScoredEmbedding) -> Score:
     other = next((name for name in OTHERS if _cells_with(embedding, name)), None)
     if not _cells_with(embedding, GEX) or other is None:
         raise NotApplicable(f"the solution has no {GEX}, or none of {' and '.join(OTHERS)}")
-    graph = embedding.connected_cells("batch", "cell_type")
-    known = [embedding.obs[name].notna().to_numpy() for name in (GEX, other)]
-    for cells in {cells.tobytes(): cells for cells in known}.values():
-        _check_determined(graph[cells])
-    both = [_agreement(embedding, name) for name in (GEX, other)]
+    graph, maps = embedding.connected_cells("batch", "cell_type"), {}
+    for name in (GEX, other):
+        known = embedding.obs[name].notna().to_numpy()
+        if known.tobytes() not in maps:  # most often, both references have the same cells
+            maps[known.tobytes()] = _diffusion_map(graph[known])
+        maps[name] = maps[known.tobytes()]
+    both = [_agreement(embedding, name, *maps[name]) for name in (GEX, other)]
     values = [
         finite(score.value, f"scib: pseudotimes do not vary ({_found(embedding, name)})")
         for name, score in zip((GEX, other), both, strict=True)
@@ -64,37 +67,55 @@ def _found(embedding: ScoredEmbedding, column: str) -> str:
     return f"{_cells_with(embedding, column)} of {embedding.n_cells} cells have a {column}"
 
 
-def _agreement(embedding: ScoredEmbedding, column: str) -> Score:
-    """scib's agreement with one reference; 0 with a reason where the competition counts a missing root."""
-    after, found = embedding.connected_cells("batch", "cell_type"), _found(embedding, column)
-    before = AnnData(obs=after.obs.copy())
-    before.obs[column] = embedding.obs[column].to_numpy(float)
-    keys = {"label_key": "cell_type", "pseudotime_key": column, "batch_key": "batch"}
-    with quiet() as printed:
-        import scib
+def _agreement(embedding: ScoredEmbedding, column: str, inside: np.ndarray, mapped: AnnData) -> Score:
+    """Agreement with one reference; 0 with a reason where the competition counts a missing root.
 
-        try:
-            value = scib.metrics.trajectory_conservation(before, after, **keys)
-        except (ValueError, np.linalg.LinAlgError, TypeError) as error:
-            raise NotApplicable(f"scib: {error} ({found})") from error
-    if NO_ROOT in printed.getvalue():
+    Parameters
+    ----------
+    inside, mapped : of the cells with this reference, see `_diffusion_map`.
+    """
+    labels = embedding.obs[[column, "batch", "cell_type"]].dropna(subset=column)
+    reference, after = labels[column].astype(float), pd.Series(0.0, labels.index)
+    start = reference.groupby(labels["cell_type"].astype(str)).mean().idxmin()
+    candidates = np.flatnonzero(labels["cell_type"].astype(str)[inside] == start)
+    if not len(candidates):
         if embedding.protocol == PROTOCOL:
-            return Score(0.0, f"no root cell is found by {column} ({found})")
-        raise NotApplicable(f"scib: {printed.getvalue().strip()} ({found})")
-    return Score(float(value))
+            return Score(0.0, f"no root cell is found by {column} ({_found(embedding, column)})")
+        raise NotApplicable(f"{NO_ROOT} ({_found(embedding, column)})")
+    with quiet():
+        import scanpy as sc
+
+        mapped.uns["iroot"] = candidates[_most_extreme(mapped.obsm["X_diffmap"][:, :ROOT_AXES], candidates)]
+        sc.tl.dpt(mapped)
+        times = mapped.obs["dpt_pseudotime"].to_numpy(float)
+        after[inside] = np.where(times <= 1, times, 0)
+        agreed = [
+            reference[cells].corr(after[cells], "spearman")
+            for cells in (labels["batch"].to_numpy() == batch for batch in labels["batch"].unique())
+        ]
+        return Score((float(np.nanmean(agreed)) + 1) / 2)
 
 
-def _check_determined(cells: AnnData) -> None:
-    """Check that data, and not rounding, decide the graph and the axes by which scib chooses the root cell.
+def _most_extreme(axes: np.ndarray, candidates: np.ndarray) -> int:
+    """The candidate that is the outermost on most axes, on the side of the candidates' mean."""
+    votes = np.zeros(len(candidates))
+    for axis in axes.T:
+        outermost = np.argmin if axis[candidates].mean() < axis.mean() else np.argmax
+        votes[outermost(axis[candidates])] += 1
+    return int(votes.argmax())
 
-    Where more cells lie at one point than a cell has neighbours, any of them are the nearest. Where two
-    eigenvalues of the diffusion map are equal, any rotation of their axes will do. scib makes the map of the
-    largest component of the graph.
+
+def _diffusion_map(cells: AnnData) -> tuple[np.ndarray, AnnData]:
+    """Which cells are in the largest component of the graph, and that component with its diffusion map.
+
+    Checks that data, and not rounding, decide the graph and the axes by which the root cell is chosen. Where
+    more cells lie at one point than a cell has neighbours, any of them are the nearest. Where two eigenvalues
+    of the diffusion map are equal, any rotation of their axes will do.
 
     Raises
     ------
-    NotApplicable : more than `TIED` of the cells lie at crowded points, or eigenvalues of the first
-        `ROOT_AXES` axes and the next one differ by less than `SAME_EIGENVALUE`.
+    NotApplicable : more than `TIED` of the cells lie at crowded points, there is no map, or eigenvalues of
+        the first `ROOT_AXES` axes and the next one differ by less than `SAME_EIGENVALUE`.
     """
     _, counts = np.unique(cells.obsm[EMBEDDING], axis=0, return_counts=True)
     crowded = counts[counts > NEIGHBORS].sum()
@@ -104,10 +125,15 @@ def _check_determined(cells: AnnData) -> None:
             "cells, and rounding decides which are neighbours"
         )
     _, component = connected_components(cells.obsp["connectivities"], directed=False)
-    largest = cells[component == np.bincount(component).argmax()].copy()
+    inside = component == pd.Series(component).value_counts().idxmax()
+    largest = cells[inside].copy()
     with quiet():
         import scanpy as sc
 
-        sc.tl.diffmap(largest)
+        try:
+            sc.tl.diffmap(largest)
+        except (ValueError, np.linalg.LinAlgError, TypeError) as error:
+            raise NotApplicable(f"scanpy finds no diffusion map of {inside.sum()} cells: {error}") from error
     if (-np.diff(largest.uns["diffmap_evals"][: ROOT_AXES + 1]) < SAME_EIGENVALUE).any():
         raise NotApplicable("the diffusion map has equal eigenvalues, and rounding decides its root cell")
+    return inside, largest
