@@ -12,6 +12,7 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from anndata import AnnData
 
 MODALITIES = ("GEX", "ADT", "ATAC")
@@ -77,6 +78,30 @@ def feature_type(modality: AnnData) -> str:
     return str(modality.var["feature_types"].iloc[0])
 
 
+def part(modality: AnnData, cells: np.ndarray | None = None, features: np.ndarray | None = None) -> AnnData:
+    """A copy of some cells and features (None: all): X, layers, obs and var.
+
+    Unlike anndata's own ``modality[cells].copy()`` it copies each matrix once and leaves nothing behind. The
+    view between the two keeps the whole modality in memory until Python looks for cycles.
+    """
+
+    def rows(table: pd.DataFrame, kept: np.ndarray | None) -> pd.DataFrame:
+        table = table.copy() if kept is None else table.iloc[kept].copy()
+        for column in table.select_dtypes("category"):
+            table[column] = table[column].cat.remove_unused_categories()
+        return table
+
+    def entries(matrix: np.ndarray | sp.spmatrix) -> np.ndarray | sp.spmatrix:
+        if cells is None and features is None:
+            return matrix.copy()
+        matrix = matrix if cells is None else matrix[cells]
+        return matrix if features is None else matrix[:, features]
+
+    obs, var = rows(modality.obs, cells), rows(modality.var, features)
+    layers = {name: entries(modality.layers[name]) for name in modality.layers}
+    return AnnData(entries(modality.X), obs=obs, var=var, layers=layers)
+
+
 @dataclass(frozen=True)
 class TaskData:
     """What a model sees of a task.
@@ -131,7 +156,7 @@ class MatchingData(TaskData):
     @property
     def train_mod2_paired(self) -> AnnData:
         """``train_mod2`` with its rows in the order of ``train_mod1``."""
-        return self.train_mod2[np.argsort(self.train_pairing)].copy()
+        return part(self.train_mod2, np.argsort(self.train_pairing))
 
     def without_test_cells(self) -> Self:
         """The same without test inputs."""
@@ -151,7 +176,7 @@ class EmbeddingData(TaskData):
     def without_test_cells(self) -> Self:
         """The training cells alone."""
         keep = self.mod1.obs["is_train"].to_numpy()
-        return replace(self, mod1=self.mod1[keep].copy(), mod2=self.mod2[keep].copy())
+        return replace(self, mod1=part(self.mod1, keep), mod2=part(self.mod2, keep))
 
 
 @dataclass(frozen=True)

@@ -252,3 +252,15 @@ def test_sparse_values_are_never_made_dense(tiny_paired):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 200e6
+
+
+def test_matrices_are_handed_on_where_nobody_else_holds_them(tiny_paired):
+    again = check(tiny_paired, copy=False)
+    assert again.hash == tiny_paired.hash
+    assert np.shares_memory(again.mod1.X.data, tiny_paired.mod1.X.data)
+    assert not np.shares_memory(check(tiny_paired).mod1.X.data, tiny_paired.mod1.X.data)
+    mod1 = tiny_paired.mod1.copy()
+    mod1.X.data[0] = 0  # a stored zero
+    found = check(replace(tiny_paired, mod1=mod1), copy=False)
+    assert found.mod1.X.nnz == mod1.X.nnz - 1
+    assert not np.shares_memory(found.mod1.X.data, mod1.X.data)

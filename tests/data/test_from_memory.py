@@ -224,3 +224,11 @@ def test_cells_are_given_in_one_way(tiny_paired):
             from_memory(thing)
     with pytest.raises(TypeError, match="betch"):
         from_memory(cells, betch="batch")
+
+
+def test_later_changes_of_the_objects_do_not_reach_the_cells(tiny_paired):
+    gex, mod2 = tiny_paired.mod1.copy(), tiny_paired.mod2.copy()
+    cells = from_memory(gex=gex, mod2=mod2)
+    before = cells.mod1.X.sum()
+    gex.X.data[:] = 7
+    assert cells.mod1.X.sum() == before

@@ -19,7 +19,7 @@ from scmobench.cli import main
 from scmobench.experiment import kept, records
 from scmobench.experiment.config import build, compose
 from scmobench.experiment.evaluate import metrics
-from scmobench.experiment.plan import method_name
+from scmobench.experiment.plan import Plan, method_name
 from scmobench.experiment.run import at_prediction, respond, run, sizes
 from scmobench.experiment.validate import validate
 from scmobench.models.base import Model
@@ -463,3 +463,15 @@ def test_an_ablation_of_something_else_makes_no_row(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="ablation=label_free changes nothing of predict_modality with knn"):
         validate(["model=knn", "dataset=tiny_cite", "ablation=label_free"])
     assert validate(["model=scmognn", "dataset=tiny_cite", "ablation=no_pathway"]).startswith("ok")
+
+
+def test_a_plan_forgets_the_values_that_its_problem_copied(tiny_paired):
+    plan = Plan.composed(["dataset=tiny_cite"])
+    whole, sha = plan.cells.mod1.X, plan.cells.hash
+    data = plan.problem.data
+    assert plan.cells.mod1.X is None
+    assert (plan.cells.hash, plan.cells.pair) == (sha, ("GEX", "ADT"))
+    assert data.train_mod1.layers["counts"].sum() + data.test_mod1.layers["counts"].sum() == whole.sum()
+    given = Plan(plan.cfg, paired=tiny_paired)  # these belong to the caller
+    assert given.problem.data.train_mod1.n_obs == data.train_mod1.n_obs
+    assert given.cells.mod1.X is tiny_paired.mod1.X is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +12,9 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.experiment.config import build, compose
+from scmobench.tasks.base import normalized
 from scmobench.tasks.predict_modality import PredictModality
-from scmobench.types import Paired, Problem
+from scmobench.types import Paired, Problem, part
 
 TASKS = ("predict_modality", "match_modality", "joint_embedding")
 
@@ -231,3 +234,26 @@ def test_library_size_is_fitted_on_training_cells(tiny_paired: Paired) -> None:
     _, one = cut("predict_modality", tiny_paired)
     _, two = cut("predict_modality", Paired(**{**vars(tiny_paired), "mod1": deeper}))
     np.testing.assert_array_equal(one.data.train_mod1.X.toarray(), two.data.train_mod1.X.toarray())
+
+
+def test_a_part_is_a_copy_that_leaves_nothing_behind(tiny_paired: Paired) -> None:
+    cells, features = np.flatnonzero(tiny_paired.obs["batch"] == "batch2")[::-1], np.arange(0, 20, 3)
+    whole = normalized(tiny_paired)[1]
+    for chosen in ({"cells": cells}, {"features": features}, {"cells": cells, "features": features}):
+        taken = part(whole, **chosen)
+        expected = whole[chosen.get("cells", slice(None)), chosen.get("features", slice(None))].copy()
+        for one, other in ((taken.X, expected.X), (taken.layers["counts"], expected.layers["counts"])):
+            assert all((getattr(one, n) == getattr(other, n)).all() for n in ("data", "indices", "indptr"))
+            assert not np.shares_memory(one.data, whole.X.data)
+        assert taken.obs.equals(expected.obs)
+        assert taken.var.equals(expected.var)
+        assert list(taken.obs["batch"].cat.categories) == list(expected.obs["batch"].cat.categories)
+    whole = AnnData(sp.csr_matrix(np.eye(4, dtype=np.float32)))
+    gone = weakref.ref(whole)
+    gc.disable()  # a view would hold the whole until cycles are looked for
+    try:
+        part(whole, np.array([1, 2]))
+        del whole
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -13,16 +13,19 @@ from anndata import AnnData
 
 from scmobench.data.labels import check_filled, some, tidy_labels
 from scmobench.data.matrix import checked_matrix
-from scmobench.types import MODALITIES, Paired, feature_type
+from scmobench.types import MODALITIES, Paired, feature_type, part
 
 FILLED = ("batch", "cell_type")
 """Labels that a data set must have for every cell, or not at all."""
 MIN_CELLS = 20
 MIN_FEATURES = 2
+CHUNK = 1 << 22  # values
 DECISIONS = {"empty_features": ("keep", "drop", "error"), "empty_cells": ("drop", "error")}
 
 
-def check(paired: Paired, *, empty_features: str = "error", empty_cells: str = "error") -> Paired:
+def check(
+    paired: Paired, *, empty_features: str = "error", empty_cells: str = "error", copy: bool = True
+) -> Paired:
     """Refuse cells that a benchmark cannot use, and bring the rest into one form.
 
     Parameters
@@ -30,6 +33,7 @@ def check(paired: Paired, *, empty_features: str = "error", empty_cells: str = "
     paired : as read; left untouched.
     empty_features : a feature without counts in all cells: ``keep``, ``drop`` or ``error``.
     empty_cells : a cell without counts in either modality: ``drop`` (from both) or ``error``.
+    copy : False: matrices that need no change are handed on; nobody else may change them then.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def check(paired: Paired, *, empty_features: str = "error", empty_cells: str = "
     obs = tidy_labels(paired.name, paired.obs)
     for column in [c for c in FILLED if c in obs]:
         check_filled(paired.name, obs[column])
-    mod1, mod2 = (_tidy(paired, modality) for modality in (paired.mod1, paired.mod2))
+    mod1, mod2 = (_tidy(paired, modality, copy) for modality in (paired.mod1, paired.mod2))
     filled = (_counts(mod1).getnnz(axis=1) > 0) & (_counts(mod2).getnnz(axis=1) > 0)
     if not filled.all():
         if empty_cells == "error":
@@ -58,7 +62,7 @@ def check(paired: Paired, *, empty_features: str = "error", empty_cells: str = "
                 f"{paired.name}: {(~filled).sum()} cells have no counts in one modality, e.g. "
                 f"{some(paired.obs.index[~filled])}; dataset.empty_cells=drop leaves them out"
             )
-        mod1, mod2 = mod1[filled].copy(), mod2[filled].copy()
+        mod1, mod2 = part(mod1, filled), part(mod2, filled)
         obs = tidy_labels(paired.name, obs[filled])  # a batch may be gone
     # After the cells, since a feature may have all its counts in the cells that were dropped. No cell
     # becomes empty by losing features that are empty in all cells.
@@ -129,25 +133,33 @@ def _unpaired(mod1: AnnData, mod2: AnnData) -> str:
     )
 
 
-def _tidy(paired: Paired, modality: AnnData) -> AnnData:
+def _tidy(paired: Paired, modality: AnnData, copy: bool) -> AnnData:
     kind = feature_type(modality)
     normalization = str(paired.normalization[kind])
     where = f"{paired.name} {kind}"
-    X = _sound(modality.X, normalization, f"{where} X", modality, paired.pair)
+    X = _sound(_own(modality.X, f"{where} X", copy), normalization, f"{where} X", modality, paired.pair)
     layers = {}
     if normalization != "counts" and "counts" in modality.layers:
-        counts = modality.layers["counts"]
-        layers["counts"] = _sound(counts, "counts", f"{where} layer counts", modality, paired.pair)
+        place = f"{where} layer counts"
+        counts = _own(modality.layers["counts"], place, copy)
+        layers["counts"] = _sound(counts, "counts", place, modality, paired.pair)
     return AnnData(X, obs=pd.DataFrame(index=modality.obs_names), var=modality.var.copy(), layers=layers)
 
 
-def _sound(
-    matrix: object, normalization: str, where: str, modality: AnnData, pair: tuple[str, str]
-) -> sp.csr_matrix:
-    """A copy as CSR float32; refused where its values cannot be what ``normalization`` declares."""
-    X = sp.csr_matrix(checked_matrix(matrix, where), dtype=np.float32, copy=True)
+def _own(matrix: object, where: str, copy: bool) -> sp.csr_matrix:
+    """CSR float32 with sorted indices and no stored zeros; without ``copy`` the matrix itself if it is so."""
+    X = sp.csr_matrix(checked_matrix(matrix, where), dtype=np.float32, copy=copy)
+    if not copy and not (X.has_sorted_indices and X.data.all()):
+        X = X.copy()
     X.sort_indices()
     X.eliminate_zeros()
+    return X
+
+
+def _sound(
+    X: sp.csr_matrix, normalization: str, where: str, modality: AnnData, pair: tuple[str, str]
+) -> sp.csr_matrix:
+    """The matrix; refused where its values cannot be what ``normalization`` declares."""
     unsigned = normalization in ("counts", "binary") or normalization.endswith("log1p")
     if (bad := ~np.isfinite(X.data)).any():
         told = "are NaN or infinite"
@@ -158,7 +170,7 @@ def _sound(
             f"{normalization} cannot be negative. If X is centred or scaled, give the raw counts or declare "
             "its `normalization`"
         )
-    elif normalization == "counts" and (bad := X.data != np.floor(X.data)).any():
+    elif normalization == "counts" and (bad := _fractions(X.data)).any():
         told = "are fractions, expected raw counts (whole numbers)"
         advice = (
             "where a layer of both modalities has the counts, read it: dataset.layer=LAYER "
@@ -175,6 +187,12 @@ def _sound(
         f"{where}: {bad.sum()} values {told}; the first, {X.data[at]:.6g}, is in cell {cell}, feature "
         f"{feature}; {advice}"
     )
+
+
+def _fractions(values: np.ndarray) -> np.ndarray:
+    """Which values are no whole numbers, found some million at a time: a full-size set has gigabytes."""
+    parts = np.array_split(values, 1 + len(values) // CHUNK)
+    return np.concatenate([part != np.floor(part) for part in parts])
 
 
 def _declared(pair: tuple[str, str], normalized: str = "") -> str:
@@ -197,7 +215,7 @@ def _without_empty_features(name: str, modality: AnnData, decision: str) -> AnnD
             f"counts in any cell, e.g. {some(modality.var_names[~filled])}; dataset.empty_features=drop "
             "leaves them out, dataset.empty_features=keep has zeros predicted for them"
         )
-    return modality[:, filled].copy()
+    return part(modality, features=filled)
 
 
 def _check_size(name: str, mod1: AnnData, mod2: AnnData, obs: pd.DataFrame) -> None:

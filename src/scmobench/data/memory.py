@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ PROTEINS = "protein_expression"
 class Memory(Annotated):
     """Paired cells of objects in memory, which are left as they are; see `from_memory`."""
 
+    borrowed: ClassVar[bool] = True
     mdata: MuData | AnnData | None = None
     gex: AnnData | None = None
     mod2: AnnData | None = None

@@ -21,7 +21,8 @@ def normalize(counts: Matrix, kind: str, train: np.ndarray) -> tuple[sp.csr_matr
 
     Returns
     -------
-    CSR float32, non-negative, shape of ``counts``; ``log_library``, ``clr`` or ``binarize``.
+    CSR float32, non-negative, shape of ``counts``, whose indices it may share; ``log_library``, ``clr`` or
+    ``binarize``.
 
     Raises
     ------
@@ -29,7 +30,7 @@ def normalize(counts: Matrix, kind: str, train: np.ndarray) -> tuple[sp.csr_matr
     """
     X = as_csr(counts)
     if kind == "GEX":
-        return log_library(X, row_sums(X[train])), "log_library"
+        return log_library(X, row_sums(X)[train]), "log_library"
     if kind == "ADT":
         return clr(X), "clr"
     if kind == "ATAC":
@@ -62,4 +63,4 @@ def clr(X: sp.csr_matrix) -> sp.csr_matrix:
 
 def binarize(X: sp.csr_matrix) -> sp.csr_matrix:
     """1 where a peak has any count in a cell, else 0."""
-    return sp.csr_matrix((np.ones_like(X.data), X.indices.copy(), X.indptr.copy()), shape=X.shape)
+    return sp.csr_matrix((np.ones_like(X.data), X.indices, X.indptr), shape=X.shape)

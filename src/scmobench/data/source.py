@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from anndata import AnnData
@@ -47,6 +47,7 @@ class Source(ABC):
     empty_features, empty_cells : see `check`.
     """
 
+    borrowed: ClassVar[bool] = False  # whether the matrices that `read` gives belong to somebody else
     name: str
     source: str = ""
     licence: str = ""
@@ -77,7 +78,8 @@ class Source(ABC):
         FileNotFoundError : files are missing.
         ValueError : the cells are not fit for a benchmark; the message says what to change.
         """
-        return check(self.read(), empty_features=self.empty_features, empty_cells=self.empty_cells)
+        decisions = {"empty_features": self.empty_features, "empty_cells": self.empty_cells}
+        return check(self.read(), **decisions, copy=self.borrowed)
 
     def describe(self, paired: Paired | None = None) -> dict[str, Any]:
         """Sizes, batches, labels and origin; loads the cells unless ``paired`` is given."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from scmobench.types import Paired
+from scmobench.types import Paired, part
 
 MIN_TRAIN = 10
 MIN_TEST = 5
@@ -71,8 +71,8 @@ def training_cells_split(paired: Paired, fraction: float = 0.2) -> Paired:
     obs["is_train"] = assign_split(obs, test_fraction=fraction)
     return replace(
         paired,
-        mod1=paired.mod1[train].copy(),
-        mod2=paired.mod2[train].copy(),
+        mod1=part(paired.mod1, train),
+        mod2=part(paired.mod2, train),
         obs=obs,
         protocol="",
         hash=f"{paired.hash}-training-cells-{fraction:g}",

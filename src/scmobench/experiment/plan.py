@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from anndata import AnnData
 from omegaconf import DictConfig, OmegaConf
 
 from scmobench.data.source import Source
@@ -58,13 +59,20 @@ class Plan:
 
     @cached_property
     def cells(self) -> Paired:
-        """The cells that the task cuts."""
+        """The cells that the task cuts; without their values once `problem` is made of files."""
         return self.paired or cells(self.cfg)
 
     @cached_property
     def problem(self) -> Problem:
-        """The inputs of the model, and the solution."""
-        return self.task.split(self.cells, self.cfg.direction)
+        """The inputs of the model, and the solution.
+
+        They are copies, so the values of `cells` are forgotten, unless somebody else holds them.
+        """
+        problem = self.task.split(self.cells, self.cfg.direction)
+        if self.paired is None:
+            mod1, mod2 = (AnnData(obs=m.obs, var=m.var) for m in (self.cells.mod1, self.cells.mod2))
+            self.cells = replace(self.cells, mod1=mod1, mod2=mod2)
+        return problem
 
     @cached_property
     def settings(self) -> dict[str, Any]:

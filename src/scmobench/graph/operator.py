@@ -17,6 +17,7 @@ TILE = 2048  # rows of the dense factor in a tile: 0.4 MB at 48 columns, which f
 # 81,241 x 13,953, 10 % filled, width 48, with edge dropout: A x and A^T x take 2.8 ms each in CSR (float32),
 # 0.9 ms each dense in float16, 4.7 and 7.6 ms dense in float32 (results/speed/gpu.json)
 DENSE_ABOVE = {"cpu": 0.3, "cuda, float32": 0.2, "cuda, float16": 0.03}
+CHUNK = 1 << 22  # entries
 READS = 32  # tiles are faster from this mean number of entries a column on
 
 
@@ -70,9 +71,13 @@ def compressed_pair(matrix: sp.csr_matrix, tile: int = TILE, reads: int = READS)
     indptr, indices, order = _tiles(place, tile, 1)
     values = matrix.data.astype(np.float32, copy=False)
     if len(indptr) > 1:  # entries are in the order of the tiles from here on
-        values = values[order]
-        place.data = np.empty_like(index)
-        place.data[order] = index
+        values, untiled = np.empty_like(values), values
+        for a in range(0, len(order), CHUNK):  # NumPy makes 64-bit indices of those it is given
+            here = order[a : a + CHUNK]
+            values[a : a + CHUNK] = untiled[here]
+            index[here] = np.arange(a, a + len(here), dtype=np.int32)  # `place` holds this array
+        del untiled
+    del order  # an array of a full-size graph takes half a gigabyte
     arrays = indptr, indices, values, *_tiles(place, t_tile, 0)
     return CompressedPair(*map(from_numpy, arrays), matrix.shape, tile, t_tile)
 

@@ -12,7 +12,7 @@ from anndata import AnnData
 
 from scmobench.data.pairing import pairing
 from scmobench.tasks.base import Task
-from scmobench.types import MatchingData, Paired
+from scmobench.types import MatchingData, Paired, part
 
 VALUES_PER_CELL = 1000
 ROW_SUM_TOLERANCE = 1e-5
@@ -44,11 +44,11 @@ class MatchModality(Task):
         data = MatchingData(
             dataset=paired.name,
             subtask=subtask,
-            train_mod1=mod1[train].copy(),
-            train_mod2=_shuffled(mod2[train], train_pairing, "train"),
+            train_mod1=part(mod1, train),
+            train_mod2=_shuffled(mod2, train[train_pairing], "train"),
             train_pairing=train_pairing,
-            test_mod1=mod1[test].copy(),
-            test_mod2=_shuffled(mod2[test], test_pairing, "test"),
+            test_mod1=part(mod1, test),
+            test_mod2=_shuffled(mod2, test[test_pairing], "test"),
             labels=labels,
         )
         n = len(test)
@@ -89,7 +89,7 @@ class MatchModality(Task):
             )
 
 
-def _shuffled(cells: AnnData, pairing: np.ndarray, prefix: str) -> AnnData:
-    shuffled = cells[pairing].copy()
+def _shuffled(modality: AnnData, cells: np.ndarray, prefix: str) -> AnnData:
+    shuffled = part(modality, cells)
     shuffled.obs_names = [f"{prefix}_{k}" for k in range(shuffled.n_obs)]
     return shuffled

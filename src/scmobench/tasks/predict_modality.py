@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.tasks.base import Task
-from scmobench.types import Paired, PredictionData, feature_type
+from scmobench.types import Paired, PredictionData, feature_type, part
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,18 @@ class PredictModality(Task):
         """Training pairs and test inputs for the model; test targets for the scorer."""
         train = np.flatnonzero(paired.obs["is_train"].to_numpy())
         test = self._test_cells(paired)
+        peaks = None
         if feature_type(mod2) == "ATAC" and self.n_target_peaks and not paired.protocol:
-            mod2 = mod2[:, self._peaks(mod2.X[train])]
+            peaks = self._peaks(mod2.X[train])
         data = PredictionData(
             dataset=paired.name,
             subtask=subtask,
-            train_mod1=mod1[train].copy(),
-            train_mod2=mod2[train].copy(),
-            test_mod1=mod1[test].copy(),
+            train_mod1=part(mod1, train),
+            train_mod2=part(mod2, train, peaks),
+            test_mod1=part(mod1, test),
             labels=paired.obs.iloc[train][[c for c in ("cell_type",) if c in paired.obs]],
         )
-        return data, mod2[test].copy()
+        return data, part(mod2, test, peaks)
 
     def names(self, data: PredictionData) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Test cells x mod2 features."""

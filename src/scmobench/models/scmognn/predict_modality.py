@@ -160,7 +160,7 @@ class ScMoGNNPrediction(NetworkSettings, Model):
             if "counts" not in cells.layers:
                 notes.append("most variable features of normalised values: there are no raw counts")
         chosen = (self.pathway, self.pathway_weight, self.pathway_threshold, self.pathway_neighbours)
-        self.edges, told = feature_edges(cells[:, self.columns], *chosen, seed)
+        self.edges, told = feature_edges(self._chosen(cells.X), cells.var.iloc[self.columns], *chosen, seed)
         self.notes = told + notes
         if self.batch_features and cells.obs["batch"].nunique() == 1:
             self.notes.append(
@@ -169,7 +169,12 @@ class ScMoGNNPrediction(NetworkSettings, Model):
             )
         self.svd = SVD(SVD_COMPONENTS, seed) if self.cell_init == "svd" else None
         if self.svd is not None:
-            self.svd.fit(as_csr(cells.X)[:, self.columns])
+            self.svd.fit(self._chosen(cells.X))
+
+    def _chosen(self, values: sp.csr_matrix) -> sp.csr_matrix:
+        """The features that are kept; the matrix itself where these are all, since each copy is large."""
+        values = as_csr(values)
+        return values if len(self.columns) == values.shape[1] else values[:, self.columns]
 
     def _network(self, graph: CellFeatureGraph, targets: int) -> ScMoGNN:
         return ScMoGNN(
@@ -184,7 +189,7 @@ class ScMoGNNPrediction(NetworkSettings, Model):
     def _graph(self, data: PredictionData) -> CellFeatureGraph:
         """Training cells, then test cells where ``data`` has them."""
         sides = [data.train_mod1] + ([] if data.test_mod1 is None else [data.test_mod1])
-        inputs = sp.vstack([as_csr(side.X) for side in sides], format="csr")[:, self.columns]
+        inputs = sp.vstack([self._chosen(side.X) for side in sides], format="csr")
         batches = np.concatenate([side.obs["batch"].astype(str).to_numpy() for side in sides])
         return CellFeatureGraph.build(
             inputs,
