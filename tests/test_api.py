@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anndata
 import mudata
 import numpy as np
 import pandas as pd
@@ -130,6 +131,50 @@ def test_files_are_loaded_by_their_names(tmp_path: Path, tiny_paired) -> None:
     assert cells.mod1.shape == tiny_paired.mod1.shape
     with pytest.raises(FileNotFoundError, match=r"absent\.h5mu"):
         sb.load(tmp_path / "absent.h5mu")
+
+
+def test_a_file_runs_as_cells_in_memory_with_the_settings_of_its_data_set(
+    tmp_path: Path, tiny_paired
+) -> None:
+    parts = {"rna": tiny_paired.mod1.copy(), "prot": tiny_paired.mod2.copy()}
+    for part in parts.values():
+        part.obs = tiny_paired.obs[["batch"]].copy()
+    place = tmp_path / "mine's ${seed} \\.h5mu"
+    mudata.MuData(parts).write_h5mu(place)
+    split = {"batch": "batch", "test_batches": list(held_out(tiny_paired))}
+    cells = sb.load(place, **split)
+    given = [f"dataset.batch={split['batch']}", f"dataset.test_batches=[{','.join(split['test_batches'])}]"]
+    known = sb.run("knn", cells, runs=tmp_path / "a").record
+    found = sb.run("knn", place, runs=tmp_path / "b", overrides=given).record
+    assert (found["data_hash"], found["scores"]) == (known["data_hash"], known["scores"])
+    with pytest.raises(
+        ValueError, match=r"settings of the cells in load\(data, \.\.\.\), found \['dataset.batch=batch'\]"
+    ):
+        sb.run("knn", cells, runs=tmp_path, overrides=given[:1])
+    chosen = sb.run("knn", cells, runs=tmp_path, overrides=["score_on=validation"]).record
+    assert chosen["n_train"] + chosen["n_test"] == known["n_train"]
+
+
+@pytest.mark.parametrize("name", ["cells.h5ad.gz", "CELLS.H5MU", "cells.zarr", "folder/cells"])
+def test_other_files_are_no_data_sets(name: str) -> None:
+    with pytest.raises(ValueError, match=f"a file .h5ad, .h5mu, .h5 or Cell Ranger's folder, found {name}"):
+        sb.load(name)
+
+
+def test_what_is_scored_comes_as_it_is(tmp_path: Path) -> None:
+    problem = sb.split("tiny_cite", "joint_embedding")
+    truth = problem.solution.copy()
+    truth.obs["cell_type"] = truth.obs["cell_type"].cat.codes.to_numpy().astype(">i4")
+    truth.obs["S_score"] = truth.obs["S_score"].to_numpy().astype(">f8")
+    answer = sb.run("gex_only", "tiny_cite", task="joint_embedding", runs=tmp_path).prediction
+    known = sb.score(answer, problem, task="joint_embedding")
+    pd.testing.assert_series_equal(sb.score(answer, truth, task="joint_embedding"), known)
+    problem = sb.split("tiny_cite")
+    problem.solution.write_h5ad(tmp_path / "truth.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "truth.h5ad", backed="r")
+    assert sb.score(backed, backed, task="predict_modality")["rmse"] == 0
+    with pytest.raises(TypeError, match=r"expected the prediction as AnnData or \.h5ad file, found ndarray"):
+        sb.score(np.ones((3, 3)), problem, task="joint_embedding")
 
 
 def held_out(paired) -> set[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from anndata import AnnData
 
+from scmobench.experiment.arguments import group, overrides_of
 from scmobench.experiment.catalogue import datasets, metrics, models
 from scmobench.experiment.config import build, compose
 from scmobench.experiment.evaluate import known
@@ -72,10 +73,8 @@ def load(
 
         return from_memory(data, gex=gex, mod2=mod2, modalities=modalities, **settings)
     if data is None:
-        return _loaded("own", {"gex": gex, "mod2": mod2} | settings)
-    if (kind := Path(data).suffix) in FILES:
-        return _loaded("own", {FILES[kind]: data} | settings)
-    return _loaded(str(data), settings)
+        return _loaded(["dataset=own"], {"gex": gex, "mod2": mod2} | settings)
+    return _loaded(_source(data), settings)
 
 
 @hushed()
@@ -121,7 +120,7 @@ def run(
 
     Parameters
     ----------
-    model : the name of a model (see `models`), or any object with ``fit(data, seed)`` and ``predict(data)``.
+    model : a name of `models`, or any object with ``fit(data, seed)`` and ``predict(data)``.
     data : as for `load`.
     task, direction : as for `split`.
     seed : of every random draw.
@@ -146,11 +145,14 @@ def run(
 
     if not isinstance(model, str):
         return run_object(model, load(data), _task(task), direction, seed)
-    named = isinstance(data, str) and Path(data).suffix not in FILES
-    given = [f"model={model}", f"dataset={data if named else 'own'}", f"task={task}"]
-    given += [f"direction={direction}", f"seed={seed}", *_overrides("", {"runs": str(runs)}), *overrides]
+    source = _source(data) if isinstance(data, str | Path) else None
+    given = [f"model={model}", *(source or ["dataset=own"]), f"task={task}", f"direction={direction}"]
+    given += [f"seed={seed}", *overrides_of("", {"runs": runs}), *overrides]
     plan = Plan.composed(given)
-    plan.paired = None if named else load(data)
+    if source is None:
+        if twice := [override for override in overrides if group(override) == "dataset"]:
+            raise ValueError(f"expected settings of the cells in load(data, ...), found {twice} in overrides")
+        plan.paired = load(data)
     return run_plan(plan)
 
 
@@ -180,16 +182,12 @@ def score(prediction: AnnData | str | Path, solution: AnnData | str | Path | Pro
     >>> float(sb.score(problem.solution, problem, task="predict_modality")["rmse"])
     0.0
     """
-    from scmobench.data.foreign import read_scored
     from scmobench.experiment.evaluate import evaluate
     from scmobench.experiment.result import series
 
     solution = solution.solution if isinstance(solution, Problem) else solution
-    if not isinstance(solution, AnnData):
-        solution = read_scored(Path(solution))[0]
-    if not isinstance(prediction, AnnData):
-        prediction = read_scored(Path(prediction))[0]
-    found = evaluate(task, *_task(task).check(prediction, solution))
+    pair = _scored("prediction", prediction), _scored("solution", solution)
+    found = evaluate(task, *_task(task).check(*pair))
     return series(task, {name: asdict(value) for name, value in found.items()})
 
 
@@ -223,28 +221,32 @@ def leaderboard(*records: str | Path) -> pd.DataFrame:
     return standings(read(records or ("runs",)), metric_metadata())
 
 
-def _loaded(name: str, settings: Mapping[str, Any]) -> Paired:
+def _loaded(source: Sequence[str], settings: Mapping[str, Any]) -> Paired:
     from scmobench.data.source import Source
 
-    return build(compose([f"dataset={name}", *_overrides("dataset", settings)]).dataset, Source).load()
+    return build(compose([*source, *overrides_of("dataset", settings)]).dataset, Source).load()
+
+
+def _scored(name: str, given: AnnData | str | Path) -> AnnData:
+    from scmobench.data.foreign import read_scored
+
+    if isinstance(given, AnnData):
+        return given.to_memory() if given.isbacked else given
+    if isinstance(given, str | Path):
+        return read_scored(Path(given))[0]
+    raise TypeError(f"expected the {name} as AnnData or .h5ad file, found {type(given).__name__}")
+
+
+def _source(data: str | Path) -> list[str]:
+    """Overrides for a data set by its name, or for cells in a file. Raises ValueError for another file."""
+    path = Path(data)
+    if way := FILES.get(path.suffix) or ("tenx" if path.is_dir() and path.parts[1:] else None):
+        return ["dataset=own", *overrides_of("dataset", {way: path})]
+    if path.suffix or path.parts[1:] or isinstance(data, Path):
+        files = f"a file {', '.join(FILES)} or Cell Ranger's folder"
+        raise ValueError(f"expected the name of a data set, {files}, found {data}")
+    return [f"dataset={data}"]
 
 
 def _task(name: str) -> Task:
     return build(compose([f"task={known(name)}"]).task, Task)
-
-
-def _overrides(node: str, settings: Mapping[str, Any]) -> list[str]:
-    """Hydra's overrides for settings given in Python."""
-    place = f"{node}." if node else ""
-    return [f"{place}{key}={_spelt(value)}" for key, value in settings.items()]
-
-
-def _spelt(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_spelt(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_spelt, value)) + "]"
-    if isinstance(value, str | Path):
-        escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{escaped}'"
-    return {None: "null", True: "true", False: "false"}.get(value, str(value))

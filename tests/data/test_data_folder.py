@@ -268,8 +268,15 @@ def test_own_10x_folder(tiny_multiome, tmp_path):
         scipy.io.mmwrite(file, X.T.astype(int))
     features.to_csv(tmp_path / "features.tsv.gz", sep="\t", header=False, index=False)
     pd.Series(barcodes).to_csv(tmp_path / "barcodes.tsv.gz", header=False, index=False)
+    with gzip.open(tmp_path / "features.tsv.gz", "rt") as file:
+        quoted = file.read().replace(
+            "\t", '\t"', 1
+        )  # the file has no quotes around names, so this one is part of it
+    with gzip.open(tmp_path / "features.tsv.gz", "wt") as file:
+        file.write(quoted)
     paired = Own(name="mine", tenx=str(tmp_path)).load()
     assert paired.pair == ("GEX", "ATAC")
+    assert paired.mod1.var_names[0].startswith('"')
     assert (paired.mod2.X != tiny_multiome.mod2.X).nnz == 0
     with pytest.raises(ValueError, match="expected gene expression and one of ADT or ATAC"):
         Own(name="mine", tenx=str(tmp_path), kind="ADT").load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import re
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import scipy.io
 import scipy.sparse as sp
 
+from scmobench.data.annotation import check_agreement
 from scmobench.data.feature_types import WORDS, modality_of
 from scmobench.data.own import Own
 from scmobench.experiment.config import build, compose
@@ -228,6 +230,24 @@ def test_two_h5ad_files_must_agree_on_their_cells(tmp_path) -> None:
         pair(tmp_path, gex, adt).load()
     del adt.obs["donor"]
     assert pair(tmp_path, gex, adt).load().hash
+
+
+@pytest.mark.parametrize(
+    ("label", "one", "other", "same"),
+    [
+        ("donor", [1.0, 2.0, np.nan], ["1", "2", "nan"], True),
+        ("donor", [1, 2, 3], ["1", "2", "4"], False),
+        ("cell_type", ["B", "T", "NA"], ["B", "T", None], True),
+        ("S_score", np.float32([0.3, 0.5, 0.7]), ["0.3", "0.5", "0.7"], True),
+        ("S_score", [0.3, 0.5, np.nan], ["0.3", "0.6", ""], False),
+        ("is_train", [True, False, True], ["true", "0", "1.0"], True),
+    ],
+)
+def test_the_same_label_in_another_form_is_the_same(label, one, other, same) -> None:
+    tables = {where: pd.DataFrame({label: list(column)}) for where, column in (("a", one), ("b", other))}
+    tables["a"][label] = one
+    with contextlib.nullcontext() if same else pytest.raises(ValueError, match="of 1 cells is not the same"):
+        check_agreement("mine", tables, [label])
 
 
 @pytest.mark.parametrize("which", ["both", "prot"])

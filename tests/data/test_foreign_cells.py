@@ -11,6 +11,7 @@ import anndata as ad
 import h5py
 import mudata
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.io
 import scipy.sparse as sp
@@ -208,6 +209,22 @@ def test_names_of_cells_in_a_table_of_labels_are_text(gex: Path, tmp_path: Path)
     labels.write_text("\n".join(["cell,cell_type", *lines]))
     found = own(gex, labels=str(labels)).obs["cell_type"]
     assert found.tolist() == [f"type {name}" for name in names]
+
+
+def test_a_table_of_labels_is_read_as_text(gex: Path, tmp_path: Path) -> None:
+    names = ad.read_h5ad(gex).obs_names
+    kinds = ["1.1", "1.10", "01", "1", "1e1", "10"]
+    labels = pd.DataFrame({"cell_type": kinds * 25, "S_score": ["0.5", "NA", "1e-3"] * 50}, names)
+    labels.to_csv(tmp_path / "labels.csv")
+    obs = own(gex, labels=str(tmp_path / "labels.csv")).obs
+    assert obs["cell_type"].tolist() == kinds * 25
+    assert obs["S_score"].iloc[[0, 2]].tolist() == [0.5, 0.001]
+    assert obs["S_score"].isna().sum() == 50
+    labels.to_csv(tmp_path / "labels.csv", sep="\t")
+    with pytest.raises(
+        ValueError, match=r"at least two columns, parted by commas, in .*; found one: save it"
+    ):
+        own(gex, labels=str(tmp_path / "labels.csv"))
 
 
 @pytest.mark.parametrize("way", [link, external])

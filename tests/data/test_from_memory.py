@@ -60,6 +60,16 @@ def load_untouched(*things, **settings):
     return paired
 
 
+def test_counts_are_those_of_the_layer_of_that_name(tiny_paired):
+    cells = standard(tiny_paired)
+    for modality in cells.mod.values():
+        modality.X = np.round(modality.X.toarray())  # whole numbers, and no counts
+    assert (load_untouched(cells, batch="batch").mod1.X != tiny_paired.mod1.X).nnz == 0
+    for modality in cells.mod.values():
+        modality.layers["counts"], modality.X = modality.X * 0.5, modality.layers["counts"]
+    assert (load_untouched(cells, batch="batch").mod1.X != tiny_paired.mod1.X).nnz == 0
+
+
 @pytest.mark.parametrize("name", ["prot", "protein", "adt", "ADT"])
 def test_a_standard_mudata_loads_as_its_file_does(name, tiny_paired, tmp_path):
     cells = standard(tiny_paired, name)

@@ -44,6 +44,11 @@ def all_of(names: tuple[str, ...], wanted: object) -> dict:
     return dict.fromkeys(names, wanted)
 
 
+def first_pseudotimes(solution: AnnData, number: int) -> AnnData:
+    column = solution.obs["pseudotime_order_GEX"].where(np.arange(N) < number)
+    return labelled(solution, pseudotime_order_GEX=column)
+
+
 CELLS, FEATURES, EQUAL = "no cell of the truth", "no feature of the truth", "all values of the truth"
 TRUTH_IS_EQUAL = all_of(PER_CELL, CELLS) | all_of(PER_GENE, FEATURES) | all_of(OVERALL, EQUAL)
 PREDICTIONS = {
@@ -311,6 +316,14 @@ EMBEDDINGS = {
     "no pseudotime": (
         lambda e, s: (e, without(s, "pseudotime_order_GEX")),
         {"ti_cons_batch_mean": "no pseudotime_order_GEX"},
+    ),
+    "two pseudotimes": (
+        lambda e, s: (e, first_pseudotimes(s, 2)),
+        {"ti_cons_batch_mean": "connected cells have a pseudotime; 11"},
+    ),
+    "fifteen pseudotimes": (
+        lambda e, s: (e, first_pseudotimes(s, 15)),
+        {"ti_cons_batch_mean": "connected cells have a pseudotime; 11 are needed"},
     ),
     "pseudotimes all missing": (
         lambda e, s: (e, labelled(s, pseudotime_order_ADT="nan")),

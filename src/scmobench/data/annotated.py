@@ -38,7 +38,7 @@ class Annotated(Source):
     labels : CSV with one row a cell (cell name first), for annotation that the cells lack.
     layer : read X from this layer of both modalities; the former X is kept as the raw counts.
     normalization : modality -> name of the values in X; None means raw counts, which are taken from
-        ``layers["counts"]`` where X holds something else. Needed with `layer`.
+        ``layers["counts"]`` where it holds counts, else from X. Needed with `layer`.
     """
 
     batch: str | None = None
@@ -89,12 +89,15 @@ class Annotated(Source):
         for modality in pair:
             if self.layer:
                 modality.layers["counts"], modality.X = modality.X, modality.layers[self.layer]
-            elif not self.normalization and "counts" in modality.layers and not self._is_counts(modality):
+            elif not self.normalization and self._is_counts(modality):
                 modality.X = modality.layers.pop("counts")
 
     def _is_counts(self, modality: AnnData) -> bool:
-        if modality.X is None:
+        """Whether the layer ``counts`` holds counts, as its name says."""
+        if "counts" not in modality.layers:
             return False
-        X = checked_matrix(modality.X, f"{self.name} {feature_type(modality)} X")
-        values = X.data if sp.issparse(X) else X
+        layer = checked_matrix(
+            modality.layers["counts"], f'{self.name} {feature_type(modality)} layers["counts"]'
+        )
+        values = layer.data if sp.issparse(layer) else layer
         return bool((values >= 0).all() and (values == np.floor(values)).all())

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from scmobench.data.labels import FLAGS, NUMBERS, tidy_labels
 from scmobench.data.table import read_table
 
 MOST = 50  # batches that a column may name
@@ -61,7 +62,7 @@ def check_agreement(name: str, tables: Mapping[str, pd.DataFrame], columns: Coll
         for second, other in others:
             shared = one.index.intersection(other.index)
             a, b = one[shared], other[shared]
-            if (unlike := ~_same(a, b)).any():
+            if (unlike := ~_same(name, a, b)).any():
                 raise ValueError(
                     f"{name}: {label} of {unlike.sum()} cells is not the same in {first} and {second}, "
                     f"e.g. {a[unlike].iloc[0]} and {b[unlike].iloc[0]} of {shared[unlike][0]}: take it "
@@ -69,11 +70,17 @@ def check_agreement(name: str, tables: Mapping[str, pd.DataFrame], columns: Coll
                 )
 
 
-def _same(one: pd.Series, other: pd.Series) -> np.ndarray:
+def _same(name: str, one: pd.Series, other: pd.Series) -> np.ndarray:
+    """Whether each cell has the same label in both, in whatever form they store it."""
+    kind = one.name if one.name in (*NUMBERS, *FLAGS) else "cell_type"
+    if not all(pd.api.types.is_numeric_dtype(series) for series in (one, other)):
+        one, other = (tidy_labels(name, series.to_frame(kind))[kind] for series in (one, other))
     if all(pd.api.types.is_numeric_dtype(series) for series in (one, other)):
-        return np.isclose(*(series.astype(float) for series in (one, other)), equal_nan=True)
-    text = (series.astype(object).where(series.notna(), "").astype(str).to_numpy() for series in (one, other))
-    return np.equal(*text)
+        return np.isclose(
+            *(series.to_numpy(float, na_value=np.nan) for series in (one, other)), equal_nan=True
+        )
+    one, other = (series.astype(object) for series in (one, other))
+    return ((one == other) | (one.isna() & other.isna())).to_numpy()
 
 
 def read_labels(name: str, file: str | None, cells: pd.Index) -> pd.DataFrame:
@@ -81,15 +88,21 @@ def read_labels(name: str, file: str | None, cells: pd.Index) -> pd.DataFrame:
     if not file:
         return pd.DataFrame(index=cells)
     path = Path(file).expanduser()
-    columns = read_table(path, header=None, nrows=1, dtype=str).iloc[0, 1:].dropna()
-    if twice := list(columns[columns.duplicated()][:3]):
+    columns = read_table(path, header=None, nrows=1).iloc[0, 1:]
+    if twice := list(columns[columns.duplicated() & (columns != "")][:3]):
         raise ValueError(f"{name}: columns twice in {file}: {', '.join(twice)}; keep one")
-    table = read_table(path, index_col=0, converters={0: str})  # the name 001 is not the number 1
+    if columns.empty:
+        raise ValueError(
+            f"{name}: expected at least two columns, parted by commas, in {file}; found one: save it as CSV"
+        )
+    table = read_table(path)
+    table = table.set_index(table.columns[0])
     missing = cells.difference(table.index, sort=False)
     if len(missing):
         raise ValueError(
             f"{name}: {len(missing)} of {len(cells)} cells are not in {file}, e.g. "
-            f"{', '.join(missing[:3])}; its first column must hold the cell names"
+            f"{', '.join(missing[:3])}; its first column must hold the cell names, and its first line the "
+            "names of the columns"
         )
     table = table[table.index.isin(cells)]
     if twice := list(table.index[table.index.duplicated()][:3]):

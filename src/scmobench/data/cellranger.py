@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def read_tenx_folder(folder: Path) -> AnnData:
     matrix, barcodes, features = (_found(folder, name) for name in FILES)
     check_text(matrix)
     cells, table = (
-        read_table(file, sep="\t", header=None, dtype=str, na_filter=False) for file in (barcodes, features)
+        read_table(file, sep="\t", header=None, quoting=csv.QUOTE_NONE) for file in (barcodes, features)
     )
     try:
         stored = _stored_values(matrix)

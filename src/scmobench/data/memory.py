@@ -109,7 +109,7 @@ def from_memory(
 ) -> Paired:
     """Paired cells of a MuData, of two AnnData or of one, after the same checks as files.
 
-    Raw counts are X or, where X holds other values, ``layers["counts"]``. Features without counts are left
+    Raw counts are ``layers["counts"]`` or, without that layer, X. Features without counts are left
     out. The objects themselves are not changed.
 
     Parameters

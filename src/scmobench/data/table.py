@@ -16,10 +16,11 @@ BLOCK = 2**24  # bytes read at a time
 
 
 def read_table(file: Path, **settings: Any) -> pd.DataFrame:
-    """The file read by `pandas.read_csv` with these settings."""
+    """The file read by `pandas.read_csv` with these settings, every value as the text that it is."""
     check_text(file)
+    packed = "gzip" if file.suffix == ".gz" else None
     try:
-        return pd.read_csv(file, compression="gzip" if file.suffix == ".gz" else None, **settings)
+        return pd.read_csv(file, compression=packed, dtype=str, na_filter=False, **settings)
     except Exception as error:
         raise ValueError(
             f"expected a table in text at {file}, found one that cannot be read: {one_line(error)}"

@@ -120,7 +120,10 @@ def scored_cells(solution: AnnData) -> AnnData:
 
 def _labels(solution: AnnData, *columns: str) -> pd.DataFrame:
     """These columns of a solution from any source, in the form that metrics expect."""
-    return tidy_labels("the solution", solution.obs[[c for c in columns if c in solution.obs]])
+    found = {
+        c: solution.obs[c] for c in columns if c in solution.obs
+    }  # pandas cannot take foreign byte orders
+    return tidy_labels("the solution", pd.DataFrame(found, index=solution.obs.index))
 
 
 def bootstrap(

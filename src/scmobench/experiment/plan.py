@@ -60,7 +60,7 @@ class Plan:
     @cached_property
     def cells(self) -> Paired:
         """The cells that the task cuts; without their values once `problem` is made of files."""
-        return self.paired or cells(self.cfg)
+        return cells(self.cfg, self.paired)
 
     @cached_property
     def problem(self) -> Problem:
@@ -123,14 +123,15 @@ class Plan:
         )
 
 
-def cells(cfg: DictConfig) -> Paired:
+def cells(cfg: DictConfig, paired: Paired | None = None) -> Paired:
     """The dataset after its checks, or what ``score_on`` makes of it to choose settings by.
 
-    ``validation``: the training cells, split again (`training_cells_split`). ``predicted_types``: for an
-    embedding, all cells, with the test cells' types from a classifier (`predicted_types`). Raises ValueError
-    if the task or the data set does not serve this ``score_on``.
+    ``paired`` are cells in memory, instead of those that the configuration names. ``validation``: the
+    training cells, split again (`training_cells_split`). ``predicted_types``: for an embedding, all cells,
+    with the test cells' types from a classifier (`predicted_types`). Raises ValueError if the task or the
+    data set does not serve this ``score_on``.
     """
-    paired = build(cfg.dataset, Source, modules=cfg.modules).load()
+    paired = paired or build(cfg.dataset, Source, modules=cfg.modules).load()
     if cfg.score_on == "predicted_types":
         if cfg.task.name != "joint_embedding":
             raise ValueError(f"score_on=predicted_types is of joint_embedding, found task={cfg.task.name}")

@@ -19,6 +19,8 @@ ROOT_AXES = 3
 SAME_EIGENVALUE = 1e-5
 """Eigenvalues closer than this count as equal. The graph is float32, so they carry errors of about 1e-7,
 and an eigenvector turns by about error / gap."""
+MIN_CELLS = 11
+"""Diffusion pseudotime reads ten axes, of which a map has one fewer than cells."""
 TIED = 0.01
 """Share of cells at crowded points above which the graph is not defined."""
 
@@ -37,8 +39,8 @@ def ti_cons_batch_mean(embedding: ScoredEmbedding) -> Score:
 
     Raises
     ------
-    NotApplicable : a reference is missing; a cell has no batch or type; scib finds no root cell, or no
-        pseudotime varies within a batch; rounding decides the score; or no graph, see
+    NotApplicable : fewer than 11 connected cells have a reference; a cell has no batch or type; no root cell
+        is found, or no pseudotime varies within a batch; rounding decides the score; or no graph, see
         `ScoredEmbedding.connected_cells`.
     """
     other = next((name for name in OTHERS if _cells_with(embedding, name)), None)
@@ -126,6 +128,8 @@ def _diffusion_map(cells: AnnData) -> tuple[np.ndarray, AnnData]:
         )
     _, component = connected_components(cells.obsp["connectivities"], directed=False)
     inside = component == pd.Series(component).value_counts().idxmax()
+    if inside.sum() < MIN_CELLS:
+        raise NotApplicable(f"{inside.sum()} connected cells have a pseudotime; {MIN_CELLS} are needed")
     largest = cells[inside].copy()
     with quiet():
         import scanpy as sc
