@@ -1,6 +1,6 @@
 """What ``import scmobench`` offers: cells, problems, runs, scores and standings in Python.
 
-The command line does the same with the same functions. Each name loads what it needs when it is first used.
+The command line calls the same functions. Each name loads what it needs when it is first used.
 """
 
 from __future__ import annotations
@@ -67,8 +67,7 @@ def load(
     """
     if isinstance(data, Paired):
         return data
-    in_memory = any(isinstance(part, AnnData) for part in (gex, mod2))
-    if in_memory or not isinstance(data, str | Path | None):
+    if not isinstance(data, str | Path | None) or isinstance(gex, AnnData) or isinstance(mod2, AnnData):
         from scmobench.data.memory import from_memory
 
         return from_memory(data, gex=gex, mod2=mod2, modalities=modalities, **settings)
@@ -85,7 +84,7 @@ def split(data: Any, task: str = "predict_modality", *, direction: str = "from_g
     ----------
     data : as for `load`.
     task : ``predict_modality``, ``match_modality`` or ``joint_embedding``.
-    direction : ``from_gex`` (gene expression is the input) or ``to_gex``.
+    direction : ``from_gex`` (genes are the input) or ``to_gex``.
 
     Returns
     -------
@@ -124,8 +123,8 @@ def run(
     data : as for `load`.
     task, direction : as for `split`.
     seed : of every random draw.
-    runs : folder of records and predictions. A run of a named model that is finished there is not repeated.
-        The run of an object is not kept: its settings are unknown.
+    runs : folder of records and predictions. A named model's finished run is not repeated; an object's run is
+        not kept, since its settings are unknown.
     overrides : other settings of a named model, as on the command line, e.g.
         ``["model.predict_modality.k=10"]`` or ``["smoke=true"]``.
 
@@ -147,8 +146,7 @@ def run(
         return run_object(model, load(data), _task(task), direction, seed)
     source = _source(data) if isinstance(data, str | Path) else None
     given = [f"model={model}", *(source or ["dataset=own"]), f"task={task}", f"direction={direction}"]
-    given += [f"seed={seed}", *overrides_of("", {"runs": runs}), *overrides]
-    plan = Plan.composed(given)
+    plan = Plan.composed([*given, f"seed={seed}", *overrides_of("", {"runs": runs}), *overrides])
     if source is None:
         if twice := [override for override in overrides if group(override) == "dataset"]:
             raise ValueError(f"expected settings of the cells in load(data, ...), found {twice} in overrides")
@@ -163,7 +161,7 @@ def score(prediction: AnnData | str | Path, solution: AnnData | str | Path | Pro
     Parameters
     ----------
     prediction : in the competition's layout, or an embedding in ``obsm["X_emb"]``: AnnData or ``.h5ad``.
-    solution : AnnData or ``.h5ad``, or what `split` returned.
+    solution : the same, or what `split` returned.
     task : ``predict_modality``, ``match_modality`` or ``joint_embedding``.
 
     Returns
@@ -243,8 +241,8 @@ def _source(data: str | Path) -> list[str]:
     if way := FILES.get(path.suffix) or ("tenx" if path.is_dir() and path.parts[1:] else None):
         return ["dataset=own", *overrides_of("dataset", {way: path})]
     if path.suffix or path.parts[1:] or isinstance(data, Path):
-        files = f"a file {', '.join(FILES)} or Cell Ranger's folder"
-        raise ValueError(f"expected the name of a data set, {files}, found {data}")
+        files = f"the name of a data set, a file {', '.join(FILES)} or Cell Ranger's folder"
+        raise ValueError(f"expected {files}, found {data}")
     return [f"dataset={data}"]
 
 
