@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import resource
+
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import torch
 from anndata import AnnData
 
 from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
@@ -49,3 +53,17 @@ def test_memory_of_the_machine_or_of_its_container(tmp_path, monkeypatch):
     for text, expected in (("max\n", whole), ("20000000\n", 0.02), (str(10**18), whole)):
         memory.CGROUP.write_text(text)
         assert memory.machine_gb() == expected
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc alone takes mallopt")
+def test_memory_that_a_step_frees_is_there_for_the_next():
+    def faults(steps: int) -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(steps):
+            blocks = [torch.ones(2_000_000) for _ in range(10)]  # 80 MB: 20,000 pages of 4 kB
+            del blocks
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with memory.memory_kept():
+        faults(2)
+        assert faults(5) < 10_000

@@ -50,7 +50,7 @@ class CellFeatureGraph:
     def tensors(
         self, pathway: Operator | None = None, device: torch.device | str = "cpu", **choice: bool
     ) -> GraphTensors:
-        """What the network takes, its operators on the device.
+        """What the network takes, on the device.
 
         ``pathway``: the operator of P where it is made already. ``choice``: as of `operator_of`.
         """
@@ -59,9 +59,9 @@ class CellFeatureGraph:
         return GraphTensors(
             operator_of(self.matrix, device, **choice),
             pathway,
-            _tensor(self.batch_features),
-            _tensor(self.cell_inputs),
-            None if self.features is None else torch.from_numpy(self.features),
+            _tensor(self.batch_features, device),
+            _tensor(self.cell_inputs, device),
+            None if self.features is None else torch.from_numpy(self.features).to(device),
         )
 
     def sample(self, cells: np.ndarray, features: np.ndarray | None = None) -> CellFeatureGraph:
@@ -99,5 +99,7 @@ class CellFeatureGraph:
         return data
 
 
-def _tensor(array: np.ndarray | None) -> torch.Tensor | None:
-    return None if array is None else torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+def _tensor(array: np.ndarray | None, device: torch.device | str = "cpu") -> torch.Tensor | None:
+    if array is None:
+        return None
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)

@@ -41,7 +41,7 @@ class Mixer(nn.Module):
             return m1 + m2
         if self.kind == "alpha":
             if self.logits is None:
-                return (1 - self.alpha) * m1 + self.alpha * m2
+                return torch.add((1 - self.alpha) * m1, m2, alpha=self.alpha)
             first, second = torch.softmax(self.logits, 0)
             return first * m1 + second * m2
         if self.kind == "cat":

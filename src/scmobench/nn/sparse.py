@@ -6,6 +6,7 @@ both passes are products of a CSR matrix with 32-bit indices and a dense matrix,
 
 from __future__ import annotations
 
+import functools
 import warnings
 from abc import ABC, abstractmethod
 from itertools import accumulate
@@ -53,9 +54,14 @@ class Operator(nn.Module, ABC):
 
     def forward(self, x: Tensor, transpose: bool = False, kept: Kept | None = None) -> Tensor:
         """A x, or A^T x, differentiable in x."""
+        if not torch.is_autocast_enabled(x.device.type):  # the context takes as long as a small product
+            return self._precise(x, transpose, kept)
         with torch.autocast(device_type=x.device.type, enabled=False):
-            precise = x if x.dtype == torch.float64 else x.float()
-            return _Product.apply(precise, self, transpose, kept).to(x.dtype)
+            return self._precise(x, transpose, kept)
+
+    def _precise(self, x: Tensor, transpose: bool, kept: Kept | None) -> Tensor:
+        precise = x if x.dtype == torch.float64 else x.float()
+        return _Product.apply(precise, self, transpose, kept).to(x.dtype)
 
 
 class _Product(torch.autograd.Function):
@@ -106,9 +112,7 @@ class SparseOperator(Operator):
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor, persistent=False)
         self._space: Tensor | None = None
-        with warnings.catch_warnings():  # torch announces once that CSR is in beta
-            warnings.simplefilter("ignore")
-            torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.tensor([]).long(), torch.tensor([]), (1, 1))
+        _hear_that_csr_is_in_beta()
 
     def multiply(self, x: Tensor, transpose: bool = False, kept: Tensor | None = None) -> Tensor:
         values = self.t_values if transpose else self.values
@@ -149,6 +153,14 @@ class SparseOperator(Operator):
 
 def _csr(indptr: Tensor, indices: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
     return torch.sparse_csr_tensor(indptr, indices, values, shape, check_invariants=False)
+
+
+@functools.cache
+def _hear_that_csr_is_in_beta() -> None:
+    """Torch announces it once, here where nobody is told."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.tensor([]).long(), torch.tensor([]), (1, 1))
 
 
 class DenseOperator(Operator):

@@ -21,6 +21,7 @@ from scmobench.machine.files import whole
 from scmobench.training.best_epoch import MONITOR, BestEpoch
 from scmobench.training.forecast import Forecast
 from scmobench.training.limits import at_least
+from scmobench.training.memory import memory_kept
 from scmobench.training.progress import Epochs
 from scmobench.training.resume import RESUME_FILE, Checkpoints, Clock, resumable
 from scmobench.training.surroundings import alone, quiet
@@ -156,7 +157,7 @@ def train(
     best = BestEpoch(mode, patience, min_epochs)
     clock = Clock(settings.folder, settings.resume_every_seconds, limit, waits=evaluated)
     resume = resumable(settings.folder)
-    with quiet(), terminal.bar("training", max_epochs, "epochs") as tell:
+    with quiet(), memory_kept(), terminal.bar("training", max_epochs, "epochs") as tell:
         callbacks = [best, clock, Forecast(limit), Epochs(tell)]
         trainer = _trainer(settings, max_epochs, check_val_every_n_epoch, callbacks)
         trainer.fit(module, train_loader, val_loader, ckpt_path=resume)

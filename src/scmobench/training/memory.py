@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import resource
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ import psutil
 import torch
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # the limit of a container or a batch job
+# of glibc's mallopt: parameters as in its malloc.h; its largest block on the heap; free memory that may stay
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+LARGEST_ON_HEAP, KEPT = 1 << 25, 1 << 30
 # what numpy, torch and Python report for a size that they cannot hold
 TOO_LARGE = (
     "array is too big",
@@ -66,6 +70,26 @@ def within_memory() -> Iterator[None]:
         ) from error
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+@contextlib.contextmanager
+def memory_kept() -> Iterator[None]:
+    """Have glibc keep what is freed for the next step; afterwards hand it back to the system.
+
+    A step on 13,000 features frees and asks again for some hundred MB. Without this the system clears 3,000
+    to 4,000 pages a step, which takes up to a tenth of its time. Other C libraries stay as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        yield
+        return
+    mallopt(MMAP_THRESHOLD, LARGEST_ON_HEAP)
+    mallopt(TRIM_THRESHOLD, KEPT)
+    try:
+        yield
+    finally:
+        mallopt(TRIM_THRESHOLD, 2 * LARGEST_ON_HEAP)  # what glibc itself comes to with blocks of this size
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _reserved() -> int:

@@ -95,7 +95,7 @@ class PredictModule(Resident):
             return None, 0
         features = self._some_features()
         pathway = self.graph.pathway if features is None else None
-        graph = self.cells.sample(cells, features).tensors(pathway, self.device).to(self.device)
+        graph = self.cells.sample(cells, features).tensors(pathway, self.device)
         return rmse(self.network(graph, rows), self.target[batch[rows]]), len(rows)
 
     def _some_features(self) -> np.ndarray | None:
