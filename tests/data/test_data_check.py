@@ -5,12 +5,14 @@ from __future__ import annotations
 import tracemalloc
 from dataclasses import replace
 
+import anndata as ad
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.check import check
+from scmobench.data.own import Own
 from scmobench.types import Paired
 
 
@@ -264,3 +266,17 @@ def test_matrices_are_handed_on_where_nobody_else_holds_them(tiny_paired):
     found = check(replace(tiny_paired, mod1=mod1), copy=False)
     assert found.mod1.X.nnz == mod1.X.nnz - 1
     assert not np.shares_memory(found.mod1.X.data, mod1.X.data)
+
+
+def test_counts_of_raw_are_saved_as_the_message_says(tiny_paired, tmp_path):
+    for name, modality in (("gex", tiny_paired.mod1), ("mod2", tiny_paired.mod2)):
+        cells = ad.AnnData(modality.X, obs=tiny_paired.obs[["batch"]].copy(), var=modality.var)
+        cells.raw = cells
+        cells.X = cells.X * 0.3
+        cells.write_h5ad(tmp_path / f"{name}.h5ad")
+    files = {name: str(tmp_path / f"{name}.h5ad") for name in ("gex", "mod2")}
+    with pytest.raises(ValueError, match=r"if adata\.raw has them, save adata\.raw\.to_adata\(\)"):
+        Own(name="mine", **files).load()
+    for file in files.values():
+        ad.read_h5ad(file).raw.to_adata().write_h5ad(file)
+    assert (Own(name="mine", **files).load().mod1.X != tiny_paired.mod1.X).nnz == 0

@@ -211,6 +211,14 @@ def test_names_of_cells_in_a_table_of_labels_are_text(gex: Path, tmp_path: Path)
     assert found.tolist() == [f"type {name}" for name in names]
 
 
+def test_a_mudata_file_is_named_as_one(gex: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both.h5mu"
+    mudata.MuData({"rna": ad.read_h5ad(gex), "prot": ad.read_h5ad(gex.with_name("adt.h5ad"))}).write(both)
+    with pytest.raises(ValueError, match="found one that cannot be read: a MuData file; its setting is h5mu"):
+        Own(name="mine", h5ad=str(both)).load()
+    assert Own(name="mine", h5mu=str(both)).load().hash
+
+
 def test_a_table_of_labels_is_read_as_text(gex: Path, tmp_path: Path) -> None:
     names = ad.read_h5ad(gex).obs_names
     kinds = ["1.1", "1.10", "01", "1", "1e1", "10"]

@@ -276,14 +276,17 @@ EMBEDDINGS = {
         lambda e, s: (e, labelled(s, batch=["None", *s.obs["batch"][1:]])),
         all_of(BATCHED, NO_BATCH),
     ),
-    "no scores and no organism": (lambda e, s: (e, without(s, "S_score")), {"cc_cons": "neither S and G2M"}),
+    "no scores and no organism": (
+        lambda e, s: (e, without(s, "S_score")),
+        {"cc_cons": f"{N} of {N} cells have no S and"},
+    ),
     "no scores and no genes": (
         lambda e, s: (e, without(s, "S_score", organism="human")),
-        {"cc_cons": "too few cell-cycle genes: 0 G2/M and 0 S"},
+        {"cc_cons": f"{N} of {N} cells have no S and G2M scores, and too few cell-cycle genes: 0 G2/M"},
     ),
     "a score is missing": (
         lambda e, s: (e, labelled(s, S_score=["NA", *s.obs["S_score"][1:]])),
-        {"cc_cons": "neither S and G2M"},
+        {"cc_cons": f"1 of {N} cells have no S and G2M scores, and uns['organism']"},
     ),
     "scores constant": (
         lambda e, s: (e, labelled(s, S_score=0.1, G2M_score=-0.3)),

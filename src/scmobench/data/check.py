@@ -173,8 +173,8 @@ def _sound(
     elif normalization == "counts" and (bad := _fractions(X.data)).any():
         told = "are fractions, expected raw counts (whole numbers)"
         advice = (
-            "where a layer of both modalities has the counts, read it: dataset.layer=LAYER "
-            f"{_declared(pair)}; otherwise say what X holds, e.g. {_declared(pair, feature_type(modality))}"
+            f"where a layer has the counts, read it: dataset.layer=LAYER {_declared(pair)}; if adata.raw has "
+            f"them, save adata.raw.to_adata(); or say what X is: {_declared(pair, feature_type(modality))}"
         )
     elif normalization == "binary" and (bad := X.data != 1).any():
         told, advice = "are other than 0 and 1", "declare what X holds by its `normalization`"

@@ -119,6 +119,8 @@ def _read(files: list[Wanted], reader: Callable[..., Any], *, scored: bool = Fal
     for wanted in files:
         try:
             with h5py.File(wanted.path, "r") as file:
+                if wanted.kind == "h5ad" and "mod" in file:
+                    raise ValueError("a MuData file; its setting is h5mu")
                 read.append(reader(file, wanted))
         except Exception as error:
             expected = f"expected {WHAT[wanted.kind]} at {wanted.path}"

@@ -101,8 +101,10 @@ def _genes_found(embedding: ScoredEmbedding) -> str:
     """How many genes of each phase the scores are computed from, in words."""
     import scib
 
+    without = embedding.obs.reindex(columns=SCORES).isna().any(axis=1).sum()
+    lacking = f"{without} of {embedding.n_cells} cells have no S and G2M scores"
     if not embedding.organism:
-        raise NotApplicable("neither S and G2M scores nor uns['organism'] are in the solution")
+        raise NotApplicable(f"{lacking}, and uns['organism'] is not in the solution")
     try:
         known = scib.preprocessing.get_cell_cycle_genes(embedding.organism)
     except AssertionError as error:
@@ -113,5 +115,7 @@ def _genes_found(embedding: ScoredEmbedding) -> str:
         found[phase] = max(int(np.isin(genes[c], embedding.gex.var_names).sum()) for c in genes.columns[:2])
     text = " and ".join(f"{n} {phase}" for phase, n in sorted(found.items()))
     if min(found.values()) < MIN_GENES:
-        raise NotApplicable(f"too few cell-cycle genes: {text}; at least {MIN_GENES} each are needed")
+        raise NotApplicable(
+            f"{lacking}, and too few cell-cycle genes: {text}; at least {MIN_GENES} each are needed"
+        )
     return f"S and G2M scores recomputed from {text} genes"
