@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from scmobench.experiment.advice import nearest
 from scmobench.experiment.arguments import key
@@ -79,6 +79,16 @@ def check_choices(cfg: DictConfig) -> None:
             checked_name(name, text)
         if name != "runs" and text is not None and re.search(r"[/\\]|^\.", text):
             raise ValueError(f"expected {name} to be a name without / and no dot before it, found {text!r}")
+
+
+def typed_over_smoke(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Take out of a model's ``smoke`` settings what the user typed for the task: the row is named by that."""
+    for _, task, *name in (
+        place for o in overrides if (place := key(o).split("."))[0] == "model" and place[1:]
+    ):
+        if name and task == cfg.task.name and cfg.model.get("smoke"):
+            with open_dict(cfg):
+                cfg.model.smoke.pop(name[0], None)
 
 
 def check_name(cfg: DictConfig, overrides: Sequence[str]) -> None:

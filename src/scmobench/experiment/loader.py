@@ -25,7 +25,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from scmobench.experiment.advice import check_typed, for_key
 from scmobench.experiment.arguments import key
-from scmobench.experiment.choices import OPTIONS, check_choices, check_name
+from scmobench.experiment.choices import OPTIONS, check_choices, check_name, typed_over_smoke
+from scmobench.experiment.ranges import check_numbers
 from scmobench.machine.terminal import visible
 
 # what users can put right themselves: a message without a traceback
@@ -101,6 +102,8 @@ class CheckedLoader(ConfigLoaderImpl):
         if run_mode == RunMode.RUN:
             check_choices(cfg)
             check_name(cfg, overrides)
+            typed_over_smoke(cfg, overrides)
+            check_numbers(cfg)
         return cfg
 
     def _check_typed(self, overrides: list[str], run_mode: RunMode) -> None:

@@ -1,0 +1,73 @@
+"""Ranges of numbers in a configuration: one table for all models, the tasks and the trainer."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from scmobench.types import TASKS
+
+# range in words -> what it takes, and the settings that it is of; the first name that fits counts
+RANGES = {
+    "from 0 to 1": (lambda x: 0 <= x <= 1, "ScMoGNNPrediction.alpha peak_share"),
+    "from 0 to below 1": (lambda x: 0 <= x < 1, "*dropout quantile weight_averaging"),
+    "above 0 and at most 1": (lambda x: 0 < x <= 1, "feature_share"),
+    "above 0 and below 1": (lambda x: 0 < x < 1, "*_share"),
+    "from -1 to 1": (lambda x: -1 <= x <= 1, "pathway_threshold"),
+    "from -10 to 10": (lambda x: -10 <= x <= 10, "log_scale"),
+    "from 0 to 4294967295": (lambda x: 0 <= x < 2**32, "*_seed"),
+    "above 0": (lambda x: x > 0, "alpha scale length_scale sigma *_rate max_seconds max_memory_gb"),
+    "at least 2": (lambda x: x >= 2, "folds max_leaves validation_cells"),
+    "at least 0": (
+        lambda x: x >= 0,
+        "*_weight weight_decay l2 *theta free* decay_start min_epochs min_genes mod?_components exact_up_to "
+        "copies others resume_every_seconds",
+    ),
+    "at least 1": (
+        lambda x: x >= 1,
+        "k n[12] n_* *components *layers first_layer *hidden *dim latent *_blocks *neighbours partners top_* "
+        "factors max_* min_steps batch_size patience evaluate_every check_val_every_n_epoch repeats "
+        "landmarks rounds networks models",
+    ),
+}
+
+
+def range_of(owner: str, name: str) -> str:
+    """The range of a setting of a class, in words; empty if the table has none."""
+    for words, (_, names) in RANGES.items():
+        if any(
+            fnmatchcase(f"{owner}.{name}" if "." in pattern else name, pattern) for pattern in names.split()
+        ):
+            return words
+    return ""
+
+
+def check_numbers(cfg: DictConfig) -> None:
+    """Raise ValueError for a number out of its range in the model, the task or the trainer."""
+    parts = [name for name in ("model", "task", "trainer") if OmegaConf.is_config(cfg.get(name))]
+    plain = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in parts}
+    smoke = (plain["model"].get("smoke") or {}) if cfg.smoke else {}
+    blocks = {task: plain["model"].get(task) for task in TASKS}
+    plain["model"] = {task: node | smoke for task, node in blocks.items() if isinstance(node, dict)}
+    check_ranges(plain, "")
+
+
+def check_ranges(node: Any, place: str, name: str = "", owner: str = "") -> None:
+    """Check the numbers of a plain config, also in lists and of subtasks; ``place`` stands before a name.
+
+    Settings of a class from outside this package have no ranges. Raises ValueError for a number out of range.
+    """
+    inside = isinstance(node, dict) and "_target_" in node
+    if inside:
+        module, _, owner = str(node["_target_"]).rpartition(".")
+        owner = owner if module.startswith("scmobench.") else ""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        setting = str(key) if inside else name
+        if isinstance(value, dict | list):
+            check_ranges(value, f"{place}{key}.", setting, owner)
+        elif owner and type(value) in (int, float):
+            words = range_of(owner, setting)
+            if words and not RANGES[words][0](value):
+                raise ValueError(f"expected {place}{key} to be {words}, found {value}")
