@@ -6,15 +6,13 @@ import contextlib
 import importlib
 import io
 import os
-import pty
 import re
-import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from unittest import mock
 
+from begun import Begun
 from scmobench.cli import main
 
 
@@ -53,22 +51,12 @@ def scmobench(*arguments: str, cwd: Path, **variables: str) -> subprocess.Comple
     return subprocess.run(line, cwd=cwd, env=given, capture_output=True, text=True, check=False)
 
 
-def begin(*arguments: str, cwd: Path, terminal: bool = False) -> subprocess.Popen[str]:
+def begin(*arguments: str, cwd: Path, terminal: bool = False) -> Begun:
     """The command in a process that goes on by itself; its errors come with its output.
 
-    It hears an interrupt, also where the tests run in the background of a shell, which has it ignored. On a
-    ``terminal``, its output comes with the codes that move the cursor.
+    On a ``terminal``, its output comes with the codes that move the cursor.
     """
-    line = [sys.executable, "-m", "scmobench", *arguments]
-    ours, its = pty.openpty() if terminal else (None, subprocess.PIPE)
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    begun = subprocess.Popen(
-        line, cwd=cwd, preexec_fn=heard, stdout=its, stderr=its if terminal else subprocess.STDOUT, text=True
-    )
-    if terminal:
-        os.close(its)
-        begun.stdout = os.fdopen(ours, newline="", errors="replace")
-    return begun
+    return Begun(arguments, cwd, terminal)
 
 
 def on_a_terminal(*arguments: str, cwd: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from command_line import begin, here, own_model, scmobench
+from command_line import begin, here, own_model
 from scmobench.experiment import kept
 from scmobench.experiment.config import build, compose
 from scmobench.experiment.plan import cells
@@ -105,9 +104,10 @@ def test_training_labels_reach_no_model_that_does_not_declare_them(task: str) ->
 def test_a_model_that_exits_does_not_stop_a_sweep(tmp_path: Path) -> None:
     own_model(tmp_path, "        raise SystemExit(3)\n\n    def predict(self, data): ...\n")
     line = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own,mean")
-    done = scmobench("run", "-m", *line, cwd=tmp_path)
-    assert "1 ran, 1 failed" in done.stdout
-    assert "the run called sys.exit(3)" in done.stdout + done.stderr
+    with begin("run", "-m", *line, cwd=tmp_path) as process:
+        told = process.stdout.read()
+    assert "1 ran, 1 failed" in told
+    assert "the run called sys.exit(3)" in told
 
 
 def test_errors_of_a_model_from_outside_say_where_and_do_not_stop_a_sweep(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_two_processes_never_make_the_same_run_at_once(
     arguments = ("run", "--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own")
     with begin(*arguments, cwd=tmp_path) as first:
         while not (tmp_path / "fits").is_file():
-            assert first.poll() is None, first.stdout.read()
+            assert first.returncode is None, first.stdout.read()
             time.sleep(0.05)
         with begin(*arguments, cwd=tmp_path) as second:
             told = next((line for line in second.stdout if "another process makes this run" in line), "")
@@ -164,13 +164,12 @@ def signalled(arguments: tuple[str, ...], number: signal.Signals, folder: Path) 
     """Exit status and output of a command that is sent a signal once its training can be resumed."""
     with begin(*arguments, cwd=folder) as process:
         while not list(folder.rglob("resume.ckpt")):
-            assert process.poll() is None, process.stdout.read()
+            assert process.returncode is None, process.stdout.read()
             time.sleep(0.05)
-        told = None
-        while told is None:  # Python drops an interrupt that comes within a finaliser: a user asks again
-            process.send_signal(number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                told, _ = process.communicate(timeout=20)
+        process.send_signal(number)
+        while process.wait(20) is None:  # Python drops an interrupt that comes within a finaliser
+            process.send_signal(number)  # a user asks again
+        told = process.stdout.read()
     return process.returncode, told
 
 
@@ -184,14 +183,14 @@ def test_a_time_limit_ends_the_sweep_and_is_no_failure(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_says_where_it_goes_on(tmp_path: Path) -> None:
     arguments = ("run", "model=scmognn", "dataset=tiny_cite", "model.predict_modality.patience=500")
-    arguments += ("model.predict_modality.max_epochs=200", "trainer.resume_every_seconds=0")
+    arguments += ("model.predict_modality.max_epochs=60", "trainer.resume_every_seconds=0")
     code, told = signalled(arguments, signal.SIGINT, tmp_path)
     assert code != 0, told
     assert "Traceback" not in told
     assert re.search(r"interrupted in epoch \d+; the same command goes on after epoch \d+", told), told
     arguments = (*arguments[:-1], "trainer.resume_every_seconds=1000")
     with begin(*arguments, cwd=tmp_path, terminal=True) as second:  # writes no state before it is interrupted
-        while "/200 epochs" not in (piece := second.stdout.readline()):
+        while "/60 epochs" not in (piece := second.stdout.readline()):
             assert piece, "it ended"
         second.send_signal(signal.SIGINT)
         with contextlib.suppress(OSError):  # Linux raises it where a terminal's other end is closed
@@ -200,7 +199,7 @@ def test_an_interrupted_run_says_where_it_goes_on(tmp_path: Path) -> None:
     again = re.search(r"the same command goes on after epoch \d+", piece)
     assert again is not None, piece
     assert again[0] in told
-    done = scmobench(*arguments, "trainer.checkpoint=true", cwd=tmp_path)
+    done = here(*arguments, "trainer.checkpoint=true", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (record,) = kept.read([tmp_path / "runs"])
     assert "interrupted and resumed" in record["report"]["notes"]
