@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from omegaconf import OmegaConf
@@ -46,6 +50,25 @@ def tiny_paired() -> Paired:
 def tiny_multiome() -> Paired:
     """150 simulated cells, 120 genes and about 200 peaks, checked; shared, so copy before changing."""
     return _simulated("tiny_multiome")
+
+
+@pytest.fixture(scope="module")
+def plain_umap() -> Iterator[None]:
+    """Umap's own code in plain Python, with few epochs: compiling it takes 22 s, running it here 1 s."""
+    import numba
+
+    def taken() -> dict[str, ModuleType]:
+        found = [name for name in sys.modules if name.partition(".")[0] in ("umap", "pynndescent")]
+        return {name: sys.modules.pop(name) for name in found}
+
+    before = taken()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numba.config, "DISABLE_JIT", True)
+        import umap
+    umap.UMAP = partial(umap.UMAP, n_epochs=20)
+    yield
+    taken()
+    sys.modules.update(before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

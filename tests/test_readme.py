@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,8 +27,7 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 
 def own_files(folder: Path) -> None:
-    """What a reader has: own cells, own predictions, and the committed results."""
-    (folder / "results").symlink_to(ROOT / "results")
+    """What a reader has: own cells and own predictions. The committed records are found from anywhere."""
     draw = np.random.default_rng(0)
     cells = [f"cell_{number}" for number in range(60)]
     parts = {}
@@ -50,8 +48,12 @@ def run_line(line: str, folder: Path) -> None:
         assert target.returncode == 0, target.stderr
     elif command == "scmobench":
         if "--solution" in arguments:  # a stranger's method predicts the mean of the targets that it sees
+            truth, seen = (
+                anndata.read_h5ad(folder / "cells" / f"{n}.h5ad") for n in ("solution", "train_mod2")
+            )
+            truth.X = np.tile(seen.X.toarray().mean(axis=0), (truth.n_obs, 1))
             for name in ("mine.h5ad", "a.h5ad", "b.h5ad"):
-                shutil.copy(folder / "cells" / "solution.h5ad", folder / name)
+                truth.write_h5ad(folder / name)
         main(arguments)
     else:
         assert command in TYPED_ONCE, f"expected a command that a test can run, found {line}"
@@ -71,6 +73,7 @@ def run_blocks(page: str, folder: Path) -> int:
     return len(blocks(page))
 
 
+@pytest.mark.usefixtures("plain_umap")
 @pytest.mark.parametrize("page", ["README.md", "results/guide.md"])
 def test_every_block_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -82,6 +85,10 @@ def test_every_block_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert run_blocks(page, tmp_path) >= 2
     finally:
         forget(tmp_path)
+    if page == "README.md":
+        tables = (tmp_path / "runs" / "leaderboard" / "index.html").read_text()
+        assert "my_ridge" in tables, "the reader's runs"
+        assert 'id="predict_modality-pbmc10x_cite"' in tables, "beside ours"
 
 
 def test_the_readme_is_short() -> None:

@@ -65,6 +65,7 @@ def test_success_by_type_by_hand():
     np.testing.assert_allclose(found["type"], [(0.75 + 1.0) / 2, 0.6])
 
 
+@pytest.mark.usefixtures("plain_umap")
 def test_layouts_repeat_and_lie_like_the_first():
     rng = np.random.default_rng(0)
     centres = rng.normal(0, 8, (3, 5)).repeat(20, axis=0)

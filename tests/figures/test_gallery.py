@@ -18,6 +18,7 @@ from scmobench.experiment.run import run
 from scmobench.figures import drawing, style
 from scmobench.figures.gallery import IDENTITY, LIST
 
+pytestmark = pytest.mark.usefixtures("plain_umap")
 RUNS = (
     ("predict_modality", "tiny_cite", "svd_linear"),
     ("predict_modality", "tiny_cite", "knn"),

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-
-import numba
 import numpy as np
 import pytest
 from anndata import AnnData
@@ -14,24 +10,7 @@ from scmobench.metrics.connectivity import connectivities
 from scmobench.metrics.distances import nearest_cells
 
 
-@pytest.fixture
-def uncompiled_umap(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Umap's own code in plain Python: compiling it takes 22 s, running it here 1 s."""
-
-    def modules() -> list[str]:
-        return [name for name in sys.modules if name.partition(".")[0] in ("umap", "pynndescent")]
-
-    for name in modules():
-        monkeypatch.delitem(sys.modules, name)
-    with monkeypatch.context() as patch:
-        patch.setattr(numba.config, "DISABLE_JIT", True)
-        import umap.umap_  # noqa: F401
-    yield
-    for name in modules():
-        del sys.modules[name]
-
-
-@pytest.mark.usefixtures("uncompiled_umap")
+@pytest.mark.usefixtures("plain_umap")
 def test_connectivities_equal_scanpys():
     import scanpy as sc
 
