@@ -72,10 +72,12 @@ def _kept():
 
 
 @pytest.fixture(name="made", scope="module")
-def _made(kept, tmp_path_factory):
-    out = tmp_path_factory.mktemp("leaderboard")
-    assert out / PAGE in board.leaderboard(kept, out, methods=out.parent / "methods.md")
-    return out
+def _made():
+    """The committed tables: `test_committed_tables_are_current` holds them to what is made of the records."""
+    made = ROOT / "results" / "leaderboard"
+    if not (made / PAGE).is_file():
+        pytest.skip("no page is kept yet")
+    return made
 
 
 @pytest.fixture(name="whole", scope="module")
