@@ -43,7 +43,13 @@ def rmse(found: np.ndarray, truth: np.ndarray) -> float:
 
 def test_a_curved_link_is_found_and_the_validation_score_foretells_the_test() -> None:
     data, truth = curved()
-    settings = {"learning_rate": 0.2, "networks": ((64, 64),), "max_epochs": 25, "batch_size": 20}
+    settings = {
+        "learning_rate": 0.2,
+        "component_share": 1.0,
+        "networks": ((64, 64),),
+        "max_epochs": 25,
+        "batch_size": 20,
+    }
     model = LSLab(n1=4, n2=6, folds=2, rounds=30, **settings)
     found = model.fit(data, 0).predict(data)
     linear = SVDLinear(6).fit(data, 0).predict(data)
@@ -56,8 +62,8 @@ def test_answer_is_half_boosting_half_networks_over_the_folds(to_adt) -> None:
     scores = SVD(8, 0).fit(input_cells(to_adt)).transform(to_adt.test_mod1.X)
     total = 0
     for fold in model.fitted:
-        assert (len(fold.trees), len(fold.networks)) == (4, 2)
-        trees = np.column_stack([tree.predict(scores) for tree in fold.trees])
+        assert (len(fold.boosting.trees), len(fold.networks)) == (5, 2)
+        trees = fold.boosting.predict(scores)
         first, second = (apply_network(network, scores) for network in fold.networks)
         total = total + (trees / 2 + first / 4 + second / 4) @ fold.svd.components_
     np.testing.assert_allclose(model.predict(to_adt), np.clip(total / 2, 0, None), rtol=1e-4, atol=1e-5)
