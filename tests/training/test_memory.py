@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import resource
 
 import numpy as np
@@ -12,6 +13,9 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 
+from command_line import here
+from scmobench.models.scmognn import fit_memory
+from scmobench.models.scmognn.fit_memory import FitMemory
 from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
 from scmobench.training import memory
 from scmobench.types import PredictionData
@@ -33,17 +37,44 @@ def test_more_than_the_machine_holds_is_refused(data, monkeypatch):
     def fit(**changed):
         return ScMoGNNPrediction(hidden=16, layers=1, max_epochs=1, **changed).fit(data, 0)
 
-    monkeypatch.setattr(memory, "machine_gb", lambda: 1e-6)
-    found = r"30 training cells and 10 test cells x 6 targets"
-    message = rf"about \d\S* GB \({found}\), the machine has 1e-06 GB: use fewer"
+    held = memory.held_gb()
+    monkeypatch.setattr(memory, "machine_gb", lambda: held / 2)
+    found = r"30 training cells and 10 test cells x 6 targets, \d+ edges of 8 features"
+    message = rf"expected a fit within \d\S* GB.* found one .* about \d\S* GB \({found}\): use fewer cells"
     with pytest.raises(ValueError, match=message):
         fit()
-    edges = data.train_mod1.X.nnz + data.test_mod1.X.nnz
-    between = 24e-9 * edges + 4e-9 * 6 * (30 + 4 * 15)  # the two needs
-    monkeypatch.setattr(memory, "machine_gb", lambda: between)
+    monkeypatch.undo()
+    monkeypatch.setattr(memory, "held_gb", lambda: 1.0)
+
+    def needed(batch_size: int | None) -> float:
+        return FitMemory.of(data, 5, ScMoGNNPrediction(hidden=16, layers=1, batch_size=batch_size)).gb
+
+    assert needed(16) < needed(None)
+    monkeypatch.setattr(memory, "machine_gb", lambda: 1 + (needed(16) + needed(None)) / 2)
     fit(batch_size=16)
-    with pytest.raises(ValueError, match="set batch_size"):
+    monkeypatch.setattr(fit_memory, "BATCH", 16)
+    with pytest.raises(ValueError, match=r"set model\.predict_modality\.batch_size=16$"):
         fit(batch_size=None)
+
+
+def test_the_advice_for_too_many_edges_fits(tmp_path, monkeypatch):
+    given = [
+        "run",
+        "model=scmognn",
+        "dataset=synthetic_cite",
+        "smoke=true",
+        "dataset.n_genes=1200",
+        "dataset.n_cells=400",
+    ]
+    sizes, whole = [], FitMemory.gb.fget
+    monkeypatch.setattr(FitMemory, "gb", property(lambda self: sizes.append(whole(self)) or sizes[-1]))
+    monkeypatch.setattr(memory, "fits", lambda more_gb: more_gb <= 0.6 * sizes[0])
+    told = here(*given, cwd=tmp_path)
+    advice = re.search(r"GB \(.*\): set (model\.predict_modality\.n_top_features=\d+)$", told.stderr.strip())
+    assert advice, told
+    assert told.returncode == 1
+    told = here(*given, advice[1], cwd=tmp_path)
+    assert told.returncode == 0, told
 
 
 def test_memory_of_the_machine_or_of_its_container(tmp_path, monkeypatch):

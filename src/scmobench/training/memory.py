@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -33,17 +33,37 @@ def machine_gb() -> float:
     return min(total, int(limit)) / 1e9 if limit.isdigit() else total / 1e9
 
 
-def check_memory(need_gb: float, what: str, advice: str) -> None:
-    """Refuse a fit whose estimated peak ``need_gb`` is more than the machine has (ValueError).
+def held_gb() -> float:
+    """Memory that this process holds, in GB."""
+    return psutil.Process().memory_info().rss / 1e9
+
+
+def room_gb() -> float:
+    """Memory that this process may come to hold: what it holds and what is free now, in GB.
+
+    The kernel kills a process that takes more. It is never more than the machine or container has.
+    """
+    return min(machine_gb(), held_gb() + psutil.virtual_memory().available / 1e9)
+
+
+def fits(more_gb: float) -> bool:
+    """Whether this process may take so much more."""
+    return held_gb() + more_gb <= room_gb()
+
+
+def check_memory(more_gb: float, what: str, advice: Callable[[], str]) -> None:
+    """Refuse a fit that takes more than there is (ValueError), before the kernel kills the process.
 
     Parameters
     ----------
+    more_gb : the estimated peak, beside what the process holds.
     what : the size that needs it, e.g. "42492 training cells x 116490 targets".
-    advice : what the user can change.
+    advice : says what the user can change.
     """
-    if need_gb > (has := machine_gb()):
+    if not fits(more_gb):
         raise ValueError(
-            f"this would need about {need_gb:.3g} GB ({what}), the machine has {has:.3g} GB: {advice}"
+            f"expected a fit within {room_gb():.3g} GB, the memory that is free here, found one that needs "
+            f"about {held_gb() + more_gb:.3g} GB ({what}): {advice()}"
         )
 
 
@@ -56,7 +76,7 @@ def within_memory() -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_DATA)
     try:
         if sys.platform == "linux" and not torch.cuda.is_available():
-            most = int(machine_gb() * 1e9) + _reserved()
+            most = int(room_gb() * 1e9) + _reserved()
             soft = most if before[0] == resource.RLIM_INFINITY else min(most, before[0])
             resource.setrlimit(resource.RLIMIT_DATA, (soft, before[1]))
         yield

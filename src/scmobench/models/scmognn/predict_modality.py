@@ -17,11 +17,11 @@ from scmobench.graph.batch_features import NAMES as BATCH_NUMBERS
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models.base import Model
 from scmobench.models.scmognn.feature_edges import feature_edges
+from scmobench.models.scmognn.fit_memory import FitMemory
 from scmobench.models.scmognn.predict_module import PredictModule
 from scmobench.nn.scmognn import NetworkSettings, ScMoGNN
 from scmobench.training.fit import TrainerSettings, train
 from scmobench.training.limits import at_least, positive
-from scmobench.training.memory import check_memory
 from scmobench.training.resident import on_host
 from scmobench.training.surroundings import seeded, threads_kept
 from scmobench.training.validation import validation_cells
@@ -89,7 +89,7 @@ class ScMoGNNPrediction(NetworkSettings, Model):
 
     def fit(self, data: PredictionData, seed: int) -> ScMoGNNPrediction:
         held_out = validation_cells(data.train_mod1.obs, self.validation, self.validation_share, seed)
-        self._check_memory(data, len(held_out))
+        FitMemory.of(data, len(held_out), self).check()
         self._choose_inputs(data.train_mod1, seed)
         graph = self._graph(data)
         cells = graph.matrix.shape[0]
@@ -131,20 +131,6 @@ class ScMoGNNPrediction(NetworkSettings, Model):
 
     def report(self) -> dict[str, Any]:
         return self.fitted.summary(self.module.network, self.notes) | {"product": self.module.product}
-
-    def _check_memory(self, data: PredictionData, n_held_out: int) -> None:
-        """Dense: targets; predictions of one step, of an evaluation and of the test cells. An edge holds its
-        indices and its weight in both directions."""
-        n_train, targets = data.train_mod2.shape
-        n_test = 0 if data.test_mod1 is None else data.test_mod1.n_obs
-        answers = n_held_out if self.batch_size else n_train - n_held_out
-        edges = sum(as_csr(side.X).nnz for side in (data.train_mod1, data.test_mod1) if side is not None)
-        check_memory(
-            4e-9 * targets * max(n_train + 4 * answers, 2 * n_test)  # answers, their errors and gradients
-            + 24e-9 * edges,
-            f"{n_train} training cells and {n_test} test cells x {targets} targets",
-            "use fewer targets or cells, or set batch_size where it is null",
-        )
 
     def _choose_inputs(self, cells: AnnData, seed: int) -> None:
         """What the training cells decide: features that are kept, edges among them, their SVD; notes."""

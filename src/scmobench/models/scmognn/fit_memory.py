@@ -1,0 +1,99 @@
+"""The memory that a fit of scMoGNN for prediction needs, and the settings that need less."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scmobench.data.preprocess import as_csr
+from scmobench.graph.operator import DENSE_ABOVE
+from scmobench.nn.scmognn import NetworkSettings
+from scmobench.training import memory
+from scmobench.types import PredictionData
+
+FLOAT = 4e-9  # GB of a float32
+BATCH = 64  # cells in a step that the advice names
+LEAST = 256  # features; the advice names no fewer
+
+
+@dataclass(frozen=True)
+class FitMemory:
+    """What decides the memory of a fit, beside the data.
+
+    Attributes
+    ----------
+    network : its settings.
+    train, held_out, test, targets : numbers of cells and of targets.
+    edges : of each input feature, most first.
+    features : how many of them are kept.
+    batch_size : cells in a step; None: the whole graph.
+    learned : whether a feature graph is learned.
+    """
+
+    network: NetworkSettings
+    train: int
+    held_out: int
+    test: int
+    targets: int
+    edges: np.ndarray
+    features: int
+    batch_size: int | None
+    learned: bool
+
+    @classmethod
+    def of(cls, data: PredictionData, held_out: int, settings: NetworkSettings) -> FitMemory:
+        """The sizes of a fit of `ScMoGNNPrediction` with these settings."""
+        sides = [data.train_mod1] + ([] if data.test_mod1 is None else [data.test_mod1])
+        edges = sum(as_csr(side.X).getnnz(axis=0) for side in sides)
+        return cls(
+            network=settings,
+            train=data.train_mod1.n_obs,
+            held_out=held_out,
+            test=sum(side.n_obs for side in sides[1:]),
+            targets=data.train_mod2.n_vars,
+            edges=np.sort(edges)[::-1],
+            features=min(settings.n_top_features or len(edges), len(edges)),
+            batch_size=settings.batch_size,
+            learned=settings.pathway == "learned",
+        )
+
+    @property
+    def gb(self) -> float:
+        """Highest memory beside what the process holds already, in GB (10⁹ bytes).
+
+        The constants are of the code and were checked against the measured peaks of simulated sets. An edge
+        takes 8 bytes in the matrix and 20 in the operator; a matrix above `DENSE_ABOVE` 5 bytes an entry.
+        """
+        cells, edges = self.train + self.test, float(self.edges[: self.features].sum())
+        entries = float(cells * self.features)
+        dense = edges > DENSE_ABOVE["cpu"] * entries
+        graph = 8e-9 * edges + (5e-9 * entries if dense else 20e-9 * edges)
+        if not self.batch_size and self.network.edge_dropout > 0:  # masked values, and a mask for each layer
+            graph += 1e-9 * (entries if dense else edges) * (7 + self.network.layers)
+        state = FLOAT * self.network.hidden * (self.network.layers + self.network.embedding_blocks)
+        step = min(self.batch_size or cells, cells)
+        states = state * max(24 * (self.features + step), 8 * (self.features + cells))
+        answers = self.held_out if self.batch_size else self.train - self.held_out
+        targets = FLOAT * self.targets * max(self.train + 4 * answers, 2 * self.test)
+        learned = 28e-9 * min(self.train, 2000) * self.features if self.learned else 0.0
+        return max(graph + states + targets, learned)
+
+    def check(self) -> None:
+        """Refuse a fit that this machine cannot hold (ValueError), and name settings that it can hold."""
+        what = f"{self.train} training cells and {self.test} test cells x {self.targets} targets, "
+        what += f"{self.edges[: self.features].sum():.3g} edges of {self.features} features"
+        memory.check_memory(self.gb, what, self.advice)
+
+    def advice(self) -> str:
+        """The first settings that fit: steps of some cells, then half, a quarter, ... of the features."""
+        smaller, given = self, "set"
+        if not self.batch_size:
+            smaller, given = replace(self, batch_size=BATCH), f"set model.predict_modality.batch_size={BATCH}"
+            if memory.fits(smaller.gb):
+                return given
+        while smaller.features >= 2 * LEAST:
+            smaller = replace(smaller, features=smaller.features // 2)
+            if memory.fits(smaller.gb):
+                return f"{given} model.predict_modality.n_top_features={smaller.features}"
+        return "use fewer cells, targets or hidden numbers, or a machine with more memory"
