@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,48 @@ def test_a_slip_gets_one_line_of_advice_that_works(typed: str, said: str, tmp_pa
     advised = re.search(r"did you mean (\S+)\?", done.stderr)
     if advised:
         assert compose([advised[1]])
+
+
+ADVISED = {
+    "wandb.mode=offline": ("no setting 'wandb.mode', as wandb has none within: add ", "logger=wandb"),
+    "seed.x=1": ("no setting 'seed.x', as seed has none within: write seed=VALUE", ""),
+    "model=knn[k=5]": ("found the row knn[k=5] of a table: write ", "model=knn model.predict_modality.k=5"),
+    "model=scmognn[hidden=[8],smoke]": (
+        "of a table: write ",
+        "model=scmognn 'model.predict_modality.hidden=[8]' smoke=true",
+    ),
+    "tuned=null": ("expected the name of a file in conf/tuned, found tuned=null: for none, write ", "~tuned"),
+    **{
+        f"{group}={value}": (f"expected {group} to be one of ", "")
+        for group in ("dataset", "model", "logger", "task")
+        for value in ("null", "[a]")
+    },
+}
+
+
+@pytest.mark.parametrize(("typed", "told"), ADVISED.items())
+def test_the_advice_leads_out_of_a_wrong_override(typed: str, told: tuple[str, str]) -> None:
+    said, advised = told
+    with pytest.raises(ValueError, match=re.escape(said)) as error:
+        compose([typed])
+    assert "\n" not in str(error.value)
+    if advised:
+        assert str(error.value).endswith(said + advised)
+        again = [*shlex.split(advised), *([typed] if advised == "logger=wandb" else [])]
+        assert compose(again)
+
+
+def test_python_hears_one_line_of_what_hydra_cannot_read() -> None:
+    with pytest.raises(ValueError, match=r"^no viable alternative at input '\['$"):
+        compose(["seed=["])
+
+
+def test_a_folder_beside_the_users_yaml_that_hides_a_setting_is_told(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ValueError, match="expected no folder 'runs' in --config-dir or"):
+        compose(["runs=x"], tmp_path)
+    (tmp_path / "yaml").mkdir()
+    assert compose(["runs=x"], tmp_path / "yaml").runs == "x"
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,12 @@ def said(*arguments: str) -> str:
         ("scmobench.__main__.main", "to be Model or SolutionControl, found"),
         ("scmobench.metrics.nmi.nmi", "to be Model or SolutionControl, found"),
         ("scmobench.data.synthetic.Synthetic", "to be Model or SolutionControl, found"),
-        ("scmobench..os.system", "that can be imported"),
-        ("scmobench", "is outside"),
-        ("5", "is outside"),
+        ("scmobench..os.system", "to name a module and a class in it"),
+        (
+            "scmobench",
+            "expected `_target_` to name a module and a class in it, MODULE.CLASS, found 'scmobench'",
+        ),
+        ("5", "expected `_target_` to name a module and a class in it, MODULE.CLASS, found 5"),
     ],
 )
 def test_a_target_is_defined_in_an_allowed_module_and_of_the_kind_of_its_place(

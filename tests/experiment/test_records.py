@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from anndata import AnnData
 from scipy.sparse import csr_matrix
 
+import scmobench as sb
 from command_line import here
 from sample_runs import render
 from scmobench.experiment import kept, records, schema
@@ -380,20 +382,30 @@ def test_a_long_number_is_told_in_own_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(-0.5, "from 0 to inf, found -0.5"), (1.5, "from -1 to 1, found 1.5")]
+    ("value", "told"), [(-0.5, "-0.5, which is not from 0 to inf"), (1.5, "from -1 to 1")]
 )
-def test_a_score_out_of_its_bounds_stops_the_tables(tmp_path: Path, value: float, told: str) -> None:
+def test_a_score_out_of_its_bounds_is_named_and_left_out(tmp_path: Path, value: float, told: str) -> None:
     metric = "rmse" if value < 0 else "overall_pearson"
     path = tmp_path / "runs" / records.RECORD
     path.parent.mkdir()
     path.write_bytes(raw(scores={metric: {"value": value, "reason": ""}}))
+    (tmp_path / "runs" / "b.jsonl").write_bytes(raw(scores={"rmse": {"value": 1.0, "reason": ""}}) + b"\n")
     done = here("leaderboard", "--records", "runs", "--out", "tables", cwd=tmp_path)
-    assert done.stderr.startswith(
-        f"scmobench: runs/record.json: expected scores.{metric} of 'm' {told}: delete"
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"left out: runs/record.json, line 1: expected a record of a run, found scores.{metric} of"
     )
-    assert not (tmp_path / "tables").exists()
-    path.write_bytes(raw(scores={"rmse": {"value": 1.0, "reason": ""}}))
-    assert here("leaderboard", "--records", "runs", "--out", "tables", cwd=tmp_path).returncode == 0
+    assert told in line
+    (tmp_path / "runs" / "b.jsonl").write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(ValueError, match=re.escape(told)):
+        sb.leaderboard(tmp_path / "runs")
+
+
+def test_a_score_that_rounds_to_its_bound_and_an_unknown_metric_are_read() -> None:
+    scores = {"overall_pearson": {"value": 1 + 1e-8}, "rmse": {"value": None}, "my_metric": {"value": -3}}
+    assert schema.parsed(raw(scores=scores))["scores"] == scores
+    assert schema.parsed(raw(task="my_task", scores={"rmse": {"value": -3}}))
 
 
 def test_a_score_without_value_and_reason_has_a_reason_in_the_table(tmp_path: Path) -> None:

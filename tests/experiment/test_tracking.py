@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scmobench.cli import main
-from scmobench.experiment import kept, tracking
+from scmobench.experiment import kept, records, tracking
 
 pytest.importorskip("wandb")
 
@@ -76,3 +76,10 @@ def test_the_package_is_asked_for_before_the_fit(tmp_path: Path, monkeypatch: py
     with pytest.raises(SystemExit, match=r"pip install 'scmobench\[wandb\]'"):
         main(["run", "model=knn", "dataset=tiny_cite", "logger=wandb"])
     assert not list(tmp_path.rglob("prediction.h5ad"))
+
+
+def test_another_mode_is_refused_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"expected wandb\.mode to be offline or online, found 'offlin'"):
+        main(["run", "model=knn", "dataset=tiny_cite", "logger=wandb", "wandb.mode=offlin"])
+    assert not list(tmp_path.rglob(records.PREDICTION))

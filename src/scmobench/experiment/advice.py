@@ -55,6 +55,9 @@ def check_typed(
             meant = [f"{group}={typed}" for group in options if typed in names(group)]
             near = f": did you mean {' or '.join(meant)}?" if meant else nearest(typed, options, after="=...")
             raise ValueError(f"expected NAME=VALUE, found {typed}{near}")
+        if row := re.fullmatch(r"model=([\w-]+)\[(.+)\]", typed):
+            command = _of_row(*row.groups(), overrides)
+            raise ValueError(f"expected a model, found the row {typed[6:]} of a table: write {command}")
     read = OverridesParser.create().parse_overrides(list(overrides))
     for one in read:
         _check_one(one, options, names)
@@ -69,6 +72,14 @@ def check_typed(
     return read
 
 
+def _of_row(model: str, changed: str, overrides: Sequence[str]) -> str:
+    """The overrides that a row of a table was made with, from its model and what stands in brackets."""
+    task = next((one.partition("=")[2] for one in overrides if key(one) == "task"), "predict_modality")
+    parts = re.split(r",(?=[^,\]]*=|smoke$)", changed.replace("smoke", "smoke=true"))
+    whole = [one if one.startswith(("trainer.", "smoke=")) else f"model.{task}.{one}" for one in parts]
+    return shlex.join([f"model={model}", *whole])
+
+
 def _command(overrides: Sequence[str]) -> str:
     """The overrides as a shell takes them, without the one that Hydra adds."""
     return shlex.join(one for one in overrides if not one.startswith("hydra.mode="))
@@ -81,11 +92,15 @@ def _check_one(one: Override, options: Sequence[str], names: Callable[[str], Seq
         rest = f"{place.removeprefix(first)}={typed.partition('=')[2]}"
         meant = nearest(first, options, after=rest)
         raise ValueError(f"no setting {first!r}{meant or '; there are ' + ', '.join(options)}")
+    if typed == "tuned=null":
+        raise ValueError(
+            "expected the name of a file in conf/tuned, found tuned=null: for none, write ~tuned"
+        )
     known = [] if first == "hydra" else names(place)
     if known and not typed.startswith("~"):
         values = list(one.sweep_string_iterator()) if one.is_sweep_override() else [one.value()]
         for value in values:
-            if isinstance(value, int | float):
+            if value is None or isinstance(value, int | float | list):
                 raise ValueError(f"expected {place} to be one of {', '.join(known)}, found {typed}")
             if isinstance(value, str) and "${" not in value and value not in known:
                 raise ValueError(no_such(place, value, known))
@@ -111,6 +126,14 @@ def for_key(message: str, overrides: Sequence[str], compose: Callable[[list[str]
         node = node[part]
     known = [str(name) for name in node if name != "_target_"]
     before = ".".join([*place, ""]) if place else ""
+    if found[1] == last and last in known:  # hidden
+        told = (
+            f"expected no folder {last!r} in --config-dir or hydra.searchpath, which hides the setting {last}"
+        )
+        return f"{told}: keep your YAML in a folder of its own"
+    if last in known:
+        advice = "add logger=wandb" if before + last == "wandb" else f"write {before}{last}=VALUE"
+        return f"no setting {found[1]!r}, as {before}{last} has none within: {advice}"
     rest = f"{found[1].removeprefix(before + last)}={typed.partition('=')[2]}"
     if meant := nearest(last, known, before, rest):
         return f"no setting {found[1]!r}{meant}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -78,6 +79,10 @@ def check(node: Any, kind: Any = object, *, modules: Sequence[str] = ()) -> None
 
 def located(target: str, allowed: set[str]) -> Any:
     """The class or function that ``_target_`` names. Raises ValueError if no allowed module defines it."""
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", str(target)):
+        raise ValueError(
+            f"expected `_target_` to name a module and a class in it, MODULE.CLASS, found {shown(target)}"
+        )
     module, _, name = str(target).rpartition(".")
     if module.split(".")[0] not in allowed:
         raise ValueError(

@@ -18,7 +18,7 @@ import yaml
 from hydra._internal import hydra as hydra_application
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -89,7 +89,7 @@ class CheckedLoader(ConfigLoaderImpl):
         try:
             self._check_typed(overrides, run_mode)
             cfg = super().load_configuration(config_name, overrides, run_mode, *args, **settings)
-        except ConfigCompositionException as error:
+        except HydraException as error:
             again = partial(super().load_configuration, config_name, run_mode=RunMode.MULTIRUN)
             told = one_line(error)
             raise ValueError(for_key(told, overrides, again) or told) from error

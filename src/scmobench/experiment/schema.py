@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args, get_origin, is_typeddict
 
+import yaml
+
+from scmobench.experiment.loader import conf_dir
 from scmobench.experiment.settings import fields, fits, in_words
+from scmobench.types import TASKS
 
 LARGEST = 1 << 20  # bytes of a record; ours have a few thousand
 DEEPEST = 20  # levels of lists and mappings
@@ -46,6 +51,7 @@ FIELDS = {
 FREE_FIELDS = {"config": TaskAndModel, "versions": dict, "report": dict}  # hold values of any size
 KINDS = FIELDS | FREE_FIELDS
 NOT_NEGATIVE = ("n_train", "n_test", "n_test_seen", "seconds", "peak_memory_gb", "parameters", "threads")
+ROUNDING = 1e-6  # by which sums of rounded numbers may leave their bounds
 MOST_DIGITS = 4000  # of a whole number; Python reads few more
 NEEDED = ("status", "task", "dataset", "subtask", "method", "seed")
 NEEDED_OF_FINISHED = ("config_hash", "data_hash", "scores")
@@ -69,7 +75,8 @@ def parsed(raw: bytes) -> dict[str, Any]:
 
     Raises
     ------
-    ValueError : no JSON in UTF-8, or a record without a needed field or with a field of another type.
+    ValueError : no JSON in UTF-8, or a record without a needed field or with a field of another type, or
+        a score that its metric cannot have.
     """
     if len(raw) > LARGEST:
         raise ValueError(f"more than {LARGEST} bytes")
@@ -92,10 +99,24 @@ def parsed(raw: bytes) -> dict[str, Any]:
             continue
         if fault := _fault(field, value, kind, field in FIELDS):
             raise ValueError(fault)
+    for metric, score in (record.get("scores") or {}).items():
+        low, high = _bounds(record["task"]).get(metric, (-math.inf, math.inf))
+        if (value := score.get("value")) is not None and not low - ROUNDING <= value <= high + ROUNDING:
+            raise ValueError(f"scores.{metric} of {value}, which is not from {low} to {high}")
     for metric, (low, high) in (record.get("interval") or {}).items():
         if low > high:
             raise ValueError(f"interval.{metric[:40]} from {low} to {high}, whose ends are exchanged")
     return record
+
+
+@cache
+def _bounds(task: str) -> dict[str, tuple[float, float]]:
+    """The lowest and the highest value of each metric of a task."""
+    found = {}
+    for file in (conf_dir() / "metric" / task).glob("*.yaml") if task in TASKS else ():
+        low, high = yaml.safe_load(file.read_text())["metadata"]["bounds"]
+        found[file.stem] = (-math.inf if low is None else low, math.inf if high is None else high)
+    return found
 
 
 def whole(digits: str) -> int:

@@ -15,7 +15,9 @@ SUMMARY = ("prediction_hash", "validation", "seconds", "peak_memory_gb", "parame
 
 
 def check_tracking(settings: Mapping[str, Any] | None) -> None:
-    """Raise ValueError if runs are to be tracked without the package for it."""
+    """Raise ValueError if runs are to be tracked without the package for it, or in no mode of ours."""
+    if settings and settings.get("mode", "offline") not in ("offline", "online"):
+        raise ValueError(f"expected wandb.mode to be offline or online, found {settings['mode']!r}")
     if settings and find_spec("wandb") is None:
         raise ValueError("logger=wandb needs the package wandb: pip install 'scmobench[wandb]'")
 

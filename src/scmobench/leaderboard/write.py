@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,13 +17,12 @@ from scmobench.leaderboard.paper import paper
 from scmobench.leaderboard.published import join_published, read_published
 from scmobench.leaderboard.readme import folder_page, pictures, readme_section, replaced
 from scmobench.leaderboard.report import PAGE, Boards, boards, report_page
-from scmobench.leaderboard.roster import Record, number
+from scmobench.leaderboard.roster import Record
 from scmobench.leaderboard.standings import COLUMNS, Metadata, standings
 from scmobench.leaderboard.tables import TITLES
 from scmobench.machine.files import whole
 
 DIFFERENCE_LINES = 40
-ROUNDING = 1e-6  # by which sums of rounded numbers may leave their bounds
 PUBLISHED = Path("published", "published.csv")
 PICTURES = "figures"
 
@@ -55,10 +53,10 @@ def leaderboard(
     Raises
     ------
     SystemExit : with ``check``, where a file is not current; its message is the difference.
-    ValueError : the README lacks its markers, or a score is out of its metric's bounds; nothing is written.
+    ValueError : the README lacks its markers; nothing is written.
     """
     runs = [run for item in records for run in ([item] if isinstance(item, dict) else read([item]))]
-    check_bounds(runs, metrics := metric_metadata())
+    metrics = metric_metadata()
     ours = standings(runs, metrics)
     beside = Path(out).resolve().parent
     link = os.path.relpath(methods, out) if methods else ""
@@ -78,20 +76,6 @@ def leaderboard(
         with whole(path.resolve()) as partial:  # a link stays one
             partial.write_text(text, encoding="utf-8")
     return list(contents)
-
-
-def check_bounds(records: Iterable[Record], metrics: Metadata) -> None:
-    """Raise ValueError, with the record's file, for a score that its metric cannot have."""
-    for record in records:
-        for metric, score in (record.get("scores") or {}).items():
-            low, high = metrics.get(record["task"], {}).get(metric, {}).get("bounds", (None, None))
-            value = number(score)
-            low, high = -math.inf if low is None else low, math.inf if high is None else high
-            if value is not None and not low - ROUNDING <= value <= high + ROUNDING:
-                raise ValueError(
-                    f"{getattr(record, 'where', record['method'])}: expected scores.{metric} of "
-                    f"{record['method']!r} from {low} to {high}, found {value}: delete it, and run again"
-                )
 
 
 def published_figures(results: Path | None = None) -> pd.DataFrame | None:
