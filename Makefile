@@ -56,6 +56,7 @@ $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%): reproduce-%: data
 reproduce-ensemble_predict_modality: NARROW := dataset=mini_cite  # twelve members a data set
 
 reproduce-paper: $(READY)  ## the tables of the scMoGNN paper on the official files: a GPU and hours (results/guide.md)
+	@$(PY) benchmarks/paper_cost.py
 	@$(SCMOBENCH) data fetch neurips2021_cite_phase2 task=predict_modality direction=from_gex
 	@$(SCMOBENCH) data fetch neurips2021_cite_phase2 task=predict_modality direction=to_gex
 	@$(SCMOBENCH) data fetch neurips2021_multiome_phase2 task=predict_modality direction=from_gex

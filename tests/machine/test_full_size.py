@@ -1,0 +1,53 @@
+"""The benchmark of the full size, on few cells: a row for each step, measured once."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from places import ROOT
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import full_size
+
+    return full_size
+
+
+def test_each_step_has_a_row_and_is_measured_once(bench, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "rows.csv"
+
+    def measure(*more: str) -> tuple[dict, str]:
+        given = ["--kinds", "cite", "--cells", "150", "--genes", "120", "--mod2", "20"]
+        given += ["--folder", str(tmp_path), "--out", str(out), *more]
+        monkeypatch.setattr(sys, "argv", ["full_size.py", *given])
+        bench.main()
+        rows = bench.read_rows(out).values()
+        return {(row["stage"], row["method"]): row for row in rows}, capsys.readouterr().out
+
+    rows, told = measure("--stages", "simulate")
+    assert told.startswith("simulate  cite 150")
+    found = rows["simulate", ""]
+    assert (found["cells"], found["features"], found["status"]) == ("150", "120 20", "ok")
+    assert float(found["cpu_seconds"]) > 0
+    assert 0.05 < float(found["peak_gb"]) < 2
+    assert 0.05 < float(found["filled"].split()[0]) < 0.2
+    assert {row["status"] for key, row in rows.items() if key[0] != "simulate"} == {"not run"}
+    assert not any(row["seconds"] for row in rows.values() if row["status"] == "not run")
+    rows, told = measure("--stages", "simulate", "load", "--memory-gb", "0.01")
+    assert told.startswith("load")  # the first is not repeated
+    assert rows["load", ""]["status"] == "out of memory limit"
+    assert rows["simulate", ""] == found
+    rows, _ = measure("--stages", "load", "--again", "--minutes", "0.0001")
+    assert rows["load", ""]["status"] == "time limit"
+
+
+def test_the_committed_rows_hold_numbers_only_where_a_step_ran(bench):
+    rows = bench.read_rows(ROOT / "results" / "speed" / "full_size.csv").values()
+    assert rows
+    for row in rows:
+        assert bool(row["cpu_seconds"]) == (row["status"] == "ok"), row
+        assert bool(row["date"]) == (row["status"] != "not run"), row

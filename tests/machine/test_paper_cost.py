@@ -1,0 +1,65 @@
+"""`make reproduce-paper` says what it costs before it starts."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from places import ROOT
+
+SPEED = ROOT / "results" / "speed"
+
+
+@pytest.fixture
+def cost(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import paper_cost
+
+    return paper_cost
+
+
+def total(lines: list[str]) -> list[float]:
+    """Least and most hours of prediction in all."""
+    (line,) = (line for line in lines if "in all" in line)
+    return [float(number.replace(",", "")) for number in re.findall(r"[\d,.]+(?= to| h)", line)]
+
+
+def test_it_comes_first_and_says_hours_memory_and_disk():
+    made = subprocess.run(["make", "-n", "-C", ROOT, "reproduce-paper"], capture_output=True, text=True)
+    told = made.stdout
+    assert 0 < told.find("benchmarks/paper_cost.py") < told.find("data fetch")
+    command = [sys.executable, ROOT / "benchmarks" / "paper_cost.py", "--device", "cpu"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert all(
+        word in told for word in (" h (extrapolated)", "memory: ", "disk: ", "free here", "CPU threads")
+    )
+
+
+def test_hours_follow_the_measured_step_of_the_device(cost, tmp_path):
+    assert total(cost.lines(True))[1] < total(cost.lines(False))[1] / 20
+    assert "H100" in cost.lines(True)[0]
+    for name in ("gpu.json", "training_step_scaling.json"):
+        (tmp_path / name).write_text((SPEED / name).read_text())
+    slow = json.loads((tmp_path / "training_step_scaling.json").read_text())
+    for sizes in slow.values():
+        sizes["fused"]["seconds_median"] *= 3
+    (tmp_path / "training_step_scaling.json").write_text(json.dumps(slow))
+    assert total(cost.lines(False, tmp_path)) == pytest.approx(
+        [3 * h for h in total(cost.lines(False))], rel=0.01
+    )
+
+
+def test_memory_is_the_highest_that_was_measured(cost, tmp_path):
+    assert "not measured" in cost.host_memory(tmp_path)
+    rows = [
+        "stage,method,cells,peak_gb,status",
+        "load,,81241,4.5,ok",
+        "graph,,81241,7.25,ok",
+        "lsi,,81241,,not run",
+    ]
+    (tmp_path / "full_size.csv").write_text("\n".join([*rows, "predict_modality,knn,20000,9,ok"]))
+    assert cost.host_memory(tmp_path).startswith("7.2 GB is the highest measured at full size (graph)")
