@@ -16,6 +16,8 @@ from places import BROWSER, DRIVER, NO_BROWSER, ROOT
 from scmobench.experiment.config import build
 from scmobench.types import Paired
 
+LONG = "test_fuzz.py", "test_readme.py", "test_launcher.py", "test_paper.py"
+
 
 def _folder(variable: str, default: Path) -> Path:
     folder = Path(os.environ.get(variable, default))
@@ -72,9 +74,13 @@ def plain_umap() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked ``gpu`` say why they do not run where there is no CUDA device."""
+    """The longest tests begin first, so that no worker waits for another at the end.
+
+    Tests marked ``gpu`` say why they do not run where there is no CUDA device.
+    """
     import torch
 
+    items.sort(key=lambda item: item.path.name not in LONG)
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu and not torch.cuda.is_available():
         for item in gpu:

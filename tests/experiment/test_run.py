@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -411,12 +411,9 @@ def test_sizes_of_an_embedding_are_of_the_scored_cells() -> None:
 
 
 def test_help_comes_at_once(tmp_path: Path) -> None:
-    seconds = []
-    for _ in range(2):
-        begun = time.perf_counter()
-        assert scmobench("--help", cwd=tmp_path).returncode == 0
-        seconds.append(time.perf_counter() - begun)
-    assert min(seconds) < 1
+    before = os.times().children_user
+    assert scmobench("--help", cwd=tmp_path).returncode == 0
+    assert os.times().children_user - before < 0.8
 
 
 def test_an_identical_prediction_is_scored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
