@@ -228,6 +228,9 @@ def test_a_table_of_labels_is_read_as_text(gex: Path, tmp_path: Path) -> None:
     assert obs["cell_type"].tolist() == kinds * 25
     assert obs["S_score"].iloc[[0, 2]].tolist() == [0.5, 0.001]
     assert obs["S_score"].isna().sum() == 50
+    labels["cell_type"] = ["1.0", "12.0", "1."] * 50  # as pandas writes whole numbers among missing ones
+    labels.to_csv(tmp_path / "labels.csv")
+    assert set(own(gex, labels=str(tmp_path / "labels.csv")).obs["cell_type"]) == {"1", "12"}
     labels.to_csv(tmp_path / "labels.csv", sep="\t")
     with pytest.raises(
         ValueError, match=r"at least two columns, parted by commas, in .*; found one: save it"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scmobench.data.labels import FLAGS, NUMBERS, tidy_labels
+from scmobench.data.labels import FLAGS, MISSING, NUMBERS, tidy_labels
 from scmobench.data.table import read_table
 
 MOST = 50  # batches that a column may name
@@ -97,6 +97,10 @@ def read_labels(name: str, file: str | None, cells: pd.Index) -> pd.DataFrame:
         )
     table = read_table(path)
     table = table.set_index(table.columns[0])
+    for column, text in table.items():  # pandas writes whole numbers as 1.0 where one is missing
+        present = text[~text.str.strip().str.lower().isin(MISSING)]
+        if len(present) and present.str.fullmatch(r"-?\d+\.0*").all():
+            table[column] = text.str.replace(r"\.0*$", "", regex=True)
     missing = cells.difference(table.index, sort=False)
     if len(missing):
         raise ValueError(

@@ -13,9 +13,9 @@ Y = np.column_stack([np.abs(X[:, 0]) + X[:, 1], np.sin(2 * X[:, 2]), X[:, 3] * X
 Y += 0.1 * RNG.normal(size=Y.shape)
 
 
-def fitted(Y: np.ndarray, seed: int = 0, **changed: float) -> Boosting:
-    settings = {"rounds": 30, "learning_rate": 0.1, "max_leaves": 8, "l2": 0.0, "share": 1.0} | changed
-    return Boosting(**settings).fit(X, Y, seed, lambda _: None)
+def fitted(Y: np.ndarray, **changed: float) -> Boosting:
+    settings = {"rounds": 30, "learning_rate": 0.1, "max_leaves": 8, "l2": 0.0} | changed
+    return Boosting(**settings).fit(X, Y, 0, lambda _: None)
 
 
 def test_one_target_is_boosted_as_scikit_learn_does() -> None:
@@ -34,14 +34,8 @@ def test_a_leaf_holds_the_shrunken_mean_of_each_target() -> None:
         np.testing.assert_allclose(boosting.predict(X[inside])[0], Y.mean(0) + step, atol=1e-6)
 
 
-def test_features_are_drawn_anew_by_the_seed() -> None:
-    one, same, other = (fitted(Y, seed, share=0.3).predict(X) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one, same)
-    assert not np.array_equal(one, other)
-
-
 def test_the_first_tree_is_timed() -> None:
     told: list[float] = []
-    Boosting(rounds=3, learning_rate=0.1, max_leaves=4, l2=0.0, share=1.0).fit(X, Y, 0, told.append)
+    Boosting(rounds=3, learning_rate=0.1, max_leaves=4, l2=0.0).fit(X, Y, 0, told.append)
     assert len(told) == 1
     assert told[0] > 0

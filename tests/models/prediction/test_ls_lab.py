@@ -45,7 +45,6 @@ def test_a_curved_link_is_found_and_the_validation_score_foretells_the_test() ->
     data, truth = curved()
     settings = {
         "learning_rate": 0.2,
-        "component_share": 1.0,
         "networks": ((64, 64),),
         "max_epochs": 25,
         "batch_size": 20,

@@ -25,14 +25,12 @@ class Boosting:
     learning_rate : shrinkage of each tree.
     max_leaves : of a tree.
     l2 : penalty on leaf values: a leaf of n samples keeps n / (n + l2) of their mean residual.
-    share : of the features, drawn anew for each split.
     """
 
     rounds: int
     learning_rate: float
     max_leaves: int
     l2: float
-    share: float
     trees: list[tuple[DecisionTreeRegressor, np.ndarray]] = field(default_factory=list)
 
     def fit(self, X: np.ndarray, Y: np.ndarray, seed: int, timed: Callable[[float], None]) -> Boosting:
@@ -45,7 +43,6 @@ class Boosting:
             tree = DecisionTreeRegressor(
                 max_leaf_nodes=self.max_leaves,
                 min_samples_leaf=MIN_LEAF,
-                max_features=self.share,
                 random_state=draw,
             ).fit(X, residual)
             n = tree.tree_.n_node_samples

@@ -65,7 +65,6 @@ class LSLab(Model):
     learning_rate: float = 0.1  # shrinkage of the boosting
     max_leaves: int = 15  # of a tree
     l2: float = 3.0  # penalty on leaf values
-    component_share: float = 0.3  # of mod1's components, drawn for each split
     networks: Sequence[Sequence[int]] = ((400, 400), (500, 500, 500, 500))  # hidden widths of each
     network_rate: float = 0.01
     weight_decay: float = 1e-5  # of all networks but the first, which has none, as published
@@ -138,7 +137,7 @@ class LSLab(Model):
                 what = f"boosting in {self.folds} folds"
                 announce(seconds * self.rounds * self.folds, what, "fewer `rounds` or `folds` take less")
 
-        boosting = Boosting(self.rounds, self.learning_rate, self.max_leaves, self.l2, self.component_share)
+        boosting = Boosting(self.rounds, self.learning_rate, self.max_leaves, self.l2)
         return boosting.fit(scores, targets, seed, timed)
 
 
