@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from scmobench.experiment import config
 from scmobench.experiment.code import own_code
-from scmobench.experiment.plan import method_name, model_block
+from scmobench.experiment.plan import Plan, method_name, model_block
 from scmobench.experiment.validate import validate_all
 
 
@@ -21,6 +21,41 @@ def test_values_by_subtask_are_resolved_at_any_depth() -> None:
         "k": 3,
     }
     assert config.for_subtask(node, "GEX2ADT") == {"hidden": 256, "nested": [{"lr": 2.0}], "k": 3}
+
+
+@pytest.mark.parametrize(("cells", "size"), [(0, 64), (2999, 64), (3000, 256), (9999, 256), (10000, 512)])
+def test_values_by_training_cells_hold_from_their_number_on(cells, size) -> None:
+    by_cells = {"from_10000_cells": 512, "default": 64, "from_3000_cells": 256}
+    assert config.for_subtask({"k": by_cells}, "GEX2ADT", cells=cells) == {"k": size}
+    both = {"GEX2ADT": by_cells, "default": {"default": 1, "from_3000_cells": 2}}
+    assert config.for_subtask([both], "GEX2ADT", cells=cells) == [size]
+    assert config.for_subtask([both], "ADT2GEX", cells=cells) == [1 + (cells >= 3000)]
+
+
+def test_values_for_more_cells_alone_need_a_default() -> None:
+    with pytest.raises(
+        ValueError, match=r"k to name GEX2ADT or `default`, found values for \['from_9_cells'\]"
+    ):
+        config.for_subtask({"k": {"from_9_cells": 1}}, "GEX2ADT", cells=8)
+
+
+def test_a_plan_takes_the_values_for_its_training_cells() -> None:
+    """53 of the cells of tiny_cite train when its training cells are split again."""
+    sizes = []
+    for more in ([], ["score_on=validation"]):
+        plan = Plan.composed(["model=scmognn", "dataset=tiny_cite", *more])
+        plan.cfg.model.predict_modality.batch_size = {"default": 64, "from_54_cells": 32}
+        sizes.append(plan.settings["batch_size"])
+    assert sizes == [32, 64]
+
+
+@pytest.mark.parametrize(("cells", "size", "rate"), [(2999, 64, 1e-3), (3000, 256, 2e-3)])
+def test_scmognn_takes_larger_steps_on_larger_sets(cells, size, rate) -> None:
+    cfg = config.compose(["model=scmognn", "dataset=tiny_cite", "task=joint_embedding"])
+    found = config.for_subtask(model_block(cfg, "joint_embedding"), "GEX-ADT", cells=cells)
+    assert (found["batch_size"], found["learning_rate"]) == (size, rate)
+    found = config.for_subtask(model_block(cfg, "predict_modality"), "GEX2ADT", cells=cells)
+    assert found["batch_size"] == size
 
 
 def test_value_for_no_subtask_is_an_error() -> None:

@@ -24,6 +24,7 @@ from scmobench.experiment.settings import CALLED, check_types, shown
 from scmobench.types import SUBTASKS
 
 PER_SUBTASK = frozenset((*SUBTASKS, "default"))
+FROM_CELLS = re.compile(r"from_(\d+)_cells")  # a value for this many training cells and more
 
 
 def compose(overrides: Sequence[str] = (), folder: str | Path | None = None) -> DictConfig:
@@ -137,22 +138,27 @@ def targets(node: Any) -> Iterator[str]:
         yield from targets(child)
 
 
-def for_subtask(node: Any, subtask: str, name: str = "a setting") -> Any:
-    """Replace every mapping from subtasks (and ``default``) with its value for this subtask.
+def for_subtask(node: Any, subtask: str, name: str = "a setting", cells: int = 0) -> Any:
+    """Replace every mapping by subtask, by training cells or both with its value for this problem.
 
-    ``hidden: {GEX2ADT: 256, default: 48}`` becomes ``hidden: 256`` for GEX2ADT. Raises ValueError if such a
-    mapping has neither the subtask nor ``default``; ``name`` is for its message.
+    ``hidden: {GEX2ADT: 256, default: 48}`` becomes ``hidden: 256`` for GEX2ADT. ``batch_size: {default: 64,
+    from_3000_cells: 256}`` becomes ``batch_size: 256`` for 3,000 training ``cells`` or more. A value of the
+    subtask comes before one of the cells. Raises ValueError if a mapping has no value for the problem and no
+    ``default``; ``name`` is for its message.
     """
     if isinstance(node, dict):
-        if node and set(node) <= PER_SUBTASK:
-            if subtask not in node and "default" not in node:
+        least = {int(found[1]): key for key in node if (found := FROM_CELLS.fullmatch(str(key)))}
+        if node and set(node) <= PER_SUBTASK | set(least.values()):
+            reached = [number for number in least if number <= cells]
+            key = subtask if subtask in node else least[max(reached)] if reached else "default"
+            if key not in node:
                 raise ValueError(
                     f"expected {name} to name {subtask} or `default`, found values for {sorted(node)} alone"
                 )
-            return for_subtask(node.get(subtask, node.get("default")), subtask, name)
-        return {key: for_subtask(value, subtask, str(key)) for key, value in node.items()}
+            return for_subtask(node[key], subtask, name, cells)
+        return {key: for_subtask(value, subtask, str(key), cells) for key, value in node.items()}
     if isinstance(node, list):
-        return [for_subtask(value, subtask, name) for value in node]
+        return [for_subtask(value, subtask, name, cells) for value in node]
     return node
 
 

@@ -17,7 +17,7 @@ from scmobench.experiment import display, records
 from scmobench.experiment.arguments import group, key
 from scmobench.experiment.code import code_digest
 from scmobench.experiment.config import build, digest
-from scmobench.experiment.plan import Plan, model_settings
+from scmobench.experiment.plan import Plan
 from scmobench.experiment.run import MODEL, SIMILARITY, Answered, carry_out, recorded
 from scmobench.experiment.weights import dense, held_out_weights, member_weights
 from scmobench.machine import terminal
@@ -35,7 +35,7 @@ def run_ensemble(plan: Plan) -> dict[str, Any]:
     """
     rule, parts = plan.cfg.ensemble.weights, members(plan)
     for part in parts:  # a mistake in the settings of the last member is said before the first one fits
-        build(model_settings(part.cfg, plan.problem.data.subtask), MODEL, modules=part.cfg.modules)
+        build(plan.settings_of(part.cfg), MODEL, modules=part.cfg.modules)
     plan.begun, runs = True, list(_carried_out(parts))
     config = {
         "task": runs[0]["config"]["task"],

@@ -76,8 +76,12 @@ class Plan:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The settings of the model for this subtask."""
-        return model_settings(self.cfg, self.problem.data.subtask)
+        """The settings of the model for this subtask and number of training cells."""
+        return self.settings_of(self.cfg)
+
+    def settings_of(self, cfg: DictConfig) -> dict[str, Any]:
+        """The settings of the model of another configuration, for this problem."""
+        return model_settings(cfg, self.problem.data.subtask, int(self.cells.obs["is_train"].sum()))
 
     @property
     def attempt(self) -> dict[str, Any]:
@@ -158,9 +162,9 @@ def model_block(cfg: DictConfig, task: str, subtask: str = "") -> dict[str, Any]
     return model[task] | (model.get("smoke", {}) if cfg.smoke else {})
 
 
-def model_settings(cfg: DictConfig, subtask: str) -> dict[str, Any]:
-    """`model_block` of the configured task, with the values for one subtask."""
-    return for_subtask(model_block(cfg, cfg.task.name, subtask), subtask)
+def model_settings(cfg: DictConfig, subtask: str, cells: int = 0) -> dict[str, Any]:
+    """`model_block` of the configured task, with the values for one subtask and so many training cells."""
+    return for_subtask(model_block(cfg, cfg.task.name, subtask), subtask, cells=cells)
 
 
 def method_name(cfg: DictConfig, overrides: Sequence[str]) -> str:
@@ -183,11 +187,10 @@ def idle_ablation(plan: Plan) -> str:
     if not cfg.variant:
         return ""
     others = [o for o in plan.overrides if group(o) not in ("ablation", "sweep", "hydra")]
-    block = model_block(compose(others, plan.folder), cfg.task.name)
-    if model_block(cfg, cfg.task.name) != block:
-        subtask = plan.problem.data.subtask  # settings may have values by subtask
-        if plan.settings != for_subtask(block, subtask):
-            return ""
+    without = compose(others, plan.folder)
+    same = model_block(cfg, cfg.task.name) == model_block(without, cfg.task.name)
+    if not same and plan.settings != plan.settings_of(without):  # there may be values by subtask or cells
+        return ""
     return (
         f"ablation={cfg.variant} changes nothing of {cfg.task.name} with {cfg.model.name} on "
         f"{cfg.dataset.name}: leave it out, or name another task, model or dataset"

@@ -14,7 +14,7 @@ from scmobench.experiment import catalogue
 from scmobench.experiment.arguments import key
 from scmobench.experiment.config import build, compose, for_subtask, names
 from scmobench.experiment.ensemble import members
-from scmobench.experiment.plan import Plan, idle_ablation, model_block, model_settings
+from scmobench.experiment.plan import Plan, idle_ablation, model_block
 from scmobench.experiment.run import MODEL
 from scmobench.machine import arithmetic
 from scmobench.tasks.base import Task
@@ -38,7 +38,7 @@ def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
         raise ValueError(idle)
     data, train = plan.problem.data, plan.cells.obs["is_train"]
     plans = members(plan) if plan.cfg.ensemble.members else [plan]
-    models = [build(model_settings(p.cfg, data.subtask), MODEL, modules=p.cfg.modules) for p in plans]
+    models = [build(plan.settings_of(p.cfg), MODEL, modules=p.cfg.modules) for p in plans]
     return (
         f"ok: {plan.task.name} {data.subtask} on {data.dataset} "
         f"({train.sum()} training, {(~train).sum()} test cells) "
@@ -65,7 +65,8 @@ def validate_all() -> None:
 def _build_model(cfg: DictConfig) -> None:
     directed, block = build(cfg.task, Task).directed, model_block(cfg, cfg.task.name)
     for subtask in cfg.model.get("subtasks", [name for name in SUBTASKS if ("2" in name) == directed]):
-        build(for_subtask(block, subtask), MODEL)
+        for cells in (0, sys.maxsize):  # the values for few cells, and for many
+            build(for_subtask(block, subtask, cells=cells), MODEL)
 
 
 def _attempted(overrides: str, action: Callable[[DictConfig], None]) -> list[str]:
