@@ -181,7 +181,7 @@ def test_own_layer_as_the_message_says(files, tiny_paired):
     assert (paired.mod1.X != tiny_paired.mod1.X).nnz == 0
     with pytest.raises(ValueError, match="say what it holds"):
         build(compose([*given, layer]).dataset).load()
-    log = re.search(r"e\.g\. '(\S+)'", str(error.value))[1]
+    log = re.search(r"say what X is: '(\S+)'", str(error.value))[1]
     assert log == "dataset.normalization={GEX:my_log1p,ADT:counts}"
 
 

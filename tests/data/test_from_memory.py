@@ -207,7 +207,7 @@ def test_messages_speak_python(tiny_paired):
     with pytest.raises(ValueError, match=r"memory GEX X: .* fractions, expected raw counts") as error:
         from_memory(cells, cell_type=None)
     assert "dataset." not in str(error.value)
-    advice = re.search(r"e\.g\. normalization=(\{.*\})$", str(error.value))[1]
+    advice = re.search(r"say what X is: normalization=(\{.*\})$", str(error.value))[1]
     assert from_memory(cells, cell_type=None, normalization=eval(advice) | {"ADT": "my_log1p"}).hash
     with pytest.raises(ValueError, match=r"expected kind to be ADT or ATAC, found 'RNA'"):
         from_memory(cells, kind="RNA")
