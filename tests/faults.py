@@ -112,6 +112,13 @@ LEAKAGE = {
             "paired",
         ),
     ],
+    ("experiment/plan", "api"): [
+        (
+            "settings are chosen on test cells in memory",
+            "return cells(self.cfg, self.paired)",
+            "return self.paired or cells(self.cfg)",
+        ),
+    ],
     ("tasks/predicted_types", "tuning"): [
         (
             "predicted types learn from test cells",
@@ -231,6 +238,16 @@ PROVENANCE = {
         ),
         ("hash without names of cells", "    add(obs.index)\n", ""),
     ],
+    ("data/table", "foreign_cells"): [
+        ("labels 1.1 and 1.10 are one type", "dtype=str, na_filter=False, ", ""),
+    ],
+    ("data/annotated", "from_memory"): [
+        (
+            "whole numbers in X are counts",
+            "elif not self.normalization and self._is_counts(modality):",
+            'elif not self.normalization and "counts" in modality.layers and (modality.X.data % 1).any():',
+        ),
+    ],
     ("experiment/run", "own_models"): [
         (
             "a user's own code is no part of a run",
@@ -277,6 +294,9 @@ DEVIATIONS = {
     ("models/prediction/ls_lab", "ls_lab"): [
         ("normalisation after the activation", "norm_first=True", "batch_norm=True"),
         ("weights of all networks decay", "self.weight_decay if place else 0.0", "self.weight_decay"),
+    ],
+    ("models/prediction/boosting", "boosting"): [
+        ("leaves are not shrunk", "n / (n + self.l2)", "n / n"),
     ],
     ("models/matching/assignment", "assignment"): [
         ("one pair too few", "np.ceil(quantile * (n - 1))", "np.ceil(quantile * n)"),
@@ -409,6 +429,7 @@ SUBMISSIONS = {
             "plan.task.check(found, plan.problem.solution)[0]",
             "found",
         ),
+        ("the solution is scored as a prediction", "if holds_solution(", "if False and holds_solution("),
         ("two archives of one method are averaged", 'if one in homes), "")', 'if False), "")'),
     ],
     ("experiment/card", "submission"): [
