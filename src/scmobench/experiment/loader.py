@@ -152,7 +152,8 @@ def check_searchpath(places: Sequence[str]) -> list[str]:
 def check_hydra(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Raise ValueError if Hydra's own node would build or set something that is not ours."""
     node = OmegaConf.to_container(cfg.hydra, resolve=False)
-    for name, found in node["callbacks"].items():
+    callbacks = node["callbacks"] if isinstance(node["callbacks"], dict) else {"": node["callbacks"]}
+    for name, found in callbacks.items():
         if found not in _shipped_callbacks():
             raise ValueError(
                 f"expected no callback of Hydra but those of conf/, found hydra.callbacks.{name}"
