@@ -125,7 +125,7 @@ def test_classes_of_layers_and_of_the_users_own_may_be_settings_without_annotati
 HYDRA = [
     ("+hydra.callbacks.x={_target_:os.mkdir,path:pwned}", "no callback of Hydra but those of conf/"),
     ("hydra.callbacks.progress._target_=os.mkdir", "no callback of Hydra but those of conf/"),
-    ("hydra.callbacks=text", "no callback of Hydra but those of conf/"),
+    ("hydra.callbacks=${seed}", "no callback of Hydra but those of conf/"),
     ("launcher=joblib +hydra.callbacks.launcher.environment={A:1}", "no callback of Hydra but those"),
     ("hydra.launcher._target_=os.mkdir +hydra.launcher.path=pwned", "hydra.launcher._target_ to be one of"),
     ("+hydra.launcher.x={_target_:os.mkdir,path:pwned}", "hydra.launcher.x._target_ to be one of"),
