@@ -25,10 +25,10 @@ TEXT = """# Scaling with the number of cells
 
 Simulated CITE-seq cells of the competition's shape: 13,953 genes, 9 % filled, and 134 proteins. Each step
 runs in a process of its own. Time is CPU seconds of one thread (the simulation: of both cores). Memory is
-the peak of the process, with libraries and data. **Extrapolated** values continue a straight line or a power
-of the number of cells through the two largest measured sizes, whichever is higher. A step with one measured
-size has none. `scmognn` and networks are one epoch, with the preparation of their inputs; "—" means not
-measured.
+the peak of the process, with libraries and data. **Extrapolated** values, in italics, continue a straight
+line or a power of the number of cells through the two largest measured sizes, whichever is higher. A step
+with one measured size has none. `scmognn` and networks are one epoch, with the preparation of their inputs;
+"—" means not measured.
 
 <picture>
 <source media="(prefers-color-scheme: dark)" srcset="scaling-dark.svg">
@@ -83,9 +83,13 @@ def cell(points: Sequence[tuple[int, float]], cells: int) -> str:
     """A value of the table: measured, extrapolated in italics, or none."""
     known = dict(points)
     if cells in known:
-        return f"{known[cells]:.3g}"
+        return _rounded(known[cells], 3)
     value = extrapolated(points, cells) if cells > points[-1][0] else None
-    return "—" if value is None else f"*{value:.2g}*"
+    return "—" if value is None else f"*{_rounded(value, 2)}*"
+
+
+def _rounded(value: float, digits: int) -> str:
+    return f"{float(f'{value:.{digits}g}'):,g}"
 
 
 def table(title: str, values: Points) -> str:
@@ -93,7 +97,7 @@ def table(title: str, values: Points) -> str:
     sizes = sorted({n for points in values.values() for n, _ in points} | {TO})
     head = [f"| {title} | " + " | ".join(f"{n:,}" for n in sizes) + " |", "|:--|" + "--:|" * len(sizes)]
     rows = [f"| {name} | " + " | ".join(cell(p, n) for n in sizes) + " |" for name, p in values.items()]
-    return "\n".join([*head, *rows]) + f"\n\n*{TO:,} cells and numbers in italics: extrapolated.*\n"
+    return "\n".join([*head, *rows]) + "\n"
 
 
 def picture(panels: Mapping[str, Points], mode: str) -> str:

@@ -218,7 +218,7 @@ def test_leftovers_of_a_killed_download_go(server: Server) -> None:
     assert sorted(p.name for p in folder.iterdir()) == [".lock", *stored("*.h5ad")]
 
 
-@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", "", "..", "x" * 250, "a\nb"])
+@pytest.mark.parametrize("name", ["../x", "/x", "a/b", "", "..", "x" * 250, "a\nb"])
 def test_the_files_of_a_dataset_stay_in_the_cache(name: str) -> None:
     with pytest.raises(
         ValueError, match=r"expected dataset.dataset to be what the files' names begin with|name"

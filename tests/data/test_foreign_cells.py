@@ -214,7 +214,7 @@ def test_names_of_cells_in_a_table_of_labels_are_text(gex: Path, tmp_path: Path)
 def test_a_mudata_file_is_named_as_one(gex: Path, tmp_path: Path) -> None:
     both = tmp_path / "both.h5mu"
     mudata.MuData({"rna": ad.read_h5ad(gex), "prot": ad.read_h5ad(gex.with_name("adt.h5ad"))}).write(both)
-    with pytest.raises(ValueError, match="found one that cannot be read: a MuData file; its setting is h5mu"):
+    with pytest.raises(ValueError, match=r"it is a MuData file: .* are given as dataset\.h5mu=FILE"):
         Own(name="mine", h5ad=str(both)).load()
     assert Own(name="mine", h5mu=str(both)).load().hash
 
@@ -233,7 +233,7 @@ def test_a_table_of_labels_is_read_as_text(gex: Path, tmp_path: Path) -> None:
     assert set(own(gex, labels=str(tmp_path / "labels.csv")).obs["cell_type"]) == {"1", "12"}
     labels.to_csv(tmp_path / "labels.csv", sep="\t")
     with pytest.raises(
-        ValueError, match=r"at least two columns, parted by commas, in .*; found one: save it"
+        ValueError, match=r"at least two columns, separated by commas, in .*; found one: save it"
     ):
         own(gex, labels=str(tmp_path / "labels.csv"))
 

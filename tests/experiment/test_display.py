@@ -12,7 +12,7 @@ import pytest
 from command_line import here, on_a_terminal
 from scmobench.experiment import display
 from scmobench.experiment.applicable import lacking
-from scmobench.experiment.config import build, compose
+from scmobench.experiment.config import build
 from scmobench.experiment.evaluate import metrics
 from scmobench.experiment.plan import Plan
 
@@ -101,7 +101,6 @@ def test_what_is_announced_is_what_is_lacking_in_the_end(data: str) -> None:
     assert lacking("joint_embedding", solution).items() <= {n: s.reason for n, s in scores.items()}.items()
     assert lacking("joint_embedding", solution).keys() <= {n for n, s in scores.items() if s.value is None}
     assert lacking("predict_modality", solution) == {}
-    assert compose([]) is not None
 
 
 def test_a_comparison_says_where_there_is_no_clear_difference() -> None:

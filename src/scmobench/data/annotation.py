@@ -93,7 +93,8 @@ def read_labels(name: str, file: str | None, cells: pd.Index) -> pd.DataFrame:
         raise ValueError(f"{name}: columns twice in {file}: {', '.join(twice)}; keep one")
     if columns.empty:
         raise ValueError(
-            f"{name}: expected at least two columns, parted by commas, in {file}; found one: save it as CSV"
+            f"{name}: expected at least two columns, separated by commas, in {file}; found one: "
+            "save it as CSV"
         )
     table = read_table(path)
     table = table.set_index(table.columns[0])

@@ -120,9 +120,8 @@ def scored_cells(solution: AnnData) -> AnnData:
 
 def _labels(solution: AnnData, *columns: str) -> pd.DataFrame:
     """These columns of a solution from any source, in the form that metrics expect."""
-    found = {
-        c: solution.obs[c] for c in columns if c in solution.obs
-    }  # pandas cannot take foreign byte orders
+    # column by column, because pandas cannot select columns of a foreign byte order
+    found = {c: solution.obs[c] for c in columns if c in solution.obs}
     return tidy_labels("the solution", pd.DataFrame(found, index=solution.obs.index))
 
 

@@ -36,7 +36,7 @@ def read(folders: Iterable[str | Path]) -> list[Kept]:
             raise FileNotFoundError(
                 f"expected a folder of records at {where}: run something first, e.g. make reproduce"
             )
-        for path in found(where):
+        for path in record_files(where):
             try:
                 held = [Kept(r) for r in lines(path) if "score_on" not in (r.get("config") or {})]
             except ValueError as error:
@@ -50,7 +50,7 @@ def read(folders: Iterable[str | Path]) -> list[Kept]:
     return records
 
 
-def found(where: Path) -> list[Path]:
+def record_files(where: Path) -> list[Path]:
     """The files of records below a folder, links to folders included, each folder once."""
     files, seen = [], set()
     for folder, inner, names in os.walk(where, followlinks=True):

@@ -59,7 +59,7 @@ class Plan:
 
     @cached_property
     def cells(self) -> Paired:
-        """The cells that the task cuts; without their values once `problem` is made of files."""
+        """The cells that the task cuts. Those of files lose their values once `problem` is made."""
         return cells(self.cfg, self.paired)
 
     @cached_property
