@@ -175,6 +175,8 @@ def test_filters_change_what_is_shown(browser):
     sets = browser.js(f"return [...document.querySelectorAll('{HEAT} th[data-set]')].map(e => e.dataset.set)")
     expected = mean_ranks(set(sets), "ADT")
     assert [float(told[method]) for method in expected.index] == pytest.approx(list(expected), abs=0.051)
+    shown = [rank for rank in told.values() if rank[:1].isdigit()]
+    assert shown == sorted(shown, key=float)
     browser.choose(f"{form} [name=size]", "large")
     assert 0 < len(browser.texts(f"{HEAT} thead tr:last-child th")) < len(cite)
     assert browser.texts(f"{HEAT} thead a") == ["PBMC 10x"]

@@ -60,6 +60,7 @@ function filtered(form) {
     });
     heat.cells(null, 2).invalidate();
   };
+  let sorted = JSON.stringify(heat.order());
   const apply = () => {
     const wanted = Object.fromEntries(new FormData(form));
     element.dataset.show = wanted.show;
@@ -72,7 +73,12 @@ function filtered(form) {
     heat.columns.adjust();
     const columns = heads.flatMap((head, at) => (head.dataset.size === undefined ? [] : [at]));
     const shown = columns.filter((at) => heat.column(at).visible());
-    rank(shown.length < columns.length ? shown : null);
+    const part = shown.length < columns.length;
+    rank(part ? shown : null);
+    if (JSON.stringify(heat.order()) === sorted) { // nobody chose another order
+      heat.order(part ? [[2, "asc"]] : []);
+      sorted = JSON.stringify(heat.order());
+    }
     heat.search.fixed("rows", (_text, _row, index) => {
       const row = heat.row(index).node();
       if (wanted.free && row.classList.contains("supervised")) return false;
