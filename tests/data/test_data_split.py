@@ -52,8 +52,3 @@ def test_missing_batch_lists_the_batches_there_are():
 def test_too_small_a_dataset_says_so(sizes):
     with pytest.raises(ValueError, match="too small for its split"):
         assign_split(cells(**sizes))
-
-
-def test_fraction_out_of_range():
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        assign_split(cells(a=20, b=20), test_fraction=1.5)

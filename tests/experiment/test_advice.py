@@ -67,11 +67,6 @@ def test_the_advice_leads_out_of_a_wrong_override(typed: str, told: tuple[str, s
         assert compose(again)
 
 
-def test_python_hears_one_line_of_what_hydra_cannot_read() -> None:
-    with pytest.raises(ValueError, match=r"^no viable alternative at input '\['$"):
-        compose(["seed=["])
-
-
 def test_a_folder_beside_the_users_yaml_that_hides_a_setting_is_told(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     with pytest.raises(ValueError, match="expected no folder 'runs' in --config-dir or"):
@@ -178,3 +173,24 @@ def test_what_is_advised_for_a_whole_command_runs(typed: str, said: str, tmp_pat
     again = here(*advised.split(), cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert list((tmp_path / "runs").rglob("prediction.h5ad"))
+
+
+UNREAD = ["variant=[", "variant=a(b", "variant={", "variant='a", "variant=é", "variant=f(1)", "variant=a,["]
+
+
+@pytest.mark.parametrize("typed", [*UNREAD, "a b=3", "3=4"])
+def test_an_override_that_cannot_be_read_is_told_in_one_line(typed: str, tmp_path: Path) -> None:
+    for command in (["run"], ["run", "-m"], ["validate"]):
+        done = here(*command, "dataset=tiny_cite", typed, cwd=tmp_path)
+        assert done.stderr.startswith("scmobench: expected NAME=VALUE that can be read, found ")
+        assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+    if typed in UNREAD and "'" not in typed:
+        (advised,) = shlex.split(re.search(r'quotes, (".*")', done.stderr)[1])
+        text = typed.partition("=")[2]
+        assert compose([advised.replace("VALUE", text)]).variant == text
+
+
+def test_a_reference_is_no_name_of_a_model(tmp_path: Path) -> None:
+    done = here("run", "model=${x}", cwd=tmp_path)
+    assert done.stderr == "scmobench: no model '${x}'; `scmobench models` lists them\n"

@@ -113,13 +113,14 @@ def test_what_stands_within_a_place_is_of_its_kind(override: str, message: str) 
 
 def test_classes_of_layers_and_of_the_users_own_may_be_settings_without_annotation() -> None:
     class Own(Model):
-        def __init__(self, layer, made: Model, later) -> None: ...
+        def __init__(self, layer=None, made: Model | None = None) -> None: ...
 
     parts = {"own": Own, "layer": config.located("scmobench.nn.mlp.MLP", {"scmobench"})}
-    node = {"_target_": "own", "layer": {"_target_": "layer"}, "made": {"_target_": "own"}}
+    layer = {"_target_": "layer", "n_in": 1, "n_out": 1}
+    node = {"_target_": "own", "layer": layer, "made": {"_target_": "own"}}
     check_types(node, parts.__getitem__, Model)
-    with pytest.raises(ValueError, match="expected made to be Model, found layer"):
-        check_types(node | {"made": {"_target_": "layer"}}, parts.__getitem__, Model)
+    with pytest.raises(ValueError, match="expected made to be Model or null, found layer"):
+        check_types(node | {"made": layer}, parts.__getitem__, Model)
 
 
 HYDRA = [

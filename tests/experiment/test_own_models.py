@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from command_line import begin, here, own_model
-from scmobench.experiment import kept
+from scmobench.experiment import catalogue, kept, run
 from scmobench.experiment.config import build, compose
 from scmobench.experiment.plan import cells
 from scmobench.experiment.run import at_prediction, respond
@@ -73,7 +73,7 @@ def test_slips_in_a_model_are_named(base: type, fit: str | None, predict: object
     methods = {"fit": lambda self, data, seed: self if fit else None, "predict": lambda self, data: predict}
     cfg = compose(["dataset=tiny_cite"])
     problem = build(cfg.task).split(cells(cfg), "from_gex")
-    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+    with pytest.raises(ValueError, match=re.escape(message)):
         respond(type("Slip", (base,), methods)(), problem, 0)
 
 
@@ -101,13 +101,67 @@ def test_training_labels_reach_no_model_that_does_not_declare_them(task: str) ->
         assert [labels is not None for labels in model.seen] == [known] * 3
 
 
-def test_a_model_that_exits_does_not_stop_a_sweep(tmp_path: Path) -> None:
-    own_model(tmp_path, "        raise SystemExit(3)\n\n    def predict(self, data): ...\n")
-    line = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own,mean")
-    with begin("run", "-m", *line, cwd=tmp_path) as process:
-        told = process.stdout.read()
-    assert "1 ran, 1 failed" in told
-    assert "the run called sys.exit(3)" in told
+OWN = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite")
+STOP = "type('Stop', (KeyboardInterrupt,), {})('enough')"
+
+
+@pytest.mark.parametrize(
+    ("stop", "reason"),
+    [
+        ("SystemExit(3)", "called sys.exit(3)"),
+        ("SystemExit", "called sys.exit(None)"),
+        (STOP, "raised Stop(enough)"),
+        ("GeneratorExit", "raised GeneratorExit()"),
+    ],
+)
+def test_a_model_that_exits_is_a_failed_run_of_a_sweep_that_goes_on(
+    stop: str, reason: str, tmp_path: Path
+) -> None:
+    own_model(tmp_path, f"        raise {stop}\n\n    def predict(self, data): ...\n")
+    done = here("run", "-m", *OWN, "model=own,mean", cwd=tmp_path)
+    assert "1 ran, 1 failed" in done.stdout
+    assert f"found that the run {reason} (my_method.py, line 7)\n" in done.stderr
+    failed, ran = sorted(kept.read([tmp_path / "runs"]), key=lambda record: record["status"])
+    assert reason in failed["message"]
+    assert ran["method"] == "mean"
+
+
+def test_an_interrupt_ends_the_sweep(tmp_path: Path) -> None:
+    own_model(tmp_path, "        raise KeyboardInterrupt\n\n    def predict(self, data): ...\n")
+    done = here("run", "-m", *OWN, "model=own,mean", cwd=tmp_path)
+    assert "interrupted; finished runs stay" in done.stderr
+    assert not list(tmp_path.rglob("record.json"))
+
+
+SLIPS = {
+    "fit": ("def predict(self): ...", "expected predict(self, data), found predict(self): write it so"),
+    "init": ("def __init__(self, depth): ...", "Own: expected a setting 'depth', found none: add it"),
+    "report": ("def report(self): return {(1, 2): 3}", "expected report to return a dict with text as keys"),
+    "list": ("def report(self): return [1]", "expected report to return a dict with text as keys, found [1]"),
+    "factors": ("def similarity(self, data): return 3", "expected similarity to return two matrices or None"),
+    "body": ("def predict(self, data): return 1 + 'a'", "for +: 'int' and 'str' (my_method.py, line 13)"),
+}
+
+
+@pytest.mark.parametrize(("slip", "told"), SLIPS.values(), ids=SLIPS)
+def test_a_wrong_type_in_a_method_is_told_in_one_line(slip: str, told: str, tmp_path: Path) -> None:
+    body = "        self.n = data.train_mod2.n_vars\n        return self\n\n    def predict(self, data):\n"
+    own_model(tmp_path, f"{body}        return np.ones((data.test_mod1.n_obs, self.n))\n\n    {slip}\n")
+    done = here("run", *OWN, "model=own", cwd=tmp_path)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_type_in_our_own_code_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "sizes", lambda problem: 1 + "a")
+    with pytest.raises(TypeError, match="unsupported operand"):
+        here("run", "dataset=tiny_cite", "model=mean", cwd=tmp_path)
+    monkeypatch.setattr(catalogue, "lacks", lambda name: 1 + "a")
+    with pytest.raises(TypeError, match="unsupported operand"):
+        here("models", cwd=tmp_path)
 
 
 def test_errors_of_a_model_from_outside_say_where_and_do_not_stop_a_sweep(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from command_line import here
 from scmobench.cli import main
-from scmobench.experiment import kept, records, tracking
+from scmobench.experiment import kept, tracking
 
 pytest.importorskip("wandb")
 
@@ -78,8 +79,23 @@ def test_the_package_is_asked_for_before_the_fit(tmp_path: Path, monkeypatch: py
     assert not list(tmp_path.rglob("prediction.h5ad"))
 
 
-def test_another_mode_is_refused_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"expected wandb\.mode to be offline or online, found 'offlin'"):
-        main(["run", "model=knn", "dataset=tiny_cite", "logger=wandb", "wandb.mode=offlin"])
-    assert not list(tmp_path.rglob(records.PREDICTION))
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("wandb.project=[1]", "expected wandb.project to be text, found [1]"),
+        ("wandb.project=3", "expected wandb.project to be text, found 3"),
+        ("wandb.project={a:1}", "expected wandb.project to be text, found {'a': 1}"),
+        ("wandb.project=a/b", "expected wandb.project without /, found 'a/b'"),
+        ("wandb.mode=off", "expected wandb.mode to be one of offline, online, found 'off'"),
+        ("+wandb.entity=[1]", "expected wandb.entity to be text or null, found [1]"),
+        ("+wandb.tags=[a]", "found wandb.tags"),
+        ("+wandb.nosuch=1", "found wandb.nosuch"),
+    ],
+)
+def test_a_setting_that_wandb_does_not_take_is_refused_before_the_fit(
+    override: str, told: str, tmp_path: Path
+) -> None:
+    done = here("run", "model=mean", "dataset=tiny_cite", "logger=wandb", override, cwd=tmp_path)
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob("record.json"))

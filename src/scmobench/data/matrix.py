@@ -29,9 +29,8 @@ def checked_matrix(matrix: Any, where: str) -> Any:
 
     Raises
     ------
-    TypeError : not a matrix.
-    ValueError : missing, not real numbers, not two axes, a damaged sparse structure, or two values at one
-        place.
+    ValueError : missing, no matrix, not real numbers, not two axes, a damaged sparse structure, or two values
+        at one place.
     """
     import scipy.sparse as sp  # not at the top: `inspection` starts without it
 
@@ -39,7 +38,7 @@ def checked_matrix(matrix: Any, where: str) -> Any:
         raise ValueError(f"{where} is missing: expected a matrix of cells x features")
     if np.ma.isMaskedArray(matrix) or not (isinstance(matrix, np.ndarray) or sp.issparse(matrix)):
         found = type(matrix).__name__
-        raise TypeError(f"{where}: expected a numpy array or a scipy.sparse matrix, found {found}")
+        raise ValueError(f"{where}: expected a numpy array or a scipy.sparse matrix, found {found}")
     if matrix.ndim != 2:
         raise ValueError(f"{where}: expected rows and columns, found an array of shape {matrix.shape}")
     if not sp.issparse(matrix):

@@ -36,16 +36,13 @@ def assign_split(
 
     Raises
     ------
-    ValueError : a named batch does not exist, the fraction is out of range, or too few cells are left on
-        either side.
+    ValueError : a named batch does not exist, or too few cells are left on either side.
     """
     batch = obs["batch"].astype(str)
     present = sorted(batch.unique(), key=_natural)
     sizes = batch.value_counts()[present]
     if test_batches is not None:
         test = batch.isin(_existing(test_batches, present)).to_numpy()
-    elif not 0 < test_fraction < 1:
-        raise ValueError(f"expected test_fraction between 0 and 1, found {test_fraction}")
     elif len(present) > 1:
         held_out = sizes[::-1].cumsum()[:-1].to_numpy() / len(batch)
         last = 1 + int(np.argmin(np.abs(held_out - test_fraction)))

@@ -9,10 +9,12 @@ from difflib import get_close_matches
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from scmobench.experiment.arguments import key
+from scmobench.experiment.settings import shown
 
 LISTS = {"model": "scmobench models", "dataset": "scmobench data list"}  # commands that list a group
 
@@ -58,7 +60,7 @@ def check_typed(
         if row := re.fullmatch(r"model=([\w-]+)\[(.+)\]", typed):
             command = _of_row(*row.groups(), overrides)
             raise ValueError(f"expected a model, found the row {typed[6:]} of a table: write {command}")
-    read = OverridesParser.create().parse_overrides(list(overrides))
+    read = parsed(overrides)
     for one in read:
         _check_one(one, options, names)
     swept = [
@@ -69,6 +71,20 @@ def check_typed(
             f"several values make a sweep, found {' '.join(swept)}: add -m, as in scmobench run -m "
             f"{_command(overrides)}"
         )
+    return read
+
+
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """The overrides as Hydra reads them. Raises ValueError for one that it cannot read."""
+    parser, read = OverridesParser.create(), []
+    for typed in overrides:
+        try:
+            read.append(parser.parse_override(typed))
+        except HydraException as error:
+            raise ValueError(
+                f"expected NAME=VALUE that can be read, found {shown(typed)}: close each bracket and quote; "
+                f"a text with such signs stands in two pairs of quotes, \"{key(typed) or 'NAME'}='VALUE'\""
+            ) from error
     return read
 
 
@@ -102,7 +118,7 @@ def _check_one(one: Override, options: Sequence[str], names: Callable[[str], Seq
         for value in values:
             if value is None or isinstance(value, int | float | list):
                 raise ValueError(f"expected {place} to be one of {', '.join(known)}, found {typed}")
-            if isinstance(value, str) and "${" not in value and value not in known:
+            if isinstance(value, str) and value not in known:
                 raise ValueError(no_such(place, value, known))
 
 

@@ -80,8 +80,9 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
                     display.begins(plan)
                 with terminal.bar(place(number, f"{plan.name} seed {cfg.seed}")):
                     return Scored(run_ensemble(plan) if cfg.ensemble.members else carry_out(plan))
-    except (Exception, SystemExit) as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns an interrupt into an exit
+    except BaseException as error:
+        # Lightning turns an interrupt into an exit; a subclass of it comes from a method
+        if KeyboardInterrupt in (type(error), type(error.__context__)):
             raise
         if type(error).__name__ == "SIGTERMException":  # and this one: a time limit ends the whole sweep
             raise SystemExit(128 + signal.SIGTERM) from error
@@ -110,12 +111,14 @@ def config_folder(job: DictConfig) -> str | None:
 
 def failure(error: BaseException, plan: Plan | None, modules: Sequence[str]) -> BaseException:
     """Write a failed record if the fit had begun, and return what the run raises so that a sweep goes on."""
-    if isinstance(error, SystemExit):  # raised by the model
-        told = f"the run called sys.exit({error.code!r})"
-        error = RuntimeError(told).with_traceback(error.__traceback__)
+    if not isinstance(error, Exception):  # raised by the model; nothing above would catch it
+        name = type(error).__name__
+        did = f"called sys.exit({error.code!r})" if name == "SystemExit" else f"raised {name}({error})"
+        told = f"expected fit and predict to return, or to raise an Exception, found that the run {did}"
+        error = ValueError(told).with_traceback(error.__traceback__)
     lost = records.write_failure(plan.cfg.runs, plan.attempt, error) if plan and plan.begun else ""
     place = f"{place_in_modules(error, modules)} {lost}".strip()
-    if not isinstance(error, USER_ERRORS):
+    if not (isinstance(error, USER_ERRORS) or (isinstance(error, TypeError) and place.startswith("("))):
         if place:
             error.add_note(place)
         return error
@@ -127,7 +130,8 @@ def failure(error: BaseException, plan: Plan | None, modules: Sequence[str]) -> 
 
 def place_in_modules(error: BaseException, modules: Sequence[str]) -> str:
     """File and line in the user's own code that raised the error; empty if it came from elsewhere."""
-    own = {str(getattr(sys.modules.get(name), "__file__", "")) for name in modules}
+    names = {modules} if isinstance(modules, str) else set(modules)
+    own = {str(getattr(m, "__file__", "")) for name, m in sys.modules.items() if name.split(".")[0] in names}
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in own]
     if not frames:
         return ""

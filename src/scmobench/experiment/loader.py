@@ -17,20 +17,19 @@ from typing import Any
 import yaml
 from hydra._internal import hydra as hydra_application
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from scmobench.experiment.advice import check_typed, for_key
+from scmobench.experiment.advice import check_typed, for_key, parsed
 from scmobench.experiment.arguments import key
 from scmobench.experiment.choices import OPTIONS, check_choices, check_name, typed_over_smoke
 from scmobench.experiment.ranges import check_numbers
 from scmobench.machine.terminal import visible
 
 # what users can put right themselves: a message without a traceback
-USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
+USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 LONGEST = 1000  # characters of a message
 ALIASES = 20  # in a YAML file; a hundred can stand for 10**15 values
 VARIABLES = ("SCMOBENCH_", "RAY_ADDRESS")  # of the environment, that `${oc.env:...}` may read
@@ -140,7 +139,7 @@ OmegaConf.register_new_resolver("oc.env", environment, replace=True)
 def check_searchpath(places: Sequence[str]) -> list[str]:
     """Sources of YAML in these overrides. Raises ValueError for one that is no folder: Hydra imports it."""
     found = []
-    for given in OverridesParser.create().parse_overrides(list(places)):
+    for given in parsed(places):
         value = given.value()
         for place in value if isinstance(value, list) else [value]:
             if not Path(str(place).removeprefix("file://")).is_dir():

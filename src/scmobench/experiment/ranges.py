@@ -1,7 +1,8 @@
-"""Ranges of numbers in a configuration: one table for all models, the tasks and the trainer."""
+"""Ranges of numbers in a configuration: one table for all models, data sets, tasks and the trainer."""
 
 from __future__ import annotations
 
+import math
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,19 +12,20 @@ from scmobench.types import TASKS
 
 # range in words -> what it takes, and the settings that it is of; the first name that fits counts
 RANGES = {
-    "from 0 to 1": (lambda x: 0 <= x <= 1, "ScMoGNNPrediction.alpha peak_share"),
+    "from 0 to 1": (lambda x: 0 <= x <= 1, "ScMoGNNPrediction.alpha peak_share linked"),
     "from 0 to below 1": (lambda x: 0 <= x < 1, "*dropout quantile weight_averaging"),
     "above 0 and at most 1": (lambda x: 0 < x <= 1, "feature_share"),
-    "above 0 and below 1": (lambda x: 0 < x < 1, "*_share"),
+    "above 0 and below 1": (lambda x: 0 < x < 1, "*_share test_fraction"),
     "from -1 to 1": (lambda x: -1 <= x <= 1, "pathway_threshold"),
-    "from -10 to 10": (lambda x: -10 <= x <= 10, "log_scale"),
-    "from 0 to 4294967295": (lambda x: 0 <= x < 2**32, "*_seed"),
+    "from -10 to 10": (lambda x: -10 <= x <= 10, "log_scale dropout_midpoint"),
+    "from 0 to 4294967295": (lambda x: 0 <= x < 2**32, "*seed"),
     "above 0": (lambda x: x > 0, "alpha scale length_scale sigma *_rate max_seconds max_memory_gb"),
-    "at least 2": (lambda x: x >= 2, "folds max_leaves validation_cells"),
+    "at least 24": (lambda x: x >= 24, "n_genes"),
+    "at least 2": (lambda x: x >= 2, "folds max_leaves validation_cells n_cell_types n_mod2"),
     "at least 0": (
         lambda x: x >= 0,
         "*_weight weight_decay l2 *theta free* decay_start min_epochs min_genes mod?_components exact_up_to "
-        "copies others resume_every_seconds",
+        "copies others resume_every_seconds n_states umis fragments program_strength batch_effect",
     ),
     "at least 1": (
         lambda x: x >= 1,
@@ -45,8 +47,8 @@ def range_of(owner: str, name: str) -> str:
 
 
 def check_numbers(cfg: DictConfig) -> None:
-    """Raise ValueError for a number out of its range in the model, the task or the trainer."""
-    parts = [name for name in ("model", "task", "trainer") if OmegaConf.is_config(cfg.get(name))]
+    """Raise ValueError for a number out of its range, wherever it stands."""
+    parts = [name for name in cfg if name != "hydra" and OmegaConf.is_config(cfg[name])]
     plain = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in parts}
     smoke = (plain["model"].get("smoke") or {}) if cfg.smoke else {}
     blocks = {task: plain["model"].get(task) for task in TASKS}
@@ -57,7 +59,8 @@ def check_numbers(cfg: DictConfig) -> None:
 def check_ranges(node: Any, place: str, name: str = "", owner: str = "") -> None:
     """Check the numbers of a plain config, also in lists and of subtasks; ``place`` stands before a name.
 
-    Settings of a class from outside this package have no ranges. Raises ValueError for a number out of range.
+    Settings of a class from outside this package have no ranges. Raises ValueError for a number out of range,
+    and for one that is not finite, also outside.
     """
     inside = isinstance(node, dict) and "_target_" in node
     if inside:
@@ -67,6 +70,8 @@ def check_ranges(node: Any, place: str, name: str = "", owner: str = "") -> None
         setting = str(key) if inside else name
         if isinstance(value, dict | list):
             check_ranges(value, f"{place}{key}.", setting, owner)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"expected {place}{key} to be a finite number, found {value}")
         elif owner and type(value) in (int, float):
             words = range_of(owner, setting)
             if words and not RANGES[words][0](value):

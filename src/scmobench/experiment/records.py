@@ -105,7 +105,7 @@ def training_folder(where: Path, identity: dict[str, Any], fresh: bool) -> Path:
     It is emptied if ``fresh``, or if it belongs to a run with another identity, e.g. of other code.
     """
     training = where / TRAINING
-    begun, same = training / "identity.json", _json(identity)
+    begun, same = training / "identity.json", as_json(identity)
     with suppress(OSError, ValueError):
         fresh |= begun.read_text() != same
     if training.is_dir() and (fresh or not begun.is_file()):
@@ -151,10 +151,10 @@ def attempts(runs: str | Path, run: dict[str, Any]) -> int:
 def write_json(path: Path, content: Any) -> None:
     """Write by rename, so that a reader never meets half a file."""
     with files.whole(path) as partial:
-        partial.write_text(_json(content) + "\n")
+        partial.write_text(as_json(content) + "\n")
 
 
-def _json(content: Any) -> str:
+def as_json(content: Any) -> str:
     plain = lambda value: value.item() if isinstance(value, np.generic) else str(value)  # noqa: E731
     return json.dumps(content, indent=1, sort_keys=True, default=plain)
 
@@ -162,7 +162,7 @@ def _json(content: Any) -> str:
 def write_record(where: Path, record: dict[str, Any]) -> None:
     """Write a record into its folder. Raises ValueError for a field that readers would refuse."""
     try:
-        schema.parsed(_json(record).encode())
+        schema.parsed(as_json(record).encode())
     except ValueError as error:
         raise ValueError(
             f"expected a record of a run to write, found {error}: correct what report() returns"

@@ -15,7 +15,7 @@ from scmobench.experiment import records
 from scmobench.experiment.ensemble import run_ensemble
 from scmobench.experiment.evaluate import evaluate, metrics
 from scmobench.experiment.plan import Plan
-from scmobench.experiment.run import carry_out, respond
+from scmobench.experiment.run import asked, carry_out, respond
 from scmobench.machine.meter import metered
 from scmobench.models.base import Model
 from scmobench.tasks.base import Task
@@ -71,11 +71,11 @@ class Adapted(Model):
         self.label_supervised = bool(getattr(method, "label_supervised", False))
 
     def fit(self, data: TaskData, seed: int) -> Model:
-        self.method.fit(data, seed)
+        asked(self.method, "fit", data, seed)
         return self
 
     def predict(self, data: TaskData) -> Any:
-        return self.method.predict(data)
+        return asked(self.method, "predict", data)
 
 
 def run_plan(plan: Plan) -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from scmobench.experiment.code import code_digest, own_code
 from scmobench.experiment.config import build, check
 from scmobench.experiment.evaluate import evaluate, intervals, primary, scores_by_cell
 from scmobench.experiment.plan import TRAINING_CHOICES, Plan, cells
+from scmobench.experiment.settings import shown
 from scmobench.experiment.tracking import check_tracking, track
 from scmobench.machine import arithmetic
 from scmobench.machine.files import writable
@@ -94,8 +96,16 @@ def answered(model: Model | SolutionControl, problem: Problem, seed: int) -> Ans
     factors = None
     if isinstance(model, Model):
         with threadpool_limits(arithmetic.threads(), user_api="openmp"):
-            factors = model.similarity(at_prediction(model, problem))
-    report = model.report() if isinstance(model, Model) else {}
+            factors = asked(model, "similarity", at_prediction(model, problem))
+    if not (factors is None or (isinstance(factors, tuple) and len(factors) == 2)):
+        raise ValueError(f"expected similarity to return two matrices or None, found {shown(factors)}")
+    report = asked(model, "report") if isinstance(model, Model) else {}
+    try:
+        records.as_json({**report})
+    except TypeError as error:
+        raise ValueError(
+            f"expected report to return a dict with text as keys, found {shown(report)}"
+        ) from error
     about = {
         "transductive": model.transductive,
         "label_supervised": model.label_supervised,
@@ -120,13 +130,29 @@ def respond(model: Model | SolutionControl, problem: Problem, seed: int) -> Answ
             return model.answer(problem.solution, seed)
         if not isinstance(model, Model):
             found = type(model).__name__
-            raise TypeError(f"expected a scmobench.models.base.Model, found {found}: inherit from it")
+            raise ValueError(f"expected a scmobench.models.base.Model, found {found}: inherit from it")
         seen = problem.data.for_fit(model.transductive, model.label_supervised)
-        fitted = model.fit(seen, seed)
+        fitted = asked(model, "fit", seen, seed)
         if not isinstance(fitted, Model):
-            raise TypeError(f"expected fit to end in `return self`, found that it returns {fitted!r}")
-        answer = checked_matrix(fitted.predict(at_prediction(model, problem)), "what predict returns")
+            raise ValueError(f"expected fit to end in `return self`, found that it returns {fitted!r}")
+        answer = checked_matrix(
+            asked(fitted, "predict", at_prediction(model, problem)), "what predict returns"
+        )
         return answer.tocsr() if sp.issparse(answer) else answer
+
+
+def asked(model: Any, name: str, *given: Any) -> Any:
+    """What a method of a model returns. Raises ValueError if it does not take what it is given."""
+    method = getattr(model, name)
+    try:
+        signature(method).bind(*given)
+    except ValueError:  # compiled code does not say what it takes
+        pass
+    except TypeError as error:
+        right = ", ".join(signature(getattr(Model, name)).parameters)
+        found = ", ".join(["self", *signature(method).parameters])
+        raise ValueError(f"expected {name}({right}), found {name}({found}): write it so") from error
+    return method(*given)
 
 
 def at_prediction(model: Model, problem: Problem) -> TaskData:
@@ -137,7 +163,8 @@ def at_prediction(model: Model, problem: Problem) -> TaskData:
 def recorded(plan: Plan, identity: dict[str, Any], answer: Callable[[Path], Answered]) -> dict[str, Any]:
     """The record of a finished run with this identity, else of the answer that is made in its folder."""
     cfg, where = plan.cfg, records.folder(plan.cfg.runs, identity)
-    check_tracking(cfg.wandb)
+    tracked = OmegaConf.to_container(cfg.wandb, resolve=True) if cfg.wandb else None
+    check_tracking(tracked)
     writable(cfg.runs, "name another by runs=FOLDER")
     with records.claimed(where):
         done = None if cfg.force else records.finished(where, identity)
@@ -147,7 +174,7 @@ def recorded(plan: Plan, identity: dict[str, Any], answer: Callable[[Path], Answ
             (prediction,) = read_h5ad(where / records.PREDICTION)  # the run is older than files of cells
             records.write_cells(where, scores_by_cell(plan.task.name, prediction, plan.problem.solution))
         records.clear_failure(cfg.runs, record)
-        if kept := track(record, where, cfg.wandb):
+        if kept := track(record, where, tracked):
             print(kept)
     return record
 

@@ -18,6 +18,7 @@ SHOWN = 100  # characters of a value in a message
 WORDS = {bool: "true or false", str: "text", type(None): "null", Any: "any value"}
 WORDS |= {int: "a whole number", float: "a number"}
 CALLED = ("_target_", "_partial_")
+LISTS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 BUILT = ("scmobench.nn", "scmobench.models")  # their classes may be settings without an annotation
 
 
@@ -56,8 +57,13 @@ def check_types(
 
 
 def _check_known(node: Mapping[str, Any], target: Any) -> None:
-    """Raise ValueError for a setting that the target does not take."""
+    """Raise ValueError for a setting that the target does not take, or that it needs and lacks."""
     taken = inspect.signature(target).parameters
+    needed = [n for n, one in taken.items() if one.default is one.empty and one.kind not in LISTS]
+    if missing := [name for name in needed if name not in node and not node.get("_partial_")]:
+        raise ValueError(
+            f"{target.__name__}: expected a setting {missing[0]!r}, found none: add it to the YAML"
+        )
     if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
         return
     if unknown := [str(key) for key in node if key not in taken and key not in CALLED]:

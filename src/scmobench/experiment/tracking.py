@@ -5,21 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_type_hints
 
 import pandas as pd
 
+from scmobench.experiment.settings import fits, in_words, shown
+
 CONFIG = ("task", "dataset", "subtask", "method", "kind", "seed", "normalization", "config", "config_hash")
 CONFIG += ("data_hash", "arithmetic", "versions", "commit", "command")
+OURS = ("dir", "name", "group", "tags", "config", "settings", "return")  # what `track` says
 SUMMARY = ("prediction_hash", "validation", "seconds", "peak_memory_gb", "parameters", "device")
 
 
 def check_tracking(settings: Mapping[str, Any] | None) -> None:
-    """Raise ValueError if runs are to be tracked without the package for it, or in no mode of ours."""
-    if settings and settings.get("mode", "offline") not in ("offline", "online"):
-        raise ValueError(f"expected wandb.mode to be offline or online, found {settings['mode']!r}")
-    if settings and find_spec("wandb") is None:
+    """Raise ValueError if runs are to be tracked without the package, or with settings it does not take."""
+    if not settings:
+        return
+    if find_spec("wandb") is None:
         raise ValueError("logger=wandb needs the package wandb: pip install 'scmobench[wandb]'")
+    import wandb
+
+    taken = get_type_hints(wandb.init) | {"project": str, "mode": Literal["offline", "online"]}
+    taken = {name: kind for name, kind in taken.items() if name not in OURS}
+    for name, value in settings.items():
+        if name not in taken:
+            raise ValueError(f"expected settings of wandb.init ({', '.join(taken)}), found wandb.{name}")
+        if not fits(value, taken[name]):
+            raise ValueError(f"expected wandb.{name} to be {in_words(taken[name])}, found {shown(value)}")
+    if bad := set(settings.get("project", "")) & set("/\\#?%:"):
+        raise ValueError(
+            f"expected wandb.project without {' '.join(sorted(bad))}, found {settings['project']!r}"
+        )
 
 
 def track(record: Mapping[str, Any], where: Path, settings: Mapping[str, Any] | None) -> str:
