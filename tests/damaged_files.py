@@ -160,6 +160,11 @@ def long_column(file: h5py.File, rng: np.random.Generator) -> None:
     file["obs"].create_dataset("more", data=np.zeros(len(file["obs/_index"]) + 1))
 
 
+def records(file: h5py.File, rng: np.random.Generator) -> None:
+    """A column of obs with a record for each cell, where a number or a text belongs."""
+    file["obs"].create_dataset("more", data=np.zeros(len(file["obs/_index"]), [("a", "i4"), ("b", "f4")]))
+
+
 MUTATIONS: dict[str, Mutation] = {
     "index too high": partial(one_number, "indices", 10**6),
     "index negative": partial(one_number, "indices", -1),
@@ -198,8 +203,9 @@ MUTATIONS: dict[str, Mutation] = {
     "a group in itself": ring,
     "deep groups": deep,
     "a column too long": long_column,
+    "a column of records": records,
 }
-OF_TABLES = ("giant column", "a column too long")  # which are not read of a prediction
+OF_TABLES = ("giant column", "a column too long", "a column of records")  # which are not read of a prediction
 SAME: dict[str, Mutation] = {  # other ways to write the same numbers
     "int64 indices": partial(as_type, "indices", "i8"),
     "unsigned pointers": partial(as_type, "indptr", "u8"),

@@ -30,6 +30,11 @@ NOTHING = [
     "",
     "  ",
     b"",
+    "#NA",
+    "#N/A N/A",
+    "1.#QNAN",
+    "-1.#IND",
+    "N.A.",
 ]
 VALUES = [0.25, -1.5, 3.0, 0.1]
 NUMBER_FORMS = {
@@ -98,6 +103,7 @@ def test_missing_is_missing_in_every_column(nothing):
         ([0.5, 1.25, 2.0], ["0.5", "1.25", "2"]),
         (pd.array(["T", "B", None], dtype="string"), ["T", "B", None]),
         (["CD4 T", " CD4 T", "unknown"], ["CD4 T", " CD4 T", "unknown"]),
+        ([b"caf\xe9", b"caf\xe8"], ["caf\\xe9", "caf\\xe8"]),
     ],
 )
 @pytest.mark.parametrize("column", ["batch", "cell_type", "phase"])
@@ -158,6 +164,7 @@ def test_flags_are_bools_whatever_they_were(column, values):
         ("is_scored", ["train", "test"], "found test, train;"),
         ("is_train", [0.5, 1], "found 0.5;"),
         ("is_train", [1j, 0j], "found 1j"),
+        ("is_scored", [False, False], "expected cells with is_scored, found none"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(column, values, message):
@@ -266,7 +273,7 @@ def test_a_foreign_solution_that_cannot_be_read_is_refused():
 def test_types_of_a_matching_are_read_in_every_form():
     n = 20
     pairing = np.random.default_rng(0).permutation(n)
-    plain = AnnData(np.eye(n), uns={"pairing_ix": pairing})
+    plain = AnnData(np.eye(n)[np.argsort(pairing)], uns={"pairing_ix": pairing})
     weights = AnnData(np.random.default_rng(1).random((n, n)))
     values = []
     for types in (np.arange(n) % 3, [str(k % 3) for k in range(n)], pd.Categorical(np.arange(n) % 3 * 1.0)):

@@ -258,6 +258,31 @@ def test_cell_cycle_is_recomputed_from_the_organisms_genes():
             value(cc_cons, embedding, solution)
 
 
+@pytest.mark.parametrize(("size", "place"), [(1e-30, 0), (1e-300, 0), (1, 1e8), (1e-9, 1)])
+def test_neither_place_nor_size_of_an_embedding_changes_a_score(size, place):
+    embedding, solution = cells()
+    moved = embedding.astype(np.float64) * size + place
+    for metric in (asw_label, asw_batch, cc_cons, ti_cons_batch_mean, nmi):
+        assert value(metric, moved, solution) == pytest.approx(value(metric, embedding, solution), rel=1e-5)
+
+
+@pytest.mark.parametrize(("size", "place"), [(1e-300, 0), (1e300, 0), (1e-9, 0), (1, 1e5), (1e17, 0)])
+def test_neither_place_nor_size_of_cell_cycle_scores_changes_what_they_explain(size, place):
+    embedding, solution = cells()
+    right = value(cc_cons, embedding, solution)
+    solution.obs["S_score"] = solution.obs["S_score"] * size + place
+    assert value(cc_cons, embedding, solution) == pytest.approx(right, rel=1e-9)
+
+
+def test_a_constant_cell_cycle_score_explains_nothing_whatever_its_size():
+    embedding, solution = cells()
+    found = [
+        value(cc_cons, embedding, AnnData(solution.X, solution.obs.assign(S_score=constant)))
+        for constant in (0.1, 1e9)
+    ]
+    assert found[1] == pytest.approx(found[0], rel=1e-9)
+
+
 def test_only_scored_cells_count():
     embedding, solution = cells()
     rng = np.random.default_rng(0)

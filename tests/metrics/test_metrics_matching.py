@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from scmobench.metrics import matching
+from scmobench.types import NotApplicable
 
 N = 30
 EVERYWHERE = [
@@ -95,6 +96,17 @@ def test_foscttm_equals_a_loop_over_both_modalities():
         shares.append((dense[i] > dense[i, column]).sum() / (N - 1))
         shares.append((dense[:, column] > dense[i, column]).sum() / (N - 1))
     assert matching.foscttm(sp.csr_matrix(dense), partner) == pytest.approx(np.mean(shares))
+
+
+def test_whether_zeros_are_stored_decides_no_score():
+    partner, types = pairing()
+    dense = np.round(np.random.default_rng(2).random((N, N)), 1)
+    stored = sp.csr_matrix((dense.ravel(), np.tile(np.arange(N), N), np.arange(0, N * N + 1, N)), (N, N))
+    for metric in EVERYWHERE:
+        assert metric(stored, partner, types) == metric(sp.csr_matrix(dense), partner, types)
+    for form in (stored, sp.csr_matrix(dense)):
+        with pytest.raises(NotApplicable, match="all are needed"):
+            matching.foscttm(form, partner)
 
 
 def test_cell_type_match_equals_a_loop():

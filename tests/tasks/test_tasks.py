@@ -171,6 +171,16 @@ def test_a_pairing_that_is_no_permutation_is_refused(tiny_paired: Paired) -> Non
         task.check(truth("match_modality", problem), solution)
 
 
+def test_two_pairings_in_one_solution_are_refused_until_one_is_gone(tiny_paired: Paired) -> None:
+    task, problem = cut("match_modality", tiny_paired)
+    answer, solution = truth("match_modality", problem), problem.solution.copy()
+    solution.uns["pairing_ix"] = np.argsort(solution.uns["pairing_ix"])
+    with pytest.raises(ValueError, match=r"del solution.uns\['pairing_ix'\]"):
+        task.check(answer, solution)
+    del solution.uns["pairing_ix"]
+    task.check(answer, solution)
+
+
 def test_too_many_dimensions_are_refused(tiny_paired: Paired) -> None:
     task, problem = cut("joint_embedding", tiny_paired)
     wide = task.pack(np.ones((problem.solution.n_obs, 101)), problem.data, "wide")

@@ -105,6 +105,12 @@ class Plan:
         for name, column in table.items() if self.wanted.tables else ():
             if isinstance(column, h5py.Dataset) and column.shape != names.shape:
                 raise Refusal(f"expected {len(names)} values in {table.name}/{name}, found {column.shape}")
+            if (
+                isinstance(column, h5py.Dataset) and column.dtype.kind == "V"
+            ):  # pandas cannot select rows of it
+                raise Refusal(
+                    f"expected one number or text a row in {table.name}/{name}, found records: drop it"
+                )
         return len(names)
 
     def _small(self, item: Any, rows: int) -> None:
@@ -159,7 +165,10 @@ def sparse_layout(group: h5py.Group) -> Sparse:
     kind = _text(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "")))
     shape = np.asarray(group.attrs.get("shape", group.attrs.get("h5sparse_shape", ())))
     if kind not in FORMATS or not _is_sparse(group) or shape.dtype.kind not in "iu":
-        raise Refusal(f"expected a dense or a sparse (CSR, CSC) matrix as {group.name}, found {kind!r}")
+        raise Refusal(
+            f"expected a dense or a sparse (CSR, CSC) matrix as {group.name}, found {kind!r}: "
+            "convert it, e.g. np.asarray(…), and write the file again"
+        )
     return Sparse(group, tuple(shape.ravel().tolist()), FORMATS[kind])
 
 

@@ -15,8 +15,11 @@ TEXT = ("batch", "cell_type", "phase")
 FLAGS = ("is_train", "is_scored")
 NUMBERS = ("S_score", "G2M_score", *(f"pseudotime_order_{kind}" for kind in ("GEX", "ADT", "ATAC")))
 LABELS = ("cell_type", "phase", *NUMBERS)
-MISSING = frozenset({"", "nan", "-nan", "na", "<na>", "n/a", "#n/a", "none", "null", "nat"})
-"""Words for a missing value, in lower case."""
+MISSING = frozenset(
+    {"", "nan", "-nan", "na", "<na>", "n/a", "n.a.", "#n/a", "#na", "#n/a n/a", "none", "null"}
+)
+MISSING |= {"nat", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
+"""Words for a missing value, in lower case: those of pandas, and two more."""
 WORDS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 SIDES = {"train": True, "iid_holdout": True, "test": False}  # in the competition's public deposit
 
@@ -92,7 +95,10 @@ def _flags(name: str, column: pd.Series) -> pd.Series:
     known = WORDS | (SIDES if column.name == "is_train" else {})
     words = {value: value.strip().lower() for value in text.cat.categories}
     _refuse(name, column, "true or false for every cell", [w for w in words.values() if w not in known])
-    return text.map({value: known[word] for value, word in words.items()}).astype(bool)
+    flags = text.map({value: known[word] for value, word in words.items()}).astype(bool)
+    if column.name == "is_scored" and len(flags) and not flags.any():
+        raise ValueError(f"{name}: expected cells with is_scored, found none: mark some, or drop the column")
+    return flags
 
 
 def _distinct(column: pd.Series) -> tuple[np.ndarray, list[Hashable]]:
@@ -109,7 +115,7 @@ def _distinct(column: pd.Series) -> tuple[np.ndarray, list[Hashable]]:
 def _word(value: Hashable) -> str | None:
     """A value as text; whole floats become integers, since a missing value turns integers into floats."""
     if isinstance(value, bytes):
-        value = value.decode(errors="replace")
+        value = value.decode(errors="backslashreplace")  # é and è of Latin-1 stay apart
     if isinstance(value, (float, np.floating)) and value.is_integer():
         value = int(value)
     word = str(value)

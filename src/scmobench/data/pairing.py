@@ -15,21 +15,31 @@ def pairing(solution: AnnData) -> np.ndarray:
 
     Raises
     ------
-    ValueError : it holds anything but the whole numbers 0..n-1, each once.
+    ValueError : it holds anything but the whole numbers 0..n-1, each once, or X draws another pairing.
     """
-    n = solution.n_obs
+    n, drawn = solution.n_obs, _of_matrix(solution)
     if "pairing_ix" in solution.uns:
         given = np.asarray(solution.uns["pairing_ix"])
         ix = given.ravel() if given.dtype.kind in "biuf" and given.size == max(given.shape, default=1) else []
         found = f"{given.dtype} of shape {given.shape}, {len(np.unique(ix))} numbers different"
     else:
-        ones = sp.coo_matrix(np.eye(0) if solution.X is None else solution.X)
-        ones.eliminate_zeros()
-        ix = ones.row[np.argsort(ones.col)] if len(set(ones.col)) == n and (ones.data == 1).all() else []
-        found = f"none, and {ones.nnz} values in {len(set(ones.col))} columns of X"
+        ix, found = drawn, "none, and no single 1 in each row and column of X"
     if not np.array_equal(np.sort(ix), np.arange(n)):
         raise ValueError(
             f"expected pairing_ix of the solution to be a permutation of the whole numbers 0 to {n - 1}, "
             f"found {found}; give the competition's solution (test_sol)"
         )
+    if len(drawn) and not np.array_equal(ix, drawn):
+        raise ValueError(
+            "expected one pairing in the solution, found another in X than in uns['pairing_ix']: where X is "
+            "right, del solution.uns['pairing_ix']"
+        )
     return np.asarray(ix, dtype=np.int64)
+
+
+def _of_matrix(solution: AnnData) -> np.ndarray:
+    """The pairing that the 0/1 matrix draws; empty where it draws none."""
+    ones = sp.coo_matrix(np.eye(0) if solution.X is None else solution.X)
+    ones.eliminate_zeros()
+    once = all(np.array_equal(np.sort(ix), np.arange(solution.n_obs)) for ix in (ones.row, ones.col))
+    return ones.row[np.argsort(ones.col)] if once and (ones.data == 1).all() else np.empty(0, int)

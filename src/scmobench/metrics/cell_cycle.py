@@ -17,6 +17,8 @@ MIN_CELLS = 4
 COMPONENTS = 50
 SAME = 1e-7
 """Scores that differ by less than this share of the largest are equal in single precision."""
+USUAL = 1e3
+"""Scores above it, or that vary by less than its inverse, are scaled."""
 SCORES = ["S_score", "G2M_score"]
 
 
@@ -62,11 +64,26 @@ def _conserved(embedding: ScoredEmbedding, batch: str, inside: np.ndarray, given
     scores = scores[SCORES]
     if (np.ptp(scores.to_numpy(), axis=0) <= SAME * scores.abs().max().to_numpy()).all():
         raise NotApplicable(f"the S and G2M scores of batch {batch} do not vary")
+    scores = _plain(scores)
     before = _explained(gex, scores, f"the expression of batch {batch}")
     after = _explained(points, scores, f"the embedding of batch {batch}")
     if before < SAME:
         raise NotApplicable(f"S and G2M scores explain nothing of the expression of batch {batch}")
     return max(0.0, 1 - abs(after - before) / before)
+
+
+def _plain(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores of usual size as they are, others centred and of unit size; 0 for one that does not vary.
+
+    What scores explain does not depend on place and size, but scib's inverse of their squares does.
+    """
+    largest, extent = scores.abs().max(), scores.max() - scores.min()
+    varies = extent > SAME * largest
+    if largest.max() < USUAL and (extent[varies] > 1 / USUAL).all():
+        return scores
+    unit = scores.loc[:, varies] / largest[varies]
+    unit -= unit.mean()
+    return (unit / unit.abs().max()).reindex(columns=scores.columns, fill_value=0.0)
 
 
 def _explained(matrix: np.ndarray | sp.csr_matrix, scores: pd.DataFrame, what: str) -> float:

@@ -70,7 +70,7 @@ def foscttm(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None) -> f
 
     Raises
     ------
-    NotApplicable : not every one of the n^2 values is stored, or there is one cell.
+    NotApplicable : one of the n^2 values is 0, as if it were not stored, or there is one cell.
     """
     similarity = _checked(similarity, partner)
     n = similarity.shape[0]
@@ -119,7 +119,7 @@ def type_probability(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=N
 
 
 def _checked(similarity: sp.csr_matrix, partner: np.ndarray) -> sp.csr_matrix:
-    """A CSR float64 copy without duplicates."""
+    """A CSR float64 copy without duplicates and zeros: a dense file stores them, a sparse one may not."""
     n = len(partner)
     if similarity.shape != (n, n) or n == 0:
         raise ValueError(
@@ -133,6 +133,7 @@ def _checked(similarity: sp.csr_matrix, partner: np.ndarray) -> sp.csr_matrix:
         )
     matrix = sp.csr_matrix(similarity, dtype=np.float64, copy=True)
     matrix.sum_duplicates()
+    matrix.eliminate_zeros()
     return matrix
 
 
@@ -151,7 +152,6 @@ def _ranked_pairs(similarity: sp.csr_matrix, partner: np.ndarray) -> tuple[np.nd
     n = pairs.shape[0]
     if n < 2:
         raise NotApplicable("one cell: every pair is a true one")
-    pairs.eliminate_zeros()
     is_true = pairs.indices == np.repeat(partner, np.diff(pairs.indptr))
     values, group = np.unique(np.append(pairs.data, 0.0), return_inverse=True)
     group, zero = group[:-1], group[-1]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EMBEDDING = "X_emb"
 NEIGHBORS = 15
+FAR, TINY = 1e-3, 1e-9  # of the cells' distance from 0, and in numbers: extents below which rounding decides
 
 
 class ScoredEmbedding:
@@ -59,7 +60,7 @@ class ScoredEmbedding:
         if not keep.any():
             raise ValueError("expected cells with is_scored, found none; check the solution's obs")
         self._solution, self._keep = solution, keep.to_numpy()
-        self.matrix = _single(matrix[self._keep])
+        self.matrix = _single(_centred(matrix[self._keep]))
         self.obs = solution.obs[self._keep].copy()
         self.organism, self.protocol = (str(solution.uns.get(key, "")) for key in ("organism", "protocol"))
 
@@ -147,6 +148,18 @@ class ScoredEmbedding:
             "connectivities": connectivities(indices, distances),
             "distances": sp.csr_matrix((distances.ravel(), indices.ravel(), start), shape=shape),
         }
+
+
+def _centred(matrix: np.ndarray) -> np.ndarray:
+    """Cells moved to 0 and to unit size where rounding would decide their distances; else as they are.
+
+    Scores do not depend on place and size, but squares of coordinates lose the digits of squared distances.
+    """
+    low, high = matrix.min(axis=0).astype(np.float64), matrix.max(axis=0).astype(np.float64)
+    size = (high - low).max(initial=0)
+    if not size or size > FAR * np.abs(low).max() + TINY:
+        return matrix
+    return (matrix - low) / 2.0 ** np.floor(np.log2(size))
 
 
 def _single(matrix: np.ndarray | sp.spmatrix) -> np.ndarray | sp.spmatrix:

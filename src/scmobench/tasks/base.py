@@ -162,7 +162,7 @@ def real_values(table: AnnData, file: str) -> AnnData:
         infinite or beyond `LARGEST`.
     """
     if table.X is None:
-        raise ValueError(f"X is missing: expected the {file}'s values in X, found none")
+        raise ValueError(f"X is missing: expected the {file}'s values in X, found none: save them as X")
     X = checked_matrix(table.X, f"X of the {file}")
     if X is not table.X:
         table = table.copy()
