@@ -213,6 +213,8 @@ def stages(kind: str) -> dict[tuple[str, str], Callable[[Place, Meter], None]]:
         pathway = ["model.predict_modality.pathway=null"] if task == "predict_modality" else []
         table[task, "scmognn, published"] = answer(task, "scmognn", TUNED[kind], *pathway)
         table |= {(task, name): answer(task, name) for name in rivals.split()}
+    quarter = "model.predict_modality.feature_share=0.25"
+    table["predict_modality", "scmognn[feature_share=0.25]"] = answer("predict_modality", "scmognn", quarter)
     return table
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from places import ROOT
 
@@ -15,9 +19,15 @@ def scaling(monkeypatch):
     return scaling
 
 
-def test_the_page_and_its_pictures_are_current(scaling):
-    for name, text in scaling.files().items():
-        assert (ROOT / "results" / name).read_text() == text, "python benchmarks/scaling.py"
+def test_the_page_and_its_picture_are_current(scaling):
+    assert (ROOT / "results" / "scaling.md").read_text() == scaling.page(), "python benchmarks/scaling.py"
+    kept = (
+        np.asarray(Image.open(file))
+        for file in (ROOT / "results" / "scaling.webp", BytesIO(scaling.picture()))
+    )
+    first, second = (np.asarray(pixels, float) for pixels in kept)
+    assert first.shape == second.shape, "python benchmarks/scaling.py"
+    assert np.abs(first - second).mean() < 1, "python benchmarks/scaling.py"  # of 255
 
 
 def test_what_was_not_measured_is_marked_or_left_out(scaling):
@@ -26,6 +36,14 @@ def test_what_was_not_measured_is_marked_or_left_out(scaling):
     assert scaling.cell([(1000, 2.0)], 1_000_000) == "—"
     libraries = [(1000, 0.2), (101_000, 2.2)]  # of which a part is the same for any number of cells
     assert scaling.extrapolated(libraries, 1_001_000) == pytest.approx(20.2)
-    drawn = scaling.picture({"s": {"load": twice, "graph": [(1000, 1.0)]}}, "dark")
-    assert drawn.count("stroke-dasharray") == 1
-    assert drawn.count("<circle") == 3
+
+
+def test_steps_beyond_the_limits_are_named(scaling, tmp_path, monkeypatch):
+    rows = tmp_path / "rows.csv"
+    monkeypatch.setattr(scaling, "OUT", rows)
+    header = "stage,method,kind,cells,features,status"
+    rows.write_text(f"{header}\npredict_modality,jae,cite,81241,1,time limit\nload,,cite,81241,1,ok\n")
+    assert (
+        scaling.limits()
+        == "Over 20 GB or 15 minutes: jae predict_modality of 81,241 cite cells (time limit)."
+    )
