@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -173,8 +174,6 @@ def test_what_is_scored_comes_as_it_is(tmp_path: Path) -> None:
     problem.solution.write_h5ad(tmp_path / "truth.h5ad")
     backed = anndata.read_h5ad(tmp_path / "truth.h5ad", backed="r")
     assert sb.score(backed, backed, task="predict_modality")["rmse"] == 0
-    with pytest.raises(TypeError, match=r"expected the prediction as AnnData or \.h5ad file, found ndarray"):
-        sb.score(np.ones((3, 3)), problem, task="joint_embedding")
 
 
 def held_out(paired) -> set[str]:
@@ -212,3 +211,126 @@ def test_what_there_is_to_choose() -> None:
     assert {"mini_cite", "own"} <= set(sb.datasets().index)
     with pytest.raises(ValueError, match="expected a task of"):
         sb.models("prediction")
+
+
+WRONG = {
+    "seed": (lambda c: sb.run("mean", c, seed="a"), "run: expected seed to be a whole number, found 'a'"),
+    "nan seed": (
+        lambda c: sb.run("mean", c, seed=np.nan),
+        "run: expected seed to be a whole number, found nan",
+    ),
+    "object's seed": (
+        lambda c: sb.run(MeanOfTraining(), c, seed=-1),
+        "expected seed to be a whole number, found",
+    ),
+    "runs": (lambda c: sb.run("mean", c, runs=3), "run: expected runs to be text or Path, found 3"),
+    "overrides": (
+        lambda c: sb.run("mean", c, overrides="smoke=true"),
+        "expected overrides to be a list, each t",
+    ),
+    "object's": (
+        lambda c: sb.run(MeanOfTraining(), c, overrides=["smoke=true"]),
+        "expected no overrides for an object",
+    ),
+    "model": (lambda c: sb.run("[", c), "no model '['; `scmobench models` lists them"),
+    "data": (lambda c: sb.run("mean", "${x}"), "no dataset '${x}'; `scmobench data list` lists them"),
+    "task": (lambda c: sb.split(c, 3), "split: expected task to be text, found 3"),
+    "run task": (
+        lambda c: sb.run("mean", c, task="["),
+        "expected a task of predict_modality, match_modality",
+    ),
+    "direction": (
+        lambda c: sb.split(c, direction=["x"]),
+        "split: expected direction to be text, found ['x']",
+    ),
+    "odd direction": (
+        lambda c: sb.run("mean", c, direction="["),
+        "expected direction to be one of from_gex, to_g",
+    ),
+    "prediction": (
+        lambda c: sb.score(np.ones(3), c, "x"),
+        "score: expected prediction to be AnnData or text or P",
+    ),
+    "solution": (
+        lambda c: sb.score(c.mod2, 3, "x"),
+        "expected solution to be AnnData or text or Path or Problem",
+    ),
+    "records": (
+        lambda c: sb.leaderboard(3),
+        "leaderboard: expected records to be a list, each text or Path, fou",
+    ),
+    "long": (lambda c: sb.leaderboard("a" * 999), "expected a folder of records at aaa"),
+    "models": (lambda c: sb.models(["x"]), "models: expected task to be text or None, found ['x']"),
+    "metrics": (
+        lambda c: sb.metrics(""),
+        "expected a task of predict_modality, match_modality, joint_embedding, f",
+    ),
+    "loaded": (
+        lambda c: sb.load(c, batch="x"),
+        "expected an AnnData or a MuData, found Paired",
+    ),
+    "file": (lambda c: sb.load("a" * 999 + "/x.h5mu"), "expected a file at aaa"),
+    "gex": (
+        lambda c: sb.load(gex=3, mod2="x.h5ad"),
+        "load: expected gex to be AnnData or text or Path or None, f",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "told"), WRONG.values(), ids=WRONG)
+def test_an_argument_of_another_type_is_told_in_one_line(
+    call, told: str, tiny_paired, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((TypeError, ValueError, FileNotFoundError), match=re.escape(told)) as error:
+        call(tiny_paired)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+SETTINGS = [
+    ("batch", ["x"], "expected batch to be text or null, found ['x']"),
+    ("cell_type", 3, "expected cell_type to be text or null, found 3"),
+    ("layer", {}, "expected layer to be text or null, found {}"),
+    ("normalization", "x", "expected normalization to be a mapping to text or null, found 'x'"),
+    ("modalities", "x", "expected modalities to be a mapping to text or None, found 'x'"),
+    (
+        "test_batches",
+        "s4",
+        "expected test_batches to be a list, each text or a whole number or null, found 's4'",
+    ),
+    ("test_fraction", "x", "expected test_fraction to be a number, found 'x'"),
+    ("test_fraction", 1.5, "expected test_fraction to be above 0 and below 1, found 1.5"),
+    ("split_seed", -1, "expected split_seed to be from 0 to 4294967295, found -1"),
+    ("split_seed", np.nan, "expected split_seed to be a whole number, found nan"),
+    ("betch", "x", "has no setting 'betch': did you mean batch?"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "told"), SETTINGS)
+def test_a_setting_of_cells_is_told_in_one_line_whether_they_are_in_memory_or_in_a_file(
+    name: str, value: object, told: str, tiny_paired
+) -> None:
+    pair = {"gex": tiny_paired.mod1, "mod2": tiny_paired.mod2}
+    for cells in (pair, {"data": "absent.h5mu"}):
+        if name == "modalities" and cells is not pair:
+            told = "Own has no setting 'modalities'"
+            value = {"gex": "rna"}
+        with pytest.raises((TypeError, ValueError), match=re.escape(told)) as error:
+            sb.load(**cells, **{name: value})
+        assert "\n" not in str(error.value)
+
+
+def test_values_of_numpy_and_pandas_are_pythons_own(tiny_paired, tmp_path: Path) -> None:
+    pair = {"gex": tiny_paired.mod1.copy(), "mod2": tiny_paired.mod2.copy()}
+    for name, part in pair.items():
+        part.obs = tiny_paired.obs[["batch"]].copy()
+        part.write_h5ad(tmp_path / f"{name}.h5ad")
+    batches = tiny_paired.obs["batch"][~tiny_paired.obs["is_train"]].unique()
+    files = {name: tmp_path / f"{name}.h5ad" for name in pair}
+    for cells in (pair, files):
+        whole = sb.load(**cells, batch="batch", test_batches=batches, split_seed=np.int64(1))
+        assert whole.obs["is_train"].tolist() == tiny_paired.obs["is_train"].tolist()
+    one, other = (sb.load(**files, batch=None, split_seed=seed).obs["is_train"] for seed in (0, 1))
+    assert not one.equals(other)
+    assert sb.run("mean", "tiny_cite", seed=np.int64(1), runs=tmp_path).record["seed"] == 1

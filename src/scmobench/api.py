@@ -12,23 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from anndata import AnnData
+from omegaconf import OmegaConf
 
-from scmobench.experiment.arguments import group, overrides_of
-from scmobench.experiment.catalogue import datasets, metrics, models
-from scmobench.experiment.config import build, compose
+from scmobench.data.source import Source
+from scmobench.experiment.arguments import group, quoted
+from scmobench.experiment.catalogue import datasets, metrics, models, named, source_of
+from scmobench.experiment.config import build, check, compose
 from scmobench.experiment.evaluate import known
+from scmobench.experiment.settings import checked_arguments, plain
 from scmobench.machine.terminal import hushed
 from scmobench.tasks.base import Task
 from scmobench.types import Paired, Problem
 
 if TYPE_CHECKING:
-    from scmobench.experiment.result import Method, Result
+    from scmobench.experiment.result import Result
 
 __all__ = ["datasets", "leaderboard", "load", "metrics", "models", "run", "score", "split"]
-FILES = {".h5ad": "h5ad", ".h5mu": "h5mu", ".h5": "tenx"}  # setting of `Own` by the end of a name
 
 
 @hushed()
+@checked_arguments
 def load(
     data: str | Path | Paired | Any = None,
     *,
@@ -65,18 +68,12 @@ def load(
     >>> cells.pair, cells.mod1.shape, cells.mod2.shape
     (('GEX', 'ADT'), (150, 120), (150, 20))
     """
-    if isinstance(data, Paired):
-        return data
-    if not isinstance(data, str | Path | None) or isinstance(gex, AnnData) or isinstance(mod2, AnnData):
-        from scmobench.data.memory import from_memory
-
-        return from_memory(data, gex=gex, mod2=mod2, modalities=modalities, **settings)
-    if data is None:
-        return _loaded(["dataset=own"], {"gex": gex, "mod2": mod2} | settings)
-    return _loaded(_source(data), settings)
+    given = {"gex": gex, "mod2": mod2, "modalities": modalities} | settings
+    return _loaded(data, {name: plain(v) for name, v in given.items() if v is not None or name in settings})
 
 
 @hushed()
+@checked_arguments
 def split(data: Any, task: str = "predict_modality", *, direction: str = "from_gex") -> Problem:
     """Cut cells into what a method may see and what only the scorer may see.
 
@@ -105,8 +102,9 @@ def split(data: Any, task: str = "predict_modality", *, direction: str = "from_g
 
 
 @hushed()
+@checked_arguments
 def run(
-    model: str | Method,
+    model: str | Any,
     data: Any,
     *,
     task: str = "predict_modality",
@@ -143,10 +141,13 @@ def run(
     from scmobench.experiment.result import run_object, run_plan
 
     if not isinstance(model, str):
-        return run_object(model, load(data), _task(task), direction, seed)
-    source = _source(data) if isinstance(data, str | Path) else None
-    given = [f"model={model}", *(source or ["dataset=own"]), f"task={task}", f"direction={direction}"]
-    plan = Plan.composed([*given, f"seed={seed}", *overrides_of("", {"runs": runs}), *overrides])
+        if overrides:
+            raise ValueError(f"expected no overrides for an object, found {overrides}: set it up instead")
+        cfg = compose([f"task={known(task)}", f"seed={seed}"])
+        return run_object(model, load(data), build(cfg.task, Task), direction, seed)
+    source = source_of(data) if isinstance(data, str | Path) else None
+    given = [named("model", model), *(source or ["dataset=own"]), f"task={known(task)}", f"seed={seed}"]
+    plan = Plan.composed([*given, f"direction={quoted(direction)}", f"runs={quoted(runs)}", *overrides])
     if source is None:
         if twice := [override for override in overrides if group(override) == "dataset"]:
             raise ValueError(f"expected settings of the cells in load(data, ...), found {twice} in overrides")
@@ -155,6 +156,7 @@ def run(
 
 
 @hushed()
+@checked_arguments
 def score(prediction: AnnData | str | Path, solution: AnnData | str | Path | Problem, task: str) -> pd.Series:
     """Score a prediction with every metric of its task.
 
@@ -184,12 +186,13 @@ def score(prediction: AnnData | str | Path, solution: AnnData | str | Path | Pro
     from scmobench.experiment.result import series
 
     solution = solution.solution if isinstance(solution, Problem) else solution
-    pair = _scored("prediction", prediction), _scored("solution", solution)
+    pair = _scored(prediction), _scored(solution)
     found = evaluate(task, *_task(task).check(*pair))
     return series(task, {name: asdict(value) for name, value in found.items()})
 
 
 @hushed()
+@checked_arguments
 def leaderboard(*records: str | Path) -> pd.DataFrame:
     """Standings of recorded runs: one row for each data set, subtask, metric and method.
 
@@ -219,31 +222,25 @@ def leaderboard(*records: str | Path) -> pd.DataFrame:
     return standings(read(records or ("runs",)), metric_metadata())
 
 
-def _loaded(source: Sequence[str], settings: Mapping[str, Any]) -> Paired:
-    from scmobench.data.source import Source
+def _loaded(data: Any, given: dict[str, Any]) -> Paired:
+    if isinstance(data, Paired) and not given:
+        return data
+    two = [given.get("gex"), given.get("mod2")]
+    if not isinstance(data, str | Path | None) or any(isinstance(one, AnnData) for one in two):
+        from scmobench.data.memory import from_memory
 
-    return build(compose([*source, *overrides_of("dataset", settings)]).dataset, Source).load()
+        check({"_target_": "scmobench.data.memory.Memory", "name": "memory"} | given, Source)
+        return from_memory(data, **given)
+    cfg = compose(["dataset=own"] if data is None else source_of(data))
+    return build(OmegaConf.to_container(cfg.dataset, resolve=True) | given, Source).load()
 
 
-def _scored(name: str, given: AnnData | str | Path) -> AnnData:
+def _scored(given: AnnData | str | Path) -> AnnData:
     from scmobench.data.foreign import read_scored
 
     if isinstance(given, AnnData):
         return given.to_memory() if given.isbacked else given
-    if isinstance(given, str | Path):
-        return read_scored(Path(given))[0]
-    raise TypeError(f"expected the {name} as AnnData or .h5ad file, found {type(given).__name__}")
-
-
-def _source(data: str | Path) -> list[str]:
-    """Overrides for a data set by its name, or for cells in a file. Raises ValueError for another file."""
-    path = Path(data)
-    if way := FILES.get(path.suffix) or ("tenx" if path.is_dir() and path.parts[1:] else None):
-        return ["dataset=own", *overrides_of("dataset", {way: path})]
-    if path.suffix or path.parts[1:] or isinstance(data, Path):
-        files = f"the name of a data set, a file {', '.join(FILES)} or Cell Ranger's folder"
-        raise ValueError(f"expected {files}, found {data}")
-    return [f"dataset={data}"]
+    return read_scored(Path(given))[0]
 
 
 def _task(name: str) -> Task:

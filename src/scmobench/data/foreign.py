@@ -90,9 +90,9 @@ def read_tenx(path: Path) -> AnnData:
 
 def check_file(path: Path, what: str = "a file") -> None:
     """Refuse anything but a plain file: a pipe or a device may never end."""
-    if path.is_file():
+    if os.path.isfile(path):  # False for a name that is too long, where `Path.is_file` raises OSError
         return
-    if not path.exists():
+    if not os.path.exists(path):
         raise FileNotFoundError(f"expected {what} at {path}, found none; give its full path")
     found = "a folder" if path.is_dir() else "a pipe or a device; write its content into a file first"
     raise ValueError(f"expected {what} at {path}, found {found}")

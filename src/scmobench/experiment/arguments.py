@@ -6,9 +6,8 @@ import argparse
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -121,19 +120,10 @@ def lazy_help() -> Iterator[None]:
         argparse._ActionsContainer._check_help = check
 
 
-def overrides_of(node: str, settings: Mapping[str, Any]) -> list[str]:
-    """Hydra's overrides for settings given in Python."""
-    place = f"{node}." if node else ""
-    return [f"{place}{key}={_spelt(value)}" for key, value in settings.items()]
-
-
-def _spelt(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_spelt(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_spelt, value)) + "]"
-    if isinstance(value, str | Path):
-        # Hydra reads a backslash as itself unless a quote follows it, and ${ begins a reference
-        escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value))
-        return "'" + escaped.replace("${", r"\${") + "'"
-    return {None: "null", True: "true", False: "false"}.get(value, str(value))
+def quoted(value: str | Path) -> str:
+    """A text given in Python as Hydra's grammar reads it."""
+    if re.fullmatch(r"[a-z]+_[a-z]+|[A-Z]+2[A-Z]+", str(value)):
+        return str(value)
+    # Hydra reads a backslash as itself unless a quote follows it, and ${ begins a reference
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value))
+    return "'" + escaped.replace("${", r"\${") + "'"

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import OmegaConf
 
 from scmobench.experiment import evaluate
-from scmobench.experiment.config import conf_dir, not_installed
+from scmobench.experiment.advice import no_such
+from scmobench.experiment.arguments import quoted
+from scmobench.experiment.config import conf_dir, names, not_installed
 from scmobench.experiment.evaluate import known
+from scmobench.experiment.settings import checked_arguments
 from scmobench.types import TASKS
+
+FILES = {".h5ad": "h5ad", ".h5mu": "h5mu", ".h5": "tenx"}  # setting of `Own` by the end of a name
 
 
 def datasets() -> pd.DataFrame:
@@ -26,6 +34,7 @@ def datasets() -> pd.DataFrame:
     return _listed("dataset", lambda node: {k: node.get(k) or "" for k in ("source", "organism", "licence")})
 
 
+@checked_arguments
 def models(task: str | None = None) -> pd.DataFrame:
     """The methods and controls that `run` knows by name, for one task or for all.
 
@@ -39,7 +48,7 @@ def models(task: str | None = None) -> pd.DataFrame:
     >>> sb.models("match_modality").loc["scmognn", "kind"]
     'method'
     """
-    chosen = [known(task)] if task else TASKS
+    chosen = TASKS if task is None else [known(task)]
 
     def row(node: Mapping[str, Any]) -> dict[str, Any]:
         words = {key: node.get(key) or "" for key in ("kind", "description", "source")}
@@ -61,6 +70,7 @@ def lacks(model: str) -> str:
     return not_installed(OmegaConf.to_container(node, resolve=False))
 
 
+@checked_arguments
 def metrics(task: str | None = None) -> pd.DataFrame:
     """The metrics of one task or of all: label, better direction, bounds, citation; the ranking one first.
 
@@ -77,10 +87,28 @@ def metrics(task: str | None = None) -> pd.DataFrame:
     columns = ("label", "direction", "bounds", "primary", "citation")
     rows = {
         name: {"task": each} | {column: getattr(metric, column) for column in columns}
-        for each in ([task] if task else TASKS)
+        for each in (TASKS if task is None else [task])
         for name, metric in evaluate.metrics(each).items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+
+
+def source_of(data: str | Path) -> list[str]:
+    """Overrides for a data set by its name, or for cells in a file. Raises ValueError for another file."""
+    path = Path(data)
+    if way := FILES.get(path.suffix) or ("tenx" if path.parts[1:] and os.path.isdir(path) else None):
+        return ["dataset=own", f"dataset.{way}={quoted(path)}"]
+    if path.suffix or path.parts[1:] or isinstance(data, Path):
+        files = f"the name of a data set, a file {', '.join(FILES)} or Cell Ranger's folder"
+        raise ValueError(f"expected {files}, found {data}")
+    return [named("dataset", data)]
+
+
+def named(kind: str, name: str) -> str:
+    """The override that chooses by this name. Raises ValueError for a text that is no name."""
+    if not re.fullmatch(r"[\w+-]+", name, re.ASCII):
+        raise ValueError(no_such(kind, name, names(kind)))
+    return f"{kind}={name}"
 
 
 def _listed(group: str, row: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from scmobench.experiment.arguments import as_text
 from scmobench.experiment.loader import conf_dir, refuse_hidden
+from scmobench.experiment.ranges import check_ranges
 from scmobench.experiment.settings import CALLED, check_types, shown
 from scmobench.types import SUBTASKS
 
@@ -70,12 +71,14 @@ def check(node: Any, kind: Any = object, *, modules: Sequence[str] = ()) -> None
 
     Raises
     ------
-    ValueError : a missing or foreign ``_target_``, or a target or a setting of another type than asked for.
+    ValueError : a missing or foreign ``_target_``, a target or a setting of another type than asked for, or a
+        number out of its range.
     """
     if not isinstance(node, dict) or not node.get("_target_"):
         found = f"keys {sorted(map(str, node))}" if isinstance(node, dict) else shown(node)
         raise ValueError(f"expected a config with `_target_`, found {found}")
     check_types(node, partial(located, allowed=allowed(modules)), kind)
+    check_ranges(node, "")
 
 
 def located(target: str, allowed: set[str]) -> Any:

@@ -32,7 +32,7 @@ def read(folders: Iterable[str | Path]) -> list[Kept]:
     """
     records = []
     for where in map(Path, folders):
-        if not where.is_dir():
+        if not os.path.isdir(where):
             raise FileNotFoundError(
                 f"expected a folder of records at {where}: run something first, e.g. make reproduce"
             )

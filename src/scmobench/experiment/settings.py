@@ -171,5 +171,34 @@ def in_words(kind: Any) -> str:
 
 def shown(value: Any) -> str:
     """A value as a message shows it, cut if it is long."""
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
+
+
+def plain(value: Any) -> Any:
+    """A path as text, and a value of NumPy or pandas as Python's own; any other as it is."""
+    return str(value) if isinstance(value, Path) else value.tolist() if hasattr(value, "tolist") else value
+
+
+def checked_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a public function refuse an argument of another type than annotated, in one line (TypeError)."""
+    taken = inspect.signature(function)
+    bare = types.FunctionType(function.__code__, function.__globals__)
+    bare.__annotations__ = {n: kind for n, kind in function.__annotations__.items() if n != "return"}
+
+    @functools.wraps(function)
+    def call(*given: Any, **settings: Any) -> Any:
+        bound, kinds = taken.bind(*given, **settings), get_type_hints(bare)
+        for name, value in bound.arguments.items():
+            kind = kinds[name]
+            if Any in _members(kind):
+                continue
+            if taken.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+                kind = Sequence[kind]
+            bound.arguments[name] = value = plain(value)
+            if not fits(value, kind):
+                right = f"{function.__name__}: expected {name} to be {in_words(kind).replace('null', 'None')}"
+                raise TypeError(f"{right}, found {shown(value)}")
+        return function(*bound.args, **bound.kwargs)
+
+    return call
