@@ -17,6 +17,7 @@ import scipy.io
 import scipy.sparse as sp
 
 from damaged_files import MUTATIONS, OF_TABLES, damage, external, link, write_anew
+from scmobench.data.cellranger import read_tenx_folder
 from scmobench.data.own import Own
 from scmobench.types import Paired
 
@@ -135,6 +136,80 @@ def test_the_matrix_of_cell_ranger_leads_nowhere_else(tiny_paired: Paired, tmp_p
         source.load()
 
 
+def tenx_folder(folder: Path, paired: Paired, changed: str, change: Callable[[list[str]], list[str]]) -> None:
+    """Cell Ranger's folder with another text in one file."""
+    X = sp.hstack([paired.mod1.X, paired.mod2.X], "csr")
+    scipy.io.mmwrite(folder / "matrix.mtx", X.T.astype(int))
+    files = {
+        "matrix.mtx": (folder / "matrix.mtx").read_text().splitlines(),
+        "barcodes.tsv": list(paired.mod1.obs_names),
+        "features.tsv": [f"{k}\tf{k}\tGene Expression" for k in range(X.shape[1])],
+    }
+    (folder / "matrix.mtx").unlink()
+    for name, lines in (files | {changed: change(files[changed])}).items():
+        with gzip.open(folder / f"{name}.gz", "wt") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+
+
+ONE = "take all three files from one folder"
+NAMES = [
+    ("barcodes.tsv", lambda lines: lines[1:], f"149 lines with a name in barcodes.tsv.gz, and 150 .*{ONE}"),
+    (
+        "barcodes.tsv",
+        lambda lines: [*lines, "x"],
+        "151 lines with a name in barcodes.tsv.gz, and 150 declared",
+    ),
+    (
+        "barcodes.tsv",
+        lambda lines: ["", *lines[1:]],
+        "149 lines with a name in barcodes.tsv.gz, and 150 decl",
+    ),
+    (
+        "features.tsv",
+        lambda lines: lines[1:],
+        f"139 lines with a name in features.tsv.gz, and 140 declared .*{ONE}",
+    ),
+    (
+        "features.tsv",
+        lambda lines: [*lines, "a\tb\tc"],
+        "141 lines with a name in features.tsv.gz, and 140 de",
+    ),
+    ("features.tsv", lambda lines: ["a", *lines[1:]], "1 columns in its first line and 3 in line 2$"),
+    (
+        "features.tsv",
+        lambda lines: [*lines[:2], "a\tb\tc\td"],
+        "3 columns in its first line and 4 in line 3$",
+    ),
+    ("features.tsv", lambda lines: [line[:2] for line in lines], "a features.tsv of one or two columns"),
+    ("barcodes.tsv", lambda lines: [], "found one that cannot be read: it is empty$"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "message"), NAMES)
+def test_names_that_do_not_fit_the_matrix_are_told_in_one_line(
+    name: str, change: Callable, message: str, tiny_paired: Paired, tmp_path: Path
+) -> None:
+    tenx_folder(tmp_path, tiny_paired, name, change)
+    with pytest.raises(ValueError, match=message) as error:
+        Own(name="mine", tenx=str(tmp_path)).load()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["matrix.mtx", "barcodes.tsv", "features.tsv"])
+def test_a_file_that_is_called_gz_and_is_not_is_read_under_its_right_name(
+    name: str, tiny_paired: Paired, tmp_path: Path
+) -> None:
+    tenx_folder(tmp_path, tiny_paired, name, list)
+    file = tmp_path / f"{name}.gz"
+    file.write_bytes(gzip.decompress(file.read_bytes()))
+    with pytest.raises(
+        ValueError, match=f"expected {file} to be compressed by gzip.*or take .gz off its name$"
+    ):
+        read_tenx_folder(tmp_path)
+    file.rename(tmp_path / name)
+    assert read_tenx_folder(tmp_path).shape == (150, 140)
+
+
 HEAD = "%%MatrixMarket matrix coordinate integer general"
 
 
@@ -151,30 +226,24 @@ def of_line(number: int, text: str) -> Callable[[list[str]], list[str]]:
         (of_line(0, "hello"), "the first line 'hello' in matrix.mtx.gz"),
         (lambda lines: ["hello", *lines[1:4], "1 1 0.5"], "the first line 'hello' in matrix.mtx.gz"),
         (of_line(2, "140 150 999999999999"), "999999999999 values in a matrix of 140 x 150 declared"),
-        (of_line(2, "140 150"), "not enough values to unpack"),
-        (of_line(5, "141 1 1"), "Row index out of bounds"),
-        (of_line(5, "1 0 1"), "Column index out of bounds"),
-        (of_line(5, "1 1 x"), "Invalid integer value"),
+        (of_line(2, "140 150"), r"b'140 150.n' in matrix.mtx.gz in place of numbers"),
+        (of_line(5, "141 1 1"), "line 6 of matrix.mtx.gz without a row to 140, a column to 150 and a value"),
+        (of_line(5, "1 0 1"), "line 6 of matrix.mtx.gz without a row to 140, a column to 150"),
+        (
+            of_line(5, "1 1 x"),
+            "line 6 of matrix.mtx.gz without a row to 140, a column to 150 and a value: copy the file",
+        ),
         (of_line(5, "1 1 0.5"), "fractions among integer values in matrix.mtx.gz; declare them real"),
         (of_line(5, "1 1 1e3"), "fractions among integer values in matrix.mtx.gz; declare them real"),
         (lambda lines: [*lines[:4], lines[3], *lines[5:]], "two values for one cell and feature"),
-        (lambda lines: lines[:50], "Truncated file"),
+        (lambda lines: lines[:50], r"47 of the \d+ values that matrix.mtx.gz declares: copy the file again"),
+        (lambda lines: [*lines, "1 1 1"], r"more than the \d+ values that matrix.mtx.gz declares"),
     ],
 )
 def test_a_damaged_matrix_of_text_is_refused(
     change, message: str, tiny_paired: Paired, tmp_path: Path
 ) -> None:
-    X = sp.hstack([tiny_paired.mod1.X, tiny_paired.mod2.X], "csr")
-    scipy.io.mmwrite(tmp_path / "matrix.mtx", X.T.astype(int))
-    text = (tmp_path / "matrix.mtx").read_text()
-    (tmp_path / "matrix.mtx").unlink()
-    for name, lines in (
-        ("matrix.mtx.gz", change(text.splitlines())),
-        ("barcodes.tsv.gz", tiny_paired.mod1.obs_names),
-        ("features.tsv.gz", [f"{k}\tf{k}\tGene Expression" for k in range(X.shape[1])]),
-    ):
-        with gzip.open(tmp_path / name, "wt") as file:
-            file.write("\n".join(lines) + "\n")
+    tenx_folder(tmp_path, tiny_paired, "matrix.mtx", change)
     with pytest.raises(ValueError, match=f"Cell Ranger's matrix folder at {tmp_path}, found: .*{message}"):
         Own(name="mine", tenx=str(tmp_path)).load()
 

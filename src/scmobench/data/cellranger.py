@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.declared import one_line
@@ -23,18 +24,19 @@ ENTRY = 32  # bytes of memory that a value takes while the matrix is read
 
 def read_tenx_folder(folder: Path) -> AnnData:
     """The matrix, cells x features, with ``var["feature_types"]`` where the files state them."""
-    from scipy.io import mmread
-
     matrix, barcodes, features = (_found(folder, name) for name in FILES)
     check_text(matrix)
     cells, table = (
         read_table(file, sep="\t", header=None, quoting=csv.QUOTE_NONE) for file in (barcodes, features)
     )
     try:
-        stored = _stored_values(matrix)
-        X = checked_matrix(mmread(matrix).T.tocsr(), matrix.name)
-        if X.nnz != stored:
-            raise ValueError(f"two values for one cell and feature in {matrix.name}")
+        X = checked_matrix(_values(matrix), matrix.name)
+        for file, names, n in ((barcodes, cells, X.shape[0]), (features, table, X.shape[1])):
+            if len(names) != n:
+                raise ValueError(
+                    f"{len(names)} lines with a name in {file.name}, and {n} declared in {matrix.name}: "
+                    "take all three files from one folder of Cell Ranger"
+                )
         names = table[min(1, table.shape[1] - 1)]  # symbols follow identifiers, if there are any
         var = pd.DataFrame(index=names.to_numpy())
         if table.shape[1] > 2:
@@ -46,6 +48,28 @@ def read_tenx_folder(folder: Path) -> AnnData:
         ) from error
 
 
+def _values(matrix: Path) -> sp.csr_matrix:
+    """The matrix of a Matrix Market file, transposed. Raises ValueError if its head declares another."""
+    from scipy.io import mmread
+
+    rows, columns, stored = _declared(matrix)
+    try:
+        X = mmread(matrix).T.tocsr()
+    except ValueError as error:
+        lack = re.search(r"another (\d+) lines", str(error))
+        line = re.match(r"Line (\d+): (?!Too many)", str(error))
+        found = f"{stored - int(lack[1])} of the {stored}" if lack else f"more than the {stored}"
+        found = f"{found} values that {matrix.name} declares"
+        if line:
+            found = (
+                f"line {line[1]} of {matrix.name} without a row to {rows}, a column to {columns} and a value"
+            )
+        raise ValueError(f"{found}: copy the file again from where it was made") from error
+    if X.nnz != stored:
+        raise ValueError(f"two values for one cell and feature in {matrix.name}")
+    return X
+
+
 def _found(folder: Path, name: str) -> Path:
     plain = name.removesuffix(".gz")
     for other in (name, plain, plain.replace(*OLD)):
@@ -54,8 +78,8 @@ def _found(folder: Path, name: str) -> Path:
     raise FileNotFoundError(f"expected {', '.join(FILES)} in {folder}, found no {name}")
 
 
-def _stored_values(matrix: Path) -> int:
-    """The number of values that a Matrix Market file declares; refuses a file of another kind."""
+def _declared(matrix: Path) -> tuple[int, int, int]:
+    """Rows, columns and values that a Matrix Market file declares; refuses a file of another kind."""
     with open_text(matrix) as stream:
         head = stream.readline(TEXT).decode(errors="replace").split()
         line = b"%"
@@ -65,6 +89,10 @@ def _stored_values(matrix: Path) -> int:
             raise ValueError(f"the first line {' '.join(head)[:80]!r} in {matrix.name}")
         if head[3] not in FIELDS:
             raise ValueError(f"{head[3]} values in {matrix.name}; expected {', '.join(FIELDS)}")
+        if not re.fullmatch(rb"\s*\d+\s+\d+\s+\d+\s*", line):
+            raise ValueError(
+                f"{line[:80]!r} in {matrix.name} in place of numbers of rows, columns and values"
+            )
         rows, columns, values = map(int, line.split())
         if max(values, rows, columns) * ENTRY > memory_share() or values > rows * columns:
             raise ValueError(f"{values} values in a matrix of {rows} x {columns} declared in {matrix.name}")
@@ -72,4 +100,4 @@ def _stored_values(matrix: Path) -> int:
         while head[3] != "real" and (block := stream.read(BLOCK)):
             if re.search(rb"[.eE]", block):
                 raise ValueError(f"fractions among {head[3]} values in {matrix.name}; declare them real")
-    return values
+    return rows, columns, values

@@ -126,8 +126,8 @@ def by_feature_type(both: AnnData, kind: str | None, where: str) -> Parts:
     """Cells whose modalities are columns of one AnnData."""
     if "feature_types" not in both.var:
         raise ValueError(
-            f'{where} does not say which features are genes (no var["feature_types"]; a features.tsv of two '
-            "columns, as before Cell Ranger 3, has none): give two h5ad files"
+            f'{where} does not say which features are genes (no var["feature_types"]; a features.tsv of one '
+            "or two columns, as before Cell Ranger 3, has none): give two h5ad files"
         )
     types = both.var["feature_types"].astype(str)
     genes, others, kind = chosen(types.unique(), kind, where)

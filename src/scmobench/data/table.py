@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from pathlib import Path
 from typing import IO, Any
@@ -22,8 +23,15 @@ def read_table(file: Path, **settings: Any) -> pd.DataFrame:
     try:
         return pd.read_csv(file, compression=packed, dtype=str, na_filter=False, **settings)
     except Exception as error:
+        told = one_line(error)
+        if uneven := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", told):
+            told = f"{uneven[1]} columns in its first line and {uneven[3]} in line {uneven[2]}"
+        elif isinstance(error, pd.errors.EmptyDataError):
+            told = "it is empty"
+        elif isinstance(error, UnicodeDecodeError):
+            told = f"byte {error.start} is no text in UTF-8"
         raise ValueError(
-            f"expected a table in text at {file}, found one that cannot be read: {one_line(error)}"
+            f"expected a table in text at {file}, found one that cannot be read: {told}"
         ) from error
 
 
@@ -35,6 +43,13 @@ def open_text(file: Path) -> IO[bytes]:
 def check_text(file: Path) -> None:
     """Refuse a file that is damaged or, uncompressed, larger than half of the free memory."""
     check_file(file, "a file of text")
+    with file.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    if file.suffix == ".gz" and not packed:
+        raise ValueError(
+            f"expected {file} to be compressed by gzip, as its name says, found that it is not: "
+            "compress it, or take .gz off its name"
+        )
     memory, size = memory_share(), 0
     try:
         with open_text(file) as stream:
