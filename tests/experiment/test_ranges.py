@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -14,10 +15,21 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+import scmobench as sb
 from command_line import here
 from scmobench.experiment.config import compose, located
 from scmobench.experiment.loader import conf_dir
-from scmobench.experiment.ranges import RANGES, check_ranges, range_of
+from scmobench.experiment.ranges import RANGES, check_object, check_ranges, range_of
+from scmobench.models.base import Model
+from scmobench.models.embedding.mofa import MOFA
+from scmobench.models.matching.novel_clip import NovelClip
+from scmobench.models.prediction.guanlab_krr import GuanlabKRR
+from scmobench.models.prediction.knn import KNN
+from scmobench.models.prediction.ls_lab import LSLab
+from scmobench.models.scmognn.joint_embedding import ScMoGNNEmbedding
+from scmobench.models.scmognn.match_modality import ScMoGNNMatching
+from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
+from scmobench.training.fit import TrainerSettings
 from scmobench.types import TASKS
 
 BEYOND = {
@@ -29,6 +41,7 @@ BEYOND = {
     "from -10 to 10": (-11, 11),
     "from 0 to 4294967295": (-1, 2**32),
     "above 0": (0, -1),
+    "from 1 to 100": (0, 101),
     "at least 24": (23, -1),
     "at least 2": (1, -1),
     "at least 0": (-0.1, -1),
@@ -163,7 +176,7 @@ def test_an_absurd_number_is_refused(typed: str, said: str) -> None:
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_a_number_that_is_not_finite_is_refused_wherever_it_stands(value: float) -> None:
-    for place, node in nodes().items():
+    for place, node in ((p, n) for p, n in nodes().items() if ":" not in p):
         for _, path, right in list(numbers(node)):
             put(node, path, value)
             spot = re.escape(".".join(map(str, path)))
@@ -201,3 +214,38 @@ def test_what_is_typed_wins_over_smoke_for_its_task_alone() -> None:
     assert compose([*given, "model.predict_modality.max_epochs=7"]).model.smoke == {}
     assert compose([*given, "model.predict_modality.hidden=16"]).model.smoke == {"max_epochs": 3}
     assert compose([*given, "model.match_modality.max_epochs=7"]).model.smoke == {"max_epochs": 3}
+
+
+OBJECTS = [
+    (KNN(k=0), "expected k to be at least 1, found 0"),
+    (GuanlabKRR(alpha=0), "expected alpha to be above 0, found 0"),
+    (ScMoGNNPrediction(learning_rate=math.nan), "expected learning_rate to be a finite number, found nan"),
+    (ScMoGNNPrediction(feature_share=2.0), "expected feature_share to be above 0 and at most 1, found 2.0"),
+    (ScMoGNNMatching(validation_cells=0), "expected validation_cells to be at least 2, found 0"),
+    (NovelClip(components={}, batch_size=1), "expected batch_size to be at least 2, found 1"),
+    (ScMoGNNEmbedding(hidden=(8, 0)), "expected hidden.1 to be at least 1, found 0"),
+    (ScMoGNNEmbedding(cell_cycle_weight=-1), "expected cell_cycle_weight to be at least 0, found -1"),
+    (MOFA(factors=101), "expected factors to be from 1 to 100, found 101"),
+    (LSLab(folds=1), "expected folds to be at least 2, found 1"),
+    (
+        ScMoGNNPrediction(trainer=TrainerSettings(max_epochs=0)),
+        "expected trainer.max_epochs to be at least 1, found 0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "said"), OBJECTS)
+def test_an_object_of_our_classes_has_the_ranges_of_its_config(model: Any, said: str, tiny_paired) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        sb.run(model, tiny_paired)
+
+
+def test_every_shipped_class_that_is_made_in_python_passes_the_table() -> None:
+    made = 0
+    for place, node in nodes().items():
+        target = located(node["_target_"], {"scmobench"})
+        if "." in place and issubclass(target, Model) and dataclasses.is_dataclass(target):
+            with contextlib.suppress(TypeError):  # a setting without a default
+                check_object(target())
+                made += 1
+    assert made > 20

@@ -180,8 +180,6 @@ def test_time_before_a_kill_counts(tmp_path):
         ("accelerator", "cuda", "found none: use auto or cpu"),
         ("precision", "16-mixed", "found the CPU: use bf16-mixed or 32-true"),
         ("precision", "16-products", "precision=16-products on a CUDA device, found the CPU"),
-        ("max_epochs", 0, "max_epochs of at least 1, found 0"),
-        ("check_val_every_n_epoch", 0, "check_val_every_n_epoch of at least 1"),
     ],
 )
 def test_trainer_settings_that_cannot_work_are_refused(setting, value, message, monkeypatch):

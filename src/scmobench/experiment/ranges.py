@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields, is_dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -20,8 +21,14 @@ RANGES = {
     "from -10 to 10": (lambda x: -10 <= x <= 10, "log_scale dropout_midpoint"),
     "from 0 to 4294967295": (lambda x: 0 <= x < 2**32, "*seed"),
     "above 0": (lambda x: x > 0, "alpha scale length_scale sigma *_rate max_seconds max_memory_gb"),
+    "from 1 to 100": (lambda x: 1 <= x <= 100, "LSLAutoencoder.latent *VI.latent MOFA.factors"),
     "at least 24": (lambda x: x >= 24, "n_genes"),
-    "at least 2": (lambda x: x >= 2, "folds max_leaves validation_cells n_cell_types n_mod2"),
+    "at least 2": (
+        lambda x: x >= 2,
+        # these networks tell the cells of a step apart, or normalise over them
+        "ScMoGNNMatching.batch_size NovelClip.batch_size ClueLike.batch_size ScMoGNNEmbedding.batch_size "
+        "JAE.batch_size folds max_leaves validation_cells n_cell_types n_mod2",
+    ),
     "at least 0": (
         lambda x: x >= 0,
         "*_weight weight_decay l2 *theta free* decay_start min_epochs min_genes mod?_components exact_up_to "
@@ -54,6 +61,25 @@ def check_numbers(cfg: DictConfig) -> None:
     blocks = {task: plain["model"].get(task) for task in TASKS}
     plain["model"] = {task: node | smoke for task, node in blocks.items() if isinstance(node, dict)}
     check_ranges(plain, "")
+
+
+def check_object(made: Any) -> None:
+    """Check the numbers that an object of one of our classes was made with, as those of its config.
+
+    Raises ValueError for a number out of its range.
+    """
+    if isinstance(node := _node(made), dict):
+        check_ranges(node, "")
+
+
+def _node(made: Any) -> Any:
+    if isinstance(made, list | tuple):
+        return [_node(child) for child in made]
+    kind = type(made)
+    if not is_dataclass(made) or not kind.__module__.startswith("scmobench."):
+        return made
+    given = {field.name: _node(getattr(made, field.name)) for field in fields(made) if field.init}
+    return {"_target_": f"{kind.__module__}.{kind.__name__}"} | given
 
 
 def check_ranges(node: Any, place: str, name: str = "", owner: str = "") -> None:

@@ -15,6 +15,7 @@ from scmobench.experiment import records
 from scmobench.experiment.ensemble import run_ensemble
 from scmobench.experiment.evaluate import evaluate, metrics
 from scmobench.experiment.plan import Plan
+from scmobench.experiment.ranges import check_object
 from scmobench.experiment.run import asked, carry_out, respond
 from scmobench.machine.meter import metered
 from scmobench.models.base import Model
@@ -93,7 +94,11 @@ def run_plan(plan: Plan) -> Result:
 
 
 def run_object(method: Method, cells: Paired, task: Task, direction: str, seed: int) -> Result:
-    """Run a method that is an object in memory, as a named one is run; nothing is written."""
+    """Run a method that is an object in memory, as a named one is run; nothing is written.
+
+    Raises ValueError for a setting of one of our classes that is out of its range.
+    """
+    check_object(method)
     problem = task.split(cells, direction)
     model = method if isinstance(method, Model) else Adapted(method)
     with metered() as spent:

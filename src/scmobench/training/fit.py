@@ -59,7 +59,6 @@ class TrainerSettings:
         if self.precision.startswith("16") and accelerator(self.accelerator) == "cpu":
             found = f"expected precision={self.precision} on a CUDA device, found the CPU"
             raise ValueError(f"{found}: use bf16-mixed or 32-true")
-        at_least(1, max_epochs=self.max_epochs, check_val_every_n_epoch=self.check_val_every_n_epoch)
 
 
 @dataclass(frozen=True)

@@ -117,8 +117,6 @@ def test_another_seed_another_answer(to_adt) -> None:
     assert not np.array_equal(*(model.predict(to_adt) for model in models))
 
 
-def test_too_few_folds_or_cells_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 2 folds"):
-        LSLab(folds=1)
+def test_too_few_cells_are_refused() -> None:
     with pytest.raises(ValueError, match="2 training cells"):
         list(fold_cells(np.array(["a"]), 5, 0))

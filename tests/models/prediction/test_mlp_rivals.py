@@ -302,8 +302,6 @@ def test_babel_decodes_both_from_each():
 def test_settings_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="2 hidden layers"):
         AXXMLP(hidden=[8])
-    with pytest.raises(ValueError, match="at least 2 folds"):
-        AXXMLP(hidden=[8, 8], folds=1)
 
 
 def test_held_out_batches_only_where_enough_are_left():

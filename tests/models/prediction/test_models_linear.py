@@ -130,5 +130,3 @@ def test_svd_embedding_can_do_without_the_test_cells(linked) -> None:
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="1 to 100"):
         SVDEmbedding(80, 40)
-    with pytest.raises(ValueError, match="k=0"):
-        KNN(k=0)

@@ -268,21 +268,6 @@ def test_too_few_cells(data):
         ScMoGNNMatching(**SMALL).fit(tiny, 0)
 
 
-@pytest.mark.parametrize(
-    ("setting", "value", "message"),
-    [
-        ("joint_dim", 0, "joint_dim of at least 1, found 0"),
-        ("partners", 0, "partners of at least 1, found 0"),
-        ("validation_cells", 0, "validation_cells of at least 2, found 0"),
-        ("learning_rate", 0.0, "learning_rate above 0"),
-        ("weight_decay", -1.0, "weight_decay of at least 0"),
-    ],
-)
-def test_settings_out_of_range_are_refused(setting, value, message):
-    with pytest.raises(ValueError, match=message):
-        ScMoGNNMatching(**{setting: value})
-
-
 def test_without_counts_the_lsi_is_of_normalised_values_and_says_so(data):
     bare = data.train_mod1.copy()
     del bare.layers["counts"]

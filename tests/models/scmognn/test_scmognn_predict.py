@@ -288,26 +288,6 @@ def test_unknown_settings_are_refused():
         ScMoGNNPrediction(cell_init="pca")
 
 
-@pytest.mark.parametrize(
-    ("setting", "value", "message"),
-    [
-        ("batch_size", 0, "batch_size of at least 1, found 0"),
-        ("feature_share", 0.0, "feature_share above 0"),
-        ("feature_share", 2.0, "feature_share above 0"),
-        ("evaluate_every", 0, "evaluate_every of at least 1, found 0"),
-        ("max_epochs", 0, "max_epochs of at least 1, found 0"),
-        ("hidden", 0, "hidden of at least 1, found 0"),
-        ("learning_rate", 0.0, "learning_rate above 0, found 0"),
-        ("learning_rate", float("nan"), "learning_rate above 0, found nan"),
-        ("weight_decay", -0.1, "weight_decay of at least 0"),
-        ("pathway_neighbours", 0, "pathway_neighbours of at least 1, found 0"),
-    ],
-)
-def test_settings_out_of_range_are_refused(setting, value, message):
-    with pytest.raises(ValueError, match=message):
-        ScMoGNNPrediction(**{setting: value})
-
-
 def test_hidden_fits_the_groups_of_its_normalisation(data):
     with pytest.raises(ValueError, match="hidden to be a multiple of 4 with norm=group, found 30"):
         answer(data[0], hidden=30, max_epochs=1)

@@ -94,10 +94,6 @@ class LSLAutoencoder(Training, Model):
     validation: str = "random"  # or `batch_separated`, see `validation_cells`
     validation_share: float = 0.2  # of all cells
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.latent <= 100:
-            raise ValueError(f"expected 1 to 100 dimensions, found latent={self.latent}")
-
     def fit(self, data: EmbeddingData, seed: int) -> LSLAutoencoder:
         self.notes: list[str] = []
         self.features = [self._choose(modality) for modality in (data.mod1, data.mod2)]

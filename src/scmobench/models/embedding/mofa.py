@@ -42,8 +42,6 @@ class MOFA(PlacedCells):
     max_memory_gb: float = 8.0  # refuse data that would need more
 
     def __post_init__(self) -> None:
-        if not 1 <= self.factors <= 100:
-            raise ValueError(f"expected 1 to 100 factors, found {self.factors}")
         if self.convergence not in ("fast", "medium", "slow"):
             raise ValueError(f"expected convergence fast, medium or slow, found {self.convergence!r}")
 

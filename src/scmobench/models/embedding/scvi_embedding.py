@@ -42,8 +42,6 @@ class SCVIEmbedding(PlacedCells):
 
     def __post_init__(self) -> None:
         self.trainer = self.trainer or TrainerSettings()
-        if not 1 <= self.latent <= 100:
-            raise ValueError(f"expected 1 to 100 dimensions, found latent={self.latent}")
 
     def fit(self, data: EmbeddingData, seed: int) -> SCVIEmbedding:
         scvi = load("scvi", "scvi")

@@ -52,11 +52,6 @@ class NovelClip(MatchSettings, PairNetworks):
     models: int | None = None  # at most so many left-out batches; None: all of them
     quantile: float = 0.99
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.models is not None and self.models < 1:
-            raise ValueError(f"expected at least one model, found models={self.models}")
-
     def build(self, states: list[Tensor]) -> MatchModule:
         return MatchModule(states, self)
 

@@ -18,7 +18,6 @@ from scmobench.models.matching.matcher import SimilarityMatching
 from scmobench.models.scmognn.match_states import MatchStates, gex_first
 from scmobench.training.cells import fit_cells, in_chunks
 from scmobench.training.fit import TrainerSettings
-from scmobench.training.limits import at_least
 from scmobench.types import MatchingData
 
 
@@ -58,7 +57,6 @@ class PairNetworks(SimilarityMatching):
         """What the cosines of a network are multiplied by."""
 
     def fit(self, data: MatchingData, seed: int) -> PairNetworks:
-        at_least(2, batch_size=self.batch_size)  # a cell is told apart from the others of its batch
         held_out = self.held_out(data.train_mod1.obs, seed)
         scaling = {name: getattr(self, name) for name in ("normalised", "zscore", "center_batches")}
         self.states = MatchStates(self.components, scaling, self.layers, self.propagation, seed)

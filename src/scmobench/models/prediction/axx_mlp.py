@@ -45,8 +45,6 @@ class AXXMLP(Training, Model):
     def __post_init__(self) -> None:
         if self.hidden is not None and len(self.hidden) != 2:
             raise ValueError(f"expected the widths of 2 hidden layers, found {self.hidden}")
-        if self.folds < 2:
-            raise ValueError(f"expected at least 2 folds, found folds={self.folds}")
 
     def fit(self, data: PredictionData, seed: int) -> AXXMLP:
         targets = data.train_mod2.X

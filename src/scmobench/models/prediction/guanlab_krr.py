@@ -50,14 +50,6 @@ class GuanlabKRR(Model):
     landmarks: int = 3000  # cells drawn for a larger model; 24 m² bytes
     transductive: bool = True  # the SVD of mod1 also sees the test cells
 
-    def __post_init__(self) -> None:
-        alpha, length_scale = self.alpha, self.length_scale
-        if alpha <= 0 or length_scale <= 0:
-            raise ValueError(f"expected alpha and length_scale above 0, found {alpha=}, {length_scale=}")
-        if min(self.repeats, self.landmarks) < 1:
-            found = f"{self.repeats} and {self.landmarks}"
-            raise ValueError(f"expected at least one repeat and landmark, found {found}")
-
     def fit(self, data: PredictionData, seed: int) -> GuanlabKRR:
         rng = np.random.default_rng(seed)
         self.notes: list[str] = []

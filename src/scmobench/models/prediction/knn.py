@@ -26,10 +26,6 @@ class KNN(Model):
     k: int = 20  # neighbours; at most all training cells
     transductive: bool = False  # the SVD also sees the test cells' mod1, as in the competition's starter kit
 
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError(f"expected at least 1 neighbour, found k={self.k}")
-
     def fit(self, data: PredictionData, seed: int) -> KNN:
         self.svd = SVD(self.n_components, seed).fit(input_cells(data))
         self.neighbours = NearestNeighbors().fit(self.svd.transform(data.train_mod1.X))

@@ -73,10 +73,6 @@ class LSLab(Model):
     transductive: bool = True  # the SVD of mod1 also sees the test cells
     trainer: TrainerSettings | None = None
 
-    def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise ValueError(f"expected at least 2 folds, found {self.folds}")
-
     def fit(self, data: PredictionData, seed: int) -> LSLab:
         self.svd1 = SVD(self.n1, seed).fit(input_cells(data))
         scores = self.svd1.transform(data.train_mod1.X)

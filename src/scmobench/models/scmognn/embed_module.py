@@ -13,7 +13,6 @@ from torch.nn.functional import cross_entropy, log_softmax, mse_loss
 
 from scmobench.nn.layer_weights import LayerWeights
 from scmobench.nn.mlp import MLP, skip_network
-from scmobench.training.limits import at_least, positive
 from scmobench.training.resident import Resident
 
 UNKNOWN = -1  # code of a cell without a cell type
@@ -42,9 +41,6 @@ class EmbedSettings:
             raise ValueError(f"expected batch_target 'zero' or 'uniform', found {self.batch_target!r}")
         terms = ("reconstruction", "cell_type", "regulariser", "cell_cycle")
         self.loss_weights = {term: getattr(self, f"{term}_weight") for term in terms}
-        at_least(0, **{f"{term}_weight": weight for term, weight in self.loss_weights.items()})
-        at_least(0, weight_decay=self.weight_decay)
-        positive(learning_rate=self.learning_rate)
 
 
 class EmbedModule(Resident):

@@ -17,7 +17,6 @@ from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule, EmbedSet
 from scmobench.models.scmognn.reduction import COMPONENTS, Reduction, layer_states
 from scmobench.training.cells import fit_cells, in_chunks
 from scmobench.training.fit import TrainerSettings
-from scmobench.training.limits import at_least
 from scmobench.training.validation import validation_split
 from scmobench.types import EmbeddingData
 
@@ -74,8 +73,6 @@ class ScMoGNNEmbedding(EmbedSettings, Model):
         super().__post_init__()
         if self.graph not in ("joint", "separate"):
             raise ValueError(f"expected graph 'joint' or 'separate', found {self.graph!r}")
-        at_least(2, batch_size=self.batch_size)  # the networks normalise over a step's cells
-        at_least(0, free=self.free, free_unsupervised=self.free_unsupervised)
         self.label_supervised = self.cell_type_weight > 0 or self.cell_cycle_weight > 0
 
     def fit(self, data: EmbeddingData, seed: int) -> ScMoGNNEmbedding:

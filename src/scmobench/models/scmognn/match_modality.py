@@ -15,7 +15,6 @@ from scmobench.models.matching.assignment import chunks, shared_batches, softmax
 from scmobench.models.matching.pair_networks import PairNetworks
 from scmobench.models.scmognn.match_module import MatchModule, MatchSettings
 from scmobench.models.scmognn.reduction import COMPONENTS
-from scmobench.training.limits import at_least, positive
 from scmobench.training.validation import validation_split
 from scmobench.types import MatchingData
 
@@ -48,13 +47,6 @@ class ScMoGNNMatching(MatchSettings, PairNetworks):
     validation_cells: int = 4096  # hold out no more cells than this
     hard: bool = True  # match one to one; False: `soft_matching`
     partners: int = 50  # of `soft_matching`
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(1, joint_dim=self.joint_dim, partners=self.partners)
-        at_least(2, validation_cells=self.validation_cells)
-        at_least(0, weight_decay=self.weight_decay)
-        positive(learning_rate=self.learning_rate)
 
     def build(self, states: list[Tensor]) -> MatchModule:
         return MatchModule(states, self)

@@ -21,7 +21,6 @@ from scmobench.models.scmognn.fit_memory import FitMemory
 from scmobench.models.scmognn.predict_module import PredictModule
 from scmobench.nn.scmognn import NetworkSettings, ScMoGNN
 from scmobench.training.fit import TrainerSettings, train
-from scmobench.training.limits import at_least, positive
 from scmobench.training.resident import on_host
 from scmobench.training.surroundings import seeded, threads_kept
 from scmobench.training.validation import validation_cells
@@ -79,13 +78,8 @@ class ScMoGNNPrediction(NetworkSettings, Model):
         super().__post_init__()
         if self.cell_init not in ("shared", "svd"):
             raise ValueError(f"expected a cell_init of 'shared' or 'svd', found {self.cell_init!r}")
-        at_least(2 if self.norm == "batch" else 1, batch_size=self.batch_size)  # statistics of a step's cells
-        at_least(1, evaluate_every=self.evaluate_every, max_epochs=self.max_epochs, hidden=self.hidden)
-        at_least(1, pathway_neighbours=self.pathway_neighbours)
-        at_least(0, weight_decay=self.weight_decay)
-        positive(learning_rate=self.learning_rate)
-        if not 0 < self.feature_share <= 1:
-            raise ValueError(f"expected a feature_share above 0 and up to 1, found {self.feature_share}")
+        if self.norm == "batch" and self.batch_size == 1:  # the statistics are of a step's cells
+            raise ValueError("expected batch_size of at least 2 with norm=batch, found 1")
 
     def fit(self, data: PredictionData, seed: int) -> ScMoGNNPrediction:
         held_out = validation_cells(data.train_mod1.obs, self.validation, self.validation_share, seed)
