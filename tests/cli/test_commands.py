@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -31,6 +32,15 @@ def test_help_of_a_run_is_short_and_its_examples_compose(tmp_path: Path) -> None
     for example in examples:
         if "-m" not in example:
             compose([word for word in example if "mine.h5mu" not in word])
+
+
+def test_a_terminal_that_knows_no_arrows_sees_the_tables_all_the_same(monkeypatch) -> None:
+    from scmobench.cli import main
+
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii"))
+    main(["metrics"])
+    assert "rmse" in printed.getvalue().decode("ascii")
 
 
 def test_models_lists_each_with_its_tasks_and_what_is_missing(tmp_path: Path, monkeypatch) -> None:
@@ -93,7 +103,7 @@ def donors(tiny_paired: Paired, tmp_path: Path) -> list[str]:
 def test_own_cells_without_a_batch_are_told_what_could_be_one(donors: list[str], tmp_path: Path) -> None:
     told = here(*donors, cwd=tmp_path)
     assert (
-        "  batches   no batch column given: random split; columns that could be one: donor, ct\n"
+        "  batches   no batch column given: random split; columns that could be one: donor, ct, batch\n"
         in told.stdout
     )
     assert "all (" not in told.stdout

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
+import lzma
 import re
 import subprocess
 
@@ -17,6 +19,7 @@ import scipy.sparse as sp
 
 from scmobench.data.annotation import check_agreement
 from scmobench.data.feature_types import WORDS, modality_of
+from scmobench.data.memory import from_memory
 from scmobench.data.own import Own
 from scmobench.experiment.config import build, compose
 
@@ -129,6 +132,10 @@ def test_a_file_of_several_types_says_what_to_do(tmp_path) -> None:
         pair(tmp_path, gex, mixed, kind="ADT").load()
     kept = eval(re.search(r"cells\[.*\]$", str(error.value))[0], {"cells": mixed})
     assert pair(tmp_path, gex, kept.copy(), kind="ADT").load().mod2.n_vars == MOD2 - 1
+    with pytest.raises(ValueError, match="keep these features alone"):
+        pair(tmp_path, gex, mixed).load()
+    with pytest.raises(ValueError, match=r"given alone: dataset.h5ad=FILE"):
+        pair(tmp_path, gex, both).load()
     mixed.var["feature_types"] = ["Isotype", *["Weird"] * (MOD2 - 1)]
     for kind in (None, "ADT"):
         with pytest.raises(ValueError, match=r"Isotype.*Weird"):
@@ -186,6 +193,15 @@ def test_a_10x_folder_with_two_columns_says_that_it_lacks_the_types(tmp_path) ->
         Own(name="mine", tenx=str(tmp_path)).load()
     features.to_csv(tmp_path / "features.tsv.gz", sep="\t", header=False, index=False)
     assert kind_of(Own(name="mine", tenx=str(tmp_path))) == "ADT"
+
+
+def test_annotation_of_the_second_table_alone_is_found(tmp_path) -> None:
+    gex, adt = modalities("Gene Expression", "Antibody Capture")
+    right = pair(tmp_path, gex, adt).load().hash
+    adt.obs, gex.obs = gex.obs[["donor", "cell_type"]].copy(), gex.obs[[]].copy()
+    assert pair(tmp_path, gex, adt).load().hash == right
+    assert multi(tmp_path, {"rna": gex, "prot": adt}).load().hash == right
+    assert from_memory(gex=gex, mod2=adt, batch="donor", empty_features="error").hash == right
 
 
 @pytest.mark.parametrize("where", ["mod2", "all"])
@@ -265,16 +281,17 @@ def test_a_barcode_that_is_there_twice_is_named(which, tmp_path) -> None:
         assert kind_of(multi(tmp_path, {"rna": gex, "prot": adt})) == "ADT"
 
 
-@pytest.mark.parametrize("name", ["one file.h5ad.gz", "one.h5ad"])
+@pytest.mark.parametrize("name", ["one file.h5ad.gz", "one.h5ad", "one.h5ad.bz2", "one.xz"])
 def test_a_zipped_file_is_unpacked_as_the_message_says(name, tmp_path) -> None:
     gex, adt = modalities("Gene Expression", "Antibody Capture")
     joint(tmp_path, gex, adt)
     zipped = tmp_path / name
-    zipped.write_bytes(gzip.compress((tmp_path / "both.h5ad").read_bytes()))
+    pack = {".bz2": bz2, ".xz": lzma}.get(zipped.suffix, gzip)
+    zipped.write_bytes(pack.compress((tmp_path / "both.h5ad").read_bytes()))
     given = ["dataset=own", "dataset.batch=donor", f"dataset.h5ad={zipped}"]
     with pytest.raises(ValueError, match="zipped") as error:
         build(compose(given).dataset).load()
-    command, unpacked = re.search(r"unpack it: (gunzip -c .* > (\S+|'.*'))$", str(error.value)).groups()
+    command, unpacked = re.search(r"unpack it: (.* > (\S+|'.*'))$", str(error.value)).groups()
     subprocess.run(command, shell=True, check=True)
     given[-1] = f"dataset.h5ad={unpacked.strip(chr(39))}"
     assert kind_of(build(compose(given).dataset)) == "ADT"

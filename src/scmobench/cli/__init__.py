@@ -7,6 +7,7 @@ it needs, so that help comes at once.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script ``scmobench``."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not every terminal or file can hold ↓
+            stream.reconfigure(errors="backslashreplace")
     try:
         prepare(arguments)
     except ValueError as error:

@@ -13,7 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scmobench.data.annotation import check_agreement, few_values, named_columns, read_labels
+from scmobench.data.annotation import check_agreement, few_values, joined, named_columns, read_labels
 from scmobench.data.labels import LABELS
 from scmobench.data.matrix import checked_matrix
 from scmobench.data.source import Source
@@ -71,7 +71,7 @@ class Annotated(Source):
         labels = read_labels(self.name, self.labels, gex.obs_names)
         columns = {self.batch, self.cell_type, "is_train", "is_scored", *LABELS[1:]}
         check_agreement(self.name, tables, columns - set(labels))
-        obs = gex.obs.drop(columns=labels.columns, errors="ignore").join(labels)
+        obs = joined({"labels": labels, **tables}, gex.obs_names)
         if self.batch is None and "is_train" not in obs:
             self._batch_columns = few_values(obs.drop(columns=[*{*LABELS, self.cell_type}], errors="ignore"))
         obs = named_columns(self.name, obs, self.batch, self.cell_type)

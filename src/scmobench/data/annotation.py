@@ -70,6 +70,14 @@ def check_agreement(name: str, tables: Mapping[str, pd.DataFrame], columns: Coll
                 )
 
 
+def joined(tables: Mapping[str, pd.DataFrame], cells: pd.Index) -> pd.DataFrame:
+    """One row for each of the cells, with the columns of all tables; the first that has a column decides."""
+    obs = pd.DataFrame(index=cells)
+    for table in tables.values():
+        obs = obs.join(table.reindex(cells)[[column for column in table if column not in obs]])
+    return obs
+
+
 def _same(name: str, one: pd.Series, other: pd.Series) -> np.ndarray:
     """Whether each cell has the same label in both, in whatever form they store it."""
     kind = one.name if one.name in (*NUMBERS, *FLAGS) else "cell_type"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,11 +52,22 @@ def stated_modality(modality: AnnData, where: str, advice: str = "") -> str:
     words = _stated(modality)
     kinds = set(words.values())
     if len(kinds) != 1 or "" in kinds:
+        advice = (advice if len(words) < 2 else _of_several(words, MODALITIES[1:])) or _renamed()
         raise ValueError(
             f'{where}: var["feature_types"] says {list(words) or "nothing"}; expected '
-            f"{', '.join(MODALITIES)} (or Gene Expression, Antibody Capture, Peaks). {advice or _renamed()}"
+            f"{', '.join(MODALITIES)} (or Gene Expression, Antibody Capture, Peaks). {advice}"
         )
     return kinds.pop()
+
+
+def _of_several(words: Mapping[str, str], wanted: Iterable[str]) -> str:
+    """What to do with a file of several feature types; empty where none is of a wanted modality."""
+    known = [word for word, kind in words.items() if kind]
+    if len({words[word] for word in known}) > 1:
+        return "a file with both modalities is given alone: dataset.h5ad=FILE"
+    if not known or words[known[0]] not in wanted:
+        return ""
+    return f'keep these features alone: cells[:, cells.var["feature_types"] == {known[0]!r}]'
 
 
 def with_feature_type(modality: AnnData, expected: str, where: str) -> AnnData:
@@ -69,13 +80,8 @@ def with_feature_type(modality: AnnData, expected: str, where: str) -> AnnData:
     words = _stated(modality)
     kinds = set(words.values())
     if not (kinds <= {expected} or (kinds == {""} and len(words) == 1)):
-        if len(kinds - {""}) > 1:
-            advice = "a file with both modalities is given alone: dataset.h5ad=FILE"
-        elif expected in kinds:
-            known = next(word for word, kind in words.items() if kind == expected)
-            advice = f'keep these features alone: cells[:, cells.var["feature_types"] == {known!r}]'
-        else:
-            advice = _renamed(expected) if kinds == {""} else "is this the right file?"
+        several = _of_several(words, (expected,)) or "is this the right file?"
+        advice = _renamed(expected) if kinds == {""} else several
         found = list(words)
         raise ValueError(f"{where}: expected {expected} features, found feature_types {found}; {advice}")
     modality.var["feature_types"] = expected

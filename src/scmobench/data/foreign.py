@@ -32,6 +32,14 @@ from scmobench.data.matrix import checked_matrix, compressed
 
 SECONDS = 300.0  # that an inspection may take; $SCMOBENCH_READ_SECONDS for slow disks
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+ZIPPED = {  # how a file of each kind begins, and the command that unpacks it
+    b"\x1f\x8b": "gunzip -c",
+    b"BZh": "bunzip2 -c",
+    b"\xfd7zXZ": "xz -dc",
+    b"(\xb5/\xfd": "zstd -dc",
+    b"PK\x03\x04": "unzip -p",
+}
 WHAT = {"h5ad": "an h5ad file", "h5mu": "an h5mu file", "tenx": "Cell Ranger's feature-barcode h5 file"}
 
 
@@ -136,10 +144,10 @@ def _identity(wanted: Wanted) -> tuple[int, ...]:
     path, what = Path(wanted.path), WHAT[wanted.kind]
     check_file(path, what)
     with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    if zipped:
-        plain = path.with_suffix("") if path.suffix == ".gz" else path.with_name(f"unpacked_{path.name}")
-        command = f"gunzip -c {shlex.quote(str(path))} > {shlex.quote(str(plain))}"
+        head = file.read(6)
+    if unpack := next((command for begin, command in ZIPPED.items() if head.startswith(begin)), ""):
+        plain = path.with_suffix("") if path.suffix in PACKED else path.with_name(f"unpacked_{path.name}")
+        command = f"{unpack} {shlex.quote(str(path))} > {shlex.quote(str(plain))}"
         raise ValueError(f"expected {what} at {path}, found it zipped; unpack it: {command}")
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

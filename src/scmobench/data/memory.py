@@ -58,7 +58,7 @@ class Memory(Annotated):
         mods = {name: self._used(modality) for name, modality in cells.mod.items()}
         if self.modalities:
             mods = {self._meaning(word, mods, kind): mods[name] for word, name in self.modalities.items()}
-        return of_mudata(self.name, mods, cells.obs.copy(), kind, self.name)
+        return of_mudata(mods, cells.obs.copy(), kind, self.name)
 
     def _meaning(self, word: str, mods: Mapping[str, AnnData], kind: str | None) -> str:
         """GEX, ADT or ATAC for a key of `modalities`."""

@@ -10,7 +10,6 @@ import pandas as pd
 from anndata import AnnData
 
 from scmobench.data.annotated import Annotated, Parts
-from scmobench.data.annotation import check_agreement
 from scmobench.data.cellranger import read_tenx_folder
 from scmobench.data.feature_types import chosen, modality_of, stated_modality, with_feature_type
 from scmobench.data.foreign import check_file, read_h5ad, read_h5mu, read_tenx
@@ -76,7 +75,7 @@ class Own(Annotated):
             return two_tables(gex, mod2, kind, (f"{self.name}: {self.gex}", f"{self.name}: {self.mod2}"))
         if self.h5mu:
             mods, cells = read_h5mu(first, kind=kind, layer=self.layer)
-            return of_mudata(self.name, mods, cells, kind, where)
+            return of_mudata(mods, cells, kind, where)
         if self.h5ad:
             return by_feature_type(read_h5ad(first, layer=self.layer)[0], kind, where)
         return by_feature_type(read_tenx_folder(first) if first.is_dir() else read_tenx(first), kind, where)
@@ -98,9 +97,7 @@ def two_tables(gex: AnnData, mod2: AnnData, kind: str | None, where: tuple[str, 
     return Parts(gex, mod2, {where[0]: gex.obs, where[1]: mod2.obs})
 
 
-def of_mudata(
-    name: str, mods: Mapping[str, AnnData | None], cells: pd.DataFrame, kind: str | None, where: str
-) -> Parts:
+def of_mudata(mods: Mapping[str, AnnData | None], cells: pd.DataFrame, kind: str | None, where: str) -> Parts:
     """Cells whose modalities are those of a MuData, which has a table of all cells as well."""
     rename = 'name the modalities so: mudata.MuData({"rna": ..., "prot": ...}), or "atac"'
     genes, others, kind = chosen(mods, kind, where, rename)
@@ -115,9 +112,6 @@ def of_mudata(
         "obs of the whole MuData": cells,
         f"mod[{others[0]!r}].obs": mod2.obs,
     }
-    check_agreement(name, tables, ())
-    wider = cells.reindex(gex.obs_names)
-    gex.obs = gex.obs.join(wider[[column for column in wider if column not in gex.obs]])
     gex = with_feature_type(gex, "GEX", genes[0])
     return Parts(gex, with_feature_type(mod2, kind, others[0]), tables)
 
