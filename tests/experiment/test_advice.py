@@ -194,3 +194,29 @@ def test_an_override_that_cannot_be_read_is_told_in_one_line(typed: str, tmp_pat
 def test_a_reference_is_no_name_of_a_model(tmp_path: Path) -> None:
     done = here("run", "model=${x}", cwd=tmp_path)
     assert done.stderr == "scmobench: no model '${x}'; `scmobench models` lists them\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("~model", "expected model=..., found ~model: model is there already, and every run needs it"),
+        (
+            "+model=knn",
+            "expected model=knn, found +model=knn: model is there already, and every run needs it",
+        ),
+        ("+seed=3", "expected seed=3, found +seed=3: seed is there already, and every run needs it"),
+        (
+            "dataset.test_batches={a:1}",
+            "expected a value of the kind that `--cfg job` shows, found dataset.test_batches={a:1}",
+        ),
+    ],
+)
+def test_an_override_that_hydra_cannot_put_in_is_told_in_one_line(
+    typed: str, said: str, tmp_path: Path
+) -> None:
+    done = here("run", "dataset=tiny_cite", typed, cwd=tmp_path)
+    assert done.stderr == f"scmobench: {said}\n"
+    shown = here("run", "dataset=tiny_cite", "--cfg", "job", cwd=tmp_path).stdout
+    assert "test_batches:\n  - batch3" in shown
+    for right in ("model=knn", "seed=3", "~tuned", "++seed=3"):
+        assert compose(["dataset=tiny_cite", right])

@@ -108,6 +108,13 @@ def _check_one(one: Override, options: Sequence[str], names: Callable[[str], Seq
         rest = f"{place.removeprefix(first)}={typed.partition('=')[2]}"
         meant = nearest(first, options, after=rest)
         raise ValueError(f"no setting {first!r}{meant or '; there are ' + ', '.join(options)}")
+    if (
+        typed[0] in "+~"
+        and typed[1] != "+"
+        and place in (*options[:3], *(options[3:] if typed[0] == "+" else ()))
+    ):
+        wrong = f"expected {place}={'...' if typed[0] == '~' else typed.partition('=')[2]}"
+        raise ValueError(f"{wrong}, found {typed}: {place} is there already, and every run needs it")
     if typed == "tuned=null":
         raise ValueError(
             "expected the name of a file in conf/tuned, found tuned=null: for none, write ~tuned"

@@ -91,6 +91,8 @@ class CheckedLoader(ConfigLoaderImpl):
         except HydraException as error:
             again = partial(super().load_configuration, config_name, run_mode=RunMode.MULTIRUN)
             told = one_line(error)
+            if unlike := re.match(r"Error merging override (\S+)", told):
+                told = f"expected a value of the kind that `--cfg job` shows, found {unlike[1]}"
             raise ValueError(for_key(told, overrides, again) or told) from error
         except KeyError as error:  # of `hydra.job.env_copy`, which the check below would refuse
             raise ValueError(f"expected no variables for Hydra to copy, found {error}") from error
