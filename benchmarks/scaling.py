@@ -17,6 +17,9 @@ from scmobench.figures import style
 
 RESULTS = OUT.parents[1]
 TO = 1_000_000  # cells up to which times and memory are extrapolated
+FULL = (
+    50_000  # from fewer cells nothing is extrapolated: an assignment of few cells says little of one of many
+)
 QUARTER = "scmognn[feature_share=0.25]"
 DRAWN = {
     "steps": (
@@ -50,8 +53,8 @@ Simulated cells of the competition's shapes: CITE-seq with 13,953 genes, 9 % fil
 Multiome with 13,431 genes and 116,490 peaks, 3 % filled. Each step runs in a process of its own. Time is
 CPU seconds of one thread (the simulation: of both cores). Memory is the peak of the process, with libraries
 and data. **Extrapolated** values, in italics, continue a straight line or a power of the number of cells
-through the two largest measured sizes, whichever is higher. A step with one measured size has none.
-`scmognn` and networks are **one epoch**, with the preparation of their inputs and one evaluation;
+through the two largest measured sizes, whichever is higher. A step that was not measured at full size has
+none. `scmognn` and networks are **one epoch**, with the preparation of their inputs and one evaluation;
 `published` are the settings of the paper. "—" means not measured.
 
 ![CPU seconds and memory of each step against the number of cells](scaling.webp)
@@ -99,8 +102,8 @@ def measured(kind: str = "cite", path: Path = OUT) -> dict[str, dict[str, list[t
 
 
 def extrapolated(points: Sequence[tuple[int, float]], cells: int) -> float | None:
-    """The value at more cells than were measured; None from a single size."""
-    if len(points) < 2:
+    """The value at more cells than were measured; None without a second size and one near the full one."""
+    if len(points) < 2 or points[-1][0] < FULL:
         return None
     (n1, v1), (n2, v2) = points[-2:]
     power = v2 * (cells / n2) ** (math.log(v2 / v1) / math.log(n2 / n1))

@@ -94,7 +94,7 @@ def test_what_a_run_passes_through_counts(copy, file, old, new) -> None:
 
 
 @pytest.mark.parametrize(("file", "old", "new"), [
-    ("training/limits.py", "not value > 0", "value <= 0"),
+    ("training/limits.py", "value < least", "not value >= least"),
     ("training/memory.py", "1e9", "2**30"),
 ])  # fmt: skip
 def test_what_refuses_a_run_does_not_count(copy, file, old, new) -> None:

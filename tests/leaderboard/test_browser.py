@@ -221,7 +221,7 @@ def test_a_number_tells_its_command_and_keys_work(browser):
     button.send_keys(Keys.ENTER)
     assert browser.texts("dialog h2") == ["knn"]
     command = browser.texts("dialog pre")[0]
-    assert command.startswith("scmobench run task=predict_modality dataset=mini_cite model=knn")
+    assert {"task=predict_modality", "dataset=mini_cite", "model=knn"} <= {*command.split()}
     assert "4e4bc7acbd97" in browser.texts("dialog dl")[0]
     browser.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardSanitizedWrite"]})
     copy = browser.driver.find_element(By.CSS_SELECTOR, "dialog h3 ~ button")

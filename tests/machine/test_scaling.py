@@ -31,9 +31,11 @@ def test_the_page_and_its_picture_are_current(scaling):
 
 
 def test_what_was_not_measured_is_marked_or_left_out(scaling):
-    twice = [(1000, 2.0), (10_000, 20.0)]
+    twice = [(1000, 2.0), (100_000, 200.0)]
     assert [scaling.cell(twice, n) for n in (1000, 5000, 1_000_000)] == ["2", "—", "*2,000*"]
-    assert scaling.cell([(1000, 2.0)], 1_000_000) == "—"
+    assert (
+        scaling.cell([(1000, 2.0)], 1_000_000) == scaling.cell([(1000, 2.0), (9000, 20.0)], 1_000_000) == "—"
+    )
     libraries = [(1000, 0.2), (101_000, 2.2)]  # of which a part is the same for any number of cells
     assert scaling.extrapolated(libraries, 1_001_000) == pytest.approx(20.2)
 
