@@ -17,9 +17,7 @@ from scmobench.figures import style
 
 RESULTS = OUT.parents[1]
 TO = 1_000_000  # cells up to which times and memory are extrapolated
-FULL = (
-    50_000  # from fewer cells nothing is extrapolated: an assignment of few cells says little of one of many
-)
+FULL = 50_000  # cells; nothing is extrapolated from fewer: an assignment grows faster than any other step
 QUARTER = "scmognn[feature_share=0.25]"  # a row of `full_size.py`
 DRAWN = {
     "steps": (

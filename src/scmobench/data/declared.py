@@ -105,12 +105,9 @@ class Plan:
         for name, column in table.items() if self.wanted.tables else ():
             if isinstance(column, h5py.Dataset) and column.shape != names.shape:
                 raise Refusal(f"expected {len(names)} values in {table.name}/{name}, found {column.shape}")
-            if (
-                isinstance(column, h5py.Dataset) and column.dtype.kind == "V"
-            ):  # pandas cannot select rows of it
-                raise Refusal(
-                    f"expected one number or text a row in {table.name}/{name}, found records: drop it"
-                )
+            if isinstance(column, h5py.Dataset) and column.dtype.kind == "V":
+                told = f"expected one number or text a row in {table.name}/{name}, found records"
+                raise Refusal(f"{told}: drop the column")  # pandas cannot select rows of it
         return len(names)
 
     def _small(self, item: Any, rows: int) -> None:
