@@ -15,6 +15,7 @@ from anndata import AnnData
 from scmobench.experiment import kept
 from scmobench.experiment.config import compose, names
 from scmobench.experiment.evaluate import primary
+from scmobench.experiment.kept import Kept
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.records import PREDICTION, RECORD, prediction_hash
 from scmobench.experiment.scored import read_predictions
@@ -31,62 +32,39 @@ CONTROLS = {
 PLACE = ("task", "dataset", "subtask")
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A finished run and its folder."""
-
-    record: Mapping[str, Any]
-    folder: Path
-
-    @property
-    def method(self) -> str:
-        """Its name in the tables."""
-        return self.record["method"]
-
-    def value(self, metric: str) -> float:
-        """A score; NaN where the metric does not apply."""
-        found = self.record["scores"].get(metric, {}).get("value")
-        return np.nan if found is None else float(found)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a run predicts, as the metrics take it."""
-
-    run: Run
-    prediction: AnnData
-
-
 @dataclass(frozen=True)
 class Problem:
     """One task on one data set in one direction, as it was planned, and its runs by method, best first."""
 
     plan: Plan
-    runs: Mapping[str, Sequence[Run]]
+    runs: Mapping[str, Sequence[Kept]]
 
     @property
     def name(self) -> str:
         """Task, data set and subtask, for messages."""
         return " ".join((self.plan.task.name, self.plan.cells.name, self.plan.problem.data.subtask))
 
-    def answers(self) -> list[Answer]:
-        """The predictions that a picture shows, all of one seed: methods, best first, then controls."""
+    def answers(self) -> list[tuple[Kept, AnnData]]:
+        """Runs that a picture shows, with their predictions as the metrics take them, all of one seed.
+
+        Methods come first, the best one ahead, then controls.
+        """
         task, solution = self.plan.task, self.plan.problem.solution
         shown = self._shown()
         answers = []
         for run, found in zip(shown, read_predictions(solution, *map(_file, shown)), strict=True):
-            if prediction_hash(found) == run.record.get("prediction_hash"):
-                answers.append(Answer(run, task.check(found, solution)[0]))
+            if prediction_hash(found) == run.get("prediction_hash"):
+                answers.append((run, task.check(found, solution)[0]))
             else:
                 _left_out(run, "its prediction is not the one that the record describes: add force=true")
         return answers
 
-    def _shown(self) -> list[Run]:
+    def _shown(self) -> list[Kept]:
         methods = [m for m, runs in self.runs.items() if _is_method(runs[0])]
         methods = [m for place, m in enumerate(methods) if place < MOST or m in ALWAYS]
         methods.sort(key=lambda method: method not in ALWAYS)  # they look the same in all pictures
         controls = [name for name in CONTROLS[self.plan.task.name] if name in self.runs]
-        by_seed = [{run.record["seed"]: run for run in self.runs[name]} for name in (*methods, *controls)]
+        by_seed = [{run["seed"]: run for run in self.runs[name]} for name in (*methods, *controls)]
         if not by_seed:
             return []
         common = set.intersection(*map(set, by_seed)) or {None}
@@ -112,9 +90,9 @@ def problems(folders: Iterable[Path]) -> list[Problem]:
             "run` wrote to (--runs)"
         )
     order, cells = _order(runs), {}
-    together: dict[tuple[str, ...], list[Run]] = {}
+    together: dict[tuple[str, ...], list[Kept]] = {}
     for run in runs:
-        together.setdefault(tuple(run.record[name] for name in PLACE), []).append(run)
+        together.setdefault(tuple(run[name] for name in PLACE), []).append(run)
     found = []
     for place in sorted(together, key=lambda p: (TASKS.index(p[0]), *p[1:])):
         if (problem := _problem(together[place], order[place[0]], cells)) is not None:
@@ -122,52 +100,55 @@ def problems(folders: Iterable[Path]) -> list[Problem]:
     return found
 
 
-def _last(folders: Iterable[Path]) -> list[Run]:
+def value(run: Kept, metric: str) -> float:
+    """A score of a run; NaN where the metric does not apply."""
+    found = run["scores"].get(metric, {}).get("value")
+    return np.nan if found is None else float(found)
+
+
+def _last(folders: Iterable[Path]) -> list[Kept]:
     """The last finished attempt at each run, sorted."""
-    last: dict[tuple[Any, ...], Run] = {}
+    last: dict[tuple[Any, ...], Kept] = {}
     attempts = [record for record in kept.read(folders) if record.where.name == RECORD]
     for record in sorted(attempts, key=kept.turn):
         if record["status"] == "ok":
-            last[tuple(record[name] for name in (*PLACE, "method", "seed"))] = Run(
-                record, record.where.parent
-            )
+            last[tuple(record[name] for name in (*PLACE, "method", "seed"))] = record
     return [last[key] for key in sorted(last, key=kept.sortable)]
 
 
-def _has_prediction(run: Run) -> bool:
+def _has_prediction(run: Kept) -> bool:
     present = _file(run).is_file()
-    if not present and run.record["task"] in TASKS:
+    if not present and run["task"] in TASKS:
         _left_out(run, f"expected its prediction at {_file(run)}, found none")
-    return present and run.record["task"] in TASKS
+    return present and run["task"] in TASKS
 
 
-def _left_out(run: Run, reason: str) -> None:
-    record = run.record
-    again = " ".join(f"{key}={record[key]}" for key in ("task", "dataset", "direction", "seed"))
+def _left_out(run: Kept, reason: str) -> None:
+    again = " ".join(f"{key}={run[key]}" for key in ("task", "dataset", "direction", "seed"))
     print(
-        f"{record['method']} on {record['dataset']} {record['subtask']} seed {record['seed']} is left out: "
-        f"{reason}; to make it again: scmobench run {again} model={record['method'].split('+')[0]}",
+        f"{run['method']} on {run['dataset']} {run['subtask']} seed {run['seed']} is left out: "
+        f"{reason}; to make it again: scmobench run {again} model={run['method'].split('+')[0]}",
         file=sys.stderr,
     )
 
 
-def _file(run: Run) -> Path:
-    return run.folder / PREDICTION
+def _file(run: Kept) -> Path:
+    return run.where.with_name(PREDICTION)
 
 
-def _is_method(run: Run) -> bool:
-    return (run.record.get("kind") or "method") == "method" and not VARIANT.search(run.method)
+def _is_method(run: Kept) -> bool:
+    return (run.get("kind") or "method") == "method" and not VARIANT.search(run["method"])
 
 
-def _order(runs: Sequence[Run]) -> dict[str, list[str]]:
+def _order(runs: Sequence[Kept]) -> dict[str, list[str]]:
     """Methods of each task by their mean rank over its subtasks; those that lack a subtask come last."""
     order = {}
     for task in TASKS:
         metric = primary(task)
         rows = [
-            (*(run.record[name] for name in PLACE), run.method, run.value(metric.name))
+            (*(run[name] for name in (*PLACE, "method")), value(run, metric.name))
             for run in runs
-            if run.record["task"] == task
+            if run["task"] == task
         ]
         table = pd.DataFrame(rows, columns=[*PLACE, "method", "score"])
         scores = table.pivot_table(index="method", columns=list(PLACE), values="score", aggfunc="mean")
@@ -177,20 +158,19 @@ def _order(runs: Sequence[Run]) -> dict[str, list[str]]:
     return order
 
 
-def _problem(runs: Sequence[Run], order: Sequence[str], cells: dict[str, Paired]) -> Problem | None:
+def _problem(runs: Sequence[Kept], order: Sequence[str], cells: dict[str, Paired]) -> Problem | None:
     """The runs of one subtask that were made from the data set's cells as they are now."""
-    record = runs[0].record
-    task, dataset, direction = (record.get(name) for name in ("task", "dataset", "direction"))
+    task, dataset, direction = (runs[0].get(name) for name in ("task", "dataset", "direction"))
     if dataset not in names("dataset"):
         print(f"{dataset} is left out: it is no data set of `scmobench data list`", file=sys.stderr)
         return None
     cfg = compose([f"task={task}", f"dataset={dataset}", f"direction={direction}"])
     plan = Plan(cfg, paired=cells.get(dataset))
     cells[dataset] = plan.cells
-    by_method: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: order.index(run.method) if run.method in order else len(order)):
-        if run.record["data_hash"] == plan.cells.hash:
-            by_method.setdefault(run.method, []).append(run)
+    by_method: dict[str, list[Kept]] = {}
+    for run in sorted(runs, key=lambda run: [*order, run["method"]].index(run["method"])):
+        if run["data_hash"] == plan.cells.hash:
+            by_method.setdefault(run["method"], []).append(run)
         else:
             _left_out(run, "its cells are not those of the data set now")
     return Problem(plan, by_method) if by_method else None

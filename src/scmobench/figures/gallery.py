@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from anndata import AnnData
 from matplotlib.figure import Figure
 
+from scmobench.experiment.kept import Kept
 from scmobench.figures import cells, drawing, style
-from scmobench.figures.answers import ALWAYS, Answer, Problem, Run, problems
+from scmobench.figures.answers import ALWAYS, Problem, problems, value
 from scmobench.machine.files import file_name, whole
 from scmobench.types import NotApplicable
 
@@ -24,6 +26,7 @@ NAMED = 7  # features at each end
 WORDS = {"GEX": "genes", "ADT": "proteins", "ATAC": "peaks"}
 MEASURE = {"predict_modality": "RMSE", "match_modality": "accuracy", "joint_embedding": "loss"}
 COLOURED = (("cell_type", "cell types", "nmi", "NMI"), ("batch", "batches", "asw_batch", "batch ASW"))
+Answers = Sequence[tuple[Kept, AnnData]]
 IDENTITY = ("method", "seed", "config_hash", "data_hash", "prediction_hash")
 
 
@@ -35,7 +38,7 @@ class Picture:
     title: str
     alt: str
     drawn: Figure
-    runs: Sequence[Run]
+    runs: Sequence[Kept]
     part: str = ""  # tells pictures of one kind apart
 
 
@@ -83,19 +86,19 @@ def pictures(problem: Problem) -> Iterator[Picture]:
     yield from _training(problem)
 
 
-def _embedding(problem: Problem, answers: Sequence[Answer]) -> Iterator[Picture]:
+def _embedding(problem: Problem, answers: Answers) -> Iterator[Picture]:
     obs = problem.plan.problem.solution.obs
     pair = problem.plan.cells.pair
     names = {"gex_only": "RNA alone", "mod2_only": f"{WORDS[pair[1]]} alone"}
     layouts: dict[str, np.ndarray] = {}
-    for answer in answers:
+    for run, prediction in answers:
         first = next(iter(layouts.values()), None)
-        layouts[names.get(answer.run.method, answer.run.method)] = cells.layout(answer.prediction, first)
-    runs = [answer.run for answer in answers]
+        layouts[names.get(run["method"], run["method"])] = cells.layout(prediction, first)
+    runs = [run for run, _ in answers]
     for column, words, metric, label in COLOURED:
         if column not in obs:
             continue
-        values = {title: run.value(metric) for title, run in zip(layouts, runs, strict=True)}
+        values = {title: value(run, metric) for title, run in zip(layouts, runs, strict=True)}
         notes = {title: "" if np.isnan(v) else f"{label} {v:.2f}" for title, v in values.items()}
         panels = {title: (places, notes[title]) for title, places in layouts.items()}
         told = ", ".join(f"{title} {v:.2f}" for title, v in values.items() if not np.isnan(v))
@@ -107,9 +110,9 @@ def _embedding(problem: Problem, answers: Sequence[Answer]) -> Iterator[Picture]
         yield Picture("umap", f"Cells, coloured by {column.replace('_', ' ')}", alt, drawn, runs, column)
 
 
-def _prediction(problem: Problem, answers: Sequence[Answer]) -> Iterator[Picture]:
+def _prediction(problem: Problem, answers: Answers) -> Iterator[Picture]:
     solution = problem.plan.problem.solution
-    found = {a.run.method: cells.correlations(solution, a.prediction) for a in answers}
+    found = {run["method"]: cells.correlations(solution, prediction) for run, prediction in answers}
     what = WORDS[problem.plan.problem.data.subtask.partition("2")[2]]
     first = next(iter(found.values()))
     mean = first.assign(r=pd.concat([table["r"] for table in found.values()], axis=1).mean(axis=1))
@@ -122,33 +125,36 @@ def _prediction(problem: Problem, answers: Sequence[Answer]) -> Iterator[Picture
     )
     drawn = drawing.features({m: t["r"] for m, t in found.items()}, [*best, *worst], solution.n_obs, what)
     title = f"Which {what} can be predicted"
-    yield Picture("features", title, alt, drawn, [answer.run for answer in answers])
+    yield Picture("features", title, alt, drawn, [run for run, _ in answers])
     yield _scatter(problem, answers[0], first["r"], [*best[:1], *worst[-1:]], what)
 
 
-def _scatter(problem: Problem, answer: Answer, r: pd.Series, named: Sequence[str], what: str) -> Picture:
+def _scatter(
+    problem: Problem, answer: tuple[Kept, AnnData], r: pd.Series, named: Sequence[str], what: str
+) -> Picture:
     """Predicted against measured for the best and the worst feature."""
-    solution, method = problem.plan.problem.solution, answer.run.method
+    solution, (run, prediction) = problem.plan.problem.solution, answer
     panels = {}
     for name in named:
         column = solution.var_names.get_loc(name)
-        both = (sp.csc_matrix(X)[:, [column]].toarray() for X in (solution.X, answer.prediction.X))
+        both = (sp.csc_matrix(X)[:, [column]].toarray() for X in (solution.X, prediction.X))
         panels[name] = (*(values.ravel() for values in both), f"r = {r[name]:.2f}".replace("-", "−"))
     everyone = problem.plan.cells.obs
     if "cell_type" not in everyone:
         everyone = everyone.assign(cell_type=what)
     types = everyone["cell_type"].astype("object")
-    drawn = drawing.scatters(panels, types.loc[solution.obs_names], drawing.colours(types), method)
+    drawn = drawing.scatters(panels, types.loc[solution.obs_names], drawing.colours(types), run["method"])
     told = ", the worst ".join(f"{name} (r = {r[name]:.2f})" for name in named)
-    alt = f"Predicted by {method} against measured in {solution.n_obs} test cells: the best of {what} {told}."
-    return Picture("scatter", "Predicted against measured: best and worst", alt, drawn, [answer.run])
+    alt = f"Predicted by {run['method']} against measured in {solution.n_obs} test cells: "
+    alt += f"the best of {what} {told}."
+    return Picture("scatter", "Predicted against measured: best and worst", alt, drawn, [run])
 
 
-def _matching(problem: Problem, answers: Sequence[Answer]) -> Iterator[Picture]:
+def _matching(problem: Problem, answers: Answers) -> Iterator[Picture]:
     solution = problem.plan.problem.solution
-    tables = {answer.run: cells.success(solution, answer.prediction) for answer in answers}
-    methods = {run.method: table for run, table in tables.items() if run.record["kind"] == "method"}
-    control = next((t for run, t in tables.items() if run.record["kind"] == "control"), None)
+    tables = [(run, cells.success(solution, prediction)) for run, prediction in answers]
+    methods = {run["method"]: table for run, table in tables if run["kind"] == "method"}
+    control = next((table for run, table in tables if run["kind"] == "control"), None)
     parts = []
     for method, table in methods.items():
         best = table["partner"].idxmax()
@@ -158,16 +164,16 @@ def _matching(problem: Problem, answers: Sequence[Answer]) -> Iterator[Picture]:
         f"best partners: {', '.join(parts)}."
     )
     drawn = drawing.success(methods, control)
-    yield Picture("cell_types", "Success by cell type", alt, drawn, [answer.run for answer in answers])
+    yield Picture("cell_types", "Success by cell type", alt, drawn, [run for run, _ in answers])
 
 
 def _training(problem: Problem) -> Iterator[Picture]:
     for method in ALWAYS:
-        runs = {str(run.record["seed"]): run for run in problem.runs.get(method, ())}
-        curves = {seed: c for seed, run in runs.items() if (c := cells.curve(run.folder)) is not None}
+        runs = {str(run["seed"]): run for run in problem.runs.get(method, ())}
+        curves = {seed: c for seed, run in runs.items() if (c := cells.curve(run.where.parent)) is not None}
         if not curves:
             continue
-        best = {seed: (run.record.get("report") or {}).get("best_epoch") for seed, run in runs.items()}
+        best = {seed: (run.get("report") or {}).get("best_epoch") for seed, run in runs.items()}
         measure = MEASURE[problem.plan.task.name]
         kept = ", ".join(f"{c.get(best[s], c.iloc[-1]):.3f} at epoch {best[s]}" for s, c in curves.items())
         alt = f"Validation {measure} of {method} by epoch, {len(curves)} seeds; kept: {kept}."
@@ -189,7 +195,7 @@ def _entry(problem: Problem, picture: Picture) -> dict[str, Any]:
         "file": file_name("-".join(filter(None, parts)), ".webp"),
         "width": width,
         "height": height,
-        "records": [{key: run.record.get(key) for key in IDENTITY} for run in picture.runs],
+        "records": [{key: run.get(key) for key in IDENTITY} for run in picture.runs],
     }
 
 
