@@ -3,8 +3,6 @@
 The command line calls the same functions. Each name loads what it needs when it is first used.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -112,7 +110,7 @@ def run(
     seed: int = 0,
     runs: str | Path = "runs",
     overrides: Sequence[str] = (),
-) -> Result:
+) -> "Result":
     """Fit a method, predict, score.
 
     Parameters

@@ -4,8 +4,6 @@ A task cuts `Paired` cells into a `Problem`: the `data` that a model sees, and t
 scorer sees.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self

@@ -4,8 +4,6 @@
 it needs, so that help comes at once.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import os

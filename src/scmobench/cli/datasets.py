@@ -1,7 +1,5 @@
 """What ``scmobench data`` does with data sets."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from typing import Any

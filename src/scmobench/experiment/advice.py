@@ -1,7 +1,5 @@
 """What somebody may have meant: the nearest name, in a message of one line."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence

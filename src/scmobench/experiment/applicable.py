@@ -1,7 +1,5 @@
 """Which metrics of a joint embedding the labels of a solution do not support, known before the fit."""
 
-from __future__ import annotations
-
 import numpy as np
 from anndata import AnnData
 

@@ -1,7 +1,5 @@
 """The Hydra application behind ``scmobench run``: one experiment, or each experiment of a sweep."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

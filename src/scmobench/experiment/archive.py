@@ -4,8 +4,6 @@ Archives come from strangers. Names, kinds and declared sizes are checked before
 than the declared bytes are ever written; no file in it is run or unpickled.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import stat

@@ -1,7 +1,5 @@
 """Arguments of ``scmobench run``: Hydra's options, and overrides as people type them."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

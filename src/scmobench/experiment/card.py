@@ -1,7 +1,5 @@
 """The card of a submitted method: what it is, by whom, and which cells its predictions are of."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -44,7 +42,7 @@ class Card:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, kind = getattr(self, field.name), bool if field.type == "bool" else str
+            value, kind = getattr(self, field.name), field.type
             if type(value) is not kind:
                 expected = "true or false" if kind is bool else "a text"
                 raise ValueError(f"expected {field.name} of the card to be {expected}, found {value!r:.80}")

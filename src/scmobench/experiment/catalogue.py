@@ -1,7 +1,5 @@
 """What there is to choose by name: data sets, models, metrics."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Mapping

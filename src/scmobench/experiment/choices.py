@@ -1,7 +1,5 @@
 """What one experiment may be told: the keys of conf/config.yaml, and the values that each takes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal

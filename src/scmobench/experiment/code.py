@@ -1,7 +1,5 @@
 """Which code made a run: digests of its sources, by what they do and not by their words or place."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import hashlib

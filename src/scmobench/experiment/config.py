@@ -1,7 +1,5 @@
 """Configuration: how it is composed, and the one place where its targets become objects."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import json

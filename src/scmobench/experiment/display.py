@@ -1,7 +1,5 @@
 """What is printed of a run: what it is about to do, and what came out."""
 
-from __future__ import annotations
-
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Ensembles: predictions of finished runs are combined, and scored like any other prediction."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

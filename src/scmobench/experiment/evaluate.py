@@ -3,8 +3,6 @@
 The files ``conf/metric/<task>/<name>.yaml`` list the metrics. The task checks the format of a prediction.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A task's files in the competition's layout, for methods that run outside the suite."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Records as the tables read them: those of runs, and those kept as JSON lines."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

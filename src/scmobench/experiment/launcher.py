@@ -1,7 +1,5 @@
 """Workers of a parallel sweep: their requirements, threads, folder and variables."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ Shared YAML must not be able to run code. Wherever a configuration is composed (
 jobs in a worker, or in Python), this refuses what Hydra itself would build, call or set in the environment.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import re

@@ -5,8 +5,6 @@ A run's folder holds the scores of its test cells. Kept records have no such fol
 method's score of a cell is its mean over the runs whose cells are at hand.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache

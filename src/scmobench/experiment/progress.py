@@ -4,8 +4,6 @@ Runs may end in other processes, on other machines. Each leaves a line in the sw
 process that began the sweep reads at the end.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time

@@ -1,7 +1,5 @@
 """Ranges of numbers in a configuration: one table for all models, data sets, tasks and the trainer."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import fields, is_dataclass
 from fnmatch import fnmatchcase

@@ -1,7 +1,5 @@
 """Records: one JSON file for each run, written whole or not at all, with what was run and what came out."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import platform

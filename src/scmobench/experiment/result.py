@@ -1,7 +1,5 @@
 """The result of a run as Python users get it, and the run of a method that is an object in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol

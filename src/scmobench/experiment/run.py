@@ -1,7 +1,5 @@
 """One experiment, on one screen: plan, problem, model, answer, scores, record."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace

@@ -1,7 +1,5 @@
 """What a record of a run looks like. Every reader and writer of records checks this."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

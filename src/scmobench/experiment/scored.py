@@ -1,7 +1,5 @@
 """Predictions in files from anywhere, read as far as they fit a problem."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A search of settings by Optuna: its folder, its study, which can be resumed, and what it found."""
 
-from __future__ import annotations
-
 import contextlib
 import shlex
 import sqlite3

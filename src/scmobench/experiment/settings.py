@@ -1,7 +1,5 @@
 """Types of settings and of other plain values, as YAML and JSON hold them."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import operator

@@ -1,7 +1,5 @@
 """Submissions: predictions of a method from outside, packed with a card, and scored anew by the suite."""
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from collections.abc import Mapping

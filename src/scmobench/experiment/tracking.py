@@ -1,7 +1,5 @@
 """Finished runs in Weights & Biases: settings, training curves, scores and provenance."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path

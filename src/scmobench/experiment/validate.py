@@ -1,7 +1,5 @@
 """Dry runs: build everything that a run would need, and fit nothing."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable, Sequence

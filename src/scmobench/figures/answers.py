@@ -1,7 +1,5 @@
 """Kept runs with their predictions: which of them a picture shows, and what they predict."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The numbers behind the pictures of cells: correlations of features, success by type, layouts, curves."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Each kind of picture, drawn from numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The gallery: every picture of some runs, in files, and the list that a page reads to show them."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence

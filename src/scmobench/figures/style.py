@@ -4,8 +4,6 @@ A picture is `WIDTH` inches across: 400 pixels of a page, at which its smallest 
 on a light card of its own, so that the colours keep their contrast on light and dark pages.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

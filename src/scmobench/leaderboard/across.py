@@ -1,7 +1,5 @@
 """Across data sets: mean ranks, wins, and which methods can be told apart there."""
 
-from __future__ import annotations
-
 from string import ascii_lowercase
 
 import numpy as np

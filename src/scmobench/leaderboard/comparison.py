@@ -1,7 +1,5 @@
 """Comparing runs: a repetition with the records that are kept."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 

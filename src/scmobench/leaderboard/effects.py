@@ -1,7 +1,5 @@
 """Effects: what an ablation or a changed setting does to its method, paired over seeds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile

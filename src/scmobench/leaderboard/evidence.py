@@ -1,7 +1,5 @@
 """Evidence: which methods a paired test tells apart, and so which share a rank."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

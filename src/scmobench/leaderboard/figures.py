@@ -3,8 +3,6 @@
 Positions are per cent of the axis, so that a figure fits any screen while its text keeps its size.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Plain words for the names of data sets, subtasks and methods."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The page of methods: what each is, where it comes from, its settings, flags and cost."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path

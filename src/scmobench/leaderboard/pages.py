@@ -1,7 +1,5 @@
 """Pages: the templates in ``templates/``, filled with what they show."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from html import escape

@@ -1,7 +1,5 @@
 """Panels: the rows of one comparable group of runs, arranged and worded for tables and figures."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

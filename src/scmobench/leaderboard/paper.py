@@ -1,7 +1,5 @@
 """The tables of the scMoGNN paper: published figures beside runs of the same settings, and a verdict."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 

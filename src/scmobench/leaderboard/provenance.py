@@ -1,7 +1,5 @@
 """Where a number comes from: runs, settings, software, data, and the command that makes it again."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Published figures: read, placed beside our runs on the same test set, and tabled on their own."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """What GitHub shows: a picture and narrow tables, in brief for the README, in full for the folder."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ screen-reader support, kept up to date. Figures are SVG drawn by the templates: 
 sharply and follow the dark scheme.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import re

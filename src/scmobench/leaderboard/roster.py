@@ -1,7 +1,5 @@
 """The roster: which runs stand in the tables, and which of them may be compared with each other."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import defaultdict

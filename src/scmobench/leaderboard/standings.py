@@ -1,7 +1,5 @@
 """Standings: mean, spread, rank and control-scaled score of every method, from the records of its runs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The summary of a task: methods against data sets, coloured by their scaled scores."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What tables share: the order of data, how a number is written, headings and Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The leaderboard: from records and published figures to CSV, the page, a picture and the README's tables."""
 
-from __future__ import annotations
-
 import difflib
 import os
 from collections.abc import Iterable

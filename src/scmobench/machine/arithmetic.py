@@ -5,8 +5,6 @@ before it loads, take the kernels that all these processors have. `check` asks w
 imports the standard library only, so that it can come first.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import platform

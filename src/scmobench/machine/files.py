@@ -1,7 +1,5 @@
 """Files: names made of any text, content written whole or not at all, folders held by one process."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

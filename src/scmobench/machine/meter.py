@@ -1,7 +1,5 @@
 """What a block of work costs: seconds and peak memory."""
 
-from __future__ import annotations
-
 import contextlib
 import resource
 import sys

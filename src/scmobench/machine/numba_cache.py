@@ -1,7 +1,5 @@
 """A folder for numba's compiled code, if the install and the user's cache folder are both read-only."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import importlib.util

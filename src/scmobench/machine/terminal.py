@@ -4,8 +4,6 @@ Bars and announcements go to stderr, and only where both streams are a terminal 
 (`QUIET`). Tables go to stdout; in a pipe or a file they are plain text of any width.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os
