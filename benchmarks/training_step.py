@@ -68,7 +68,7 @@ def one(size: str, path: str, repeats: int, edge_dropout: float) -> dict[str, fl
     torch.manual_seed(0)
     graph = CellFeatureGraph.build(X).tensors()
     if path != "fused":  # along the edges alone, also where the fused path multiplies densely
-        graph.matrix = SparseOperator(*compressed_pair(X, reads=X.nnz))
+        graph.matrix = SparseOperator(compressed_pair(X, reads=X.nnz))
     target = torch.rand(X.shape[0], SIZES[size][-1])
     net = ScMoGNN(
         X.shape[1],

@@ -1,4 +1,4 @@
-"""The cell-feature graph: operators, batch features, feature-feature edges, sampling, PyG's view."""
+"""The cell-feature graph: operators, batch features, feature-feature edges, sampling."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_tiles_are_the_matrix_and_its_transpose(tile):
 @pytest.mark.parametrize("tile", [7, 15])
 def test_product_by_tiles_is_the_product(tile):
     matrix = random_matrix()
-    whole, tiled = (SparseOperator(*compressed_pair(matrix, t, reads=0)).double() for t in (2048, tile))
+    whole, tiled = (SparseOperator(compressed_pair(matrix, t, reads=0)).double() for t in (2048, tile))
     rows, columns, values = tiled.edges()
     assert (sp.csr_matrix((values, (rows, columns)), matrix.shape) != matrix).nnz == 0
     kept = tiled.draw(0.4)
@@ -247,20 +247,6 @@ def test_hallmark_sets_of_the_published_runs(data_dir, monkeypatch):
     sets = read_gmt(file)
     assert len(sets) == 50
     assert {"JUNB", "CXCL2"} <= set(sets["HALLMARK_TNFA_SIGNALING_VIA_NFKB"])
-
-
-def test_hetero_data_holds_the_same_edges():
-    matrix = random_matrix(6, 5, 0.4)
-    pathway = sp.csr_matrix((np.array([0.5], np.float32), ([0], [3])), shape=(5, 5))
-    graph = CellFeatureGraph.build(matrix, pathway=pathway, batches=np.array(list("aabbcc")))
-    data = graph.hetero()
-    data.validate()
-    index, weight = data["cell", "expresses", "feature"].edge_index, data["expresses"].edge_weight
-    rebuilt = sp.csr_matrix((weight, index.numpy()), shape=matrix.shape)
-    assert (rebuilt != matrix).nnz == 0
-    assert torch.equal(data["describes"].edge_index.flip(0), index)
-    assert data["pathway"].edge_index.tolist() == [[3], [0]]  # feature 0 hears feature 3
-    assert data["cell"].batch_features.shape == (6, 9)
 
 
 def test_explicit_zeros_are_no_edges():

@@ -28,13 +28,13 @@ P = np.array([[0, 0.5, 0, 0], [0.5, 0, 0, -1], [0, 0, 0, 0], [0, -1, 0, 0]], np.
 
 
 def operators(matrix=M, double=True):
-    both = (SparseOperator(*compressed_pair(sp.csr_matrix(matrix))), DenseOperator(torch.tensor(matrix)))
+    both = (SparseOperator(compressed_pair(sp.csr_matrix(matrix))), DenseOperator(torch.tensor(matrix)))
     return [operator.double() if double else operator for operator in both]
 
 
 def hand_made(double=True, **more):
     def sparse(matrix):
-        return SparseOperator(*compressed_pair(sp.csr_matrix(matrix)))
+        return SparseOperator(compressed_pair(sp.csr_matrix(matrix)))
 
     graph = GraphTensors(sparse(M), sparse(P), **more)
     return graph.double() if double else graph
@@ -82,7 +82,7 @@ def test_half_precision_regions_leave_the_product_exact():
 @pytest.mark.parametrize("p", [0.1, 0.4])
 def test_edge_dropout_keeps_its_share_and_its_expectation(p):
     rng = np.random.default_rng(0)
-    operator = SparseOperator(*compressed_pair(sp.random(300, 200, 0.3, "csr", np.float32, rng)))
+    operator = SparseOperator(compressed_pair(sp.random(300, 200, 0.3, "csr", np.float32, rng)))
     torch.manual_seed(0)
     masks = torch.stack([operator.draw(p) for _ in range(50)]).float()
     assert abs(masks.mean() - (1 - p)) < 0.002  # 900,000 draws

@@ -29,7 +29,7 @@ def matrix(shape=SHAPE, share=0.3):
 
 
 def seeded_sparse(of):
-    return SeededSparse(*compressed_pair(of, tile=max(of.shape)))
+    return SeededSparse(compressed_pair(of, tile=max(of.shape)))
 
 
 def murmur(number: np.ndarray, key: int) -> np.ndarray:
@@ -86,7 +86,7 @@ def test_products_and_gradients_are_those_of_the_compressed_operator(make, trans
         thinned = M.toarray() * np.asarray(ours.mask(kept)).reshape(SHAPE) if make == SeededDense.of else None
         if thinned is None:
             thinned = sp.csr_matrix((M.data * ours.mask(kept).numpy(), M.indices, M.indptr), SHAPE).toarray()
-    theirs = SparseOperator(*compressed_pair(sp.csr_matrix(thinned) if drop else M))
+    theirs = SparseOperator(compressed_pair(sp.csr_matrix(thinned) if drop else M))
     x = torch.randn(SHAPE[0] if transpose else SHAPE[1], 6, requires_grad=True)
     found, expected = ours(x, transpose, kept), theirs(x, transpose)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
@@ -94,7 +94,7 @@ def test_products_and_gradients_are_those_of_the_compressed_operator(make, trans
     (first,) = torch.autograd.grad((found * weight).sum(), x)
     (second,) = torch.autograd.grad((expected * weight).sum(), x)
     torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-5)
-    full = SparseOperator(*compressed_pair(M))
+    full = SparseOperator(compressed_pair(M))
     assert torch.equal(ours.row_counts, full.row_counts)
     assert torch.equal(ours.column_counts, full.column_counts)
 
@@ -148,7 +148,7 @@ from scmobench.nn.kernels import compressed_product, dense_product
 torch.manual_seed(0)
 for shape in ((70, 200), (4, 900)):
     M = sp.random(*shape, 0.3, "csr", np.float32, np.random.default_rng(0))
-    sparse = SeededSparse(*compressed_pair(M, tile=max(shape)))
+    sparse = SeededSparse(compressed_pair(M, tile=max(shape)))
     for transpose in (False, True):
         x = torch.randn(shape[0] if transpose else shape[1], 20)
         for p in (0, 0.4):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from scmobench.nn.layer_weights import LayerWeights
+from scmobench.nn.mixer import LayerWeights
 from scmobench.nn.mlp import MLP
 
 

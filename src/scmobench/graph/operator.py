@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import scipy.sparse as sp
 import torch
-from torch import Tensor, from_numpy
+from torch import from_numpy
 
 from scmobench.nn.dense import SeededDense, SeededSparse, fits_card
-from scmobench.nn.sparse import DenseOperator, Operator, SparseOperator
+from scmobench.nn.sparse import CompressedPair, DenseOperator, Operator, SparseOperator
 
 TILE = 2048  # rows of the dense factor in a tile: 0.4 MB at 48 columns, which fits into the cache of one core
 # From these filled shares on, a dense product is at least as fast as CSR. Measured on an H100 at
@@ -19,34 +17,6 @@ TILE = 2048  # rows of the dense factor in a tile: 0.4 MB at 48 columns, which f
 DENSE_ABOVE = {"cpu": 0.3, "cuda, float32": 0.2, "cuda, float16": 0.03}
 CHUNK = 1 << 22  # entries
 READS = 32  # tiles are faster from this mean number of entries a column on
-
-
-class CompressedPair(NamedTuple):
-    """A and A^T, each in tiles of columns that follow one another, each tile in CSR.
-
-    The product of a tile reads only its own rows of the dense factor, and they stay in the cache. This is
-    2 and 4 times faster than one CSR over all columns at 16,000 and 66,175 cells (results/speed). A matrix of
-    few columns or entries is one tile. 32-bit indices make products 10-30 % faster and take half the memory.
-
-    Attributes
-    ----------
-    indptr, t_indptr : tiles x (rows + 1), each tile from 0.
-    indices, t_indices : column within the tile, tile after tile.
-    values : of A.
-    t_order : place in A of each entry of A^T.
-    shape : of A.
-    tile, t_tile : number of columns of a tile; the last one may have fewer.
-    """
-
-    indptr: Tensor
-    indices: Tensor
-    values: Tensor
-    t_indptr: Tensor
-    t_indices: Tensor
-    t_order: Tensor
-    shape: tuple[int, int]
-    tile: int
-    t_tile: int
 
 
 def compressed_pair(matrix: sp.csr_matrix, tile: int = TILE, reads: int = READS) -> CompressedPair:
@@ -124,8 +94,8 @@ def operator_of(
 def compressed_operator(matrix: sp.csr_matrix, device: torch.device | str = "cpu") -> SparseOperator:
     """The compressed operator of a matrix: in tiles on a CPU; as a whole, with seeded masks, on a GPU."""
     if torch.device(device).type == "cpu":
-        return SparseOperator(*compressed_pair(matrix))
-    return SeededSparse(*compressed_pair(matrix, tile=max(matrix.shape))).to(device)
+        return SparseOperator(compressed_pair(matrix))
+    return SeededSparse(compressed_pair(matrix, tile=max(matrix.shape))).to(device)
 
 
 def filled(matrix: sp.csr_matrix) -> float:

@@ -70,6 +70,3 @@ class Dropout(nn.Module):
             return functional.dropout(x, self.p, True)
         mask = keep(x.numel(), self.p, x.device).view(x.shape)
         return x * mask.to(x.dtype).mul_(1 / (1 - self.p))
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"

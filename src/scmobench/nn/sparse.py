@@ -10,7 +10,7 @@ import functools
 import warnings
 from abc import ABC, abstractmethod
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -78,37 +78,45 @@ class _Product(torch.autograd.Function):
         return ctx.operator.multiply(gradient.contiguous(), not ctx.transpose, ctx.kept), None, None, None
 
 
-class SparseOperator(Operator):
-    """A sparse matrix A and its transpose, each in tiles of columns, each tile in CSR.
+class CompressedPair(NamedTuple):
+    """A and A^T, each in tiles of columns that follow one another, each tile in CSR with 32-bit indices.
 
-    Parameters
+    The product of a tile reads only its own rows of the dense factor, and they stay in the cache. This is
+    2 and 4 times faster than one CSR over all columns at 16,000 and 66,175 cells (results/speed). A matrix of
+    few columns or entries is one tile. 32-bit indices make products 10-30 % faster and take half the memory.
+
+    Attributes
     ----------
-    indptr, indices, values : tiles of A, with 32-bit indices (`graph.operator.CompressedPair`).
-    t_indptr, t_indices : the same for A^T.
+    indptr, t_indptr : tiles x (rows + 1), each tile from 0.
+    indices, t_indices : column within the tile, tile after tile.
+    values : of A.
     t_order : place in A of each entry of A^T. A mask that is drawn for A therefore serves both.
-    tile, t_tile : number of columns of a tile of A, and of A^T.
+    shape : of A.
+    tile, t_tile : number of columns of a tile; the last one may have fewer.
     """
 
-    def __init__(
-        self,
-        indptr: Tensor,
-        indices: Tensor,
-        values: Tensor,
-        t_indptr: Tensor,
-        t_indices: Tensor,
-        t_order: Tensor,
-        shape: tuple[int, int],
-        tile: int,
-        t_tile: int,
-    ):
+    indptr: Tensor
+    indices: Tensor
+    values: Tensor
+    t_indptr: Tensor
+    t_indices: Tensor
+    t_order: Tensor
+    shape: tuple[int, int]
+    tile: int
+    t_tile: int
+
+
+class SparseOperator(Operator):
+    """A sparse matrix and its transpose, as a `CompressedPair` holds them."""
+
+    def __init__(self, pair: CompressedPair):
         super().__init__()
-        self.shape, self.tile, self.t_tile = tuple(shape), tile, t_tile
-        self.ends, self.t_ends = (list(accumulate(s[:, -1].tolist())) for s in (indptr, t_indptr))
-        tensors = dict(indptr=indptr, indices=indices, values=values)
-        tensors |= dict(t_indptr=t_indptr, t_indices=t_indices, t_order=t_order)
-        tensors |= dict(t_values=values.index_select(0, t_order))
-        counts = {"row_counts": indptr, "column_counts": t_indptr}
-        tensors |= {name: starts.diff().sum(0).to(values) for name, starts in counts.items()}
+        self.shape, self.tile, self.t_tile = tuple(pair.shape), pair.tile, pair.t_tile
+        self.ends, self.t_ends = (list(accumulate(s[:, -1].tolist())) for s in (pair.indptr, pair.t_indptr))
+        tensors = {name: found for name, found in pair._asdict().items() if torch.is_tensor(found)}
+        tensors |= dict(t_values=pair.values.index_select(0, pair.t_order))
+        counts = {"row_counts": pair.indptr, "column_counts": pair.t_indptr}
+        tensors |= {name: starts.diff().sum(0).to(pair.values) for name, starts in counts.items()}
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor, persistent=False)
         self._space: Tensor | None = None

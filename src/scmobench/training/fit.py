@@ -19,10 +19,9 @@ from torch import nn
 from scmobench.machine import terminal
 from scmobench.machine.files import whole
 from scmobench.training.best_epoch import MONITOR, BestEpoch
-from scmobench.training.forecast import Forecast
 from scmobench.training.limits import at_least
 from scmobench.training.memory import memory_kept
-from scmobench.training.progress import Epochs
+from scmobench.training.progress import Epochs, Forecast
 from scmobench.training.resume import RESUME_FILE, Checkpoints, Clock, resumable
 from scmobench.training.surroundings import alone, quiet
 
@@ -75,19 +74,22 @@ class FitReport:
     def summary(self, network: nn.Module, notes: str | Sequence[str] = ()) -> dict[str, Any]:
         """`Model.report` of the training of one network."""
         notes = [notes] if isinstance(notes, str) else notes
-        return {
-            "validation": self.best,
-            "parameters": sum(p.numel() for p in network.parameters()),
-            "epochs": self.epochs,
-            "best_epoch": self.best_epoch,
-            "device": self.device,
-            "notes": "; ".join(filter(None, [*notes, resumed([self])])),
-        }
+        return averaged_report([network], [self], self.best, notes) | {"best_epoch": self.best_epoch}
 
 
-def resumed(fits: Sequence[FitReport]) -> str:
-    """Note for the record if one of these trainings was resumed; else nothing."""
-    return RESUMED if any(fit.resumed for fit in fits) else ""
+def averaged_report(
+    networks: Sequence[nn.Module], fits: Sequence[FitReport], validation: float, notes: Sequence[str]
+) -> dict[str, Any]:
+    """`Model.report` of networks trained one by one: parameters of all, epochs of the longest training."""
+    resumed = RESUMED if any(fit.resumed for fit in fits) else ""
+    return {
+        "validation": validation,
+        "parameters": sum(p.numel() for network in networks for p in network.parameters()),
+        "epochs": max((fit.epochs for fit in fits), default=0),
+        "best_epoch": [fit.best_epoch for fit in fits],
+        "device": fits[0].device if fits else "cpu",
+        "notes": "; ".join(filter(None, [*notes, resumed])),
+    }
 
 
 def accelerator(name: str) -> str:

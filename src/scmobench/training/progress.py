@@ -1,13 +1,52 @@
-"""Progress of a training for a person at a terminal: epochs, loss, validation score and time left."""
+"""What a person is told of a fit: where it is, and how long it may take."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from scmobench.training.best_epoch import MONITOR
+
+LONG = 900.0  # seconds that a fit may take without a message
+MEASURED = 3.0  # seconds of training that the forecast is based on
+
+
+def announce(seconds: float, what: str, advice: str) -> None:
+    """Print to stderr how long ``what`` may take, if it is more than a quarter of an hour."""
+    if seconds > LONG:
+        told = f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.0f} min"
+        print(f"this may take {told}: {what}; {advice}", file=sys.stderr, flush=True)
+
+
+class Forecast(Callback):
+    """Measures the first steps of a training and announces how long all its epochs would take.
+
+    ``limit`` : seconds after which training is stopped anyway; None: no limit.
+    """
+
+    def __init__(self, limit: float | None = None) -> None:
+        self.limit = float("inf") if limit is None else limit
+        self.begun, self.steps, self.said = None, 0, False
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if self.said:
+            return
+        if self.begun is None:  # the first step also warms up
+            self.begun = time.monotonic()
+            return
+        self.steps += 1
+        spent = time.monotonic() - self.begun
+        if spent >= MEASURED:
+            self.said = True
+            epoch = spent / self.steps * trainer.num_training_batches
+            left = epoch * (trainer.max_epochs - trainer.current_epoch)
+            what = f"up to {trainer.max_epochs} epochs, {epoch:.2g} s each"
+            advice = "validation may end it sooner, trainer.max_seconds=900 would"
+            announce(min(left, self.limit), what, advice)
 
 
 class Epochs(Callback):

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -21,6 +22,16 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def numpy_seed_kept() -> Iterator[None]:
+    """Put the state of numpy's global generator back after the block."""
+    state = np.random.get_state()
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
 
 
 @contextlib.contextmanager

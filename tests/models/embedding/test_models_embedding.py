@@ -15,8 +15,7 @@ from scmobench.data.synthetic import Synthetic
 from scmobench.experiment.config import compose, not_installed
 from scmobench.experiment.plan import model_block
 from scmobench.graph.propagation import standardised
-from scmobench.models.embedding.batch_correction import harmonised
-from scmobench.models.embedding.harmony import Harmony
+from scmobench.models.embedding.harmony import Harmony, harmonised
 from scmobench.models.embedding.jae import JAE
 from scmobench.models.embedding.lsl_ae import LSLAutoencoder, TwinAutoencoder, feature_scale
 from scmobench.models.embedding.mofa import MOFA

@@ -12,9 +12,10 @@ import numpy as np
 from anndata import AnnData
 
 from scmobench.data.preprocess import TFIDF, as_csr, highly_variable
-from scmobench.models.embedding.placed_cells import PlacedCells, numpy_seed_kept
+from scmobench.models.embedding.placed_cells import PlacedCells
 from scmobench.training.extras import load
-from scmobench.training.forecast import announce
+from scmobench.training.progress import announce
+from scmobench.training.surroundings import numpy_seed_kept
 from scmobench.types import EmbeddingData, feature_type
 
 SECONDS = 1.2e-8  # of an iteration, for a cell, feature and factor (measured on two cores)

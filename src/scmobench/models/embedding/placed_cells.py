@@ -1,9 +1,6 @@
-"""Embeddings by other libraries: they place only the cells of the fit, and seed numpy globally."""
+"""Embeddings by other libraries, which place only the cells of the fit."""
 
 from __future__ import annotations
-
-import contextlib
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -25,13 +22,3 @@ class PlacedCells(Model):
             others = (places < 0).sum()
             raise ValueError(f"expected the cells of the fit, found {others} others: fit on all cells")
         return self.embedding[places]
-
-
-@contextlib.contextmanager
-def numpy_seed_kept() -> Iterator[None]:
-    """Put the state of numpy's global generator back after the block."""
-    state = np.random.get_state()
-    try:
-        yield
-    finally:
-        np.random.set_state(state)

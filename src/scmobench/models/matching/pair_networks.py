@@ -13,11 +13,10 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from scmobench.models.averaged import averaged_report
 from scmobench.models.matching.matcher import SimilarityMatching
-from scmobench.models.scmognn.match_states import MatchStates, gex_first
+from scmobench.models.scmognn.reduction import MatchStates, gex_first
 from scmobench.training.cells import fit_cells, in_chunks
-from scmobench.training.fit import TrainerSettings
+from scmobench.training.fit import TrainerSettings, averaged_report
 from scmobench.types import MatchingData
 
 

@@ -12,10 +12,9 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from scmobench.models.averaged import averaged_report
 from scmobench.models.base import Model
 from scmobench.models.prediction.regression import Training, apply_network, fit_network
-from scmobench.training.fit import FitReport
+from scmobench.training.fit import FitReport, averaged_report
 from scmobench.training.surroundings import seeded
 from scmobench.types import PredictionData
 

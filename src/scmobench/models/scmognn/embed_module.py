@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, mse_loss
 
-from scmobench.nn.layer_weights import LayerWeights
+from scmobench.nn.mixer import LayerWeights
 from scmobench.nn.mlp import MLP, skip_network
 from scmobench.training.resident import Resident
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 
-from scmobench.nn.layer_weights import LayerWeights
+from scmobench.nn.mixer import LayerWeights
 from scmobench.nn.mlp import MLP
 from scmobench.training.resident import Resident
 

@@ -15,8 +15,8 @@ from scmobench.data.preprocess import NoTrendError, as_csr, highly_variable
 from scmobench.data.reduce import SVD
 from scmobench.graph.batch_features import NAMES as BATCH_NUMBERS
 from scmobench.graph.cell_feature import CellFeatureGraph
+from scmobench.graph.pathway import feature_edges
 from scmobench.models.base import Model
-from scmobench.models.scmognn.feature_edges import feature_edges
 from scmobench.models.scmognn.fit_memory import FitMemory
 from scmobench.models.scmognn.predict_module import PredictModule
 from scmobench.nn.scmognn import NetworkSettings, ScMoGNN
