@@ -36,10 +36,10 @@ def _go(arguments: tuple[str, ...], cwd: Path, variables: dict[str, str], out: C
 class Begun:
     """A command that goes on by itself; its errors come with its output, on a ``terminal`` or in a pipe."""
 
-    def __init__(self, arguments: tuple[str, ...], cwd: Path, terminal: bool):
+    def __init__(self, arguments: tuple[str, ...], cwd: Path, terminal: bool, variables: dict[str, str]):
         ours, its = pty.openpty() if terminal else os.pipe()
         out = Connection(its, readable=False)
-        self._process = FORKS.Process(target=_go, args=(arguments, cwd, dict(os.environ), out))
+        self._process = FORKS.Process(target=_go, args=(arguments, cwd, os.environ | variables, out))
         self._process.start()
         out.close()
         self.stdout = os.fdopen(ours, newline="" if terminal else None, errors="replace")

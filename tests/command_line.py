@@ -51,12 +51,19 @@ def scmobench(*arguments: str, cwd: Path, **variables: str) -> subprocess.Comple
     return subprocess.run(line, cwd=cwd, env=given, capture_output=True, text=True, check=False)
 
 
-def begin(*arguments: str, cwd: Path, terminal: bool = False) -> Begun:
+def begin(*arguments: str, cwd: Path, terminal: bool = False, **variables: str) -> Begun:
     """The command in a process that goes on by itself; its errors come with its output.
 
     On a ``terminal``, its output comes with the codes that move the cursor.
     """
-    return Begun(arguments, cwd, terminal)
+    return Begun(arguments, cwd, terminal, variables)
+
+
+def forked(*arguments: str, cwd: Path, **variables: str) -> tuple[int, str]:
+    """Exit status and output of the command in a process that need not import what it needs."""
+    with begin(*arguments, cwd=cwd, **variables) as process:
+        said = process.stdout.read()
+    return process.returncode, said
 
 
 def on_a_terminal(*arguments: str, cwd: Path) -> str:

@@ -12,7 +12,10 @@ from types import ModuleType
 import pytest
 from omegaconf import OmegaConf
 
+import inspected
+import yaml_once
 from places import BROWSER, DRIVER, NO_BROWSER, ROOT
+from scmobench.data import foreign
 from scmobench.experiment.config import build
 from scmobench.types import Paired
 
@@ -52,6 +55,15 @@ def tiny_paired() -> Paired:
 def tiny_multiome() -> Paired:
     """150 simulated cells, 120 genes and about 200 peaks, checked; shared, so copy before changing."""
     return _simulated("tiny_multiome")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick() -> Iterator[None]:
+    """YAML is parsed once, and files are inspected in forks (`data/test_foreign.py`: in processes)."""
+    with pytest.MonkeyPatch.context() as patch:
+        yaml_once.install(patch)
+        patch.setattr(foreign, "subprocess", inspected.FORKED)
+        yield
 
 
 @pytest.fixture(scope="module")

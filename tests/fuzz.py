@@ -25,14 +25,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import psutil
 
+import inspected
 from scmobench import cli
-from scmobench.data import foreign, inspection
+from scmobench.data import foreign
 from scmobench.experiment import config, evaluate
 
 SECONDS, PATIENCE, GIGABYTES, LONGEST = 20, 120, 4, 1200  # of processor, of clock, of memory; of a line
@@ -161,27 +161,6 @@ def same(answer: Any, value: Any, tolerance: float = 1e-9) -> bool:
     return all(a is None or abs(a - b) <= tolerance * max(1, abs(b)) for a, b in pairs)
 
 
-def inspect_here(command: list[str], *, input: str, **_: Any) -> SimpleNamespace:
-    """`subprocess.run` of the inspection in a fork of this process, which spares a start of Python."""
-    with tempfile.TemporaryFile("w+") as told:
-        pid = os.fork()
-        if not pid:
-            code = 1
-            sys.stdin, sys.stdout = io.StringIO(input), told
-            inspection.SPARE += psutil.Process().memory_info().vms
-            try:
-                inspection.main()
-                code = 0
-            except SystemExit as end:
-                code = end.code
-            finally:
-                told.flush()
-                os._exit(code)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        told.seek(0)
-        return SimpleNamespace(returncode=code, stdout=told.read(), stderr="")
-
-
 def fuzz(count: int, seed: int) -> dict[str, list[tuple[str, int, str]]]:
     """Case, seed and what was said, by what came of it."""
     found = collections.defaultdict(list)
@@ -204,7 +183,7 @@ def fuzz(count: int, seed: int) -> dict[str, list[tuple[str, int, str]]]:
 def quick() -> Iterator[None]:
     """Without a start of Python for each inspection, and with the metrics and tasks read once."""
     kept = foreign.subprocess, config.compose, evaluate.metrics
-    foreign.subprocess = SimpleNamespace(run=inspect_here, TimeoutExpired=kept[0].TimeoutExpired)
+    foreign.subprocess = inspected.FORKED
     composed = functools.cache(lambda *overrides: kept[1](list(overrides)))
     config.compose = lambda given=(), folder=None: kept[1](given, folder) if folder else composed(*given)
     evaluate.metrics = functools.cache(evaluate.metrics)

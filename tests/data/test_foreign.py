@@ -35,11 +35,17 @@ from damaged_files import (
     virtual,
 )
 from scmobench import cli
-from scmobench.data import inspection
+from scmobench.data import foreign, inspection
 from scmobench.data.foreign import read_h5ad, read_scored
 from scmobench.data.own import Own
 
 CELLS, FEATURES = 40, 12
+
+
+@pytest.fixture(autouse=True)
+def in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As users have it; the other tests inspect in forks."""
+    monkeypatch.setattr(foreign, "subprocess", subprocess)
 
 
 @pytest.fixture
