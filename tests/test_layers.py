@@ -9,7 +9,7 @@ import pytest
 
 SRC = Path(__file__).resolve().parents[1] / "src" / "scmobench"
 FLOORS = (
-    {"types", "machine"},
+    {"types", "compiled", "machine"},
     {"nn", "training"},
     {"metrics", "data"},
     {"tasks", "graph"},

@@ -13,7 +13,7 @@ import pytest
 
 import scmobench
 from scmobench.machine import numba_cache
-from scmobench.metrics.compiled import compiled
+from scmobench.compiled import compiled
 
 NOWHERE = "/dev/null/below"  # a file's folder: not even root can make it
 

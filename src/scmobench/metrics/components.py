@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from scipy.linalg import svd
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from scmobench.metrics.compiled import compiled
+from scmobench.compiled import compiled
 
 
 def principal_components(matrix: sp.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scmobench.metrics.compiled import compiled
+from scmobench.compiled import compiled
 
 TILE = 256
 CHUNK = 64

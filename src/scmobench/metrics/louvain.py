@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from scmobench.metrics.compiled import compiled
+from scmobench.compiled import compiled
 
 LEAST_GAIN = 1e-10
 ROUNDING = 1e-6  # far above the rounding of a gain, far below what a move brings
