@@ -12,8 +12,8 @@ import numba
 import pytest
 
 import scmobench
-from scmobench.machine import numba_cache
 from scmobench.compiled import compiled
+from scmobench.machine import numba_cache
 
 NOWHERE = "/dev/null/below"  # a file's folder: not even root can make it
 
