@@ -12,7 +12,7 @@ from pathlib import Path
 from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 
-from full_size import OUT, SHAPES, read_rows
+from full_size import OUT, SHAPES, read_rows, stages
 from scmobench.figures import style
 
 RESULTS = OUT.parents[1]
@@ -86,15 +86,16 @@ none. `scmognn` and networks are **one epoch**, with the preparation of their in
 
 
 def measured(kind: str = "cite", path: Path = OUT) -> dict[str, dict[str, list[tuple[int, float]]]]:
-    """Quantity -> step -> (cells, value), for the cells of a kind."""
+    """Quantity -> step -> (cells, value), for the cells of a kind, in the order of `stages`."""
     found: dict[str, dict[str, list[tuple[int, float]]]] = {"cpu_seconds": {}, "peak_gb": {}}
-    for row in read_rows(path).values():
-        if row["status"] == "ok" and row["kind"] == kind:
-            pair = (row["stage"], row["method"])
-            what, of = pair if row["stage"] == "metrics" else pair[::-1]
-            name = f"{what} ({of})" if row["method"] else row["stage"]
-            for quantity, points in found.items():
-                points.setdefault(name, []).append((int(row["cells"]), float(row[quantity])))
+    rows = [row for row in read_rows(path).values() if row["status"] == "ok" and row["kind"] == kind]
+    for stage, method in stages(kind):
+        what, of = (stage, method) if stage == "metrics" else (method, stage)
+        name = f"{what} ({of})" if method else stage
+        for row in rows:
+            if (row["stage"], row["method"]) == (stage, method):
+                for quantity, points in found.items():
+                    points.setdefault(name, []).append((int(row["cells"]), float(row[quantity])))
     return {quantity: {n: sorted(p) for n, p in points.items()} for quantity, points in found.items()}
 
 

@@ -1,7 +1,5 @@
 """Compile loops that NumPy cannot express, when their module is imported."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numba

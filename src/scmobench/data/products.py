@@ -1,7 +1,5 @@
 """Products of a sparse and a dense matrix: the bits of SciPy's products in a sixth of their time."""
 
-from __future__ import annotations
-
 import os
 from concurrent.futures import ThreadPoolExecutor
 

@@ -63,7 +63,8 @@ class Reduction:
             self.normalised = True
         full = not self.log_svd
         lsi = LSI(int(self.n_components[kind]), full, seed=self.seed, weighted=full, zscore=self.zscore)
-        self.lsi = lsi.fit(sp.vstack([self._values(modality) for modality in modalities], format="csr"))
+        values = [self._values(modality) for modality in modalities]
+        self.lsi = lsi.fit(sp.vstack(values, format="csr") if len(values) > 1 else values[0])
         return self
 
     def transform(self, *modalities: AnnData) -> np.ndarray:
