@@ -98,13 +98,16 @@ def put(node: Any, path: tuple, value: Any) -> None:
 
 def test_every_number_has_a_range_holds_it_and_one_beyond_is_refused() -> None:
     assert set(BEYOND) == set(RANGES)
-    met = set()
+    met, tried = set(), set()
     for place, node in nodes().items():
         check_ranges(node, "")
         for name, path, value in list(numbers(node)):
             words = range_of(owner(node), name)
             assert words, f"{place}: {name} has no range"
             met.add(words)
+            if (owner(node), path) in tried:  # many files set the same number
+                continue
+            tried.add((owner(node), path))
             for other in BEYOND[words]:
                 put(node, path, other)
                 spot = re.escape(".".join(map(str, path)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from anndata import AnnData
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from scmobench.data.labels import LABELS
 from scmobench.experiment.config import build, compose, conf_dir, for_subtask, names
@@ -109,21 +109,36 @@ def digest(*parts: Any) -> str:
     return total.hexdigest()
 
 
+@pytest.fixture(scope="module", params=list(cases()), ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    """One case after the other, with all tests of it."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def answered() -> Callable[[Case], Answered]:
+def done(case: Case) -> Answered:
     """The answer to a case with seed 1, worked out once."""
-    return cache(lambda case: work_out(case, paired(case.dataset)))
+    return work_out(case, paired(case.dataset))
+
+
+@cache
+def composed(model: str) -> DictConfig:
+    """The settings of a model for all its tasks, which are the same on both sets."""
+    task = next(name for name in TASKS if name in MODELS[model])
+    return compose([f"task={task}", "dataset=tiny_cite", f"model={model}", "smoke=true"])
+
+
+@cache
+def task_of(name: str) -> Task:
+    return build(compose([f"task={name}"]).task)
 
 
 def work_out(case: Case, cells: Paired) -> Answered:
     for package in MODELS[case.model].get("requires", {}):
         pytest.importorskip(package)
-    choice = ["task", "dataset", "model", "direction"]
-    values = [case.task, case.dataset, case.model, case.direction]
-    cfg = compose([f"{k}={v}" for k, v in zip(choice, values, strict=True)] + ["smoke=true"])
-    task = build(cfg.task)
+    task = task_of(case.task)
     problem = task.split(cells, case.direction)
-    settings = for_subtask(model_block(cfg, case.task), problem.data.subtask)
+    settings = for_subtask(model_block(composed(case.model), case.task), problem.data.subtask)
     before = digest(problem)
     model = build(settings)
     seen: list[TaskData] = []
@@ -166,9 +181,6 @@ def coded(column: pd.Series) -> np.ndarray:
     return column.to_numpy() if column.dtype.kind in "fiu" else pd.factorize(column.astype(str), sort=True)[0]
 
 
-every_case = pytest.mark.parametrize("case", list(cases()), ids=str)
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_model_file_has_what_the_tables_show(name: str) -> None:
     block = MODELS[name]
@@ -181,9 +193,7 @@ def test_model_file_has_what_the_tables_show(name: str) -> None:
     assert set(block) <= known, f"unknown keys {set(block) - known}"
 
 
-@every_case
-def test_answer_has_the_layout_of_its_task(answered: Callable[[Case], Answered], case: Case) -> None:
-    done = answered(case)
+def test_answer_has_the_layout_of_its_task(done: Answered, case: Case) -> None:
     prediction = done.task.pack(done.answer, done.problem.data, case.model)
     done.task.check(prediction, done.problem.solution)
     assert list(prediction.obs_names) == list(done.problem.solution.obs_names)
@@ -196,31 +206,26 @@ def test_answer_has_the_layout_of_its_task(answered: Callable[[Case], Answered],
     assert prediction.uns["subtask"] == done.problem.data.subtask
 
 
-@every_case
-def test_data_and_solution_are_left_as_they_were(answered: Callable[[Case], Answered], case: Case) -> None:
-    done = answered(case)
+def test_data_and_solution_are_left_as_they_were(done: Answered) -> None:
     assert done.before == done.after
 
 
-@every_case
-def test_same_seed_same_bytes_whatever_the_solution(answered: Callable[[Case], Answered], case: Case) -> None:
+def test_same_seed_same_bytes_whatever_the_solution(done: Answered, case: Case) -> None:
     """A second fit, with the solution of the test cells in disorder for all but solution controls."""
-    first = answered(case)
-    same = isinstance(first.model, SolutionControl)
+    same = isinstance(done.model, SolutionControl)
     cells = paired(case.dataset)
     second = work_out(case, cells if same else other_solution(cells, case))
     if not same:
-        assert digest(second.problem.solution) != digest(first.problem.solution)
-    assert digest(first.answer) == digest(second.answer)
+        assert digest(second.problem.solution) != digest(done.problem.solution)
+    assert digest(done.answer) == digest(second.answer)
 
 
-@every_case
-def test_fit_receives_no_more_than_declared(answered: Callable[[Case], Answered], case: Case) -> None:
-    model, data = answered(case).model, answered(case).problem.data
+def test_fit_receives_no_more_than_declared(done: Answered, case: Case) -> None:
+    model, data = done.model, done.problem.data
     if isinstance(model, SolutionControl):
         assert not hasattr(model, "fit")
         return
-    (seen,) = answered(case).seen
+    (seen,) = done.seen
     assert model.label_supervised or seen.labels is None
     if model.transductive:
         return
@@ -232,9 +237,7 @@ def test_fit_receives_no_more_than_declared(answered: Callable[[Case], Answered]
         assert getattr(seen, "test_mod2", None) is None
 
 
-@every_case
-def test_nothing_of_the_solution_is_kept(answered: Callable[[Case], Answered], case: Case) -> None:
-    done = answered(case)
+def test_nothing_of_the_solution_is_kept(done: Answered, case: Case) -> None:
     hidden = [done.problem.solution.X] if case.task == "predict_modality" else []
     if case.task == "match_modality":
         hidden = [done.problem.solution.uns["pairing_ix"], done.problem.solution.X]
