@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
@@ -63,6 +63,10 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         yaml_once.install(patch)
         patch.setattr(foreign, "subprocess", inspected.FORKED)
+        if registry := sys.modules.get(
+            "lightning.fabric.utilities.registry"
+        ):  # it looks for plugins in each fit
+            patch.setattr(registry, "entry_points", cache(registry.entry_points))
         yield
 
 
