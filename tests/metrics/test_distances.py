@@ -67,7 +67,7 @@ def test_silhouettes_are_scibs(dtype, types):
     obs = pd.DataFrame({"cell_type": kinds, "batch": batches}).astype(str).astype("category")
     scored = ScoredEmbedding(points, AnnData(obs=obs.set_axis(obs.index.astype(str))))
     assert scored.matrix.dtype == dtype
-    judged = scored.cells("cell_type", "batch")
+    judged = scored.connected_cells("cell_type", "batch")
     expected = scib.metrics.silhouette(judged, "cell_type", EMBEDDING)
     assert asw_label(scored) == pytest.approx(expected, abs=1e-12)
     expected = scib.metrics.silhouette_batch(judged, "batch", "cell_type", EMBEDDING, verbose=False)

@@ -134,15 +134,6 @@ def test_cells_without_edges_are_clusters_of_their_own():
     assert next(partitions(sp.csr_matrix((0, 0)), [1.0])).tolist() == []
 
 
-def test_graphs_with_one_direction_of_an_edge_are_refused():
-    graph = sp.csr_matrix(([1.0], ([0], [1])), shape=(3, 3))
-    with pytest.raises(ValueError, match=r"give graph \+ graph\.T"):
-        next(partitions(graph, [1.0]))
-    assert next(partitions(graph + graph.T, [1.0])).tolist() == [0, 0, 1]
-    with pytest.raises(ValueError, match="square"):
-        next(partitions(sp.csr_matrix((3, 4)), [1.0]))
-
-
 def test_rejected_words_are_drawn_again_at_their_place():
     class Words:
         """Hands out the words of a list."""

@@ -30,29 +30,13 @@ def partitions(graph: sp.spmatrix, resolutions: Sequence[float], seed: int = 0) 
     graph : cells x cells, both directions of every edge; each stored value but 0 counts 1.
     resolutions : gamma, 0 or above.
     seed : as in the package louvain 0.8.2.
-
-    Raises
-    ------
-    ValueError : the graph is not square, or lacks one direction of an edge.
     """
-    start, neighbour = _pattern(graph)
-    for resolution in resolutions:
-        yield _partition(start, neighbour, float(resolution), np.random.RandomState(seed or SEED_FOR_ZERO))
-
-
-def _pattern(graph: sp.spmatrix) -> tuple[np.ndarray, np.ndarray]:
     entries = sp.csr_matrix(graph, copy=True)
     entries.sum_duplicates()
     entries.eliminate_zeros()
-    reverse = entries.T.tocsr() if entries.shape[0] == entries.shape[1] else None
-    if reverse is None:
-        raise ValueError(f"expected a graph of cells x cells, found {entries.shape}; give a square matrix")
-    same = np.array_equal(entries.indptr, reverse.indptr) and np.array_equal(entries.indices, reverse.indices)
-    if not same:
-        raise ValueError(
-            "expected both directions of every edge of the graph, found edges with one; give graph + graph.T"
-        )
-    return entries.indptr.astype(np.int64), entries.indices.astype(np.int64)
+    start, neighbour = entries.indptr.astype(np.int64), entries.indices.astype(np.int64)
+    for resolution in resolutions:
+        yield _partition(start, neighbour, float(resolution), np.random.RandomState(seed or SEED_FOR_ZERO))
 
 
 def _partition(

@@ -30,7 +30,7 @@ class ScoredEmbedding:
 
     Parameters
     ----------
-    embedding : cells x dimensions.
+    embedding : cells x dimensions, finite; one row for each cell of the solution.
     solution : GEX of the same cells in the same order, normalised X; labels in obs as
         `scmobench.data.labels` makes them. Where obs has ``is_scored``, only those cells are scored.
 
@@ -42,21 +42,12 @@ class ScoredEmbedding:
 
     Raises
     ------
-    ValueError : the numbers of cells differ, no cell is scored, or the embedding is not finite.
+    ValueError : no cell is scored.
     """
 
     def __init__(self, embedding: np.ndarray, solution: AnnData) -> None:
         matrix = np.asarray(embedding.toarray() if hasattr(embedding, "toarray") else embedding)
-        if matrix.ndim != 2 or matrix.shape[0] != solution.n_obs:
-            raise ValueError(
-                f"expected an embedding of the solution's {solution.n_obs} cells x dimensions, "
-                f"found {matrix.shape}; give one row a cell, in the solution's order"
-            )
-        if not np.isfinite(matrix).all():
-            raise ValueError("expected a finite embedding, found NaN or infinity; check the model's output")
         keep = solution.obs.get("is_scored", pd.Series(True, solution.obs_names))
-        if keep.dtype != bool:
-            raise ValueError(f"expected is_scored of the solution's obs to be bool, found {keep.dtype}")
         if not keep.any():
             raise ValueError("expected cells with is_scored, found none; check the solution's obs")
         self._solution, self._keep = solution, keep.to_numpy()
@@ -109,19 +100,15 @@ class ScoredEmbedding:
         """
         return bool(np.ptp(self.matrix[members], axis=0).any())
 
-    def cells(self, *columns: str) -> AnnData:
-        """A new AnnData of the embedding with these label columns, without the graph."""
-        obs = pd.DataFrame({c: self.categories(c) for c in columns}, index=self.obs.index)
-        return AnnData(obs=obs, obsm={EMBEDDING: self.matrix})
-
     def connected_cells(self, *columns: str) -> AnnData:
-        """As `cells`, with the kNN graph.
+        """A new AnnData of the embedding with these label columns and the kNN graph.
 
         Raises
         ------
         NotApplicable : see `categories`; there are at most 15 cells, or all cells are at one point.
         """
-        cells = self.cells(*columns)
+        obs = pd.DataFrame({c: self.categories(c) for c in columns}, index=self.obs.index)
+        cells = AnnData(obs=obs, obsm={EMBEDDING: self.matrix})
         cells.obsp.update(self._graph)
         cells.uns["neighbors"] = {
             "connectivities_key": "connectivities",
