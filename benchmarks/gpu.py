@@ -179,7 +179,7 @@ def large_steps(matrix: sp.csr_matrix) -> dict[str, Any]:
                 network = ScMoGNN(SHAPE[1], TARGETS, edge_dropout=dropout, **shape)
                 graph = CellFeatureGraph(matrix)
                 module = PredictModule(network, graph, target, held, 1.0, True, optimiser, settings)
-                loader = module.steps_on_device(SHAPE[0], False)
+                loader = module.steps_on_device(torch.arange(SHAPE[0]), SHAPE[0], module.settings, False)
                 train(module, loader, None, settings=settings, max_epochs=30)
             row = {"milliseconds": round(watch.typical(), 2), "data_gb": round(watch.before / 1e9, 2)}
             beyond = torch.cuda.max_memory_reserved() - watch.before

@@ -141,8 +141,8 @@ LEAKAGE = {
         ),
         (
             "validation cells of a regression trained on",
-            "fitted = np.setdiff1d(fitted, held_out)",
-            "fitted = fitted",
+            "np.setdiff1d(np.arange(inputs.shape[0]), held_out)",
+            "np.arange(inputs.shape[0])",
         ),
     ],
     ("models/prediction/axx_mlp", "mlp_rivals"): [

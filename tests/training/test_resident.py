@@ -20,7 +20,7 @@ from scmobench.nn.mlp import MLP
 from scmobench.nn.scmognn import ScMoGNN
 from scmobench.training import resident
 from scmobench.training.fit import TrainerSettings, train
-from scmobench.training.resident import DeviceSteps, on_device, on_host
+from scmobench.training.resident import DeviceSteps, Resident, on_host
 from scmobench.training.surroundings import seeded
 
 gpu = pytest.mark.gpu
@@ -74,11 +74,9 @@ def embedding(device="cpu", **_):
 
 def regression(device="cpu", **_):
     inputs = torch.randn(CELLS, 12)
-    module = RegressionModule(MLP(12, TARGETS, [16], dropout=0.1, batch_norm=True), Training())
-    module.register_buffer("inputs", inputs, persistent=False)
-    module.register_buffer("targets", inputs[:, :TARGETS] * 2, persistent=False)
+    network, inputs = MLP(12, TARGETS, [16], dropout=0.1, batch_norm=True), inputs.to(device)
+    module = RegressionModule(network, Training(), inputs, inputs[:, :TARGETS] * 2)
     module.validation_step = lambda cells, batch_idx: module.log("validation", module.loss(cells))
-    module.on_validation_epoch_end = lambda: None
     return module, torch.arange(5, CELLS)
 
 
@@ -93,9 +91,10 @@ def fitted(head, device="cpu", capture=True, epochs=6, size=32, settings=None, *
         module, cells = head(device, **options)
         if device == "cuda":
             size = len(cells) if options.get("whole") else size
-            loader = on_device(module, cells, size, settings=settings, capture=capture)
+            loader = Resident.steps_on_device(module, cells, size, settings, False)
+            module.steps.capture = capture
         else:
-            module.steps, module.automatic_optimization = DeviceSteps(cells, size, False, True), False
+            module.steps, module.automatic_optimization = DeviceSteps(cells, size, False), False
             loader = DataLoader(range(1))
         epoch = module.steps.epoch
         module.steps.epoch = lambda: losses.append(epoch()) or losses[-1]
@@ -116,17 +115,17 @@ def test_an_epoch_takes_every_cell_once_and_learns(head):
         module, cells = head()
         own = module.loss
         module.loss = lambda cells: seen.append(cells.clone()) or own(cells)
-        module.steps, module.automatic_optimization = DeviceSteps(cells, 32, False, True), False
+        module.steps, module.automatic_optimization = DeviceSteps(cells, 32, False), False
         train(module, DataLoader(range(1)), None, settings=CPU, max_epochs=2)
     assert [len(step) for step in seen] == 2 * [32, 32, len(cells) - 64]
     first, second = torch.cat(seen[:3]), torch.cat(seen[3:])
     assert torch.equal(first.sort().values, cells)
     assert torch.equal(second.sort().values, cells)
     assert not torch.equal(first, second)
-    steps = DeviceSteps(torch.arange(70), 32, False, True)
+    steps = DeviceSteps(torch.arange(70), 32, False)
     assert steps.plan == [(32, 2), (6, 1)]
     assert steps.count == 70
-    assert DeviceSteps(torch.arange(70), 32, True, True).plan == [(32, 2)]
+    assert DeviceSteps(torch.arange(70), 32, True).plan == [(32, 2)]
 
 
 def test_a_step_on_the_device_is_the_step_of_the_host():
@@ -151,7 +150,7 @@ def test_the_rate_follows_its_schedule_on_the_device():
     seen = []
     with seeded(0):
         module, cells = prediction(decay_start=-30)
-        module.steps, module.automatic_optimization = DeviceSteps(cells, 32, False, True), False
+        module.steps, module.automatic_optimization = DeviceSteps(cells, 32, False), False
         module.after_step = lambda: seen.append(float(module.steps.optimiser.param_groups[0]["lr"]))
         train(module, DataLoader(range(1)), None, settings=CPU, max_epochs=16)
     assert len(seen) == 48
@@ -203,9 +202,9 @@ def killed(folder, device):
 
 def start(module, cells, device, settings):
     if device == "cuda":
-        on_device(module, cells, 32, settings=settings)
+        Resident.steps_on_device(module, cells, 32, settings, False)
     else:
-        module.steps, module.automatic_optimization = DeviceSteps(cells, 32, False, True), False
+        module.steps, module.automatic_optimization = DeviceSteps(cells, 32, False), False
 
 
 def _die():
@@ -222,7 +221,7 @@ def test_blocks_of_steps_are_the_steps_that_lightning_makes(head, precision, mon
         with seeded(3):
             module, cells = head(decay_start=-15)
             loader = DataLoader(cells, 4, shuffle=True)
-            assert on_device(module, cells, 4, settings=settings) is None
+            assert module.steps_on_device(cells, 4, settings, False) is None
             steps = on_host(module, loader, settings) if blocks else loader
             once = DataLoader([torch.arange(0, CELLS, 4)], batch_size=None)
             assert len(steps) == (-(-len(loader) // 8) if blocks else len(loader))

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
 from scmobench.models.scmognn.predict_module import PredictModule
 from scmobench.training.fit import TrainerSettings
-from scmobench.training.weight_averaging import averaged
+from scmobench.training.weight_averaging import MeanNetwork
 from scmobench.types import PredictionData
 
 
@@ -31,7 +31,7 @@ def mean_of(steps: list[torch.Tensor], decay: float) -> torch.Tensor:
 
 def test_the_mean_follows_its_recursion():
     network = nn.Linear(3, 2)
-    mean, steps = averaged(network, 0.9), []
+    mean, steps = MeanNetwork(network, 0.9), []
     for _ in range(20):
         with torch.no_grad():
             network.weight.normal_()
@@ -43,7 +43,7 @@ def test_the_mean_follows_its_recursion():
 
 def test_statistics_of_batches_are_the_networks_own():
     network = nn.BatchNorm1d(2)
-    mean = averaged(network, 0.9)
+    mean = MeanNetwork(network, 0.9)
     for scale in (1.0, 5.0):
         network(scale * torch.randn(8, 2))
         mean.follow(network)
@@ -57,7 +57,7 @@ def test_the_mean_is_that_of_pytorch_to_the_last_bit():
     def move(means, parameters, steps):
         torch._foreach_lerp_(means, parameters, 1 - min(0.5, (1 + float(steps)) / (10 + float(steps))))
 
-    ours, theirs = averaged(network, 0.5), AveragedModel(network, multi_avg_fn=move)
+    ours, theirs = MeanNetwork(network, 0.5), AveragedModel(network, multi_avg_fn=move)
     for _ in range(12):
         with torch.no_grad():
             for parameter in network.parameters():
@@ -74,7 +74,7 @@ def test_the_mean_is_that_of_pytorch_to_the_last_bit():
 def test_the_mean_on_a_gpu_is_that_on_the_cpu():
     network = nn.Linear(3, 2)
     there = copy.deepcopy(network).cuda()
-    ours, theirs = averaged(network, 0.5), averaged(there, 0.5).cuda()
+    ours, theirs = MeanNetwork(network, 0.5), MeanNetwork(there, 0.5).cuda()
     for _ in range(12):
         with torch.no_grad():
             network.weight.normal_()
@@ -82,16 +82,6 @@ def test_the_mean_on_a_gpu_is_that_on_the_cpu():
         ours.follow(network)
         theirs.follow(there)
     torch.testing.assert_close(ours.module.weight, theirs.module.weight.cpu())
-
-
-def test_no_decay_no_mean():
-    assert averaged(nn.Linear(1, 1), 0.0) is None
-
-
-@pytest.mark.parametrize("decay", [-0.1, 1.0, 2])
-def test_a_decay_out_of_range_is_refused(decay):
-    with pytest.raises(ValueError, match=r"weight_averaging in \[0, 1\), found"):
-        averaged(nn.Linear(1, 1), decay)
 
 
 @pytest.fixture(scope="module")

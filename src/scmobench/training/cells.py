@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from scmobench.training.fit import FitReport, TrainerSettings, train
-from scmobench.training.resident import Resident, on_device, on_host
+from scmobench.training.resident import Resident, on_host
 from scmobench.training.surroundings import seeded
 
 CHUNK = 8192
@@ -51,7 +51,7 @@ def fit_cells(
     with seeded(seed):
         module = build()
         batches = BatchSampler(RandomSampler(cells), size, drop_last)
-        steps = on_device(module, cells, size, settings=trainer, drop_last=drop_last) or on_host(
+        steps = module.steps_on_device(cells, size, trainer, drop_last) or on_host(
             module, DataLoader(cells, sampler=batches, batch_size=None), trainer
         )
         report = train(

@@ -28,8 +28,8 @@ WARM_UP = 3  # steps of each size before it is captured, as PyTorch advises; the
 class Resident(LightningModule):
     """A network whose step needs the numbers of its cells alone: what they stand for lies on the device.
 
-    A training step of Lightning is one batch, or after `on_host` a list of them. On CUDA, after `on_device`,
-    it is a whole epoch (`DeviceSteps`), with the loss of each step as ``loss`` says.
+    A training step of Lightning is one batch, or after `on_host` a list of them. On CUDA, after
+    `steps_on_device`, it is a whole epoch (`DeviceSteps`), with the loss of each step as ``loss`` says.
     """
 
     steps: DeviceSteps | None = None
@@ -41,6 +41,24 @@ class Resident(LightningModule):
     def loss_on_host(self, batch: Any) -> tuple[Tensor | None, int]:
         """Loss of a batch that a loader made (None: it teaches nothing), and its number of cells."""
         return self.loss(batch), len(batch)
+
+    def steps_on_device(
+        self, cells: Tensor, size: int, settings: TrainerSettings | None, drop_last: bool
+    ) -> DataLoader | None:
+        """Make the steps on CUDA where the module is trained there; the loader of one item an epoch.
+
+        None on the CPU, and with ``precision=16-mixed``, whose scale of the loss is decided on the host.
+
+        Parameters
+        ----------
+        cells : numbers of the cells to train on. size : cells of a step.
+        drop_last : leave out a last step of fewer cells.
+        """
+        settings = settings or TrainerSettings()
+        if accelerator(settings.accelerator) != "cuda" or settings.precision == "16-mixed":
+            return None
+        self.steps, self.automatic_optimization = DeviceSteps(cells, size, drop_last), False
+        return DataLoader(range(1))
 
     def after_step(self) -> None:
         """What follows an update of the parameters."""
@@ -96,33 +114,6 @@ class Resident(LightningModule):
         self.steps, self.automatic_optimization = None, True
 
 
-def on_device(
-    module: Resident,
-    cells: Tensor,
-    size: int,
-    *,
-    settings: TrainerSettings | None,
-    drop_last: bool = False,
-    capture: bool = True,
-) -> DataLoader | None:
-    """Have ``module`` make its steps on CUDA where it is trained there; the loader of one item an epoch.
-
-    None on the CPU, and with ``precision=16-mixed``, whose scale of the loss is decided on the host.
-
-    Parameters
-    ----------
-    cells : numbers of the cells to train on. size : cells of a step.
-    drop_last : leave out a last step of fewer cells.
-    capture : as CUDA graphs; False: launch by launch, the reference.
-    """
-    settings = settings or TrainerSettings()
-    if accelerator(settings.accelerator) != "cuda" or settings.precision == "16-mixed":
-        return None
-    module.steps = DeviceSteps(cells, size, drop_last, capture)
-    module.automatic_optimization = False
-    return DataLoader(range(1))
-
-
 class Blocks:
     """The batches of a loader in lists of `BLOCK`, for a module that is trained on the CPU.
 
@@ -165,10 +156,10 @@ class DeviceSteps:
     count : cells of an epoch.
     """
 
-    def __init__(self, cells: Tensor, size: int, drop_last: bool, capture: bool) -> None:
+    def __init__(self, cells: Tensor, size: int, drop_last: bool) -> None:
         whole, rest = divmod(len(cells), size)
         self.plan = [(size, whole)] + ([(rest, 1)] if rest and not drop_last else [])
-        self.cells, self.capture = cells, capture
+        self.cells, self.capture = cells, True  # False: launch by launch
         self.count = sum(length * times for length, times in self.plan)
         self.made: Counter[int] = Counter()
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}

@@ -52,10 +52,3 @@ class MeanNetwork(nn.Module):
             for ours, theirs in zip(mean.buffers(recurse=False), own.buffers(recurse=False), strict=True):
                 ours.copy_(theirs)
         n.add_(1)
-
-
-def averaged(network: nn.Module, decay: float) -> MeanNetwork | None:
-    """The `MeanNetwork` of a network; None with a decay of 0. A decay outside [0, 1) is a ValueError."""
-    if not 0 <= decay < 1:
-        raise ValueError(f"expected a weight_averaging in [0, 1), found {decay}")
-    return MeanNetwork(network, decay) if decay else None

@@ -65,8 +65,6 @@ def test_best_epoch_is_restored(cells):
     assert report.best == min(e["validation"] for e in report.history)
     assert report.best_epoch < 14
     assert rmse(network, cells, HELD_OUT) == pytest.approx(report.best, rel=1e-5)
-    network, report = fitted(cells, held_out=None, max_epochs=3)
-    assert (report.best, report.best_epoch, report.epochs) == (None, None, 3)
     network, report = fitted(cells, learning_rate=0.0, patience=2, max_epochs=15)
     assert report.epochs == 3
 
@@ -129,8 +127,8 @@ class Counted(nn.Module):
     ],
 )
 def test_batches_have_two_cells_at_least_and_few_cells_make_smaller_ones(cells, n, settings, sizes):
-    some = tuple(side[:n] for side in cells)
-    network, _ = fitted(some, network=Counted(), held_out=None, max_epochs=1, **settings)
+    some, last = tuple(side[: n + 2] for side in cells), np.array([n, n + 1])
+    network, _ = fitted(some, network=Counted(), held_out=last, max_epochs=1, **settings)
     assert network.sizes == sizes
 
 
@@ -139,9 +137,8 @@ def test_decoupled_decay_is_another_optimiser(cells):
     decoupled = fitted(cells, weight_decay=0.1, decoupled=True)[0]
     assert bytes_of(plain) != bytes_of(decoupled)
     with seeded(0):
-        module = RegressionModule(
-            nn.Linear(2, 2), Training(learning_rate=0.2, weight_decay=0.5, decoupled=True)
-        )
+        settings = Training(learning_rate=0.2, weight_decay=0.5, decoupled=True)
+        module = RegressionModule(nn.Linear(2, 2), settings, *cells)
     start = module.network.weight.detach().clone()
     optimiser = module.configure_optimizers()
     module.network.weight.grad = torch.zeros_like(start)
@@ -150,8 +147,6 @@ def test_decoupled_decay_is_another_optimiser(cells):
 
 
 def test_what_does_not_fit_is_an_error(cells):
-    with pytest.raises(ValueError, match="found 120 and 119"):
-        fitted((cells[0], cells[1][1:]))
     with pytest.raises(ValueError, match="lower the learning rate"):
         fitted((cells[0] * np.nan, cells[1]))
 
@@ -163,7 +158,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(cells, tmp_path, monkeypatc
 
     def killed(self, batch, number):
         steps.append(number)
-        if len(steps) == 20:  # of 36: in the fourth epoch
+        if len(steps) == 4:  # of six, each an epoch of six batches
             raise SystemError("killed")
         return step(self, batch, number)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,9 @@ from torch.utils.data import DataLoader
 
 from scmobench.models.base import Model
 from scmobench.nn.dense import fits_card
-from scmobench.training.fit import FitReport, TrainerSettings, train
-from scmobench.training.resident import Resident, on_device
+from scmobench.training.cells import fit_cells
+from scmobench.training.fit import FitReport, TrainerSettings
+from scmobench.training.resident import Resident
 from scmobench.training.surroundings import seeded
 from scmobench.training.validation import held_out_cells
 from scmobench.types import PredictionData
@@ -85,46 +85,51 @@ class NetworkRegression(Training, Model):
 
 
 class RegressionModule(Resident):
-    """A network with its training. The validation score is the RMSE over the held-out cells."""
+    """A network with its training. The validation score is the RMSE over the held-out cells.
 
-    def __init__(self, network: nn.Module, settings: Training) -> None:
+    ``inputs``, ``targets`` : all training cells x features; a step makes its own cells dense.
+    """
+
+    def __init__(self, network: nn.Module, settings: Training, inputs: Cells, targets: Cells) -> None:
         super().__init__()
         self.network, self.settings = network, settings
-        self.errors: list[Tensor] = []
+        self.inputs, self.targets = inputs, targets
 
     def steps_on_device(
-        self, inputs: Cells, targets: Cells, cells: np.ndarray, size: int, drop_last: bool
+        self, cells: Tensor, size: int, settings: TrainerSettings | None, drop_last: bool
     ) -> DataLoader | None:
-        """`on_device` of these cells, with dense inputs and targets there; None where they do not fit."""
-        given = torch.from_numpy(cells), size
-        loader = on_device(self, *given, settings=self.settings.trainer, drop_last=drop_last)
-        if loader is None or not fits_card(math.prod(inputs.shape) + math.prod(targets.shape), DENSE, "cuda"):
+        """With dense inputs and targets on the device; None where they do not fit."""
+        loader = super().steps_on_device(cells, size, settings, drop_last)
+        numbers = math.prod(self.inputs.shape) + math.prod(self.targets.shape)
+        if loader is None or not fits_card(numbers, DENSE, "cuda"):
             self.stay()
             return None
-        self.register_buffer("inputs", _on_card(inputs), persistent=False)
-        self.register_buffer("targets", _on_card(targets), persistent=False)
+        self.inputs, self.targets = _on_card(self.inputs), _on_card(self.targets)
         return loader
 
     def on_fit_end(self) -> None:
         super().on_fit_end()
         self.inputs = self.targets = None
 
+    def batch(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of these cells, dense and on the device."""
+        if isinstance(self.inputs, Tensor):
+            return self.inputs[cells], self.targets[cells]
+        places = cells.cpu().numpy()
+        return dense(self.inputs[places]).to(self.device), dense(self.targets[places]).to(self.device)
+
     def loss(self, cells: Tensor) -> Tensor:
-        """What training minimises on these cells, all on the device."""
-        return self.settings.loss(self.network, self.inputs[cells], self.targets[cells])
+        """What training minimises on these cells."""
+        return self.settings.loss(self.network, *self.batch(cells))
 
-    def loss_on_host(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:
-        return self.settings.loss(self.network, *batch), len(batch[0])
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        inputs, targets = batch
-        error = mse_loss(self.network(inputs), targets)
-        self.errors.append(torch.stack([error * len(inputs), error.new_tensor(len(inputs))]))
-
-    def on_validation_epoch_end(self) -> None:
-        error, cells = torch.stack(self.errors).sum(dim=0)
-        self.errors.clear()
-        self.log("validation", math.sqrt(error / cells))
+    def validation_step(self, cells: Tensor, _: int) -> None:
+        errors = []
+        for part in cells.split(chunk(self.inputs, self.targets)):
+            inputs, targets = self.batch(part)
+            error = mse_loss(self.network(inputs), targets)
+            errors.append(torch.stack([error * len(part), error.new_tensor(len(part))]))
+        error, count = torch.stack(errors).sum(dim=0)
+        self.log("validation", math.sqrt(error / count), batch_size=1)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         adam = torch.optim.AdamW if self.settings.decoupled else torch.optim.Adam
@@ -149,11 +154,11 @@ def fit_network(
     targets: Cells,
     settings: Training,
     *,
-    held_out: np.ndarray | None,
+    held_out: np.ndarray,
     seed: int,
     part: str | None = None,
 ) -> FitReport:
-    """Train ``network`` in place. With held-out cells the best epoch stays, else the last.
+    """Train ``network`` in place; the epoch that is best on the held-out cells stays.
 
     Parameters
     ----------
@@ -164,40 +169,23 @@ def fit_network(
 
     Raises
     ------
-    ValueError : inputs and targets of different cells; else as `scmobench.training.fit.train`.
+    ValueError : as `scmobench.training.fit.train`.
     """
-    if inputs.shape[0] != targets.shape[0]:
-        raise ValueError(f"expected the same cells, found {inputs.shape[0]} and {targets.shape[0]}")
-    fitted = np.arange(inputs.shape[0])
-    checks = None
-    if held_out is not None:
-        fitted = np.setdiff1d(fitted, held_out)
-        checks = _loader(inputs, targets, held_out, chunk(inputs, targets))
+    fitted = np.setdiff1d(np.arange(inputs.shape[0]), held_out)
     most = max(LEAST_BATCH, len(fitted) // max(1, settings.min_steps))
-    size = min(settings.batch_size, most, len(fitted))
-    drop = len(fitted) % size == 1  # one cell alone has no batch statistics
-    folder = settings.trainer.folder if settings.trainer and part else None
-    with seeded(seed):
-        module = RegressionModule(network, settings)
-        return train(
-            module,
-            module.steps_on_device(inputs, targets, fitted, size, drop)
-            or _loader(inputs, targets, fitted, size, shuffle=True, drop_last=drop),
-            checks,
-            settings=settings.trainer,
-            max_epochs=settings.max_epochs,
-            patience=settings.patience,
-            folder=Path(folder) / part if folder else None,
-        )
-
-
-def _loader(inputs: Cells, targets: Cells, cells: np.ndarray, size: int, **order: bool) -> DataLoader:
-    """Batches of these cells, made dense one batch at a time."""
-
-    def batch(places: list[int]) -> tuple[Tensor, Tensor]:
-        return dense(inputs[places]), dense(targets[places])
-
-    return DataLoader(cells.tolist(), size, collate_fn=batch, **order)
+    _, report = fit_cells(
+        lambda: RegressionModule(network, settings, inputs, targets),
+        fitted,
+        held_out,
+        batch_size=min(settings.batch_size, most),
+        max_epochs=settings.max_epochs,
+        patience=settings.patience,
+        seed=seed,
+        mode="min",
+        trainer=settings.trainer,
+        part=part,
+    )
+    return report
 
 
 def _on_card(cells: Cells) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,7 +23,7 @@ from scmobench.nn.scmognn import NetworkSettings, ScMoGNN
 from scmobench.training.fit import TrainerSettings, train
 from scmobench.training.resident import on_host
 from scmobench.training.surroundings import seeded, threads_kept
-from scmobench.training.validation import validation_cells
+from scmobench.training.validation import Kind, validation_cells
 from scmobench.types import PredictionData
 
 SVD_COMPONENTS = 100
@@ -45,7 +45,7 @@ class ScMoGNNPrediction(NetworkSettings, Model):
     transductive: bool = True  # test cells' inputs are nodes of the training graph, not only at prediction
     # feature-feature edges of GEX inputs, see `feature_edges`; a table serves any modality
     pathway: str | None = None
-    pathway_weight: str = "cosine"
+    pathway_weight: Literal["cosine", "pearson", "one"] = "cosine"
     pathway_threshold: float | None = None
     pathway_neighbours: int = 10
     # give each cell the nine numbers of its batch. With a single training batch they are the same for all
@@ -53,7 +53,7 @@ class ScMoGNNPrediction(NetworkSettings, Model):
     batch_features: bool = True
     # shared: one learned vector; svd: 100 components through a linear layer. The SVD is of the training
     # cells: one of all cells spends components on what separates the test batch
-    cell_init: str = "shared"
+    cell_init: Literal["shared", "svd"] = "shared"
     # keep this many most variable features (seurat_v3 on training counts, or plain variance if its trend
     # cannot be fitted, as with peaks open in single cells); None: all
     n_top_features: int | None = None
@@ -67,7 +67,7 @@ class ScMoGNNPrediction(NetworkSettings, Model):
     # decay of a mean of the parameters over the steps, which validates and predicts
     # (`training.weight_averaging`); 0: the parameters themselves, as published
     weight_averaging: float = 0.0
-    validation: str = "random"  # kind of the held-out cells, see `validation_cells`
+    validation: Kind = "random"  # kind of the held-out cells, see `validation_cells`
     validation_share: float = 0.15
     # cells in a step; None: the whole graph is one step. Evaluation and prediction take the whole graph
     batch_size: int | None = None
@@ -75,9 +75,6 @@ class ScMoGNNPrediction(NetworkSettings, Model):
     trainer: TrainerSettings | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.cell_init not in ("shared", "svd"):
-            raise ValueError(f"expected a cell_init of 'shared' or 'svd', found {self.cell_init!r}")
         if self.norm == "batch" and self.batch_size == 1:  # the statistics are of a step's cells
             raise ValueError("expected batch_size of at least 2 with norm=batch, found 1")
 
@@ -101,10 +98,10 @@ class ScMoGNNPrediction(NetworkSettings, Model):
             # one cell alone has no batch statistics
             drop = self.norm == "batch" and cells % size == 1 and not whole
             loader = DataLoader(range(1 if whole else cells), size, shuffle=not whole, drop_last=drop)
-            steps = self.module.steps_on_device(size, drop) or on_host(self.module, loader, self.trainer)
+            on_card = self.module.steps_on_device(torch.arange(cells), size, self.trainer, drop)
             self.fitted = train(
                 self.module,
-                steps,
+                on_card or on_host(self.module, loader, self.trainer),
                 DataLoader(range(1)),
                 settings=self.trainer,
                 max_epochs=self.max_epochs,

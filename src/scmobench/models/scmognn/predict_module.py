@@ -15,8 +15,8 @@ from scmobench.models.prediction.regression import rmse
 from scmobench.nn.dense import SeededDense
 from scmobench.nn.scmognn import GraphTensors, ScMoGNN
 from scmobench.training.fit import TrainerSettings, accelerator
-from scmobench.training.resident import Resident, on_device
-from scmobench.training.weight_averaging import averaged
+from scmobench.training.resident import Resident
+from scmobench.training.weight_averaging import MeanNetwork
 
 DECAY, DECAY_EVERY = 0.99, 15  # the published schedule
 
@@ -49,7 +49,8 @@ class PredictModule(Resident):
     ) -> None:
         super().__init__()
         self.network, self.cells, self.optimiser = network, graph, optimiser
-        self.mean_network = averaged(network, optimiser["weight_averaging"])
+        decay = optimiser["weight_averaging"]
+        self.mean_network = MeanNetwork(network, decay) if decay else None
         self.feature_share, self.whole = feature_share, whole
         self.settings = settings or TrainerSettings()
         half = self.settings.precision != "32-true"
@@ -66,12 +67,13 @@ class PredictModule(Resident):
         self.register_buffer("held_out", torch.from_numpy(held_out), persistent=False)
         self.register_buffer("learning", torch.from_numpy(learns.astype(np.float32)), persistent=False)
 
-    def steps_on_device(self, size: int, drop_last: bool) -> DataLoader | None:
-        """`on_device` of all cells, where a step can take its part of the graph there; else None."""
+    def steps_on_device(
+        self, cells: Tensor, size: int, settings: TrainerSettings | None, drop_last: bool
+    ) -> DataLoader | None:
+        """Where a step can take its part of the graph on the device; else None."""
         if not self.whole and (self.feature_share < 1 or not isinstance(self.graph.matrix, SeededDense)):
             return None
-        cells = torch.arange(len(self.learns))
-        return on_device(self, cells, size, settings=self.settings, drop_last=drop_last)
+        return super().steps_on_device(cells, size, settings, drop_last)
 
     def loss(self, cells: Tensor) -> Tensor:
         """RMSE of the cells among these that are learned from, all on the device; 0 where there are none."""
