@@ -68,7 +68,7 @@ def test_imports_point_down(path: Path) -> None:
 def test_only_build_makes_what_yaml_names() -> None:
     assert not [p.name for p in FILES if "hydra.utils" in imported(p)]
     importers = {p.name for p in FILES if "import_module" in p.read_text()}
-    assert importers == {"__init__.py", "config.py", "extras.py"}
+    assert importers == {"__init__.py", "config.py", "placed_cells.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))

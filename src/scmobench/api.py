@@ -225,10 +225,10 @@ def _loaded(data: Any, given: dict[str, Any]) -> Paired:
         return data
     two = [given.get("gex"), given.get("mod2")]
     if not isinstance(data, str | Path | None) or any(isinstance(one, AnnData) for one in two):
-        from scmobench.data.memory import from_memory
+        from scmobench.data.memory import Memory
 
-        check({"_target_": "scmobench.data.memory.Memory", "name": "memory"} | given, Source)
-        return from_memory(data, **given)
+        check({"_target_": "scmobench.data.memory.Memory"} | given, Source)
+        return Memory(**({"mdata": data} | given)).load()
     cfg = compose(["dataset=own"] if data is None else source_of(data))
     return build(OmegaConf.to_container(cfg.dataset, resolve=True) | given, Source).load()
 

@@ -143,7 +143,7 @@ def test_files_are_pinned_when_first_seen(tiny_paired, tmp_path, cache):
     source.load()
 
 
-def test_missing_files_and_unknown_task(tmp_path, cache):
+def test_missing_files(tmp_path, cache):
     with pytest.raises(FileNotFoundError, match=r"set dataset.path to the folder of the files"):
         Competition(name="toy", dataset="toy", path=str(tmp_path)).load()
     with pytest.raises(FileNotFoundError, match="SCMOBENCH_COMPETITION") as error:
@@ -151,8 +151,6 @@ def test_missing_files_and_unknown_task(tmp_path, cache):
     assert "data fetch" not in str(error.value), "there is no url"
     with pytest.raises(FileNotFoundError, match="scmobench data fetch toy"):
         Competition(name="toy", dataset="toy", url="https://nowhere").load()
-    with pytest.raises(ValueError, match="expected a task of"):
-        Competition(name="toy", dataset="toy", task="cluster")
 
 
 def wheel_with(content: bytes, folder) -> None:

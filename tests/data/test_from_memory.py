@@ -13,8 +13,9 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 
-from scmobench.data.memory import from_memory
+from scmobench.data.memory import Memory
 from scmobench.data.own import Own
+from scmobench.types import Paired
 
 
 def standard(paired, mod2: str = "prot") -> mudata.MuData:
@@ -32,6 +33,10 @@ def standard(paired, mod2: str = "prot") -> mudata.MuData:
     mods["rna"].raw = mods["rna"]
     with mudata.set_options(pull_on_update=False):
         return mudata.MuData(mods)
+
+
+def from_memory(mdata: object = None, **settings: object) -> Paired:
+    return Memory(mdata=mdata, **settings).load()
 
 
 def state(thing: object) -> object:

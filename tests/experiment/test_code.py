@@ -93,11 +93,8 @@ def test_what_a_run_passes_through_counts(copy, file, old, new) -> None:
     assert copy(file, old, new) != copy()
 
 
-@pytest.mark.parametrize(("file", "old", "new"), [
-    ("training/limits.py", "value < least", "not value >= least"),
-    ("training/memory.py", "1e9", "2**30"),
-])  # fmt: skip
-def test_what_refuses_a_run_does_not_count(copy, file, old, new) -> None:
+def test_what_refuses_a_run_does_not_count(copy) -> None:
+    file, old, new = "training/memory.py", "1e9", "2**30"
     network = [{"_target_": "scmobench.models.scmognn.predict_modality.ScMoGNNPrediction"}]
     assert copy(file, old, new, settings=network) == copy(settings=network) != copy()
 

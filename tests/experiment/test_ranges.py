@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 import re
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from omegaconf import OmegaConf
 
 import scmobench as sb
 from command_line import here
-from scmobench.experiment.config import compose, located
+from scmobench.experiment.config import check, compose, located
 from scmobench.experiment.loader import conf_dir
 from scmobench.experiment.ranges import RANGES, check_object, check_ranges, range_of
 from scmobench.models.base import Model
@@ -38,6 +39,7 @@ BEYOND = {
     "above 0 and at most 1": (0, 1.1),
     "above 0 and below 1": (0, 1),
     "from -1 to 1": (-1.1, 1.1),
+    "from 1 to 1000": (0, 10**12),
     "from -10 to 10": (-11, 11),
     "from 0 to 4294967295": (-1, 2**32),
     "above 0": (0, -1),
@@ -123,6 +125,22 @@ def test_every_setting_of_a_shipped_class_that_is_a_number_has_a_range() -> None
         for field in dataclasses.fields(target) if dataclasses.is_dataclass(target) else ():
             if field.init and re.search(r"(?<!str \| )\b(int|float)\b", str(field.type)):  # no names
                 assert range_of(target.__name__, field.name), f"{target.__name__}.{field.name}"
+
+
+def test_a_word_that_is_none_of_the_choices_is_refused() -> None:
+    met = set()
+    for node in nodes().values():
+        target = located(node["_target_"], {"scmobench"})
+        kinds = typing.get_type_hints(target) if dataclasses.is_dataclass(target) else {}
+        for name in (name for name, kind in kinds.items() if typing.get_origin(kind) is typing.Literal):
+            words = ", ".join(map(str, typing.get_args(kinds[name])))
+            said = f"^{target.__name__}: expected {name} to be one of {words}, found 'x'$"
+            with pytest.raises(ValueError, match=said):
+                check({"_target_": node["_target_"], name: "x"})
+            met.add(name)
+    assert met >= {"assignment", "center", "graph", "cell_init", "convergence", "validation", "batch_target"}
+    assert met >= {"mixer", "norm", "activation", "aggregation", "residual", "readout", "readout_layers"}
+    assert met >= {"accelerator", "precision", "pathway_weight", "first_layer", "empty_cells", "task"}
 
 
 def test_every_value_that_a_sweep_or_an_ensemble_names_is_in_its_range() -> None:
@@ -233,6 +251,16 @@ OBJECTS = [
     (
         ScMoGNNPrediction(trainer=TrainerSettings(max_epochs=0)),
         "expected trainer.max_epochs to be at least 1, found 0",
+    ),
+    (ScMoGNNPrediction(layers=10**12), f"expected layers to be from 1 to 1000, found {10**12}"),
+    (
+        ScMoGNNPrediction(norm="x"),
+        "ScMoGNNPrediction: expected norm to be one of group, layer, batch, none, found 'x'",
+    ),
+    (ScMoGNNEmbedding(first_layer=3), "ScMoGNNEmbedding: expected first_layer to be one of 1, 2, found 3"),
+    (
+        KNN(k=TrainerSettings(accelerator="tpu")),
+        "TrainerSettings: expected accelerator to be one of auto, cpu, cuda, found 'tpu'",
     ),
 ]
 

@@ -67,8 +67,6 @@ def test_the_input_itself_is_the_first_layer():
     states = propagate(matrix, 3, first=1)
     np.testing.assert_allclose(states[0], standardised(matrix), atol=1e-5)
     np.testing.assert_array_equal(states[1:], propagate(matrix, 3))
-    with pytest.raises(ValueError, match="1 or 2, found 3"):
-        propagate(matrix, 3, first=3)
 
 
 def test_chunks_change_nothing(monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args, get_type_hints
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -11,20 +13,18 @@ from torch import nn
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.graph.operator import compressed_pair
 from scmobench.nn.conv import (
-    ACTIVATIONS,
-    AGGREGATIONS,
-    NORMS,
     CellFeatureConv,
     ConvSettings,
     RelationConv,
     normalisation,
 )
-from scmobench.nn.mixer import MIXERS, Mixer
-from scmobench.nn.scmognn import READOUTS, RESIDUALS, GraphTensors, ScMoGNN
+from scmobench.nn.mixer import Mixer
+from scmobench.nn.scmognn import GraphTensors, NetworkSettings, ScMoGNN
 from scmobench.nn.sparse import DenseOperator, SparseOperator
 
 M = np.array([[2, 0, 0, 1], [0, 3, 0, 0], [1, 1, 0, 4]], np.float32)  # 3 cells x 4 features
 P = np.array([[0, 0.5, 0, 0], [0.5, 0, 0, -1], [0, 0, 0, 0], [0, -1, 0, 0]], np.float32)
+CHOICES = {name: get_args(kind) for name, kind in get_type_hints(NetworkSettings).items()}
 
 
 def operators(matrix=M, double=True):
@@ -137,7 +137,7 @@ def test_fused_path_is_gather_and_scatter(sizes, transpose, aggregation, kind):
         torch.testing.assert_close(fused, reference, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", MIXERS)
+@pytest.mark.parametrize("kind", CHOICES["mixer"])
 def test_mixers_written_out(kind):
     torch.manual_seed(0)
     mixer = Mixer(kind, 4, 0.25).double()
@@ -203,8 +203,6 @@ def test_layer_normalises_each_message_before_it_mixes(mixer, weights):
     torch.testing.assert_close(new_cells, scaled(m_cell).relu())
     mixed = weights[0] * scaled(m_feature) + weights[1] * scaled(m_pathway)
     torch.testing.assert_close(new_features, mixed.relu())
-    with pytest.raises(ValueError, match="found none"):
-        layer(cells, features, None, graph.matrix)
 
 
 def test_group_normalisation_has_four_groups():
@@ -230,9 +228,8 @@ def test_dropout_of_a_layer_hides_states_of_cells_and_of_features():
         torch.testing.assert_close(noisy[kept], still[kept] / 0.75)
 
 
-OPTIONS = [("residual", v) for v in RESIDUALS] + [("readout", v) for v in READOUTS]
-OPTIONS += [("mixer", v) for v in MIXERS] + [("norm", v) for v in NORMS]
-OPTIONS += [("activation", v) for v in ACTIVATIONS] + [("aggregation", v) for v in AGGREGATIONS]
+NAMED = ("residual", "readout", "mixer", "norm", "activation", "aggregation")
+OPTIONS = [(name, value) for name in NAMED for value in CHOICES[name]]
 OPTIONS += [("initial_residual", False), ("readout_layers", 2), ("embedding_blocks", 2), ("layers", 1)]
 OPTIONS += [("pathway", False), ("batch_features", 0), ("alpha", None), ("alpha", 0.1), ("layers", 3)]
 DEFAULTS = {"residual": "cat", "readout": "weighted_sum", "mixer": "alpha", "norm": "group"}
@@ -299,7 +296,7 @@ def test_a_fifth_of_the_encoded_batch_features_is_hidden():
     torch.testing.assert_close(found[kept], encoded[kept] / 0.8)
 
 
-@pytest.mark.parametrize("residual", RESIDUALS)
+@pytest.mark.parametrize("residual", CHOICES["residual"])
 @pytest.mark.parametrize("initial", [False, True])
 def test_residuals_written_out(residual, initial):
     net = small_net(layers=3, residual=residual, initial_residual=initial, mixer="gate").eval()
@@ -370,25 +367,9 @@ def test_order_of_cells_features_and_edges_does_not_matter():
     torch.testing.assert_close(net(again.tensors()), net(graph.tensors()))
 
 
-def test_unknown_choices_are_refused():
-    for wrong in ({"residual": "x"}, {"readout": "x"}, {"mixer": "x"}, {"norm": "x"}, {"aggregation": "x"}):
-        with pytest.raises(ValueError, match="expected"):
-            small_net(**wrong)
-    for wrong in ({"edge_dropout": 1.0}, {"layers": 0}, {"readout_layers": 3}, {"activation": "x"}):
-        with pytest.raises(ValueError, match="expected"):
-            small_net(**wrong)
-
-
-@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("readout", CHOICES["readout"])
 def test_cells_that_are_read_out_hear_all_others(readout):
     graph = random_graph().tensors()
     network = ScMoGNN(20, 3, hidden=8, layers=2, readout=readout, pathway=True, batch_features=9).eval()
     asked = torch.tensor([4, 0, 29])
     torch.testing.assert_close(network(graph, asked), network(graph)[asked])
-
-
-@pytest.mark.parametrize("setting", ["layers", "embedding_blocks"])
-def test_depths_out_of_range_are_refused_at_once(setting):
-    for depth in (0, 10**12):
-        with pytest.raises(ValueError, match="expected layers and embedding_blocks of 1 to 1000"):
-            small_net(**{setting: depth})

@@ -20,7 +20,6 @@ FILLED = ("batch", "cell_type")
 MIN_CELLS = 20
 MIN_FEATURES = 2
 CHUNK = 1 << 22  # values
-DECISIONS = {"empty_features": ("keep", "drop", "error"), "empty_cells": ("drop", "error")}
 
 
 def check(
@@ -45,9 +44,6 @@ def check(
     ------
     ValueError : the cells are not fit for a benchmark; the message says what to change.
     """
-    for key, value in (("empty_features", empty_features), ("empty_cells", empty_cells)):
-        if value not in DECISIONS[key]:
-            raise ValueError(f"expected {key} to be one of {DECISIONS[key]}, found {value!r}")
     for modality, allowed in ((paired.mod1, ("GEX",)), (paired.mod2, MODALITIES[1:])):
         _check_declared(paired, modality, allowed)
     _check_names(paired)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import anndata as ad
 import numpy as np
@@ -16,7 +17,7 @@ from scmobench.data.labels import LABELS
 from scmobench.data.pairing import pairing
 from scmobench.data.source import Source, cache_dir, cache_folder
 from scmobench.machine.files import claimed, file_name
-from scmobench.types import MODALITIES, TASKS, Paired, feature_type
+from scmobench.types import MODALITIES, Paired, feature_type
 
 PARTS = {
     "predict_modality": ("train_mod1", "train_mod2", "test_mod1", "test_mod2"),
@@ -49,15 +50,13 @@ class Competition(Source):
     """
 
     dataset: str
-    task: str = "predict_modality"
+    task: Literal["predict_modality", "match_modality", "joint_embedding"] = "predict_modality"
     path: str | None = None
     url: str = ""
     normalization: Mapping[str, str] | None = None
     protocol: str = ""
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise ValueError(f"{self.name}: expected a task of {TASKS}, found {self.task!r}")
         ending = f"{OUTPUT}train_mod1.h5ad"
         if file_name(self.dataset, ending) != f"{self.dataset}{ending}":
             raise ValueError(

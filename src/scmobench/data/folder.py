@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Folder(Annotated):
     folder: str = ""
     path: str | None = None
     env: str = "SCMOBENCH_DATA"
-    mod2: str = "adt"
+    mod2: Literal["adt", "atac"] = "adt"
     batch: str = "batch"
     drop: Mapping[str, Sequence[str]] = field(default_factory=dict)
     scored: Mapping[str, Any] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,15 +24,42 @@ PROTEINS = "protein_expression"
 
 @dataclass(kw_only=True)
 class Memory(Annotated):
-    """Paired cells of objects in memory, which are left as they are; see `from_memory`."""
+    """Paired cells of a MuData, of two AnnData or of one, after the same checks as files.
+
+    Raw counts are ``layers["counts"]`` or, without that layer, X. Features without counts are left
+    out. The objects themselves are not changed. `Annotated` and `Source` have the other settings.
+
+    Attributes
+    ----------
+    mdata : a MuData whose modalities have usual names (``rna``, ``gex``; ``prot``, ``adt``; ``atac``,
+        ``peaks``); or one AnnData of genes with totalVI's ``obsm["protein_expression"]``, or with the
+        features of both modalities, told apart by ``var["feature_types"]``.
+    gex, mod2 : two AnnData with the same cells.
+    modalities : the MuData's names of both modalities, e.g. ``{"gex": "my_rna", "adt": "my_prot"}``.
+    kind : see `Own`.
+    """
 
     borrowed: ClassVar[bool] = True
+    name: str = "memory"
     mdata: MuData | AnnData | None = None
     gex: AnnData | None = None
     mod2: AnnData | None = None
     modalities: Mapping[str, str] | None = None
     kind: str | None = None
-    empty_features: str = "drop"
+    empty_features: Literal["keep", "drop", "error"] = "drop"
+
+    def load(self) -> Paired:
+        """See `Source.load`; the advice of messages is for Python.
+
+        Raises
+        ------
+        TypeError : an object of another type.
+        ValueError : the cells are not fit for a benchmark; the message says what to change.
+        """
+        try:
+            return super().load()
+        except ValueError as error:
+            raise ValueError(_in_python(str(error))) from error
 
     def parts(self) -> Parts:
         """Copies of the parts that are used, whichever way they are given."""
@@ -96,44 +123,6 @@ def _proteins(cells: AnnData) -> AnnData:
         names = cells.uns.get("protein_names", [f"protein_{k}" for k in range(counts.shape[1])])
     var = pd.DataFrame({"feature_types": "ADT"}, index=pd.Index(np.asarray(names).astype(str)))
     return AnnData(counts, obs=pd.DataFrame(index=cells.obs_names), var=var)
-
-
-def from_memory(
-    mdata: MuData | AnnData | None = None,
-    *,
-    gex: AnnData | None = None,
-    mod2: AnnData | None = None,
-    modalities: Mapping[str, str] | None = None,
-    name: str = "memory",
-    **settings: Any,
-) -> Paired:
-    """Paired cells of a MuData, of two AnnData or of one, after the same checks as files.
-
-    Raw counts are ``layers["counts"]`` or, without that layer, X. Features without counts are left
-    out. The objects themselves are not changed.
-
-    Parameters
-    ----------
-    mdata : a MuData whose modalities have usual names (``rna``, ``gex``; ``prot``, ``adt``; ``atac``,
-        ``peaks``); or one AnnData of genes with totalVI's ``obsm["protein_expression"]``, or with the
-        features of both modalities, told apart by ``var["feature_types"]``.
-    gex, mod2 : two AnnData with the same cells.
-    modalities : the MuData's names of both modalities, e.g. ``{"gex": "my_rna", "adt": "my_prot"}``.
-    name : of the data set, for messages and records.
-    settings : ``batch``, ``cell_type``, ``layer``, ``normalization``, ``labels`` (see `Annotated`), ``kind``
-        (see `Own`), ``organism``, ``test_batches``, ``test_fraction``, ``split_seed``, ``empty_features``,
-        ``empty_cells`` (see `Source`).
-
-    Raises
-    ------
-    TypeError : an object of another type, or an unknown setting.
-    ValueError : the cells are not fit for a benchmark; the message says what to change.
-    """
-    given = {"mdata": mdata, "gex": gex, "mod2": mod2, "modalities": modalities}
-    try:
-        return Memory(name=name, **given, **settings).load()
-    except ValueError as error:
-        raise ValueError(_in_python(str(error))) from error
 
 
 def _in_python(message: str) -> str:

@@ -59,10 +59,6 @@ class TFIDF:
 
     def transform(self, X: Matrix) -> sp.csr_matrix:
         X = as_csr(X)
-        if X.shape[1] != len(self.idf_):
-            raise ValueError(
-                f"expected the {len(self.idf_)} features of the training cells, found {X.shape[1]}"
-            )
         weighted = scale_rows(X, inverse_or_zero(row_sums(X)))
         weighted.data *= self.idf_.astype(np.float32)[weighted.indices]
         return weighted
@@ -98,22 +94,17 @@ def highly_variable(X: Matrix, n: int, method: str = "variance") -> np.ndarray:
 
     Raises
     ------
-    ValueError : an unknown method, or ``n`` below 1.
     NoTrendError : seurat_v3 cannot be fitted.
     """
     X = as_csr(X)
-    if n < 1:
-        raise ValueError(f"expected at least 1 feature to keep, found n={n}")
     if n >= X.shape[1]:
         return np.arange(X.shape[1])
     if method == "variance":
         from sklearn.utils.sparsefuncs import mean_variance_axis
 
         score = mean_variance_axis(X, axis=0)[1]
-    elif method == "seurat_v3":
-        score = _variance_of_standardised_counts(X)
     else:
-        raise ValueError(f"expected method 'variance' or 'seurat_v3', found {method!r}")
+        score = _variance_of_standardised_counts(X)
     return np.sort(np.argsort(-score, kind="stable")[:n])
 
 

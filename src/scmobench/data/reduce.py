@@ -34,8 +34,6 @@ class SVD:
     """
 
     def __init__(self, n_components: int, seed: int = 0) -> None:
-        if n_components < 1:
-            raise ValueError(f"expected at least 1 component, found n_components={n_components}")
         self.n_components, self.seed = n_components, seed
 
     def fit(self, X: Matrix) -> SVD:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 from anndata import AnnData
@@ -55,8 +55,8 @@ class Source(ABC):
     test_batches: Sequence[str | int] | None = None
     test_fraction: float = 0.25
     split_seed: int = 0
-    empty_features: str = "error"
-    empty_cells: str = "error"
+    empty_features: Literal["keep", "drop", "error"] = "error"
+    empty_cells: Literal["drop", "error"] = "error"
 
     def fetch(self) -> Path | None:
         """Bring the files to this computer and return their place; None where there are none."""

@@ -15,7 +15,7 @@ from scmobench.experiment.config import allowed, conf_dir, digest, targets
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # modules that change no score: they decide whether there is a run, or read, write and print
-SILENT = ("arguments", "arithmetic", "code", "config", "download", "files", "limits", "loggers")
+SILENT = ("arguments", "arithmetic", "code", "config", "download", "files", "loggers")
 SILENT += ("advice", "applicable", "display", "memory", "meter", "progress", "records", "schema", "search")
 SILENT += ("settings", "terminal", "tracking")
 WORDS = ("label", "citation", "bounds", "direction", "extra")  # of a metric's YAML: tables alone use them

@@ -3,10 +3,11 @@
 import math
 from dataclasses import fields, is_dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
+from scmobench.experiment.settings import check_fits
 from scmobench.types import TASKS
 
 # range in words -> what it takes, and the settings that it is of; the first name that fits counts
@@ -20,6 +21,8 @@ RANGES = {
     "from 0 to 4294967295": (lambda x: 0 <= x < 2**32, "*seed"),
     "above 0": (lambda x: x > 0, "alpha scale length_scale sigma *_rate max_seconds max_memory_gb"),
     "from 1 to 100": (lambda x: 1 <= x <= 100, "LSLAutoencoder.latent *VI.latent MOFA.factors"),
+    # more layers would be built for minutes before the memory is full
+    "from 1 to 1000": (lambda x: 1 <= x <= 1000, "ScMoGNNPrediction.layers *_blocks"),
     "at least 24": (lambda x: x >= 24, "n_genes"),
     "at least 2": (
         lambda x: x >= 2,
@@ -34,7 +37,7 @@ RANGES = {
     ),
     "at least 1": (
         lambda x: x >= 1,
-        "k n[12] n_* *components *layers first_layer *hidden *dim latent *_blocks *neighbours partners top_* "
+        "k n[12] n_* *components *layers first_layer *hidden *dim latent *neighbours partners top_* "
         "factors max_* min_steps batch_size patience evaluate_every check_val_every_n_epoch repeats "
         "landmarks rounds networks models",
     ),
@@ -62,9 +65,9 @@ def check_numbers(cfg: DictConfig) -> None:
 
 
 def check_object(made: Any) -> None:
-    """Check the numbers that an object of one of our classes was made with, as those of its config.
+    """Check the choices and numbers that an object of one of our classes was made with, as of its config.
 
-    Raises ValueError for a number out of its range.
+    Raises ValueError for a choice that there is not, and for a number out of its range.
     """
     if isinstance(node := _node(made), dict):
         check_ranges(node, "")
@@ -77,6 +80,9 @@ def _node(made: Any) -> Any:
     if not is_dataclass(made) or not kind.__module__.startswith("scmobench."):
         return made
     given = {field.name: _node(getattr(made, field.name)) for field in fields(made) if field.init}
+    for name, choices in get_type_hints(kind).items():
+        if name in given and get_origin(choices) is Literal:
+            check_fits(kind, name, given[name], choices)
     return {"_target_": f"{kind.__module__}.{kind.__name__}"} | given
 
 

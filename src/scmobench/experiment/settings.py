@@ -45,13 +45,19 @@ def check_types(
             )
         kinds = _annotations(target) | {"_partial_": bool}
     for key, value in node.items():
-        if key in kinds and not fits(value, kinds[key], nodes=True):
-            raise ValueError(
-                f"{target.__name__}: expected {key} to be {in_words(kinds[key])}, found {shown(value)}"
-            )
+        if key in kinds:
+            check_fits(target, key, value, kinds[key])
         check_types(value, locate, kinds.get(key, Any), str(key))
     if "_target_" in node:
         _check_known(node, target)
+
+
+def check_fits(target: Any, setting: str, value: Any, kind: Any) -> None:
+    """Raise ValueError for a setting of another type than the target takes."""
+    if not fits(value, kind, nodes=True):
+        raise ValueError(
+            f"{target.__name__}: expected {setting} to be {in_words(kind)}, found {shown(value)}"
+        )
 
 
 def _check_known(node: Mapping[str, Any], target: Any) -> None:

@@ -39,10 +39,6 @@ class CellFeatureGraph:
     ) -> CellFeatureGraph:
         """The graph of ``X`` (cells x features); with ``batches`` its batch features too."""
         matrix = as_csr(X)
-        if pathway is not None and pathway.shape != (matrix.shape[1],) * 2:
-            raise ValueError(
-                f"expected feature-feature edges among {matrix.shape[1]} features, found {pathway.shape}"
-            )
         numbers = None if batches is None else batch_features(matrix, batches)
         return cls(matrix, pathway, numbers, cell_inputs)
 

@@ -16,7 +16,6 @@ import scipy.sparse as sp
 from scmobench.data.genesets import gene_set_file, read_gmt
 from scmobench.data.preprocess import as_csr
 
-WEIGHTS = ("cosine", "pearson", "one")
 CHUNK = 8192  # cells worked on at a time
 FEATURES = 2048  # features whose similarities are computed at a time
 Edges = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, columns, weights
@@ -83,7 +82,6 @@ def gene_set_edges(
         training cells (Pearson: without variance) has no similarity and no edges.
     threshold : drop edges with |weight| <= threshold; None keeps all.
     """
-    _check_weight(weight)
     place = {str(name).upper(): i for i, name in enumerate(names)}
     columns = sp.csc_matrix(as_csr(X))
     edges = []
@@ -167,7 +165,6 @@ def coexpression_edges(
     weight : as in `gene_set_edges`; ``one`` picks by cosine.
     max_cells : similarities are computed on at most this many cells, drawn with ``seed``.
     """
-    _check_weight(weight)
     X = as_csr(X)
     if X.shape[0] > max_cells:
         X = X[np.sort(np.random.default_rng(seed).choice(X.shape[0], max_cells, replace=False))]
@@ -186,11 +183,6 @@ def coexpression_edges(
         found = np.ones_like(found) if weight == "one" else found
         edges += [(a, b, found), (b, a, found)]
     return _matrix(edges, size, threshold)
-
-
-def _check_weight(weight: str) -> None:
-    if weight not in WEIGHTS:
-        raise ValueError(f"expected a weight of {WEIGHTS}, found {weight!r}")
 
 
 def _unit_columns(dense: np.ndarray, *, centred: bool) -> np.ndarray:

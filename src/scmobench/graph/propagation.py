@@ -37,8 +37,6 @@ def propagate(matrix: np.ndarray, layers: int, *, first: int = 2) -> np.ndarray:
     """
     if layers < 2:
         raise ValueError(f"propagation keeps layers 2 … L, so layers must be at least 2; found {layers}")
-    if first not in (1, 2):
-        raise ValueError(f"expected the first layer that is kept to be 1 or 2, found {first}")
     weights = _finite(np.ascontiguousarray(matrix, dtype=np.float32))
     n_cells, n_features = weights.shape
     features = np.eye(n_features, dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,7 @@ from scmobench.nn.mixer import Mixer
 from scmobench.nn.noise import Dropout
 from scmobench.nn.sparse import Kept, Operator
 
-AGGREGATIONS = ("mean", "gcn", "sage_gcn")
 GROUPS = 4  # of channels, for norm=group
-NORMS = ("group", "layer", "batch", "none")
 ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "prelu": nn.PReLU}
 
 
@@ -33,20 +32,11 @@ class StateNorm(nn.GroupNorm):
 
 def normalisation(kind: str, size: int) -> nn.Module:
     """Normalisation of node states: in 4 groups of channels, over the layer, over the nodes, or none."""
-    if kind not in NORMS:
-        raise ValueError(f"expected a normalisation of {NORMS}, found {kind!r}")
     if kind == "group" and size % GROUPS:
         raise ValueError(f"expected hidden to be a multiple of {GROUPS} with norm=group, found {size}")
     if kind == "group":
         return StateNorm(GROUPS, size)
     return {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d, "none": nn.Identity}[kind](size)
-
-
-def activation(kind: str) -> nn.Module:
-    """Activation by name."""
-    if kind not in ACTIVATIONS:
-        raise ValueError(f"expected an activation of {tuple(ACTIVATIONS)}, found {kind!r}")
-    return ACTIVATIONS[kind]()
 
 
 class RelationConv(MessagePassing):
@@ -83,10 +73,6 @@ class RelationConv(MessagePassing):
         fused: bool = True,
     ):
         super().__init__(aggr="sum")
-        if aggregation not in AGGREGATIONS:
-            raise ValueError(f"expected an aggregation of {AGGREGATIONS}, found {aggregation!r}")
-        if not 0 <= edge_dropout < 1:
-            raise ValueError(f"expected an edge dropout in [0, 1), found {edge_dropout}")
         self.aggregation, self.edge_dropout, self.fused = aggregation, edge_dropout, fused
         self.neighbours = nn.Linear(source_size, size, bias=False)
         self.itself = nn.Linear(target_size, size)
@@ -114,7 +100,7 @@ class RelationConv(MessagePassing):
         x = self.neighbours(source) if narrow_first else source
         x = x if inner is None else x * inner
         if self.fused:
-            summed = self.message_and_aggregate(operator, x, transpose, kept)
+            summed = operator(x, transpose, kept)
         else:
             rows, columns, weight = operator.edges()
             weight = weight if kept is None else weight * operator.mask(kept)
@@ -138,23 +124,17 @@ class RelationConv(MessagePassing):
     def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
         return weight[:, None] * x_j
 
-    def message_and_aggregate(
-        self, operator: Operator, x: Tensor, transpose: bool = False, kept: Kept | None = None
-    ) -> Tensor:
-        """The sums over neighbours of all targets, as one sparse product."""
-        return operator(x, transpose, kept)
-
 
 @dataclass(kw_only=True)
 class ConvSettings:
     """Settings of a `CellFeatureConv`."""
 
-    mixer: str = "alpha"  # see `Mixer`
+    mixer: Literal["alpha", "sum", "cat", "attention", "gate", "two_gate"] = "alpha"  # see `Mixer`
     alpha: float | None = 0.5
-    norm: str = "group"  # of each message, see `normalisation`
-    activation: str = "gelu"
+    norm: Literal["group", "layer", "batch", "none"] = "group"  # of each message, see `normalisation`
+    activation: Literal["gelu", "relu", "leaky_relu", "prelu"] = "gelu"
     dropout: float = 0.0  # of the new states
-    aggregation: str = "mean"  # see `RelationConv`
+    aggregation: Literal["mean", "gcn", "sage_gcn"] = "mean"  # see `RelationConv`
     edge_dropout: float = 0.0
     fused: bool = True
 
@@ -189,7 +169,7 @@ class CellFeatureConv(nn.Module):
         )
         self.norms = nn.ModuleDict({r: normalisation(settings.norm, size) for r in relations})
         nodes = ["cell"] + ["feature"] * features
-        self.activations = nn.ModuleDict({n: activation(settings.activation) for n in nodes})
+        self.activations = nn.ModuleDict({n: ACTIVATIONS[settings.activation]() for n in nodes})
         self.mixer = Mixer(settings.mixer, size, settings.alpha) if "pathway" in relations else None
         self.dropout = Dropout(settings.dropout)
 
@@ -211,10 +191,6 @@ class CellFeatureConv(nn.Module):
             return new_cells, None
         mixed = self.norms["feature"](self.messages["feature"](cells, features, matrix, transpose=True))
         if self.mixer is not None:
-            if pathway is None:
-                raise ValueError(
-                    "expected feature-feature edges for a layer made with pathway=True: found none"
-                )
             related = self.norms["pathway"](self.messages["pathway"](features, features, pathway))
             mixed = self.mixer(state, mixed, related)
         return new_cells, self.dropout(self.activations["feature"](mixed))

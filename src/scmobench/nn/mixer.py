@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-MIXERS = ("alpha", "sum", "cat", "attention", "gate", "two_gate")
-
 
 class Mixer(nn.Module):
     r"""One state from two messages m1 (from cells) and m2 (from features), each features x d.
@@ -27,10 +25,6 @@ class Mixer(nn.Module):
 
     def __init__(self, kind: str, size: int, alpha: float | None = 0.5) -> None:
         super().__init__()
-        if kind not in MIXERS:
-            raise ValueError(f"expected a mixer of {MIXERS}, found {kind!r}")
-        if alpha is not None and not 0 <= alpha <= 1:
-            raise ValueError(f"expected alpha in [0, 1], or null to learn it, found {alpha}")
         self.kind, self.alpha = kind, alpha
         inputs = {"cat": (2,), "attention": (1,), "gate": (3,), "two_gate": (2, 2)}.get(kind, ())
         self.maps = nn.ModuleList([nn.Linear(n * size, size) for n in inputs])
@@ -68,8 +62,6 @@ class LayerWeights(nn.Module):
 
     def __init__(self, n_layers: int) -> None:
         super().__init__()
-        if n_layers < 1:
-            raise ValueError(f"expected at least one layer to mix, found {n_layers}")
         self.logits = nn.Parameter(torch.zeros(n_layers))
 
     def forward(self, states: Tensor) -> Tensor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+Activation = Literal["gelu", "relu", "elu", "none"]
 ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "elu": nn.ELU, "none": nn.Identity}
 
 
@@ -31,18 +33,15 @@ class MLP(nn.Module):
         hidden: Sequence[int] = (),
         *,
         dropout: float | Sequence[float] = 0.0,
-        activation: str = "gelu",
+        activation: Activation = "gelu",
         batch_norm: bool = False,
         norm_first: bool = False,
-        output_activation: str = "none",
+        output_activation: Activation = "none",
     ) -> None:
         super().__init__()
         rates = [float(dropout)] * len(hidden) if isinstance(dropout, int | float) else list(dropout)
         if len(rates) != len(hidden):
             raise ValueError(f"expected one dropout for each of {len(hidden)} hidden blocks, found {rates}")
-        for name in (activation, output_activation):
-            if name not in ACTIVATIONS:
-                raise ValueError(f"unknown activation {name!r}: use one of {sorted(ACTIVATIONS)}")
         layers: list[nn.Module] = []
         width = n_in
         for size, rate in zip(hidden, rates, strict=True):

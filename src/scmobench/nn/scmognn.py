@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scmobench.nn.conv import CellFeatureConv, ConvSettings, activation, normalisation
+from scmobench.nn.conv import ACTIVATIONS, CellFeatureConv, ConvSettings, normalisation
 from scmobench.nn.noise import Dropout
 from scmobench.nn.sparse import Operator
 
-RESIDUALS = ("add", "cat", "none")
-READOUTS = ("weighted_sum", "cat", "last")
 BATCH_DROPOUT = 0.2  # on the encoded batch features, as published
-DEEPEST = 1000  # layers: more would be built for minutes before the memory is full
 
 
 class GraphTensors(nn.Module):
@@ -53,29 +50,18 @@ class NetworkSettings(ConvSettings):
     hidden: int = 48  # length of a state
     layers: int = 4
     embedding_blocks: int = 1  # 1: the embedding alone; each further one adds a block for cells and features
-    readout: str = "weighted_sum"
-    readout_layers: int = 1
-    residual: str = "cat"
+    readout: Literal["weighted_sum", "cat", "last"] = "weighted_sum"
+    readout_layers: Literal[1, 2] = 1
+    residual: Literal["add", "cat", "none"] = "cat"
     initial_residual: bool = True
     dropout: float = 0.2
-
-    def __post_init__(self) -> None:
-        for name, known in (("residual", RESIDUALS), ("readout", READOUTS)):
-            if (found := getattr(self, name)) not in known:
-                raise ValueError(f"expected {name} to be one of {known}, found {found!r}")
-        in_range = 1 <= self.layers <= DEEPEST and 1 <= self.embedding_blocks <= DEEPEST
-        if not in_range or self.readout_layers not in (1, 2):
-            raise ValueError(
-                f"expected layers and embedding_blocks of 1 to {DEEPEST} and readout_layers of 1 or 2, "
-                f"found {self.layers}, {self.embedding_blocks}, {self.readout_layers}"
-            )
 
 
 def _embedding_blocks(settings: NetworkSettings) -> nn.Sequential:
     """Further blocks after the first embedding: Linear, activation, normalisation, dropout."""
     parts: list[nn.Module] = []
     for _ in range(settings.embedding_blocks - 1):
-        parts += [nn.Linear(settings.hidden, settings.hidden), activation(settings.activation)]
+        parts += [nn.Linear(settings.hidden, settings.hidden), ACTIVATIONS[settings.activation]()]
         parts += [normalisation(settings.norm, settings.hidden), Dropout(settings.dropout)]
     return nn.Sequential(*parts)
 
@@ -133,7 +119,8 @@ class ScMoGNN(nn.Module):
         width = hidden * layers if given.readout == "cat" else hidden
         self.head = nn.Sequential()
         if given.readout_layers == 2:
-            self.head.extend([nn.Linear(width, width), activation(given.activation), Dropout(given.dropout)])
+            activation = ACTIVATIONS[given.activation]()
+            self.head.extend([nn.Linear(width, width), activation, Dropout(given.dropout)])
         self.head.append(nn.Linear(width, targets))
 
     def embed(self, graph: GraphTensors) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -19,7 +19,6 @@ from torch import nn
 from scmobench.machine import terminal
 from scmobench.machine.files import whole
 from scmobench.training.best_epoch import MONITOR, BestEpoch
-from scmobench.training.limits import at_least
 from scmobench.training.memory import memory_kept
 from scmobench.training.progress import Epochs, Forecast
 from scmobench.training.resume import RESUME_FILE, Checkpoints, Clock, resumable
@@ -27,18 +26,16 @@ from scmobench.training.surroundings import alone, quiet
 
 BEST_FILE = "best.ckpt"
 RESUMED = "training was interrupted and resumed: seconds are those since"
-ACCELERATORS = ("auto", "cpu", "cuda")
-PRECISIONS = ("32-true", "16-products", "bf16-mixed", "16-mixed")
 
 
 @dataclass(frozen=True)
 class TrainerSettings:
     """Settings of the training loop, which are the same for every method."""
 
-    accelerator: str = "auto"  # auto (CUDA if there is a device, else CPU), cpu or cuda
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"  # auto: CUDA if there is a device, else CPU
     # Lightning's flag: 32-true (float32 throughout), bf16-mixed or 16-mixed; or 16-products: float32, but a
     # GPU's products with the graph's matrix in float16
-    precision: str = "32-true"
+    precision: Literal["32-true", "16-products", "bf16-mixed", "16-mixed"] = "32-true"
     logger: Callable[[Path], Logger | None] | None = None  # called with the folder, if there is one
     folder: str | Path | None = None  # for logs and the resume file; None: nothing is written
     max_epochs: int | None = None  # a ceiling on the method's own number of epochs
@@ -50,9 +47,6 @@ class TrainerSettings:
     checkpoint: bool = False
 
     def __post_init__(self) -> None:
-        for name, known in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
-            if (found := getattr(self, name)) not in known:
-                raise ValueError(f"expected {name} to be one of {known}, found {found!r}")
         if self.accelerator == "cuda" and not torch.cuda.is_available():
             raise ValueError("expected a CUDA device for accelerator=cuda, found none: use auto or cpu")
         if self.precision.startswith("16") and accelerator(self.accelerator) == "cpu":
@@ -147,9 +141,6 @@ def train(
     ------
     ValueError : the score is not logged, or is never a number.
     """
-    if mode not in ("min", "max"):
-        raise ValueError(f"expected mode 'min' or 'max', found {mode!r}")
-    at_least(1, max_epochs=max_epochs, evaluate_every=check_val_every_n_epoch, patience=patience)
     settings = settings or TrainerSettings()
     if (place := folder or settings.folder) is not None:
         Path(place).mkdir(parents=True, exist_ok=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 
-from scmobench.training.limits import at_least
-
-KINDS = ("random", "batch_separated")
+Kind = Literal["random", "batch_separated"]
 LEAST_LEFT = 0.25  # share of the training cells that whole batches held out must leave
 
 
-def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int, least: int = 1) -> np.ndarray:
+def validation_cells(obs: pd.DataFrame, kind: Kind, share: float, seed: int, least: int = 1) -> np.ndarray:
     """Indices of the held-out training cells, ascending.
 
     Parameters
@@ -23,10 +23,8 @@ def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int, leas
     share : of the training cells.
     least : fewer held-out cells than this are an error.
     """
-    if kind not in KINDS:
-        raise ValueError(f"expected a validation of {KINDS}, found {kind!r}")
-    if not 0 < share < 1 or len(obs) < 2:
-        raise ValueError(f"expected a share in (0, 1) of at least 2 cells, found {share} of {len(obs)}")
+    if len(obs) < 2:
+        raise ValueError(f"expected at least 2 training cells to hold one out, found {len(obs)}")
     rng = np.random.default_rng(seed)
     if kind == "random":
         size = min(max(1, round(share * len(obs))), len(obs) - 1)
@@ -53,7 +51,7 @@ def validation_cells(obs: pd.DataFrame, kind: str, share: float, seed: int, leas
 
 
 def validation_split(
-    obs: pd.DataFrame, kind: str, share: float, seed: int, most: int | None = None
+    obs: pd.DataFrame, kind: Kind, share: float, seed: int, most: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Training cells to fit on, and at least two others (at most ``most``) to validate with; ascending.
 
@@ -63,9 +61,6 @@ def validation_split(
     n = len(obs)
     if n < 4:
         raise ValueError(f"expected at least 4 training cells, found {n}")
-    if not 0 < share < 1:
-        raise ValueError(f"expected a validation_share in (0, 1), found {share}")
-    at_least(2, validation_cells=most)
     share = max(min(share, n if most is None else most / n), 2 / n)
     held_out = validation_cells(obs, kind, share, seed, least=2)
     return np.setdiff1d(np.arange(n), held_out), held_out

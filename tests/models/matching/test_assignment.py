@@ -153,7 +153,3 @@ def test_unequal_batches_and_bad_similarities_are_refused():
         assign((np.ones((3, 2)), np.ones((3, 4))), ["a"] * 3, ["a"] * 3)
     with pytest.raises(ValueError, match="finite"):
         assign(alone(np.full((2, 2), np.nan)), ["a"] * 2, ["a"] * 2)
-    with pytest.raises(ValueError, match="quantile"):
-        assign_softmax(alone(np.eye(2)), ["a"] * 2, ["a"] * 2, 1.0)
-    with pytest.raises(ValueError, match="top_k"):
-        assign(alone(np.eye(2)), ["a"] * 2, ["a"] * 2, top_k=0)

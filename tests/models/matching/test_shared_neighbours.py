@@ -91,8 +91,6 @@ def test_more_neighbours_than_cells() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"k": 0}, "at least 1"),
-        ({"partners": 0}, "at least 1"),
         ({"second": np.ones((4, 5))}, "n x d and n x d"),
         ({"batch2": list("aaa")}, "cells"),
         ({"first": np.full((4, 2), np.nan)}, "finite"),

@@ -284,8 +284,6 @@ def test_rate_falls_as_published(data):
 def test_unknown_settings_are_refused():
     with pytest.raises(TypeError, match="unexpected keyword argument 'hiden'"):
         ScMoGNNPrediction(hiden=3)
-    with pytest.raises(ValueError, match="cell_init"):
-        ScMoGNNPrediction(cell_init="pca")
 
 
 def test_hidden_fits_the_groups_of_its_normalisation(data):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from scmobench.models.scmognn.joint_embedding import ScMoGNNEmbedding
 
@@ -24,7 +25,7 @@ class JAE(ScMoGNNEmbedding):
 
     components: Mapping[str, int] = field(default_factory=lambda: {"GEX": 100, "ATAC": 100})
     dropout: float = 0.1
-    batch_target: str = "uniform"
+    batch_target: Literal["zero", "uniform"] = "uniform"
     # these make it JAE, and are no settings
     propagation: bool = field(default=False, init=False)
     log_svd: bool = field(default=True, init=False)

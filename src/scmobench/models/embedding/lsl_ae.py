@@ -18,7 +18,7 @@ from scmobench.models.base import Model
 from scmobench.models.prediction.regression import Training, apply_network, fit_network
 from scmobench.nn.mlp import MLP
 from scmobench.training.surroundings import seeded, threads_kept
-from scmobench.training.validation import validation_cells
+from scmobench.training.validation import Kind, validation_cells
 from scmobench.types import EmbeddingData, feature_type
 
 MIN_BATCH = 20  # cells; dispersions within a smaller batch are noise
@@ -91,7 +91,7 @@ class LSLAutoencoder(Training, Model):
     batch_size: int = 32
     max_epochs: int = 600
     patience: int | None = 20
-    validation: str = "random"  # or `batch_separated`, see `validation_cells`
+    validation: Kind = "random"  # or `batch_separated`, see `validation_cells`
     validation_share: float = 0.2  # of all cells
 
     def fit(self, data: EmbeddingData, seed: int) -> LSLAutoencoder:

@@ -6,14 +6,13 @@ import contextlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from anndata import AnnData
 
 from scmobench.data.preprocess import TFIDF, as_csr, highly_variable
-from scmobench.models.embedding.placed_cells import PlacedCells
-from scmobench.training.extras import load
+from scmobench.models.embedding.placed_cells import PlacedCells, load
 from scmobench.training.progress import announce
 from scmobench.training.surroundings import numpy_seed_kept
 from scmobench.types import EmbeddingData, feature_type
@@ -39,12 +38,8 @@ class MOFA(PlacedCells):
     top_features: Mapping[str, int] = field(default_factory=lambda: {"GEX": 2000, "ATAC": 2000})
     scale_modalities: bool = True  # to unit variance
     max_iterations: int = 150
-    convergence: str = "fast"  # fast | medium | slow: when the bound counts as settled
+    convergence: Literal["fast", "medium", "slow"] = "fast"  # when the bound counts as settled
     max_memory_gb: float = 8.0  # refuse data that would need more
-
-    def __post_init__(self) -> None:
-        if self.convergence not in ("fast", "medium", "slow"):
-            raise ValueError(f"expected convergence fast, medium or slow, found {self.convergence!r}")
 
     def fit(self, data: EmbeddingData, seed: int) -> MOFA:
         entry_point = load("mofapy2.run.entry_point", "rivals").entry_point

@@ -1,6 +1,9 @@
-"""Embeddings by other libraries, which place only the cells of the fit."""
+"""Embeddings by other libraries: optional packages, which place only the cells of the fit."""
 
 from __future__ import annotations
+
+import importlib
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -22,3 +25,12 @@ class PlacedCells(Model):
             others = (places < 0).sum()
             raise ValueError(f"expected the cells of the fit, found {others} others: fit on all cells")
         return self.embedding[places]
+
+
+def load(module: str, extra: str) -> ModuleType:
+    """Import an optional package of the install extra ``extra``; ValueError if it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        advice = f"in the checkout, pip install -e '.[{extra}]'"
+        raise ValueError(f"{error.name} is not installed: {advice}") from error

@@ -16,8 +16,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.preprocess import as_csr, highly_variable
-from scmobench.models.embedding.placed_cells import PlacedCells
-from scmobench.training.extras import load
+from scmobench.models.embedding.placed_cells import PlacedCells, load
 from scmobench.training.fit import TrainerSettings
 from scmobench.training.surroundings import alone, numpy_seed_kept, quiet, seeded, threads_kept
 from scmobench.types import EmbeddingData, feature_type

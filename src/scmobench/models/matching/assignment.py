@@ -46,8 +46,6 @@ def assign(sides: Sides, batch1: Sequence[str], batch2: Sequence[str], top_k: in
     ValueError : shapes that do not fit, values that are not finite, or a batch with different numbers
         of cells on the two sides.
     """
-    if top_k < 1:
-        raise ValueError(f"expected top_k of at least 1, found {top_k}")
     return _matched(sides, batch1, batch2, lambda block, n: solve_batch(block, n, top_k))
 
 
@@ -66,8 +64,6 @@ def assign_softmax(
     The logits (with the temperature in them) are the product of ``sides``. ``quantile`` is in [0, 1); 0
     keeps all pairs. Everything else is as in `assign`.
     """
-    if not 0 <= quantile < 1:
-        raise ValueError(f"expected a quantile in [0, 1), found {quantile}")
     return _matched(sides, batch1, batch2, lambda logits, n: _softmax_partners(logits, n, quantile))
 
 

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
+from scmobench.models.matching.matcher import Assignment
 from scmobench.models.matching.pair_networks import PairNetworks
 from scmobench.models.scmognn.match_module import top1
 from scmobench.nn.mlp import MLP
 from scmobench.training.resident import Resident
 from scmobench.training.rmsprop import RMSprop
-from scmobench.training.validation import validation_split
+from scmobench.training.validation import Kind, validation_split
 
 
 class ClueModule(Resident):
@@ -105,10 +106,10 @@ class ClueLike(PairNetworks):
     batch_size: int = 128
     max_epochs: int = 200
     patience: int = 20
-    validation: str = "random"  # `random` training cells, or `batch_separated`: whole training batches
+    validation: Kind = "random"  # `random` training cells, or `batch_separated`: whole training batches
     validation_cells: int = 4096  # held out, at most
     # answer
-    assignment: str = "shared_neighbours"
+    assignment: Assignment = "shared_neighbours"
     scale: float = 20.0  # of the cosines: logits are the cosines times the scale
 
     def build(self, states: list[Tensor]) -> ClueModule:

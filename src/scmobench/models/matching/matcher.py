@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,28 +14,19 @@ from scmobench.models.matching.assignment import assign, assign_softmax
 from scmobench.models.matching.shared_neighbours import shared_neighbours
 from scmobench.types import MatchingData
 
-ASSIGNMENTS = ("optimal", "softmax", "shared_neighbours")
+Assignment = Literal["optimal", "softmax", "shared_neighbours"]
 
 
 @dataclass(kw_only=True)
 class SimilarityMatching(Model):
-    """Matches the test cells of both modalities within batches, by the product of their `sides`.
-
-    Raises
-    ------
-    ValueError : an unknown assignment.
-    """
+    """Matches the test cells of both modalities within batches, by the product of their `sides`."""
 
     # optimal: `assign`; softmax: `assign_softmax`, the product is a logit;
     # shared_neighbours: weights of pairs, not one-to-one
-    assignment: str = "optimal"
+    assignment: Assignment = "optimal"
     neighbours: int = 1  # of shared_neighbours
     top_k: int = 50  # of optimal
     quantile: float = 0.995  # of softmax
-
-    def __post_init__(self) -> None:
-        if self.assignment not in ASSIGNMENTS:
-            raise ValueError(f"expected an assignment of {ASSIGNMENTS}, found {self.assignment!r}")
 
     @abstractmethod
     def sides(self, data: MatchingData) -> tuple[np.ndarray, np.ndarray]:

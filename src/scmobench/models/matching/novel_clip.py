@@ -13,6 +13,7 @@ from torch import Tensor
 
 from scmobench.models.matching.pair_networks import PairNetworks
 from scmobench.models.scmognn.match_module import MatchModule, MatchSettings
+from scmobench.nn.mlp import Activation
 from scmobench.training.validation import LEAST_LEFT, validation_split
 
 MIN_HELD_OUT = 50  # cells of a batch that validates
@@ -38,7 +39,7 @@ class NovelClip(MatchSettings, PairNetworks):
     zscore: bool = True
     log_scale: float = 3.463735  # first value of τ
     learn_scale: bool = True
-    activation: str = "elu"
+    activation: Activation = "elu"
     gex_hidden: Sequence[int] = (1024, 512)
     gex_dropout: float | Sequence[float] = (0.011, 0.255)
     other_hidden: Sequence[int] = (512, 2048)

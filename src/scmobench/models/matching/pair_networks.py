@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from scmobench.models.matching.matcher import SimilarityMatching
+from scmobench.models.matching.matcher import Assignment, SimilarityMatching
 from scmobench.models.scmognn.reduction import MatchStates, gex_first
 from scmobench.training.cells import fit_cells, in_chunks
 from scmobench.training.fit import TrainerSettings, averaged_report
@@ -39,7 +39,7 @@ class PairNetworks(SimilarityMatching):
     patience: int
     validation_share: float = 0.15
     trainer: TrainerSettings | None = None
-    assignment: str = "softmax"
+    assignment: Assignment = "softmax"
 
     layers, propagation = 1, False  # no graph
 

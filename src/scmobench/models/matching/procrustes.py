@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
@@ -30,14 +30,10 @@ class Procrustes(SimilarityMatching):
     """
 
     n_components: int = 100  # of either SVD, at most; the side with fewer gets columns of zeros
-    center: str = "batch"  # subtract the mean of a cell's own `batch`, or of the `train` cells
+    # subtract the mean of a cell's own `batch`, or of the `train` cells
+    center: Literal["batch", "train"] = "batch"
     # compare directions; False: squared distances, which have the same optimal assignment as inner products
     cosine: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.center not in ("batch", "train"):
-            raise ValueError(f"expected center 'batch' or 'train', found {self.center!r}")
 
     def fit(self, data: MatchingData, seed: int) -> Procrustes:
         self.svds = [SVD(self.n_components, seed) for _ in range(2)]

@@ -48,10 +48,8 @@ def shared_neighbours(
 
     Raises
     ------
-    ValueError : k or partners below 1; else as in `assign`.
+    ValueError : as in `assign`.
     """
-    if k < 1 or partners < 1:
-        raise ValueError(f"expected k and partners of at least 1, found {k} and {partners}")
     units = [normalize(side) for side in checked_sides((first, second), len(batch1), len(batch2))]
     blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for rows, columns in shared_batches(batch1, batch2):

@@ -32,7 +32,7 @@ class AXXMLP(Training, Model):
 
     Raises
     ------
-    ValueError : not two hidden widths, or fewer than 2 folds.
+    ValueError : not two hidden widths.
     """
 
     hidden: Sequence[int] | None  # widths of the two hidden layers; None: the mean of the training cells

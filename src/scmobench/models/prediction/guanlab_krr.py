@@ -35,7 +35,7 @@ class GuanlabKRR(Model):
 
     Raises
     ------
-    ValueError : a setting out of range; features as inputs that would not fit into memory.
+    ValueError : features as inputs that would not fit into memory.
     """
 
     n1: int | None = 300  # SVD components of mod1; None: its features

@@ -51,10 +51,6 @@ class LSLab(Model):
     ADT2GEX); the SVD of mod1 is made once, not for each fold; predictions are clipped to ≥ 0 (or to the
     lowest training target, if that is less), binarised ATAC to ≤ 1. The validation score is the out-of-fold
     RMSE; a network's best epoch was chosen on the same cells.
-
-    Raises
-    ------
-    ValueError : fewer than 2 folds.
     """
 
     n1: int = 50  # SVD components of mod1

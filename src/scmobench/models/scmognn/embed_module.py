@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ class EmbedSettings:
     cell_type_weight: float = 0.2
     regulariser_weight: float = 0.05
     cell_cycle_weight: float = 0.05
-    batch_target: str = "zero"  # what the batch block is driven to: zero or uniform
+    batch_target: Literal["zero", "uniform"] = "zero"  # what the batch block is driven to: zero or uniform
     hidden: Sequence[int] = (150, 120, 100)  # blocks of the encoder
     dropout: float = 0.3  # of the encoder
     decoder_hidden: Sequence[int] = (150,)
@@ -37,8 +38,6 @@ class EmbedSettings:
     weight_decay: float = 1e-2  # not of the layer weights
 
     def __post_init__(self) -> None:
-        if self.batch_target not in ("zero", "uniform"):
-            raise ValueError(f"expected batch_target 'zero' or 'uniform', found {self.batch_target!r}")
         terms = ("reconstruction", "cell_type", "regulariser", "cell_cycle")
         self.loss_weights = {term: getattr(self, f"{term}_weight") for term in terms}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule, EmbedSet
 from scmobench.models.scmognn.reduction import COMPONENTS, Reduction, layer_states
 from scmobench.training.cells import fit_cells, in_chunks
 from scmobench.training.fit import TrainerSettings
-from scmobench.training.validation import validation_split
+from scmobench.training.validation import Kind, validation_split
 from scmobench.types import EmbeddingData
 
 MAX_DIMENSIONS = 100
@@ -51,9 +51,10 @@ class ScMoGNNEmbedding(EmbedSettings, Model):
     harmony_theta: float = 0.0
     # graph
     layers: int = 3  # L of the propagation; layers `first_layer` … L are kept and mixed
-    first_layer: int = 2  # as published; 1 keeps the standardised inputs as well (a deviation)
+    first_layer: Literal[1, 2] = 2  # as published; 1 keeps the standardised inputs as well (a deviation)
     propagation: bool = True  # False: the encoder reads the standardised inputs themselves
-    graph: str = "joint"  # one graph with both modalities (the paper); separate: one each (maintained port)
+    # one graph with both modalities (the paper); separate: one each (maintained port)
+    graph: Literal["joint", "separate"] = "joint"
     # LSI and propagation also see the test cells. False: fit on the training cells only, and propagate all
     # cells together at prediction; `harmony_theta` then corrects them anew, so that the encoder reads other
     # values of the training cells than it was fitted to
@@ -65,14 +66,12 @@ class ScMoGNNEmbedding(EmbedSettings, Model):
     batch_size: int = 512
     max_epochs: int = 60
     patience: int = 10
-    validation: str = "random"  # kind of the held-out cells, see `validation_cells`
+    validation: Kind = "random"  # kind of the held-out cells, see `validation_cells`
     validation_share: float = 0.1
     trainer: TrainerSettings | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.graph not in ("joint", "separate"):
-            raise ValueError(f"expected graph 'joint' or 'separate', found {self.graph!r}")
         self.label_supervised = self.cell_type_weight > 0 or self.cell_cycle_weight > 0
 
     def fit(self, data: EmbeddingData, seed: int) -> ScMoGNNEmbedding:

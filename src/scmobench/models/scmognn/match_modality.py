@@ -15,7 +15,7 @@ from scmobench.models.matching.assignment import chunks, shared_batches, softmax
 from scmobench.models.matching.pair_networks import PairNetworks
 from scmobench.models.scmognn.match_module import MatchModule, MatchSettings
 from scmobench.models.scmognn.reduction import COMPONENTS
-from scmobench.training.validation import validation_split
+from scmobench.training.validation import Kind, validation_split
 from scmobench.types import MatchingData
 
 
@@ -43,7 +43,7 @@ class ScMoGNNMatching(MatchSettings, PairNetworks):
     batch_size: int = 4096
     max_epochs: int = 2000
     patience: int = 20
-    validation: str = "random"  # kind of the held-out cells, see `validation_cells`
+    validation: Kind = "random"  # kind of the held-out cells, see `validation_cells`
     validation_cells: int = 4096  # hold out no more cells than this
     hard: bool = True  # match one to one; False: `soft_matching`
     partners: int = 50  # of `soft_matching`

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 
 from scmobench.nn.mixer import LayerWeights
-from scmobench.nn.mlp import MLP
+from scmobench.nn.mlp import MLP, Activation
 from scmobench.training.resident import Resident
 
 
@@ -22,7 +22,7 @@ class MatchSettings:
     joint_dim: int = 64  # dimensions of the joint space
     log_scale: float = 2.739896  # τ, see `MatchModule`
     learn_scale: bool = False  # τ is a parameter, and starts there
-    activation: str = "gelu"  # of the encoders' hidden blocks, see `MLP`
+    activation: Activation = "gelu"  # of the encoders' hidden blocks, see `MLP`
     gex_hidden: Sequence[int] = (512, 512)  # encoder of GEX
     gex_dropout: float | Sequence[float] = 0.25
     other_hidden: Sequence[int] = (512, 512)  # encoder of the other modality

@@ -42,10 +42,6 @@ class Reduction:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.harmony_theta < 0:
-            raise ValueError(
-                f"expected harmony_theta of at least 0 (no correction), found {self.harmony_theta}"
-            )
         self.lsi: LSI | None = None
         self.notes: list[str] = []
 
