@@ -1,7 +1,5 @@
 """Paired cells with the user's annotation, whether they come from files or from memory."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The annotation of cells from outside: which columns are used, and which tables contradict each other."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from pathlib import Path
 

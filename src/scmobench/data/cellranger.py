@@ -1,7 +1,5 @@
 """The folder that Cell Ranger (or STARsolo) writes: a matrix in text, and the names of cells and features."""
 
-from __future__ import annotations
-
 import csv
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The check of every data set's cells, names and values, before a task may use them."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

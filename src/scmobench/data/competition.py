@@ -1,7 +1,5 @@
 """The NeurIPS 2021 competition's files, with training and test cells already cut apart."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path

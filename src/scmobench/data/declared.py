@@ -1,7 +1,5 @@
 """Plan what to read of an HDF5 file, by the shapes, types and sizes that it declares. No value is read."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Downloads that are checked before they are kept, and pins: hashes of files that were read once."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Feature types: the words that files use for genes, proteins and peaks."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -39,7 +37,7 @@ def needed(names: Iterable[str], kind: str | None) -> list[str]:
     return known
 
 
-def _stated(modality: AnnData) -> dict[str, str]:
+def _stated(modality: "AnnData") -> dict[str, str]:
     """The different values of ``var["feature_types"]`` and their meanings."""
     if "feature_types" not in modality.var:
         return {}
@@ -47,7 +45,7 @@ def _stated(modality: AnnData) -> dict[str, str]:
     return {word: modality_of(word) for word in words}
 
 
-def stated_modality(modality: AnnData, where: str, advice: str = "") -> str:
+def stated_modality(modality: "AnnData", where: str, advice: str = "") -> str:
     """GEX, ADT or ATAC, as ``var["feature_types"]`` states."""
     words = _stated(modality)
     kinds = set(words.values())
@@ -70,7 +68,7 @@ def _of_several(words: Mapping[str, str], wanted: Iterable[str]) -> str:
     return f'keep these features alone: cells[:, cells.var["feature_types"] == {known[0]!r}]'
 
 
-def with_feature_type(modality: AnnData, expected: str, where: str) -> AnnData:
+def with_feature_type(modality: "AnnData", expected: str, where: str) -> "AnnData":
     """Set ``var["feature_types"]`` to ``expected``, one of `MODALITIES`, unless it states another modality.
 
     A single unknown word is taken for the expected modality, as the user says.

@@ -1,7 +1,5 @@
 """A folder with one h5ad file a modality: ``gex.h5ad`` and ``adt.h5ad`` or ``atac.h5ad``."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@
 then is the file read here, as far as it is needed; every matrix passes `checked_matrix`.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

@@ -1,7 +1,5 @@
 """Gene sets in GMT files, and the MSigDB hallmark sets."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

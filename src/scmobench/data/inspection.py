@@ -4,8 +4,6 @@
 library. It imports only h5py and numpy, so that the process starts in 0.3 s.
 """
 
-from __future__ import annotations
-
 import json
 import resource
 import sys

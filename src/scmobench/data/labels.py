@@ -4,8 +4,6 @@ A file may hold the same numbers as floats, text or categories, and a missing va
 "NA". A score must not depend on that. Every data set and every solution file passes here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 
 import numpy as np

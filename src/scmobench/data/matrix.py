@@ -4,8 +4,6 @@ A wrong index or pointer makes SciPy read memory outside the matrix. The result 
 number, so every matrix from outside is checked here before anything uses it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Paired cells that are already in memory: a MuData, two AnnData, or one."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Real cells for everyone: a small PBMC CITE-seq set that ships inside a Python wheel."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

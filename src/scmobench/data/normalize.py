@@ -1,7 +1,5 @@
 """Normalisation of each modality: the values that models see and predictions are scored on."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.sparse as sp
 

@@ -1,7 +1,5 @@
 """Your own paired cells: two h5ad files or one, one h5mu file, or the output of Cell Ranger."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The pairing of a matching's solution."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData

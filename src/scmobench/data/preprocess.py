@@ -4,8 +4,6 @@ Statistics are fitted on training cells only, unless a method is declared transd
 sparse; an empty cell stays a row of zeros. Dimension reduction is in `scmobench.data.reduce`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.sparse as sp
 
@@ -52,7 +50,7 @@ class TFIDF:
     source divides by zero, or by 1e-8.
     """
 
-    def fit(self, X: Matrix) -> TFIDF:
+    def fit(self, X: Matrix) -> "TFIDF":
         X = as_csr(X)
         self.idf_ = X.shape[0] * inverse_or_zero(np.asarray(X.sum(axis=0, dtype=np.float64)).ravel())
         return self

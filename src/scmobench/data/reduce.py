@@ -1,7 +1,5 @@
 """Dimension reduction of a modality: truncated SVD, and latent semantic indexing on top of TF-IDF."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.sparse as sp
 from scipy import linalg
@@ -36,7 +34,7 @@ class SVD:
     def __init__(self, n_components: int, seed: int = 0) -> None:
         self.n_components, self.seed = n_components, seed
 
-    def fit(self, X: Matrix) -> SVD:
+    def fit(self, X: Matrix) -> "SVD":
         """Learn the components from ``X``, cells x features."""
         self.fit_transform(X)
         return self
@@ -100,7 +98,7 @@ class LSI:
         self.tfidf = TFIDF() if weighted else None
         self.svd = SVD(n_components + int(drop_first), seed)
 
-    def fit(self, X: Matrix) -> LSI:
+    def fit(self, X: Matrix) -> "LSI":
         """Learn weights and components from raw counts, cells x features."""
         self.fit_transform(X)
         return self

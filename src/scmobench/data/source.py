@@ -1,7 +1,5 @@
 """Sources of paired cells: files, downloads, objects in memory, a simulator."""
 
-from __future__ import annotations
-
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Tables in text from outside, plain or compressed by gzip."""
 
-from __future__ import annotations
-
 import gzip
 import re
 import zlib

@@ -1,7 +1,5 @@
 """Nine numbers that describe a batch, given to each of its cells."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

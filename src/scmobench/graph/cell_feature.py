@@ -1,7 +1,5 @@
 """The weighted cell-feature graph, as sparse operators for training."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,7 +34,7 @@ class CellFeatureGraph:
         pathway: sp.csr_matrix | None = None,
         batches: np.ndarray | None = None,
         cell_inputs: np.ndarray | None = None,
-    ) -> CellFeatureGraph:
+    ) -> "CellFeatureGraph":
         """The graph of ``X`` (cells x features); with ``batches`` its batch features too."""
         matrix = as_csr(X)
         numbers = None if batches is None else batch_features(matrix, batches)
@@ -59,7 +57,7 @@ class CellFeatureGraph:
             None if self.features is None else torch.from_numpy(self.features).to(device),
         )
 
-    def sample(self, cells: np.ndarray, features: np.ndarray | None = None) -> CellFeatureGraph:
+    def sample(self, cells: np.ndarray, features: np.ndarray | None = None) -> "CellFeatureGraph":
         """The graph among some cells and (None: all) features, both given by their indices."""
         described = {name: getattr(self, name) for name in ("batch_features", "cell_inputs")}
         parts = {name: None if rows is None else rows[cells] for name, rows in described.items()}

@@ -1,7 +1,5 @@
 """The layout in which training multiplies with a matrix: the choice of a layout, and the compressed one."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.sparse as sp
 import torch

@@ -4,8 +4,6 @@ Each function returns P, features x features in CSR: row i holds the in-neighbou
 Entries of weight 0 may be stored: such an edge carries no message but counts as a neighbour.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Parameter-free propagation on the weighted cell-feature graph of one reduced modality."""
 
-from __future__ import annotations
-
 import numpy as np
 
 CHUNK = 8192  # rows at a time where float64 copies are made

@@ -1,7 +1,5 @@
 """Average silhouette widths: are cell types apart, and are batches mixed within them?"""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

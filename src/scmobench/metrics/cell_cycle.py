@@ -1,7 +1,5 @@
 """Cell-cycle conservation: does the cell cycle explain as much of the embedding as of the expression?"""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp

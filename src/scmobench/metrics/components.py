@@ -1,7 +1,5 @@
 """Principal components of a sparse matrix as scikit-learn finds them, in half the time."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import svd

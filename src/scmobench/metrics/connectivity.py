@@ -4,8 +4,6 @@ UMAP's fuzzy graph, as scanpy's neighbours, in NumPy: importing and compiling `u
 every process, this 0.1. A test compares the two.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.sparse as sp
 

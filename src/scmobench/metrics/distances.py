@@ -1,7 +1,5 @@
 """The distances between all cells, each computed once: sums to groups of cells, and the nearest cells."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

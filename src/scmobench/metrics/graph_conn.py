@@ -1,7 +1,5 @@
 """Graph connectivity: is each cell type connected in the kNN graph?"""
 
-from __future__ import annotations
-
 from scmobench.metrics.neighbors import ScoredEmbedding, finite, quiet
 from scmobench.types import NotApplicable
 

@@ -4,8 +4,6 @@ The competition clustered with the package louvain (vtraag), which has no wheels
 independent implementation, from a description of the algorithm: the same membership bit for bit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ the true column ``partner[i]`` of row i, and the cell types of the rows where kn
 ``pairing_ix`` (mod2_shuffled[k] = mod2[pairing_ix[k]]), ``partner`` is ``argsort(pairing_ix)``.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp

@@ -1,7 +1,5 @@
 """An embedding beside its labels, with the one kNN graph that all joint-embedding metrics share."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import warnings
@@ -81,7 +79,7 @@ class ScoredEmbedding:
         return pd.Categorical(self.obs[column].astype(str))
 
     @cached_property
-    def distances(self) -> Distances:
+    def distances(self) -> "Distances":
         """Sums and neighbours, with groups in the order of `categories`; a missing column is one group."""
         from scmobench.metrics.distances import all_pairs  # numba takes half a second
 

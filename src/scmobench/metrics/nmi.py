@@ -1,7 +1,5 @@
 """Agreement of a clustering of the embedding with the cell types."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The one paired test of all comparisons: two methods by the same seeds on the same test cells."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -9,8 +9,6 @@ the competition's definition. Where no row of the truth varies, as with one feat
 score 0, so correlations raise `NotApplicable`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

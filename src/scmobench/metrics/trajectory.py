@@ -1,7 +1,5 @@
 """Trajectory conservation: is the order of cells along differentiation kept?"""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from anndata import AnnData

@@ -1,7 +1,5 @@
 """What can answer a problem: a model, or a control that receives the solution."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -27,7 +25,7 @@ class Model(ABC):
     label_supervised: bool = False
 
     @abstractmethod
-    def fit(self, data: TaskData, seed: int) -> Model:
+    def fit(self, data: TaskData, seed: int) -> "Model":
         """Learn from ``data`` and return itself. Every random draw comes from ``seed``.
 
         ``data`` comes from `TaskData.for_fit`: without test inputs unless `transductive`, without labels

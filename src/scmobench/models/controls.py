@@ -1,7 +1,5 @@
 """Controls: the scores of an answer without knowledge (negative) and of the true answer (positive)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +44,7 @@ class ZeroEmbedding(_Untrained):
 class MeanPrediction(Model):
     """Every cell has each feature's mean over the training cells."""
 
-    def fit(self, data: PredictionData, seed: int) -> MeanPrediction:
+    def fit(self, data: PredictionData, seed: int) -> "MeanPrediction":
         mean = as_csr(data.train_mod2.X).mean(axis=0, dtype=np.float64)
         self.mean = np.asarray(mean, dtype=np.float32).reshape(1, -1)
         return self

@@ -1,7 +1,5 @@
 """The cell-feature graph convolution of scMoGNN: one relation, and one layer of three relations."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Operators for a GPU: the matrix dense or compressed, edge dropout drawn inside the product."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import os
@@ -57,7 +55,7 @@ class SeededDense(Operator):
     @classmethod
     def of(
         cls, matrix: sp.csr_matrix, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ) -> SeededDense:
+    ) -> "SeededDense":
         """The operator of a CSR matrix, filled on the device a block of rows at a time."""
         rows, columns = matrix.shape
         stride = -(-columns // (2 * LANES)) * 2 * LANES

@@ -4,8 +4,6 @@ Imported where Triton is. ``TRITON_INTERPRET=1`` runs them on a CPU. Every sum h
 same card gives the same bytes.
 """
 
-from __future__ import annotations
-
 import torch
 import triton
 import triton.language as tl

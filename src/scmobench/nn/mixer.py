@@ -1,7 +1,5 @@
 """Mixtures: of the two messages of a feature node, and of the layers of a graph."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Fully connected network: a stack of linear maps with activation, normalisation and dropout."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Random masks for edges and node states that are cheap to draw."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

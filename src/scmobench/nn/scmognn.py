@@ -1,7 +1,5 @@
 """scMoGNN's network for modality prediction: layer-0 embeddings, convolutions, readout."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

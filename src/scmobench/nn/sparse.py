@@ -4,8 +4,6 @@ PyTorch transposes a CSR matrix again in each backward pass. These classes keep 
 both passes are products of a CSR matrix with 32-bit indices and a dense matrix, tile by tile.
 """
 
-from __future__ import annotations
-
 import functools
 import warnings
 from abc import ABC, abstractmethod

@@ -1,7 +1,5 @@
 """A task: it cuts paired cells into the part that a model sees and the part that only the scorer sees."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import ClassVar
 

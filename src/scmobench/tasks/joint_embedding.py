@@ -1,7 +1,5 @@
 """Joint embedding: one space of at most 100 dimensions for both modalities of all cells."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Modality matching: which cell of one modality is which cell of the other."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Names of rows and columns: evidence of a prediction's orientation and order."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from anndata import AnnData

@@ -1,7 +1,5 @@
 """Modality prediction: predict the second modality of the test cells from the first."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

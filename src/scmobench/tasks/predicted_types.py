@@ -1,7 +1,5 @@
 """Cell types of the test cells, predicted by a classifier of the training cells, to choose settings by."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The best evaluation of a training: its parameters are kept, and training stops when none is better."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Training of a module that holds the states of all cells: a batch is the numbers of its cells."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar

@@ -4,8 +4,6 @@ A method is a `LightningModule` that logs its score as ``validation``. `train` r
 parameters of the best evaluation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

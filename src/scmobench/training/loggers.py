@@ -1,7 +1,5 @@
 """Destinations of a training log: the choices of ``conf/logger``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger, Logger

@@ -1,7 +1,5 @@
 """What a person is told of a fit: where it is, and how long it may take."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable

@@ -5,8 +5,6 @@ kernels waits for the host, which launches one after another. A CUDA graph is la
 results/speed/gpu.json.
 """
 
-from __future__ import annotations
-
 import logging
 from abc import abstractmethod
 from collections import Counter
@@ -32,7 +30,7 @@ class Resident(LightningModule):
     `steps_on_device`, it is a whole epoch (`DeviceSteps`), with the loss of each step as ``loss`` says.
     """
 
-    steps: DeviceSteps | None = None
+    steps: "DeviceSteps | None" = None
 
     @abstractmethod
     def loss(self, cells: Tensor) -> Tensor:

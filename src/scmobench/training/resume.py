@@ -3,8 +3,6 @@
 The file holds tensors and plain containers only, and is read as such: no code of a file runs.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 import time

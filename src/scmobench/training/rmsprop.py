@@ -1,7 +1,5 @@
 """RMSprop with a square root that every processor rounds alike."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a training changes in its process, and puts back: random numbers, threads, messages, ranks."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import warnings

@@ -1,7 +1,5 @@
 """Which training cells validate a model while it trains."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

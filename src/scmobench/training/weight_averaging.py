@@ -1,7 +1,5 @@
 """A running mean of a network's parameters over its training steps."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

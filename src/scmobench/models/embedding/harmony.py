@@ -1,7 +1,5 @@
 """Harmony: its correction of any components, and the joint embedding by corrected SVDs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -71,7 +69,7 @@ class Harmony(SVDEmbedding):
     max_clusters: int = 100
     max_iterations: int = 10
 
-    def fit(self, data: EmbeddingData, seed: int) -> Harmony:
+    def fit(self, data: EmbeddingData, seed: int) -> "Harmony":
         self.seed, self.notes = seed, ""
         return super().fit(data, seed)
 

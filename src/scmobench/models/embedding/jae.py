@@ -1,7 +1,5 @@
 """Joint embedding by the competition's label-supervised autoencoder: scMoGNN's head without the graph."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal

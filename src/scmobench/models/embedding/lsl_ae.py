@@ -1,7 +1,5 @@
 """Joint embedding by a small autoencoder that reads both modalities."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +92,7 @@ class LSLAutoencoder(Training, Model):
     validation: Kind = "random"  # or `batch_separated`, see `validation_cells`
     validation_share: float = 0.2  # of all cells
 
-    def fit(self, data: EmbeddingData, seed: int) -> LSLAutoencoder:
+    def fit(self, data: EmbeddingData, seed: int) -> "LSLAutoencoder":
         self.notes: list[str] = []
         self.features = [self._choose(modality) for modality in (data.mod1, data.mod2)]
         sizes = tuple(len(chosen) for chosen in self.features)

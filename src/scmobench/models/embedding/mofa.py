@@ -1,7 +1,5 @@
 """Joint embedding by the factors of a group factor analysis of both modalities."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 from collections.abc import Mapping
@@ -41,7 +39,7 @@ class MOFA(PlacedCells):
     convergence: Literal["fast", "medium", "slow"] = "fast"  # when the bound counts as settled
     max_memory_gb: float = 8.0  # refuse data that would need more
 
-    def fit(self, data: EmbeddingData, seed: int) -> MOFA:
+    def fit(self, data: EmbeddingData, seed: int) -> "MOFA":
         entry_point = load("mofapy2.run.entry_point", "rivals").entry_point
         self._check_memory(data)
         views = [self._view(modality) for modality in (data.mod1, data.mod2)]

@@ -1,7 +1,5 @@
 """Embeddings by other libraries: optional packages, which place only the cells of the fit."""
 
-from __future__ import annotations
-
 import importlib
 from types import ModuleType
 

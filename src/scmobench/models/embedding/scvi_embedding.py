@@ -1,7 +1,5 @@
 """Joint embedding by the variational autoencoders of scvi-tools: totalVI and MultiVI."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from abc import abstractmethod
@@ -42,7 +40,7 @@ class SCVIEmbedding(PlacedCells):
     def __post_init__(self) -> None:
         self.trainer = self.trainer or TrainerSettings()
 
-    def fit(self, data: EmbeddingData, seed: int) -> SCVIEmbedding:
+    def fit(self, data: EmbeddingData, seed: int) -> "SCVIEmbedding":
         scvi = load("scvi", "scvi")
         found = {feature_type(data.mod1), feature_type(data.mod2)}
         if found != {"GEX", self.modality}:

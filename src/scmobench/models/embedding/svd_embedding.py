@@ -1,7 +1,5 @@
 """Joint embedding by an SVD of each modality, side by side; or of one modality alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +29,7 @@ class SVDEmbedding(Model):
         if min(sizes) < 0 or not 1 <= sum(sizes) <= 100:
             raise ValueError(f"expected 1 to 100 components in all, found {sizes[0]} + {sizes[1]}")
 
-    def fit(self, data: EmbeddingData, seed: int) -> SVDEmbedding:
+    def fit(self, data: EmbeddingData, seed: int) -> "SVDEmbedding":
         sizes = {"mod1": self.mod1_components, "mod2": self.mod2_components}
         self.svds = {side: SVD(n, seed).fit(getattr(data, side).X) for side, n in sizes.items() if n}
         return self

@@ -3,8 +3,6 @@
 Similarities are made in chunks of float32.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Cross-linked autoencoders: each modality is encoded into the latent spaces of both, and decodes both."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,7 +34,7 @@ class ClueModule(Resident):
     settings : sizes and weights of the terms.
     """
 
-    def __init__(self, states: Sequence[Tensor], settings: ClueLike) -> None:
+    def __init__(self, states: Sequence[Tensor], settings: "ClueLike") -> None:
         super().__init__()
         self.set_states(*states)
         self.settings, latent = settings, settings.latent_dim

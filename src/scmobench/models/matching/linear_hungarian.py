@@ -1,7 +1,5 @@
 """Matching by linear regression between two SVDs, cosine similarity and optimal assignment."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +27,7 @@ class LinearHungarian(SimilarityMatching):
     # would dominate it
     center: bool = True
 
-    def fit(self, data: MatchingData, seed: int) -> LinearHungarian:
+    def fit(self, data: MatchingData, seed: int) -> "LinearHungarian":
         self.svd1, self.svd2 = SVD(self.n_components, seed), SVD(self.n_components, seed)
         source = self.svd1.fit_transform(data.train_mod1.X)
         target = self.svd2.fit_transform(data.train_mod2_paired.X)

@@ -1,7 +1,5 @@
 """Models that match cells by a similarity of their two sides, in the ways that an ``assignment`` offers."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal

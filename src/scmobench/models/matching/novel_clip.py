@@ -1,7 +1,5 @@
 """Contrastive matching: two networks that meet on the unit sphere, one pair for each left-out batch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Rivals that train networks on paired cells, which place both modalities in one space."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +53,7 @@ class PairNetworks(SimilarityMatching):
     def scale_of(self, module: LightningModule) -> float:
         """What the cosines of a network are multiplied by."""
 
-    def fit(self, data: MatchingData, seed: int) -> PairNetworks:
+    def fit(self, data: MatchingData, seed: int) -> "PairNetworks":
         held_out = self.held_out(data.train_mod1.obs, seed)
         scaling = {name: getattr(self, name) for name in ("normalised", "zscore", "center_batches")}
         self.states = MatchStates(self.components, scaling, self.layers, self.propagation, seed)

@@ -1,7 +1,5 @@
 """Matching by orthogonal Procrustes between two SVDs, and optimal assignment."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,7 +33,7 @@ class Procrustes(SimilarityMatching):
     # compare directions; False: squared distances, which have the same optimal assignment as inner products
     cosine: bool = False
 
-    def fit(self, data: MatchingData, seed: int) -> Procrustes:
+    def fit(self, data: MatchingData, seed: int) -> "Procrustes":
         self.svds = [SVD(self.n_components, seed) for _ in range(2)]
         modalities = (data.train_mod1, data.train_mod2_paired)
         scores = [svd.fit_transform(cells.X) for svd, cells in zip(self.svds, modalities, strict=True)]

@@ -7,8 +7,6 @@ u_i + p_j ≥ s_ij for all pairs and equality for the matched ones. Pairs that b
 problem is solved again, until there are none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

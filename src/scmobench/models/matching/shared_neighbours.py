@@ -1,7 +1,5 @@
 """Matching by shared nearest neighbours: the neighbourhoods of partners overlap."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np

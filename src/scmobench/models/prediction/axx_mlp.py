@@ -1,7 +1,5 @@
 """The competition entry AXX: one network a left-out site, averaged."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +43,7 @@ class AXXMLP(Training, Model):
         if self.hidden is not None and len(self.hidden) != 2:
             raise ValueError(f"expected the widths of 2 hidden layers, found {self.hidden}")
 
-    def fit(self, data: PredictionData, seed: int) -> AXXMLP:
+    def fit(self, data: PredictionData, seed: int) -> "AXXMLP":
         targets = data.train_mod2.X
         parts, note = left_out_folds(data.train_mod1.obs, self.folds, seed)
         self.notes, self.networks, self.fitted = [note], [], []

@@ -1,7 +1,5 @@
 """Two autoencoders that share a latent space, after BABEL."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +41,7 @@ class BabelLike(NetworkRegression):
     def build(self, inputs: Cells, targets: Cells) -> nn.Module:
         return SharedSpace((inputs.shape[1], targets.shape[1]), self.hidden, self.latent, self.dropout)
 
-    def loss(self, network: SharedSpace, inputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, network: "SharedSpace", inputs: Tensor, targets: Tensor) -> Tensor:
         """Squared errors of both modalities, each decoded from the encoding of each."""
         batch = (inputs, targets)
         encoded = [encoder(side) for encoder, side in zip(network.encoders, batch, strict=True)]

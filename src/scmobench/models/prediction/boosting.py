@@ -1,7 +1,5 @@
 """Gradient boosting of several targets at once: each tree's leaves hold a value for every target."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,7 +31,7 @@ class Boosting:
     l2: float
     trees: list[tuple[DecisionTreeRegressor, np.ndarray]] = field(default_factory=list)
 
-    def fit(self, X: np.ndarray, Y: np.ndarray, seed: int, timed: Callable[[float], None]) -> Boosting:
+    def fit(self, X: np.ndarray, Y: np.ndarray, seed: int, timed: Callable[[float], None]) -> "Boosting":
         """Fit samples x features to samples x targets; ``timed`` is told the seconds of the first tree."""
         X, draw = np.asfortranarray(X, np.float32), np.random.RandomState(seed)
         self.mean = Y.mean(axis=0, dtype=np.float64)

@@ -1,7 +1,5 @@
 """The competition entry Cajal: marker features and the depth of a cell and of its batch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Kernel ridge regression between two SVDs, averaged over halves of the batches (Guanlab-dengkw)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +48,7 @@ class GuanlabKRR(Model):
     landmarks: int = 3000  # cells drawn for a larger model; 24 m² bytes
     transductive: bool = True  # the SVD of mod1 also sees the test cells
 
-    def fit(self, data: PredictionData, seed: int) -> GuanlabKRR:
+    def fit(self, data: PredictionData, seed: int) -> "GuanlabKRR":
         rng = np.random.default_rng(seed)
         self.notes: list[str] = []
         self.bounds = bounds(data)

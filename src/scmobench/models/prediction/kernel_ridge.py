@@ -1,7 +1,5 @@
 """Kernel ridge regression, exact or on landmarks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

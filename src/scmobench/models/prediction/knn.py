@@ -1,7 +1,5 @@
 """Prediction by the mean of a cell's nearest training cells."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +24,7 @@ class KNN(Model):
     k: int = 20  # neighbours; at most all training cells
     transductive: bool = False  # the SVD also sees the test cells' mod1, as in the competition's starter kit
 
-    def fit(self, data: PredictionData, seed: int) -> KNN:
+    def fit(self, data: PredictionData, seed: int) -> "KNN":
         self.svd = SVD(self.n_components, seed).fit(input_cells(data))
         self.neighbours = NearestNeighbors().fit(self.svd.transform(data.train_mod1.X))
         self.target = as_csr(data.train_mod2.X).copy()

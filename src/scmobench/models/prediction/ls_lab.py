@@ -1,7 +1,5 @@
 """Gradient boosting and two neural networks between two SVDs, averaged over folds (LS-lab)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,7 +66,7 @@ class LSLab(Model):
     transductive: bool = True  # the SVD of mod1 also sees the test cells
     trainer: TrainerSettings | None = None
 
-    def fit(self, data: PredictionData, seed: int) -> LSLab:
+    def fit(self, data: PredictionData, seed: int) -> "LSLab":
         self.svd1 = SVD(self.n1, seed).fit(input_cells(data))
         scores = self.svd1.transform(data.train_mod1.X)
         self.bounds = bounds(data)

@@ -1,7 +1,5 @@
 """The competition entry of team Novel: a network on the latent semantic indexing of mod1."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Regression between SVDs: the cells that an SVD learns from, and the error of scores projected back."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import gen_batches

@@ -1,7 +1,5 @@
 """Networks from one matrix to another, trained by batches of cells."""
 
-from __future__ import annotations
-
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -66,7 +64,7 @@ class NetworkRegression(Training, Model):
         """What the network reads of these cells of mod1: cells x inputs."""
         return cells.X
 
-    def fit(self, data: PredictionData, seed: int) -> NetworkRegression:
+    def fit(self, data: PredictionData, seed: int) -> "NetworkRegression":
         cells, targets = data.train_mod1, data.train_mod2.X
         held_out, note = held_out_cells(cells.obs, self.validation_share, seed)
         self.notes = [note]

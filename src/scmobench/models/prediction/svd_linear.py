@@ -1,7 +1,5 @@
 """Linear prediction between the truncated SVDs of two modalities."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +24,7 @@ class SVDLinear(Model):
     n_components: int = 50  # of either SVD, at most
     transductive: bool = False  # the SVD of mod1 also sees the test cells, as in the starter kit
 
-    def fit(self, data: PredictionData, seed: int) -> SVDLinear:
+    def fit(self, data: PredictionData, seed: int) -> "SVDLinear":
         self.svd1 = SVD(self.n_components, seed).fit(input_cells(data))
         self.svd2 = SVD(self.n_components, seed)
         target = self.svd2.fit_transform(data.train_mod2.X)

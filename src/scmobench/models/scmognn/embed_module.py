@@ -1,7 +1,5 @@
 """The trained part of joint embedding: an autoencoder whose first dimensions each have a meaning."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """scMoGNN for joint embedding: propagated states of both modalities, an autoencoder with named blocks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -74,7 +72,7 @@ class ScMoGNNEmbedding(EmbedSettings, Model):
         super().__post_init__()
         self.label_supervised = self.cell_type_weight > 0 or self.cell_cycle_weight > 0
 
-    def fit(self, data: EmbeddingData, seed: int) -> ScMoGNNEmbedding:
+    def fit(self, data: EmbeddingData, seed: int) -> "ScMoGNNEmbedding":
         self.notes: list[str] = []
         scaling = {n: getattr(self, n) for n in ("zscore", "center_batches", "log_svd", "harmony_theta")}
         sides = (data.mod1, data.mod2)

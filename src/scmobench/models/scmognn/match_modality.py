@@ -1,7 +1,5 @@
 """scMoGNN for modality matching: propagated states, two encoders, assignment within batches."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

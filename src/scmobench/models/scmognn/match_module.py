@@ -1,7 +1,5 @@
 """The trained part of modality matching: two encoders that meet in a joint space, and their losses."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

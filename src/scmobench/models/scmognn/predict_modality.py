@@ -1,7 +1,5 @@
 """scMoGNN for modality prediction: a convolution on the cell-feature graph, read out at the cells."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -78,7 +76,7 @@ class ScMoGNNPrediction(NetworkSettings, Model):
         if self.norm == "batch" and self.batch_size == 1:  # the statistics are of a step's cells
             raise ValueError("expected batch_size of at least 2 with norm=batch, found 1")
 
-    def fit(self, data: PredictionData, seed: int) -> ScMoGNNPrediction:
+    def fit(self, data: PredictionData, seed: int) -> "ScMoGNNPrediction":
         held_out = validation_cells(data.train_mod1.obs, self.validation, self.validation_share, seed)
         FitMemory.of(data, len(held_out), self).check()
         self._choose_inputs(data.train_mod1, seed)

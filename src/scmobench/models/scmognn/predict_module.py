@@ -1,7 +1,5 @@
 """The trained part of modality prediction: loss, optimiser and schedule, whole graph or cells by cells."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """From a modality to the states that the matching and embedding heads read: reduce, then propagate."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +43,7 @@ class Reduction:
         self.lsi: LSI | None = None
         self.notes: list[str] = []
 
-    def fit(self, *modalities: AnnData) -> Reduction:
+    def fit(self, *modalities: AnnData) -> "Reduction":
         """Learn from the cells of all ``modalities``, which are parts of the same modality."""
         kind = feature_type(modalities[0])
         if kind not in self.n_components:
