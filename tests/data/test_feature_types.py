@@ -19,7 +19,7 @@ import scipy.sparse as sp
 
 from scmobench.data.annotation import check_agreement
 from scmobench.data.feature_types import WORDS, modality_of
-from scmobench.data.memory import from_memory
+from scmobench.data.memory import Memory
 from scmobench.data.own import Own
 from scmobench.experiment.config import build, compose
 
@@ -201,7 +201,7 @@ def test_annotation_of_the_second_table_alone_is_found(tmp_path) -> None:
     adt.obs, gex.obs = gex.obs[["donor", "cell_type"]].copy(), gex.obs[[]].copy()
     assert pair(tmp_path, gex, adt).load().hash == right
     assert multi(tmp_path, {"rna": gex, "prot": adt}).load().hash == right
-    assert from_memory(gex=gex, mod2=adt, batch="donor", empty_features="error").hash == right
+    assert Memory(gex=gex, mod2=adt, batch="donor", empty_features="error").load().hash == right
 
 
 @pytest.mark.parametrize("where", ["mod2", "all"])

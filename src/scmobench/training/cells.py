@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
-from scmobench.training.fit import FitReport, TrainerSettings, train
+from scmobench.training.fit import FitReport, train
 from scmobench.training.resident import Resident, on_host
 from scmobench.training.surroundings import seeded
 
@@ -21,14 +21,12 @@ def fit_cells(
     build: Callable[[], Module],
     fitted: np.ndarray,
     held_out: np.ndarray,
+    settings: Any,
     *,
     batch_size: int,
-    max_epochs: int,
-    patience: int | None,
     seed: int,
     mode: str,
     drop_last: bool = False,
-    trainer: TrainerSettings | None = None,
     part: str | None = None,
 ) -> tuple[Module, FitReport]:
     """A module trained on batches of cells, with the parameters of its best epoch.
@@ -37,13 +35,14 @@ def fit_cells(
     ----------
     build : makes the module, which logs a ``validation`` score.
     fitted, held_out : places of the cells to train on and of those to validate with.
+    settings : an object with `max_epochs`, `patience` and `trainer`, which is a `TrainerSettings` or None.
     batch_size : at most the number of cells.
     seed : of parameters, order of cells and dropout.
     mode : ``min`` or ``max``, which score is better.
     drop_last : leave out an incomplete last batch; a last batch of one cell is always left out.
     part : name of this module's subfolder if a method trains several.
     """
-    cells, checks = torch.from_numpy(fitted), torch.from_numpy(held_out)
+    cells, checks, trainer = torch.from_numpy(fitted), torch.from_numpy(held_out), settings.trainer
     size = min(batch_size, len(cells))
     drop_last = drop_last or len(cells) % size == 1  # one cell alone has no batch statistics
     with seeded(seed):
@@ -57,8 +56,8 @@ def fit_cells(
             steps,
             DataLoader([checks], batch_size=None),
             settings=trainer,
-            max_epochs=max_epochs,
-            patience=patience,
+            max_epochs=settings.max_epochs,
+            patience=settings.patience,
             mode=mode,
             folder=Path(trainer.folder) / part if part and trainer and trainer.folder else None,
         )

@@ -138,9 +138,9 @@ def test_procrustes_rotation_is_orthogonal_and_sides_may_differ(data: MatchingDa
 def test_novel_clip_leaves_each_batch_out_once(data: MatchingData, monkeypatch) -> None:
     trained = []
 
-    def spy(build, fitted, held_out, **settings):
+    def spy(build, fitted, held_out, *settings, **more):
         trained.append([fitted, held_out])
-        return fit_cells(build, fitted, held_out, **settings)
+        return fit_cells(build, fitted, held_out, *settings, **more)
 
     monkeypatch.setattr(pair_networks, "fit_cells", spy)
     model = NovelClip(**{**SHARED, **CLIP, "max_epochs": 2})

@@ -11,14 +11,13 @@ from torch.nn.functional import mse_loss, normalize
 
 from scmobench.models.matching.matcher import Assignment
 from scmobench.models.matching.pair_networks import PairNetworks
-from scmobench.models.scmognn.match_module import top1
+from scmobench.models.scmognn.match_module import PairModule
 from scmobench.nn.mlp import MLP
-from scmobench.training.resident import Resident
 from scmobench.training.rmsprop import RMSprop
 from scmobench.training.validation import Kind, validation_split
 
 
-class ClueModule(Resident):
+class ClueModule(PairModule):
     r"""Encoders e_ij of modality i into the latent space of modality j, and a decoder d_j of each space.
 
     .. math::
@@ -47,11 +46,6 @@ class ClueModule(Resident):
             MLP(latent, width, settings.decoder_hidden, **block) for width in widths
         )
 
-    def set_states(self, first: Tensor, second: Tensor) -> None:
-        """Replace the cells: 1 x cells x features of each modality."""
-        self.register_buffer("first", first, persistent=False)
-        self.register_buffer("second", second, persistent=False)
-
     def _latent(self, cells: Tensor | slice, modality: int) -> list[Tensor]:
         states = self.second if modality else self.first
         return [encode(states[0, cells]) for encode in self.encoders[modality]]
@@ -70,9 +64,6 @@ class ClueModule(Resident):
             loss = loss + mse_loss(decode(latent[j][j]), target)
             loss = loss + self.settings.cross_weight * mse_loss(decode(latent[1 - j][j]), target)
         return loss
-
-    def validation_step(self, cells: Tensor, _: int) -> None:
-        self.log("validation", top1(self(cells, 0) @ self(cells, 1).T), batch_size=len(cells))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return RMSprop(self.parameters(), lr=self.settings.learning_rate)
@@ -117,5 +108,5 @@ class ClueLike(PairNetworks):
         share, most = self.validation_share, self.validation_cells
         return [validation_split(obs, self.validation, share, seed, most)[1]]
 
-    def scale_of(self, module: Resident) -> float:
+    def scale_of(self, module: ClueModule) -> float:
         return self.scale

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from scmobench.models.matching.matcher import Assignment, SimilarityMatching
+from scmobench.models.scmognn.match_module import PairModule
 from scmobench.models.scmognn.reduction import MatchStates, gex_first
 from scmobench.training.cells import fit_cells, in_chunks
 from scmobench.training.fit import TrainerSettings, averaged_report
@@ -42,7 +42,7 @@ class PairNetworks(SimilarityMatching):
     layers, propagation = 1, False  # no graph
 
     @abstractmethod
-    def build(self, states: list[Tensor]) -> LightningModule:
+    def build(self, states: list[Tensor]) -> PairModule:
         """The untrained module for the states of both modalities, GEX first (1 x cells x features each)."""
 
     @abstractmethod
@@ -50,7 +50,7 @@ class PairNetworks(SimilarityMatching):
         """Places of the training cells that each network is validated with."""
 
     @abstractmethod
-    def scale_of(self, module: LightningModule) -> float:
+    def scale_of(self, module: PairModule) -> float:
         """What the cosines of a network are multiplied by."""
 
     def fit(self, data: MatchingData, seed: int) -> "PairNetworks":
@@ -63,13 +63,11 @@ class PairNetworks(SimilarityMatching):
                 lambda: self.build(states),
                 np.setdiff1d(np.arange(data.train_mod1.n_obs), cells),
                 cells,
+                self,
                 batch_size=self.batch_size,
-                max_epochs=self.max_epochs,
-                patience=self.patience,
                 seed=seed * len(held_out) + number,
                 mode="max",
                 drop_last=True,
-                trainer=self.trainer,
                 part=f"model{number}" if len(held_out) > 1 else None,
             )
             for number, cells in enumerate(held_out)

@@ -175,12 +175,10 @@ def fit_network(
         lambda: RegressionModule(network, settings, inputs, targets),
         fitted,
         held_out,
+        settings,
         batch_size=min(settings.batch_size, most),
-        max_epochs=settings.max_epochs,
-        patience=settings.patience,
         seed=seed,
         mode="min",
-        trainer=settings.trainer,
         part=part,
     )
     return report

@@ -88,12 +88,10 @@ class ScMoGNNEmbedding(EmbedSettings, Model):
             lambda: EmbedModule(states, cell_type, cycle, blocks=self.blocks, batch_size=size, settings=self),
             fitted,
             held_out,
+            self,
             batch_size=size,
-            max_epochs=self.max_epochs,
-            patience=self.patience,
             seed=seed,
             mode="min",
-            trainer=self.trainer,
         )
         return self
 

@@ -32,7 +32,23 @@ class MatchSettings:
     weight_decay: float = 1e-2
 
 
-class MatchModule(Resident):
+class PairModule(Resident):
+    """A network that places the cells of both modalities in one space, and keeps their states.
+
+    Its call, with numbers of cells and a modality, gives embeddings of unit length.
+    """
+
+    def set_states(self, first: Tensor, second: Tensor) -> None:
+        """Replace the cells: layers x cells x features of each modality."""
+        self.register_buffer("first", first, persistent=False)
+        self.register_buffer("second", second, persistent=False)
+
+    def validation_step(self, cells: Tensor, _: int) -> None:
+        accuracy = top1(self(cells, 0) @ self(cells, 1).T)
+        self.log("validation", accuracy, batch_size=len(cells))
+
+
+class MatchModule(PairModule):
     r"""Encoders, decoders and layer weights of the matching head.
 
     With the layer mixtures :math:`X_1, X_2` of the same cells and unit-length embeddings
@@ -79,11 +95,6 @@ class MatchModule(Resident):
         """e^τ."""
         return math.exp(self.log_scale) if isinstance(self.log_scale, float) else self.log_scale.exp()
 
-    def set_states(self, first: Tensor, second: Tensor) -> None:
-        """Replace the cells: layers x cells x features of each modality."""
-        self.register_buffer("first", first, persistent=False)
-        self.register_buffer("second", second, persistent=False)
-
     def forward(self, cells: Tensor | slice, modality: int) -> Tensor:
         """Unit-length embeddings of these cells in modality 0 or 1."""
         return self._encode(self._mixture(cells, modality), modality)
@@ -104,10 +115,6 @@ class MatchModule(Resident):
             target = mixtures[m].detach()
             loss = loss + mse_loss(decode(joint[m]), target) + mse_loss(decode(joint[1 - m]), target)
         return loss
-
-    def validation_step(self, cells: Tensor, _: int) -> None:
-        accuracy = top1(self(cells, 0) @ self(cells, 1).T)
-        self.log("validation", accuracy, batch_size=len(cells))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         rate, decay = self.settings.learning_rate, self.settings.weight_decay
