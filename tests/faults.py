@@ -440,13 +440,13 @@ PICTURES = {
     ("figures/answers", "gallery"): [
         (
             "a picture of another prediction than the recorded one",
-            'prediction_hash(found) == run.record.get("prediction_hash")',
+            'prediction_hash(found) == run.get("prediction_hash")',
             "prediction_hash(found)",
         ),
         (
             "a picture of other cells",
-            'run.record["data_hash"] == plan.cells.hash',
-            'run.record["data_hash"]',
+            'run["data_hash"] == plan.cells.hash',
+            'run["data_hash"]',
         ),
     ],
     ("figures/cells", "cells"): [

@@ -284,8 +284,6 @@ def test_a_last_step_of_one_cell_is_left_out(data):
 
 
 def test_refusals(data):
-    with pytest.raises(ValueError, match="expected graph 'joint' or 'separate', found 'both'"):
-        ScMoGNNEmbedding(graph="both")
     with pytest.raises(ValueError, match="at most 100 dimensions"):
         answer(data, free=95)
     three = dataclasses.replace(data, mod1=data.mod1[:3].copy(), mod2=data.mod2[:3].copy())
