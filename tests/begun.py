@@ -1,7 +1,5 @@
 """The command in a process of its own, forked from one that has imported its packages: it starts at once."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import pty
@@ -44,7 +42,7 @@ class Begun:
         out.close()
         self.stdout = os.fdopen(ours, newline="" if terminal else None, errors="replace")
 
-    def __enter__(self) -> Begun:
+    def __enter__(self) -> "Begun":
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -1,7 +1,5 @@
 """The command line, here or in a process of its own, and a method that its user brings."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import io

@@ -1,7 +1,5 @@
 """Fixtures: where the real data stands, and a paired set small enough for every test."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

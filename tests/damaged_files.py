@@ -4,8 +4,6 @@
 and `truncate` work on the raw file.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise

@@ -4,8 +4,6 @@
 under a file of the package and the tests that must fail: a name, the right text, the faulty text.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -4,8 +4,6 @@ Each case builds its files, runs a command in a process of its own, and knows wh
 value, or one clear line. The tables of cases are in `fuzz_scores`, `fuzz_own_data` and `fuzz_settings`.
 """
 
-from __future__ import annotations
-
 import argparse
 import collections
 import contextlib

@@ -1,7 +1,5 @@
 """Cases of `scmobench data check own`: the same cells in every layout, changed in a known way, or damaged."""
 
-from __future__ import annotations
-
 import functools
 import gzip
 import io

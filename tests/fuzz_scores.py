@@ -1,7 +1,5 @@
 """Cases of `scmobench score`: predictions and solutions, rewritten, changed in a known way, or damaged."""
 
-from __future__ import annotations
-
 import functools
 import gzip
 import json

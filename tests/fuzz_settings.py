@@ -1,7 +1,5 @@
 """Cases of `scmobench run`: a setting's own value said again, misspelt keys, and odd values."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import io

@@ -1,7 +1,5 @@
 """The inspection of foreign files in a fork of this process, which spares a start of Python for each."""
 
-from __future__ import annotations
-
 import io
 import os
 import subprocess

@@ -4,8 +4,6 @@ A part of it is a test; the whole is `python tests/odd_settings.py [SHARE] [SEED
 counts what came of it and prints all that was said.
 """
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import functools

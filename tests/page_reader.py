@@ -1,7 +1,5 @@
 """A reader of the page: its elements, tables and figures."""
 
-from __future__ import annotations
-
 from html.parser import HTMLParser
 
 VOID = {"meta", "input", "img", "br", "wbr"}

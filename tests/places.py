@@ -1,7 +1,5 @@
 """Where things are that tests need: the checkout and, for the tests of the page, a browser."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Hand-made records of runs, and the tables that are made from them."""
 
-from __future__ import annotations
-
 from page_reader import Page
 from places import ROOT
 from scmobench.leaderboard import standings as statistics

@@ -1,7 +1,5 @@
 """What `import scmobench` offers: examples that run, objects in memory, what is loaded when."""
 
-from __future__ import annotations
-
 import doctest
 import inspect
 import re

@@ -1,7 +1,5 @@
 """The table of deliberate faults is current; `make faults` puts them in."""
 
-from __future__ import annotations
-
 import pytest
 
 from faults import FAULTS, ROOT, faulty, files_of

@@ -1,7 +1,5 @@
 """A hundred cases of the fuzz test, always the same; `make fuzz` runs all."""
 
-from __future__ import annotations
-
 import os
 import signal
 

@@ -1,7 +1,5 @@
 """Imports point down only (the layers of the package), checked on the syntax tree."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

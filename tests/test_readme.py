@@ -1,7 +1,5 @@
 """Every code block of the README and the guide does what it says, in the order in which a reader meets it."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import subprocess

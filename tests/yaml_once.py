@@ -1,7 +1,5 @@
 """PyYAML parses a text once in a process: the tests compose the shipped YAML a thousand times."""
 
-from __future__ import annotations
-
 import functools
 import pickle
 from typing import Any

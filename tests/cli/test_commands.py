@@ -1,7 +1,5 @@
 """The short commands: what there is, in tables that fit a screen."""
 
-from __future__ import annotations
-
 import io
 import re
 import subprocess

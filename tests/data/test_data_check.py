@@ -1,7 +1,5 @@
 """The door check: what it refuses, in words that say what to do, and what it leaves alone."""
 
-from __future__ import annotations
-
 import tracemalloc
 from dataclasses import replace
 

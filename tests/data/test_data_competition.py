@@ -1,7 +1,5 @@
 """The competition's file layout, put back together; and downloads that are checked before they are kept."""
 
-from __future__ import annotations
-
 import json
 import zipfile
 

@@ -1,7 +1,5 @@
 """Datasets in folders and datasets of one's own: h5ad pairs, h5mu, Cell Ranger output."""
 
-from __future__ import annotations
-
 import gzip
 import re
 

@@ -1,7 +1,5 @@
 """Labels in every form that files store them in: one form comes out, or a line says what is wrong."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import anndata as ad

@@ -1,7 +1,5 @@
 """Which cells are held out."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

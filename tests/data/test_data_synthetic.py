@@ -1,7 +1,5 @@
 """Simulated cells hold what they promise: seeds, sizes, batches, a trajectory, links between modalities."""
 
-from __future__ import annotations
-
 import time
 
 import numpy as np

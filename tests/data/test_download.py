@@ -1,7 +1,5 @@
 """Downloads from a server that answers rightly, wrongly, half, late or not at all."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

@@ -1,7 +1,5 @@
 """Feature types in the field's words; cells that two tables describe; every piece of advice followed."""
 
-from __future__ import annotations
-
 import bz2
 import contextlib
 import gzip

@@ -1,7 +1,5 @@
 """Files of anybody's: hostile and damaged ones are refused in one line, sound ones are read as they are."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import os

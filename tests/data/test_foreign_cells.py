@@ -1,7 +1,5 @@
 """Own cells of damaged files: pairs, MuData, Cell Ranger's h5 and folder, tables of labels."""
 
-from __future__ import annotations
-
 import gzip
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """Cells in memory load at the first try, as the same cells in files do, and stay as they are."""
 
-from __future__ import annotations
-
 import re
 import warnings
 

@@ -1,7 +1,5 @@
 """Matrices that enter from outside: real numbers, a structure that can be trusted, and nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

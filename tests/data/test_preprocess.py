@@ -1,7 +1,5 @@
 """Normalisation, TF-IDF, LSI and SVD: values against a dense computation, and what empty cells do."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

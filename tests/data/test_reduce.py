@@ -1,7 +1,5 @@
 """The truncated SVD against scikit-learn's, and its products against SciPy's: the same bits."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import scipy.sparse as sp

@@ -1,7 +1,5 @@
 """Every ablation of scMoGNN changes the prediction wherever it changes the settings."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Slips of the keyboard: what was meant is said in one line, and nothing is left behind."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

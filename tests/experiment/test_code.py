@@ -1,7 +1,5 @@
 """The digest of the code that a run passes through: what is done counts, not how it is said or where."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import shutil

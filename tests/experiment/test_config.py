@@ -1,7 +1,5 @@
 """Configuration: values by subtask, allowed targets, and every file composed and built."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 

@@ -1,7 +1,5 @@
 """What a run shows: on a terminal what it does and how far it is, in a pipe what came out."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Ensembles: members are ordinary runs, put together in the way of the task."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import anndata

@@ -1,7 +1,5 @@
 """The scorer: which metrics a task has, states of a score, intervals and paired tests."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Launchers: a sweep gives the same records wherever its runs run, and what runs them is no part of a run."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import shutil

@@ -1,7 +1,5 @@
 """What a configuration may build, set and call: checked before Hydra acts on it, whoever wrote the YAML."""
 
-from __future__ import annotations
-
 import os
 import pickle
 from pathlib import Path

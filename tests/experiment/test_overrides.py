@@ -1,7 +1,5 @@
 """Overrides: paths and names reach their setting as they were typed."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import fields
 from pathlib import Path

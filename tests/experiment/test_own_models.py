@@ -1,7 +1,5 @@
 """Methods from outside the package, as the command line runs them; several processes at the same run."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import signal

@@ -1,7 +1,5 @@
 """Hydra's options where argparse checks help texts as they are added (Python 3.14)."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

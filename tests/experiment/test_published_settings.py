@@ -3,8 +3,6 @@
 A file that says "published settings but a, b" in its ``tuning`` gives all settings below but a and b.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

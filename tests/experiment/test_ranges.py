@@ -1,7 +1,5 @@
 """Every number of the shipped configuration has a range, holds it, and one beyond is refused in one line."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools

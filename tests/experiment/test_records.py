@@ -1,7 +1,5 @@
 """Records: whole or absent, never overwritten by a failure, kept as lines that merge."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

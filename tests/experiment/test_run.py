@@ -1,7 +1,5 @@
 """The command line, for real: runs, sweeps, resuming, scoring a stranger's file, messages."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex
@@ -151,7 +149,7 @@ def test_labels_reach_a_model_that_says_that_it_uses_them_and_no_other(supervise
     class Spy(Model):
         transductive, label_supervised = True, supervised
 
-        def fit(self, data: EmbeddingData, seed: int) -> Spy:
+        def fit(self, data: EmbeddingData, seed: int) -> "Spy":
             self.seen = [data.labels]
             return self
 

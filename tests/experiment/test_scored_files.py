@@ -1,7 +1,5 @@
 """Files handed to the scorer: what a solution and a prediction must hold, and where an embedding may lie."""
 
-from __future__ import annotations
-
 import json
 from itertools import product
 

@@ -1,7 +1,5 @@
 """Submissions: packed, scored anew, and refused one by one for what is wrong with them."""
 
-from __future__ import annotations
-
 import io
 import json
 import pickle

@@ -1,7 +1,5 @@
 """What Weights & Biases is told about a run, read back from its offline files."""
 
-from __future__ import annotations
-
 import json
 import struct
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Settings are chosen on training cells alone: the cells, the record, the search."""
 
-from __future__ import annotations
-
 import dataclasses
 import shlex
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The numbers behind the pictures of cells, against numpy and by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

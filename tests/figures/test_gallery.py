@@ -1,7 +1,5 @@
 """Pictures of kept runs: what is made, what is left out, that bytes repeat, and the committed gallery."""
 
-from __future__ import annotations
-
 import io
 import json
 import shutil

@@ -1,7 +1,5 @@
 """The cell-feature graph: operators, batch features, feature-feature edges, sampling."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Parameter-free propagation against a loop over nodes, and its symmetries."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

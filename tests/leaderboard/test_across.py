@@ -1,7 +1,5 @@
 """Mean ranks, wins and groups over data sets, by hand and against scipy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """The page in a headless browser: no errors, no requests; it sorts, filters and explains its numbers."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

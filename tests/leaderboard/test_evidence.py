@@ -1,7 +1,5 @@
 """Tie groups: what is tested against what, on which seeds and cells, and what the tables say of it."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Files of the leaderboard: CSV, narrow tables, published figures, and whether they are current."""
 
-from __future__ import annotations
-
 import re
 from io import StringIO
 

@@ -1,7 +1,5 @@
 """`make reproduce-paper`, to the last step: a real server has files of the official names and layout."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import subprocess

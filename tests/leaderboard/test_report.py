@@ -1,7 +1,5 @@
 """The page: what it says, where its dots are, where its numbers come from, and that it stays one file."""
 
-from __future__ import annotations
-
 import json
 import re
 

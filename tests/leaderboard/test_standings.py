@@ -1,7 +1,5 @@
 """Statistics of the tables, against numbers worked out by hand, and what must never be mixed."""
 
-from __future__ import annotations
-
 import random
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """How tables write numbers."""
 
-from __future__ import annotations
-
 import pytest
 
 from scmobench.leaderboard.tables import score

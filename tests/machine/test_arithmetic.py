@@ -1,7 +1,5 @@
 """Portable arithmetic: set before libraries load, checked by what they report, part of a run's identity."""
 
-from __future__ import annotations
-
 import ast
 import json
 import math

@@ -1,7 +1,5 @@
 """Names of files made of any text, whole writes, and folders that are held and swept."""
 
-from __future__ import annotations
-
 import contextlib
 import resource
 import subprocess

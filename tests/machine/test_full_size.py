@@ -1,7 +1,5 @@
 """The benchmark of the full size, on few cells: a row for each step, measured once."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

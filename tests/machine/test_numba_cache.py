@@ -1,7 +1,5 @@
 """numba's compiled code where folders cannot be written to."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

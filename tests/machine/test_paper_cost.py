@@ -1,7 +1,5 @@
 """`make reproduce-paper` says what it costs before it starts."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

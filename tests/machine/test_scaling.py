@@ -1,7 +1,5 @@
 """The page of scaling is that of the committed rows, and extrapolated numbers are marked."""
 
-from __future__ import annotations
-
 from io import BytesIO
 
 import numpy as np

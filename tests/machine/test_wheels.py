@@ -1,7 +1,5 @@
 """The check of wheels, on names of files as a registry has them."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from pathlib import Path

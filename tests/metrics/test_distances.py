@@ -1,7 +1,5 @@
 """One pass over the distances against scikit-learn's and scib's own."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

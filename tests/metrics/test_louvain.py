@@ -1,7 +1,5 @@
 """Louvain clusters: the competition's partitions, as kept hashes and beside the package where it is."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

@@ -1,7 +1,5 @@
 """The weighted kNN graph against scanpy's."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from anndata import AnnData

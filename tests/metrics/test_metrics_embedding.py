@@ -1,7 +1,5 @@
 """Joint-embedding metrics against independent computations, and where they do not apply."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

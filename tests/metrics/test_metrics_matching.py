@@ -1,7 +1,5 @@
 """Matching metrics against scikit-learn on dense pairs, and against loops."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import scipy.sparse as sp

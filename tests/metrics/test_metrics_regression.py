@@ -1,7 +1,5 @@
 """Prediction metrics against scikit-learn, SciPy and dense loops."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -3,8 +3,6 @@
 The table is written from the definitions. A metric that it does not name has a value within its bounds.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """The paired test: equal to scipy's where that applies; its error rates where seeds and cells vary."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import stats

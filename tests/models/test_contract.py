@@ -1,7 +1,5 @@
 """The contract of every model in conf/model on every task that it serves."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Scores of the competition's own code, and scib's, on its own fixture."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 

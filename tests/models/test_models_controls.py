@@ -1,7 +1,5 @@
 """Controls: the answer of each, and that the positive ones are perfect."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """scMoGNN against a dense restatement of its published equations, on simulated and on real cells."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import anndata as ad

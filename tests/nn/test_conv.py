@@ -1,7 +1,5 @@
 """Sparse products, the convolution and the network, against dense numpy and gather/scatter."""
 
-from __future__ import annotations
-
 from typing import get_args, get_type_hints
 
 import numpy as np

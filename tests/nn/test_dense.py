@@ -1,7 +1,5 @@
 """Operators for a GPU against the compressed one: values, gradients, masks; kernels under the interpreter."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import subprocess

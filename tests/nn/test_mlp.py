@@ -1,7 +1,5 @@
 """Fully connected networks and the mixture of layers."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Dropout and normalisation of node states, against PyTorch's."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -1,7 +1,5 @@
 """Names of a prediction and its solution: evidence of orientation and order where there are any."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np

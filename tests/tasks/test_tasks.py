@@ -1,7 +1,5 @@
 """Tasks: what is cut off stays off, and a prediction that cannot be scored is refused with a reason."""
 
-from __future__ import annotations
-
 import gc
 import weakref
 from dataclasses import replace

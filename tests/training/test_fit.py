@@ -1,7 +1,5 @@
 """The training loop: the best epoch, logs, resuming, and settings that are refused."""
 
-from __future__ import annotations
-
 import logging
 import pickle
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Fits that the machine cannot hold are refused before they start."""
 
-from __future__ import annotations
-
 import ctypes
 import re
 import resource

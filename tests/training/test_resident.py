@@ -1,7 +1,5 @@
 """Steps that stay on the device: the same as launched by the host, captured or not."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The mean of the parameters over the steps: its recursion, and that it is what validates and predicts."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Rivals of joint embedding on cells with planted types and batches."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Assignment within batches against SciPy's dense solver, with hubs, ties and several batches."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment

@@ -1,7 +1,5 @@
 """The matching rivals: planted pairs are found, in any order of rows, and each step is as described."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Shared nearest neighbours against a loop over pairs, and refused inputs."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

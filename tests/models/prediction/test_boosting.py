@@ -1,7 +1,5 @@
 """Boosting with a value for every target in each leaf: scikit-learn's for one target, one tree by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.ensemble import GradientBoostingRegressor
 

@@ -1,7 +1,5 @@
 """Kernel ridge regression over halves of the batches: the known score, its clip, and its approximation."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Boosting and networks over folds: what is averaged, and which cells each part has seen."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from anndata import AnnData

@@ -1,7 +1,5 @@
 """The networks among prediction's rivals: AXX, Novel, Cajal and BABEL."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The first models: known scores on the starter kit, and planted signal that each has to find."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import anndata as ad

@@ -1,7 +1,5 @@
 """Training of a network from one matrix to another."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import scipy.sparse as sp

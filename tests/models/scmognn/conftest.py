@@ -1,7 +1,5 @@
 """Cells for the tests of matching and embedding."""
 
-from __future__ import annotations
-
 import pytest
 
 from scmobench.data.synthetic import Synthetic

@@ -1,7 +1,5 @@
 """scMoGNN for joint embedding: losses, blocks, labels, options, and what must never happen."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

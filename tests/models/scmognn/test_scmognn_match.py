@@ -1,7 +1,5 @@
 """scMoGNN for matching: losses, symmetries, options, and what must never happen."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

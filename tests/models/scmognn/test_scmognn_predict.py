@@ -1,7 +1,5 @@
 """scMoGNN for prediction: options, steps, held-out cells, inputs, and settings that are refused."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
