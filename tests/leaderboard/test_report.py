@@ -19,13 +19,14 @@ from scmobench.experiment.plan import TRAINING_CHOICES, model_settings
 from scmobench.leaderboard import write as board
 from scmobench.leaderboard.effects import effects
 from scmobench.leaderboard.figures import axis, costs
+from scmobench.leaderboard.pages import environment
 from scmobench.leaderboard.panels import panels
 from scmobench.leaderboard.provenance import command, overrides
 from scmobench.leaderboard.published import read_published
 from scmobench.leaderboard.readme import readme_section
 from scmobench.leaderboard.report import PAGE, boards, report_page
-from scmobench.leaderboard.standings import SCALED
-from scmobench.leaderboard.tables import TITLES, VARIANT, groups, heading, primary
+from scmobench.leaderboard.roster import VARIANT
+from scmobench.leaderboard.tables import TITLES, groups, heading, primary
 
 PUBLISHED = ROOT / "results" / "published" / "published.csv"
 
@@ -381,7 +382,7 @@ def test_methods_below_the_best_control_are_named():
 
 def test_the_zero_point_is_told_in_the_same_words_everywhere():
     files = render(study())
-    words = SCALED["predict_modality"]
+    words = environment().get_template("words.jinja").module.scaled["predict_modality"]
     assert (
         " ".join(Page(files["index.html"]).all("p", "legend")[1]["text"].split()).count(
             words.replace("`", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scmobench.machine.files import file_name
 
@@ -136,7 +136,11 @@ def leaderboard(options: argparse.Namespace) -> None:
     if options.readme and not options.readme.is_file():
         raise FileNotFoundError(f"expected a file with the tables' markers at {options.readme}, found none")
     _check_folder(out, "tables")
-    external, refused = _submitted(options.submissions)
+    external, refused = [], []
+    if options.submissions:
+        from scmobench.experiment.submission import score_folder
+
+        external, refused = score_folder(options.submissions)
     paths = leaderboard.leaderboard(
         [*found, *external], out, readme=options.readme, check=options.check, methods=options.methods
     )
@@ -145,15 +149,6 @@ def leaderboard(options: argparse.Namespace) -> None:
         raise SystemExit(
             "\n".join([*refused, f"scmobench: {len(refused)} submissions are refused, see above"])
         )
-
-
-def _submitted(folder: Path | None) -> tuple[list[dict[str, Any]], list[str]]:
-    """Records of submissions, and why some are refused."""
-    if folder is None:
-        return [], []
-    from scmobench.experiment.submission import score_folder
-
-    return score_folder(folder)
 
 
 def submit(options: argparse.Namespace) -> None:

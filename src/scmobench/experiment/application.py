@@ -68,7 +68,8 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
         arithmetic.check(cfg.arithmetic)
         check_ablation(cfg, job.runtime.choices.get("ablation"))
         given = list(job.overrides.task)
-        plan = Plan(cfg, method_name(cfg, given), given, config_folder(job))
+        folders = [one.path for one in job.runtime.config_sources if one.provider == "command-line"]
+        plan = Plan(cfg, method_name(cfg, given), given, next(iter(folders), None))  # of --config-dir
         with terminal.hushed(), within_memory():
             if not (idle := idle_ablation(plan)):
                 number = (
@@ -99,12 +100,6 @@ def check_ablation(cfg: DictConfig, choice: str | None) -> None:
         raise ValueError(
             f"expected ablation/{choice}.yaml to say `variant: {choice}`, the name in the tables"
         )
-
-
-def config_folder(job: DictConfig) -> str | None:
-    """The ``--config-dir`` of the application."""
-    sources = job.runtime.config_sources
-    return next((source.path for source in sources if source.provider == "command-line"), None)
 
 
 def failure(error: BaseException, plan: Plan | None, modules: Sequence[str]) -> BaseException:

@@ -122,6 +122,4 @@ def quoted(value: str | Path) -> str:
     """A text given in Python as Hydra's grammar reads it."""
     if re.fullmatch(r"[a-z]+_[a-z]+|[A-Z]+2[A-Z]+", str(value)):
         return str(value)
-    # Hydra reads a backslash as itself unless a quote follows it, and ${ begins a reference
-    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value))
-    return "'" + escaped.replace("${", r"\${") + "'"
+    return QuotedString(str(value), Quote.single).with_quotes().replace("${", r"\${")  # ${ begins a reference

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from scmobench.experiment import evaluate
 from scmobench.experiment.advice import no_such
 from scmobench.experiment.arguments import quoted
-from scmobench.experiment.config import conf_dir, names, not_installed
+from scmobench.experiment.config import conf_dir, contents, names, not_installed
 from scmobench.experiment.evaluate import known
 from scmobench.experiment.settings import checked_arguments
 from scmobench.types import TASKS
@@ -64,8 +64,7 @@ def headlines(group: str) -> dict[str, str]:
 
 def lacks(model: str) -> str:
     """How to install what a model needs and this environment lacks; empty if nothing is missing."""
-    node = OmegaConf.load(conf_dir() / "model" / f"{model}.yaml")
-    return not_installed(OmegaConf.to_container(node, resolve=False))
+    return not_installed(OmegaConf.load(conf_dir() / "model" / f"{model}.yaml"))
 
 
 @checked_arguments
@@ -110,6 +109,5 @@ def named(kind: str, name: str) -> str:
 
 
 def _listed(group: str, row: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> pd.DataFrame:
-    nodes = {path.stem: OmegaConf.load(path) for path in sorted((conf_dir() / group).glob("*.yaml"))}
-    rows = {name: row(OmegaConf.to_container(node, resolve=False)) for name, node in nodes.items()}
+    rows = {name: row(node) for name, node in contents(group).items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(group)

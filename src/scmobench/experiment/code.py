@@ -9,9 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from scmobench.experiment.config import allowed, conf_dir, digest, targets
+from scmobench.experiment.config import allowed, contents, digest, targets
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # modules that change no score: they decide whether there is a run, or read, write and print
@@ -29,7 +27,7 @@ def code_digest(start: str, task: str, settings: Iterable[Any] = (), package: Pa
     docstrings, layout, imports, error messages and the file's name do not count, so that rewording does not
     make runs outdated. The digest is the same in every version of Python.
     """
-    metrics = _metrics(conf_dir() / "metric" / task)
+    metrics = _metrics(task)
     waiting = [start, *targets([*settings, metrics])]
     statements: set[str] = set()
     seen: set[Path] = set()
@@ -72,9 +70,9 @@ def without_places(node: Any) -> Any:
 
 
 @functools.cache
-def _metrics(folder: Path) -> dict[str, Any]:
+def _metrics(task: str) -> dict[str, Any]:
     """Settings of a task's metrics, without the words that only tables show."""
-    found = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in folder.glob("*.yaml")}
+    found = contents(f"metric/{task}")
     for node in found.values():
         node["metadata"] = {k: v for k, v in node.get("metadata", {}).items() if k not in WORDS}
     return found

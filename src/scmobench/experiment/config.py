@@ -16,7 +16,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from scmobench.experiment.arguments import as_text
+from scmobench.experiment.arguments import as_text, quoted
 from scmobench.experiment.loader import conf_dir, refuse_hidden
 from scmobench.experiment.ranges import check_ranges
 from scmobench.experiment.settings import CALLED, check_types, shown
@@ -31,8 +31,7 @@ def compose(overrides: Sequence[str] = (), folder: str | Path | None = None) -> 
     overrides = as_text(overrides)
     if folder:
         refuse_hidden(folder)
-        quoted = str(Path(folder).resolve()).replace("\\", "\\\\").replace("'", "\\'")
-        overrides = [*overrides, f"hydra.searchpath=['file://{quoted}']"]
+        overrides = [*overrides, f"hydra.searchpath=[{quoted(f'file://{Path(folder).resolve()}')}]"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return hydra_compose("config", overrides=overrides)
@@ -41,6 +40,12 @@ def compose(overrides: Sequence[str] = (), folder: str | Path | None = None) -> 
 def names(group: str) -> list[str]:
     """Options of a config group, e.g. every dataset."""
     return sorted(f.stem for f in (conf_dir() / group).glob("*.yaml"))
+
+
+def contents(group: str | Path) -> dict[str, dict[str, Any]]:
+    """What the YAML files of a group, or of another folder, hold by their names, references as they stand."""
+    files = sorted((conf_dir() / group).glob("*.yaml"))
+    return {file.stem: OmegaConf.to_container(OmegaConf.load(file), resolve=False) for file in files}
 
 
 def not_installed(model: Mapping[str, Any]) -> str:

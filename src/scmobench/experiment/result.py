@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,20 +19,6 @@ from scmobench.machine.meter import metered
 from scmobench.models.base import Model
 from scmobench.tasks.base import Task
 from scmobench.types import Paired, TaskData
-
-
-class Method(Protocol):
-    """Any object that learns from training cells and answers for test cells.
-
-    See `scmobench.models.base.Model` for what both methods receive and return. ``transductive`` and
-    ``label_supervised`` are optional attributes; without them both are False.
-    """
-
-    def fit(self, data: TaskData, seed: int) -> Any:
-        """Learn from the training cells."""
-
-    def predict(self, data: TaskData) -> Any:
-        """Return one row a test cell; for a joint embedding one row a cell."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +42,12 @@ class Result:
 
 
 class Adapted(Model):
-    """An object with ``fit`` and ``predict`` that is no `Model`."""
+    """An object with ``fit`` and ``predict`` that is no `Model`, but takes and returns what one does.
 
-    def __init__(self, method: Method) -> None:
+    ``transductive`` and ``label_supervised`` are optional attributes; without them both are False.
+    """
+
+    def __init__(self, method: Any) -> None:
         able = all(callable(getattr(method, name, None)) for name in ("fit", "predict"))
         if not able or isinstance(method, type):
             hint = f": give an object, {method.__name__}(...)" if able else ""
@@ -80,9 +69,7 @@ class Adapted(Model):
 def run_plan(plan: Plan) -> Result:
     """Make a run of a named model, or of an ensemble, and read its prediction.
 
-    Raises
-    ------
-    ValueError : an ensemble of cells in memory.
+    Raises ValueError for an ensemble of cells in memory.
     """
     if plan.cfg.ensemble.members and plan.paired is not None:
         raise ValueError("an ensemble needs a data set by its name, found a file or cells in memory")
@@ -91,7 +78,7 @@ def run_plan(plan: Plan) -> Result:
     return result(prediction, record, plan.cells)
 
 
-def run_object(method: Method, cells: Paired, task: Task, direction: str, seed: int) -> Result:
+def run_object(method: Any, cells: Paired, task: Task, direction: str, seed: int) -> Result:
     """Run a method that is an object in memory, as a named one is run; nothing is written.
 
     Raises ValueError for a setting of one of our classes that is out of its range.

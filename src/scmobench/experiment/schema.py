@@ -7,9 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args, get_origin, is_typeddict
 
-import yaml
-
-from scmobench.experiment.loader import conf_dir
+from scmobench.experiment.config import contents
 from scmobench.experiment.settings import fields, fits, in_words
 from scmobench.types import TASKS
 
@@ -111,9 +109,9 @@ def parsed(raw: bytes) -> dict[str, Any]:
 def _bounds(task: str) -> dict[str, tuple[float, float]]:
     """The lowest and the highest value of each metric of a task."""
     found = {}
-    for file in (conf_dir() / "metric" / task).glob("*.yaml") if task in TASKS else ():
-        low, high = yaml.safe_load(file.read_text())["metadata"]["bounds"]
-        found[file.stem] = (-math.inf if low is None else low, math.inf if high is None else high)
+    for metric, node in (contents(f"metric/{task}") if task in TASKS else {}).items():
+        low, high = node["metadata"]["bounds"]
+        found[metric] = (-math.inf if low is None else low, math.inf if high is None else high)
     return found
 
 

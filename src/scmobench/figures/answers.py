@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from scmobench.experiment.kept import Kept
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.records import PREDICTION, RECORD, prediction_hash
 from scmobench.experiment.scored import read_predictions
-from scmobench.leaderboard.tables import VARIANT
+from scmobench.leaderboard.roster import VARIANT
 from scmobench.types import TASKS, Paired
 
 MOST = 4  # methods beside each other, the best ones
@@ -106,11 +105,9 @@ def value(run: Kept, metric: str) -> float:
 
 def _last(folders: Iterable[Path]) -> list[Kept]:
     """The last finished attempt at each run, sorted."""
-    last: dict[tuple[Any, ...], Kept] = {}
-    attempts = [record for record in kept.read(folders) if record.where.name == RECORD]
-    for record in sorted(attempts, key=kept.turn):
-        if record["status"] == "ok":
-            last[tuple(record[name] for name in (*PLACE, "method", "seed"))] = record
+    done = [run for run in kept.read(folders) if run.where.name == RECORD and run["status"] == "ok"]
+    attempts = sorted(done, key=kept.turn)
+    last = {tuple(run[name] for name in (*PLACE, "method", "seed")): run for run in attempts}
     return [last[key] for key in sorted(last, key=kept.sortable)]
 
 

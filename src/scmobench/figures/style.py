@@ -5,10 +5,10 @@ on a light card of its own, so that the colours keep their contrast on light and
 """
 
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -61,13 +61,9 @@ STYLE = {
 }
 
 
-@contextmanager
-def styled() -> Iterator[None]:
+def styled() -> AbstractContextManager[None]:
     """The style, whatever the user's own settings of matplotlib are."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
+    return matplotlib.style.context(STYLE, after_reset=True)
 
 
 def canvas(height: float) -> Figure:

@@ -5,9 +5,9 @@ from string import ascii_lowercase
 import numpy as np
 import pandas as pd
 
+from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.roster import COMPARABLE
 
-LEVEL = 0.05
 COVERED = 0.5
 """A data set counts where at least this share of the methods has a score; the others are special studies."""
 COLUMNS = ["method", "label_supervised", "data_sets", "mean_rank", "wins", "ties", "losses", "missing"]
@@ -63,7 +63,8 @@ def _track(rows: pd.DataFrame) -> pd.DataFrame:
     ranks = place[compared].rank().T.groupby(names["dataset"]).mean().T
     table = pd.DataFrame({"method": groups.index, "label_supervised": bool(rows["label_supervised"].iloc[0])})
     table["data_sets"] = names["dataset"].nunique()
-    table["missing"] = [_missing(names[~held.loc[method, often]]) for method in groups.index]
+    titles = names["dataset"] + " " + names["subtask"]
+    table["missing"] = [list(titles[~held.loc[method, often]]) for method in groups.index]
     table["mean_rank"] = table["method"].map(ranks.mean(axis=1))
     table = table.sort_values(["mean_rank", "method"], ignore_index=True)
     better = groups[compared].to_numpy()
@@ -77,10 +78,6 @@ def _track(rows: pd.DataFrame) -> pd.DataFrame:
     table["p_friedman"], table["critical_difference"] = _friedman(ranks)
     table["group"] = _letters(table)
     return table[COLUMNS]
-
-
-def _missing(names: pd.DataFrame) -> list[str]:
-    return [f"{row.dataset} {row.subtask}" for row in names.itertuples()]
 
 
 def _friedman(ranks: pd.DataFrame) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import pandas as pd
 from scmobench.experiment.config import conf_dir
 from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.panels import Panel
-from scmobench.leaderboard.tables import VARIANT
+from scmobench.leaderboard.roster import VARIANT
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,6 @@ UNTESTED = "untested"
 METHOD = [*COMPARABLE, "method"]
 COLUMN = [*COMPARABLE, "metric"]
 NUMBERS = ["rank", "group", "p_holm", "gap", "gap_low", "gap_high"]
-EVIDENCE = (
-    "Methods share a rank where a paired t-test does not tell them from the best of them (5 %, Holm), nor "
-    "a method with a better mean than theirs. The test "
-    "pairs seeds, and for prediction and matching also cells: “5 seeds × 300 cells” covers the luck of both, "
-    "“300 cells, one seed” that of the cells alone, “5 seeds” that of the seeds alone. Embedding metrics are "
-    "no means over cells, so only seeds can be paired. Untested: no scores of cells, and fewer than three "
-    "seeds or seeds that change nothing; such methods share a rank only where their means read the same."
-)
-"""What the legend says of ranks."""
 
 
 class Tests(NamedTuple):

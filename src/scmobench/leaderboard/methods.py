@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
-from omegaconf import OmegaConf
 
-from scmobench.experiment.config import conf_dir
+from scmobench.experiment.config import conf_dir, contents
 from scmobench.leaderboard.pages import filled
 from scmobench.leaderboard.roster import FLAGS, Record
 from scmobench.leaderboard.tables import TITLES
@@ -27,26 +26,22 @@ def methods_page(records: Iterable[Record], folder: str | Path | None = None) ->
     """
     folder = Path(folder or conf_dir())
     runs = pd.DataFrame([run for run in records if run["status"] == "ok"], columns=MEASURED)
-    models = sorted(_yaml(folder / "model").values(), key=lambda m: (m.get("kind") == "control", m["name"]))
+    models = sorted(
+        contents(folder / "model").values(), key=lambda m: (m.get("kind") == "control", m["name"])
+    )
     return filled(
         "methods.md.jinja",
         titles=TITLES,
         not_settings=NOT_SETTINGS,
         models=models,
-        tuned={model["name"]: _yaml(folder / "tuned" / model["name"]) for model in models},
-        ensembles=_yaml(folder / "ensemble").values(),
+        tuned={model["name"]: contents(folder / "tuned" / model["name"]) for model in models},
+        ensembles=contents(folder / "ensemble").values(),
         members=lambda ensemble: Counter(" ".join(member) for member in ensemble["members"]),
         runs_of=lambda name, task: runs[(runs["method"] == name) & (runs["task"] == task)],
         runs_of_ensemble=lambda name: runs[runs["method"].str.split("+").str[-1] == name],
         flags=_flags,
         costs=_costs,
     )
-
-
-def _yaml(folder: Path) -> dict[str, dict[str, Any]]:
-    """What the YAML files of a folder hold, by their names."""
-    paths = sorted(folder.glob("*.yaml"))
-    return {path.stem: OmegaConf.to_container(OmegaConf.load(path), resolve=False) for path in paths}
 
 
 def _flags(runs: pd.DataFrame) -> str:

@@ -10,18 +10,19 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from scmobench.leaderboard.labels import pair
+from scmobench.leaderboard.labels import direction, pair
 from scmobench.leaderboard.tables import escaped, score
 
 
 def filled(template: str, **shown: Any) -> str:
     """The text of a page; an HTML page escapes whatever it is given."""
-    return _environment().get_template(template).render(shown)
+    return environment().get_template(template).render(shown)
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates, with the filters and the test that they use."""
+    made = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=lambda name: ".html" in name,
         undefined=StrictUndefined,
@@ -29,15 +30,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.tests["missing"] = pd.isna
-    environment.filters |= {
-        "escaped": escaped,
-        "breakable": _breakable,
-        "inline": _inline,
-        "pair": pair,
-        "score": score,
-    }
-    return environment
+    made.tests["missing"] = pd.isna
+    made.filters.update(escaped=escaped, breakable=_breakable, inline=_inline, score=score)
+    made.filters.update(direction=direction, pair=pair)
+    return made
 
 
 def _breakable(name: str) -> Markup:

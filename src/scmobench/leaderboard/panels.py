@@ -10,7 +10,8 @@ import pandas as pd
 
 from scmobench.leaderboard import labels
 from scmobench.leaderboard.evidence import UNTESTED
-from scmobench.leaderboard.tables import ABSENT, VARIANT, groups, heading, primary, score
+from scmobench.leaderboard.roster import VARIANT
+from scmobench.leaderboard.tables import ABSENT, groups, heading, primary, score
 
 EXTERNAL = "external: its prediction was submitted"
 NAMED = 3
@@ -112,7 +113,7 @@ class Panel:
         """Methods worse than the best control that is not handed the answer; empty where none is."""
         sign = 1 if self.direction == "min" else -1
         methods = [r for r in self.main if r["role"] != "control" and pd.notna(r["rank"])]
-        controls = [r for r in self.roles.get("control", []) if r["full"] is True and not _handed(r)]
+        controls = [r for r in self.roles.get("control", []) if r["full"] is True and not handed(r)]
         if not controls:
             return ""
         best = min(controls, key=lambda row: sign * row["mean"])
@@ -176,7 +177,8 @@ def _over(row: Row) -> str:
     return "over " + row["evidence"].replace(" × ", " and ")
 
 
-def _handed(row: Row) -> bool:
+def handed(row: Row) -> bool:
+    """Whether a control is handed the solution."""
     return row["transductive"] is True and row["label_supervised"] is True
 
 

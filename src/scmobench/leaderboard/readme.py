@@ -1,8 +1,8 @@
 """What GitHub shows: a picture and narrow tables, in brief for the README, in full for the folder."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,8 @@ import pandas as pd
 
 from scmobench.leaderboard.evidence import FEWEST_SEEDS
 from scmobench.leaderboard.pages import filled
-from scmobench.leaderboard.panels import Panel
-from scmobench.leaderboard.standings import SCALED
-from scmobench.leaderboard.summary import LEVELS, Line, Summary, Tile
+from scmobench.leaderboard.panels import handed
+from scmobench.leaderboard.summary import LEVELS, Boards, Line, Summary
 from scmobench.leaderboard.tables import TITLES
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
@@ -24,32 +23,11 @@ THEMES = ("light", "dark")
 SIZES = {"width": 860, "row": 18, "column": 25, "names": 128, "head": 126, "gap": 64}
 """Of the picture, in its own units."""
 
-Boards = Mapping[str, tuple[Sequence[Panel], Summary]]
-
-
-@dataclass(frozen=True)
-class Narrow:
-    """A table of few columns: their places among those of the summary."""
-
-    title: str
-    summary: Summary
-    places: Sequence[int]
-    lines: Sequence[Line]
-
-    @property
-    def panels(self) -> list[Panel]:
-        """The panels of the columns."""
-        return [self.summary.panels[place] for place in self.places]
-
-    def tiles(self, line: Line) -> list[Tile | None]:
-        """A method's tiles, one a column."""
-        return [line.tiles[place] for place in self.places]
-
 
 def readme_section(boards: Boards) -> str:
     """The README's tables of all tasks in brief, with their markers."""
-    tables = [_narrow(task, summary, _brief(summary)) for task, (_, summary) in boards.items()]
-    return filled("readme.md.jinja", tables=tables, **_legend(tables)).strip()
+    tables = {task: _narrow(summary, _brief(summary)) for task, (_, summary) in boards.items()}
+    return filled("readme.md.jinja", tables=tables, titles=TITLES, **_legend(tables.values())).strip()
 
 
 def folder_page(boards: Boards, published: Iterable[str]) -> str:
@@ -59,10 +37,9 @@ def folder_page(boards: Boards, published: Iterable[str]) -> str:
     ----------
     published : tasks that have published figures.
     """
-    tables = {task: _narrow(task, summary, summary.lines) for task, (_, summary) in boards.items()}
+    tables = {task: _narrow(summary, summary.lines) for task, (_, summary) in boards.items()}
     shown = {"tables": tables, "published": set(published), "titles": TITLES}
-    scaled = {task: SCALED[task] for task in tables}
-    return filled("folder.md.jinja", scaled=scaled, **shown, **_legend(tables.values()))
+    return filled("folder.md.jinja", **shown, **_legend(tables.values()))
 
 
 def pictures(boards: Boards) -> dict[str, str]:
@@ -89,9 +66,9 @@ def replaced(text: str, section: str, path: str | Path = "README.md") -> str:
     return text[:begin] + section + text[end + len(END) :]
 
 
-def _legend(tables: Iterable[Narrow]) -> dict[str, Any]:
+def _legend(tables: Iterable[Summary]) -> dict[str, Any]:
     """What the legend of narrow tables says of seeds and of means of fewer metrics."""
-    tiles = [t for table in tables for line in table.lines for t in table.tiles(line) if t]
+    tiles = [t for table in tables for line in table.lines for t in line.tiles if t]
     counts = [tile.row["n"] for tile in tiles if pd.notna(tile.row["mean"])]
     many = [n for n in counts if n >= FEWEST_SEEDS]
     seeds = f"{min(many)} to {max(many)} seeds" if many else "seeds"
@@ -103,21 +80,23 @@ def _legend(tables: Iterable[Narrow]) -> dict[str, Any]:
     return {"seeds": seeds, "part": part, "fewest": FEWEST_SEEDS}
 
 
-def _narrow(task: str, summary: Summary, lines: Sequence[Line]) -> Narrow:
-    """Columns of few panels: real cells before simulated ones, from GEX before to GEX, a data set once."""
+def _narrow(summary: Summary, lines: Sequence[Line]) -> Summary:
+    """Some lines on few panels: real cells before simulated ones, from GEX before to GEX, a data set once."""
 
     def order(place: int) -> tuple[bool, bool, int]:
         panel = summary.panels[place]
         return not panel.key["subtask"].startswith("GEX"), "simulated" in panel.about.label.lower(), place
 
     places = sorted(sorted(range(len(summary.panels)), key=order)[:MOST])
-    return Narrow(TITLES[task], summary, places, lines)
+    cut = [replace(line, tiles=[line.tiles[place] for place in places]) for line in lines]
+    return replace(summary, panels=[summary.panels[place] for place in places], lines=cut)
 
 
 def _brief(summary: Summary) -> list[Line]:
     """The first methods, scMoGNN, and the best control that is not handed the solution."""
     methods = [line for line in summary.lines if line.role != "control"]
-    trivial = [line for line in summary.lines if line.role == "control" and not _handed(line)]
+    controls = [line for line in summary.lines if line.role == "control"]
+    trivial = [c for c in controls if not any(tile and handed(tile.row) for tile in c.tiles)]
     best = sorted(trivial, key=lambda line: (-_gain(line), line.method))
     own = [line for line in methods[BRIEF:] if line.method == "scmognn"]
     return [*methods[:BRIEF], *own, *best[:1]]
@@ -138,10 +117,6 @@ def _places(summaries: Iterable[Summary]) -> tuple[list[tuple[int, int]], int]:
         found.append((x, shelves.index(shelf)))
     tops = [sum(tall + 24 for _, tall in shelves[:n]) for n in range(len(shelves) + 1)]
     return [(x, tops[n]) for x, n in found], tops[-1] + 24
-
-
-def _handed(line: Line) -> bool:
-    return any(tile and tile.row["transductive"] and tile.row["label_supervised"] for tile in line.tiles)
 
 
 def _gain(line: Line) -> float:

@@ -16,22 +16,19 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from scmobench.leaderboard import figures
 from scmobench.leaderboard.across import across
 from scmobench.leaderboard.effects import effects
-from scmobench.leaderboard.evidence import EVIDENCE
-from scmobench.leaderboard.figures import axis, costs, effect_axis, rank_axis
-from scmobench.leaderboard.labels import direction, pair
 from scmobench.leaderboard.pages import filled
-from scmobench.leaderboard.panels import ROLES, Panel, panels
+from scmobench.leaderboard.panels import ROLES, panels
 from scmobench.leaderboard.provenance import provenance
 from scmobench.leaderboard.published import published_table
 from scmobench.leaderboard.roster import Record
-from scmobench.leaderboard.standings import SCALED, Metadata
-from scmobench.leaderboard.summary import Summary, summary
+from scmobench.leaderboard.standings import Metadata
+from scmobench.leaderboard.summary import Boards, summary
 from scmobench.leaderboard.tables import TITLES, heading, primary
 
 PAGE = "index.html"
-Boards = Mapping[str, tuple[list[Panel], Summary]]
 MEDIA = {"webp": "image/webp", "png": "image/png", "svg": "image/svg+xml", "jpg": "image/jpeg"}
 
 
@@ -66,21 +63,14 @@ def report_page(
         "index.html.jinja",
         boards=found,
         titles=TITLES,
-        evidence=EVIDENCE,
-        scaled=SCALED,
         roles=ROLES,
         methods=methods,
         published=_published(published, metrics),
         provenance=_script(provenance(records, shown)),
         pictures=_pictures(pictures),
         anchor=lambda task, dataset: "-".join([task, *dataset.split()]),
-        direction=direction,
-        pair=pair,
-        axis=axis,
-        costs=costs,
+        figures=figures,
         effects=effects,
-        effect_axis=effect_axis,
-        rank_axis=rank_axis,
         datatables=_datatables(),
     )
 

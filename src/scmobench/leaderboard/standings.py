@@ -27,14 +27,6 @@ REAL += ["p_holm", "gap", "gap_low", "gap_high", "loss"]
 WHOLE = ["n", "n_expected", "rank", "group", "parameters", "failed", "n_train", "n_test", "n_test_seen"]
 TYPES = dict.fromkeys(REAL, "float") | dict.fromkeys(WHOLE, "Int64")
 TYPES |= dict.fromkeys([*FLAGS, "full", "variant", "primary"], "boolean")
-SCALED = {
-    "predict_modality": "0 is the best control that reads no test cell (`mean`), 1 the true values",
-    "match_modality": "0 is the best control that reads no test cell (a random pairing or equal weights), "
-    "1 the true pairing",
-    "joint_embedding": "0 is the best control that reads no test cell (`random` coordinates), 1 the best "
-    "control that is handed the labels (`solution` or `cell_type`)",
-}
-"""What the legend says of scaled scores: below 0 is worse than the control, and a method may exceed 1."""
 KNOWN = ["task", "metric", "primary", "root"]
 TIE = 1e-12
 
@@ -172,10 +164,11 @@ def _summaries(scores: pd.DataFrame) -> pd.DataFrame:
 def _scaled(table: pd.DataFrame) -> pd.Series:
     """Control-scaled score: 0 for the best trivial control, 1 for the one that is handed the solution.
 
-    `SCALED` says which these are in each task. Trivial controls read no test cell, and their flags say so. Of
-    several controls that are handed the solution the best counts. Controls that lack a metric count only if
-    they are handed the solution and none of these has all metrics. The score is not cut: a method below the
-    floor has a negative one. There is none where the positive control is not better than the floor.
+    ``scaled`` in templates/words.jinja says which these are in each task. Trivial controls read no test cell,
+    and their flags say so. Of several controls that are handed the solution the best counts. Controls that
+    lack a metric count only if they are handed the solution and none of these has all metrics. The score is
+    not cut: a method below the floor has a negative one. There is none where the positive control is not
+    better than the floor.
     """
     loss, column = table["loss"], [table[name] for name in COLUMN]
     control = table["full"] & (table["kind"] == "control")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from scmobench.leaderboard.across import LEVEL as ACROSS
+from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.panels import ROLES, Panel, Row
 
 DIGITS = 4
@@ -85,7 +85,7 @@ class Summary:
     def ordered(self, role: str) -> bool:
         """Whether a test finds any order over data sets."""
         rows = self.tracks[role]
-        return not self.level(role) or (rows[0]["p_friedman"] < ACROSS and self.level(role) < len(rows))
+        return not self.level(role) or (rows[0]["p_friedman"] < LEVEL and self.level(role) < len(rows))
 
     @property
     def problems(self) -> str:
@@ -98,6 +98,10 @@ class Summary:
     def partial(self) -> bool:
         """Whether a tile is the mean of fewer metrics than others of its column."""
         return any(tile and tile.mark for line in self.lines for tile in line.tiles)
+
+
+Boards = Mapping[str, tuple[Sequence[Panel], Summary]]
+"""Panels and summary of each task."""
 
 
 def summary(panels: Sequence[Panel], across: pd.DataFrame) -> Summary:

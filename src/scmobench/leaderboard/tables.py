@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 
 from scmobench.leaderboard.roster import COMPARABLE
-from scmobench.leaderboard.roster import VARIANT as VARIANT
 from scmobench.types import SUBTASKS
 
 TITLES = {

@@ -6,17 +6,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-from omegaconf import OmegaConf
 
-from scmobench.experiment.config import conf_dir
+from scmobench.experiment.config import conf_dir, contents
 from scmobench.experiment.kept import read
 from scmobench.leaderboard.methods import methods_page
 from scmobench.leaderboard.paper import paper
 from scmobench.leaderboard.published import join_published, read_published
 from scmobench.leaderboard.readme import folder_page, pictures, readme_section, replaced
-from scmobench.leaderboard.report import PAGE, Boards, boards, report_page
+from scmobench.leaderboard.report import PAGE, boards, report_page
 from scmobench.leaderboard.roster import Record
 from scmobench.leaderboard.standings import COLUMNS, Metadata, standings
+from scmobench.leaderboard.summary import Boards
 from scmobench.leaderboard.tables import TITLES
 from scmobench.machine.files import whole
 
@@ -132,8 +132,7 @@ def metric_metadata() -> dict[str, dict[str, dict]]:
     """
     metrics = {}
     for task in TITLES:
-        paths = sorted((conf_dir() / "metric" / task).glob("*.yaml"))
-        found = {path.stem: OmegaConf.to_container(OmegaConf.load(path))["metadata"] for path in paths}
+        found = {metric: node["metadata"] for metric, node in contents(f"metric/{task}").items()}
         order = sorted(found, key=lambda m: (not found[m].get("primary"), bool(found[m].get("extra")), m))
         metrics[task] = {metric: found[metric] for metric in order}
     return metrics

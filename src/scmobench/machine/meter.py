@@ -1,6 +1,7 @@
 """What a block of work costs: seconds and peak memory."""
 
 import contextlib
+import re
 import resource
 import sys
 import time
@@ -26,9 +27,7 @@ def metered() -> Iterator[dict[str, float]]:
 
 def _peak_bytes() -> int:
     status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) * 1024
+    if found := re.search(r"^VmHWM:\s*(\d+)", status.read_text() if status.is_file() else "", re.M):
+        return int(found[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -73,16 +73,11 @@ def bar(what: str, total: int | None = None, unit: str = "") -> Iterator[Callabl
         yield functools.partial(progress.update, progress.add_task(what, total=total, note=""))
 
 
-def table(rows: Sequence[Sequence[Any]], head: Sequence[str] = (), *, right: Sequence[int] = ()) -> None:
+def table(rows: Sequence[Sequence[Any]], head: Sequence[str], *, right: Sequence[int] = ()) -> None:
     """Print rows as a table; the columns ``right`` hold numbers."""
-    shown = Table(
-        *head, box=None, show_header=bool(head), pad_edge=False, padding=(0, 2, 0, 0), header_style="bold"
-    )
-    for number in range(len(rows[0]) if rows else 0):
-        if not head:
-            shown.add_column()
-        shown.columns[number].justify = "right" if number in right else "left"
-        shown.columns[number].no_wrap = number == 0
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for number, title in enumerate(head):
+        shown.add_column(title, justify="right" if number in right else "left", no_wrap=number == 0)
     for row in rows:
         shown.add_row(*(Text(str(cell)) for cell in row))
     out = Console(highlight=False, force_jupyter=False, width=None if sys.stdout.isatty() else WIDE)
