@@ -42,10 +42,8 @@ def pack(path: Path, card: bytes, predictions: Mapping[int, Path]) -> Path:
 def unpack(path: Path, folder: Path) -> tuple[bytes, dict[int, Path]]:
     """The card of an archive, and its predictions by seed, unpacked into an empty folder.
 
-    Raises
-    ------
-    FileNotFoundError : no such file.
-    ValueError : not a zip; a file in it that is no card or prediction; sizes or content that cannot be.
+    Raises FileNotFoundError if there is no such file, and ValueError for what is no zip, for a file in it
+    that is no card or prediction, and for sizes or content that cannot be.
     """
     check_file(path, "an archive of `scmobench submit`")
     _check_end(path)

@@ -72,10 +72,8 @@ def check(node: Any, kind: Any = object, *, modules: Sequence[str] = ()) -> None
     kind : what the object must be: a class, a union of classes, or a function of the package of this name.
     modules : other top-level modules that the user allows (config key ``modules``).
 
-    Raises
-    ------
-    ValueError : a missing or foreign ``_target_``, a target or a setting of another type than asked for, or a
-        number out of its range.
+    Raises ValueError for a missing or foreign ``_target_``, a target or a setting of another type than asked
+    for, and a number out of its range.
     """
     if not isinstance(node, dict) or not node.get("_target_"):
         found = f"keys {sorted(map(str, node))}" if isinstance(node, dict) else shown(node)

@@ -198,9 +198,7 @@ def known(task: str) -> str:
 def _read(path: Path) -> Metric:
     """The metric that a YAML file describes.
 
-    Raises
-    ------
-    ValueError : the file lacks a key of `NEEDED` or has another one than a metric has.
+    Raises ValueError if the file lacks a key of `NEEDED` or has another one than a metric has.
     """
     node = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     about = dict(node.pop("metadata", None) or {})

@@ -42,9 +42,7 @@ def variances(methods: Sequence[Sequence[Any]]) -> np.ndarray:
     methods : the runs of each method, records as `scmobench.experiment.kept.read` gives them. Of others no
         cells are known.
 
-    Raises
-    ------
-    ValueError : a file of cells or of pairs is damaged.
+    Raises ValueError for a damaged file of cells or of pairs.
     """
     found = np.full((len(methods), len(methods)), np.nan)
     cells = {i: mean for i, runs in enumerate(methods) if (mean := _mean_cells(runs)) is not None}

@@ -69,10 +69,8 @@ def check_regular(path: Path) -> None:
 def parsed(raw: bytes) -> dict[str, Any]:
     """A record from its JSON text. A number that is not finite becomes None.
 
-    Raises
-    ------
-    ValueError : no JSON in UTF-8, or a record without a needed field or with a field of another type, or
-        a score that its metric cannot have.
+    Raises ValueError for what is no JSON in UTF-8, a record without a needed field or with a field of another
+    type, and a score that its metric cannot have.
     """
     if len(raw) > LARGEST:
         raise ValueError(f"more than {LARGEST} bytes")

@@ -29,11 +29,8 @@ def prepare(config: DictConfig) -> dict[str, Any]:
     """Give a search a folder of its own in ``runs/searches``, with an SQLite study unless another is named.
 
     A search that was begun before goes on: ``hydra.sweeper.n_trials`` counts the trials of the whole study.
-    Returns the folder and the overrides that all trials share.
-
-    Raises
-    ------
-    ValueError : the search has nothing to choose from.
+    Returns the folder and the overrides that all trials share. Raises ValueError if the search has nothing to
+    choose from.
     """
     sweeper, typed = config.hydra.sweeper, list(config.hydra.overrides.task)
     read = OverridesParser.create().parse_overrides(typed)

@@ -30,12 +30,8 @@ COMMAND = "scmobench leaderboard --submissions FOLDER"
 def submit(card: Card, predictions: Mapping[int, Path], out: Path) -> Path:
     """Pack predictions by seed, once they are known to fit the suite's cells. Returns the archive.
 
-    The card's data hash is set to that of the suite's cells.
-
-    Raises
-    ------
-    FileNotFoundError : no such prediction.
-    ValueError : a prediction that could not be scored; the message says what to change.
+    The card's data hash is set to that of the suite's cells. Raises FileNotFoundError if there is no such
+    prediction, and ValueError for one that could not be scored; the message says what to change.
     """
     plan = _plan(card)
     _checked(plan, predictions)
@@ -45,13 +41,8 @@ def submit(card: Card, predictions: Mapping[int, Path], out: Path) -> Path:
 def score_folder(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Score every archive (``*.zip``) in a folder; a line on standard error names its other files.
 
-    Returns
-    -------
-    Records of their predictions, and a line for each archive that is refused. One does not stop the others.
-
-    Raises
-    ------
-    FileNotFoundError : no such folder, or no archive in it.
+    Returns records of their predictions, and a line for each archive that is refused. One does not stop the
+    others. Raises FileNotFoundError if there is no such folder, or no archive in it.
     """
     present = sorted(Path(folder).glob("*"))
     archives = [path for path in present if path.suffix.lower() == ".zip"]

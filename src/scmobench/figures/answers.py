@@ -74,10 +74,8 @@ def problems(folders: Iterable[Path]) -> list[Problem]:
 
     Runs of other cells than the data set has now, or of other settings of the task, are left out with a line.
 
-    Raises
-    ------
-    FileNotFoundError : no such folder.
-    ValueError : a file that is not a record, or no run with a prediction.
+    Raises FileNotFoundError if there is no such folder, and ValueError for a file that is not a record, or if
+    there is no run with a prediction.
     """
     runs = [run for run in _last(folders) if _has_prediction(run)]
     if not runs:

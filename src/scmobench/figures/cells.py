@@ -22,14 +22,8 @@ DETECTED = 0.1  # share of test cells in which a feature that is named is found
 def correlations(solution: AnnData, prediction: AnnData) -> pd.DataFrame:
     """Pearson correlation of each feature across the test cells.
 
-    Returns
-    -------
-    One row a feature that varies: ``r`` (0 for a constant prediction), ``detected`` (share of the test cells
-    with a value other than 0).
-
-    Raises
-    ------
-    scmobench.types.NotApplicable : no feature varies.
+    Returns one row a feature that varies: ``r`` (0 for a constant prediction), ``detected`` (share of the
+    test cells with a value other than 0). Raises `scmobench.types.NotApplicable` if no feature varies.
     """
     truth = sp.csc_matrix(solution.X)
     r = pearson_per_gene(truth, prediction.X)
@@ -53,14 +47,9 @@ def extremes(r: pd.DataFrame, n: int) -> tuple[list[str], list[str]]:
 def success(solution: AnnData, prediction: AnnData) -> pd.DataFrame:
     """How well the cells of each type are matched.
 
-    Returns
-    -------
-    One row a type, most cells first: ``cells``, ``partner`` (mean probability of the true partner), ``type``
-    (mean probability of any cell of the type).
-
-    Raises
-    ------
-    scmobench.types.NotApplicable : cells without a type, or one type alone.
+    Returns one row a type, most cells first: ``cells``, ``partner`` (mean probability of the true partner),
+    ``type`` (mean probability of any cell of the type). Raises `scmobench.types.NotApplicable` for cells
+    without a type, or of one type alone.
     """
     partner, types = np.argsort(pairing(solution)), solution.obs.get("cell_type")
     similarity = sp.csr_matrix(prediction.X)
@@ -93,9 +82,7 @@ def layout(embedding: AnnData, like: np.ndarray | None = None) -> np.ndarray:
 def curve(folder: Path) -> pd.Series | None:
     """The validation score of each evaluated epoch of a run; None where it kept no training log.
 
-    Raises
-    ------
-    ValueError : the log is no table with the columns ``epoch`` and ``validation``.
+    Raises ValueError if the log is no table with the columns ``epoch`` and ``validation``.
     """
     parts = sorted((folder / "training").glob("metrics*.csv"), key=lambda path: path.name == "metrics.csv")
     if not parts:

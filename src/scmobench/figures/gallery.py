@@ -43,18 +43,8 @@ class Picture:
 def figures(folders: Iterable[Path], out: Path) -> list[Path]:
     """Make all pictures of the runs below some folders, and the list of them.
 
-    Parameters
-    ----------
-    folders : of runs, with their predictions.
-    out : folder of the pictures. Those that its list names and that are not made again are removed.
-
-    Returns
-    -------
-    The files, the list last.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError : see `scmobench.figures.answers.problems`.
+    Returns the files, the list last. ``out`` is the folder of the pictures. Those that its list names and
+    that are not made again are removed. Raises what `scmobench.figures.answers.problems` raises.
     """
     entries, files = [], {}
     for problem in problems(list(folders)):

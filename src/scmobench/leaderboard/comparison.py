@@ -18,11 +18,9 @@ def compare(records: Iterable[Record], reference: Iterable[Record]) -> pd.DataFr
 
     Runs are the same where task, data set, subtask, method, seed, configuration hash and data hash agree.
 
-    Returns
-    -------
-    One row a score: the identity, ``metric``, ``ours``, ``reference``, ``difference`` (absolute; 0 where the
-    metric is not applicable in both, infinite where in one only) and ``portable`` (both runs used portable
-    arithmetic). Runs without a counterpart are left out.
+    Returns one row a score: the identity, ``metric``, ``ours``, ``reference``, ``difference`` (absolute; 0
+    where the metric is not applicable in both, infinite where in one only) and ``portable`` (both runs used
+    portable arithmetic). Runs without a counterpart are left out.
     """
     kept = {_identity(r): r for r in reference if r["status"] == "ok"}
     rows = []

@@ -22,12 +22,9 @@ class Dataset(NamedTuple):
 
 
 def dataset(name: str, rows: pd.DataFrame) -> Dataset:
-    """Words for a data set, e.g. ``BMMC CITE-seq, starter (600 cells)``.
+    """Words for a data set, e.g. ``BMMC CITE-seq, starter (600 cells)``; `` + `` joins names of several.
 
-    Parameters
-    ----------
-    name : of the data set; `` + `` joins the names of several.
-    rows : standings of the data set, which tell its number of cells.
+    ``rows`` are the standings of the data set, which tell its number of cells.
     """
     names = name.split(" + ")
     told = [_table()["datasets"].get(one) or [one, None, one] for one in names]

@@ -19,10 +19,8 @@ MEASURED = ["task", "dataset", "subtask", "method", *FLAGS, "seconds", "peak_mem
 def methods_page(records: Iterable[Record], folder: str | Path | None = None) -> str:
     """Markdown of all methods, task by task, methods before controls, then the ensembles.
 
-    Parameters
-    ----------
-    records : flags and costs are read from them.
-    folder : with ``model``, ``tuned`` and ``ensemble`` YAML files; by default the package's ``conf``.
+    Flags and costs are read from ``records``. ``folder`` holds ``model``, ``tuned`` and ``ensemble`` YAML
+    files; by default it is the package's ``conf``.
     """
     folder = Path(folder or conf_dir())
     runs = pd.DataFrame([run for run in records if run["status"] == "ok"], columns=MEASURED)

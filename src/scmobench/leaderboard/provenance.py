@@ -62,10 +62,8 @@ def command(records: Sequence[Record]) -> str:
 def provenance(records: Iterable[Record], panels: Iterable[Panel]) -> dict[str, Any]:
     """What the page tells of each method of each panel, as plain values.
 
-    Returns
-    -------
-    ``runs``: panel -> method -> seeds, hashes, software, command. Settings stand once each in ``configs``,
-    by their hash, and sets of versions once each in ``versions``.
+    ``runs`` holds panel -> method -> seeds, hashes, software, command. Settings stand once each in
+    ``configs``, by their hash, and sets of versions once each in ``versions``.
     """
     runs: dict[tuple, dict[tuple, Record]] = defaultdict(dict)
     for record in sorted((r for r in records if r["status"] == "ok"), key=turn):

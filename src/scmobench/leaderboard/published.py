@@ -28,9 +28,7 @@ def read_published(path: str | Path) -> pd.DataFrame:
     kind, source and note. The organisers' ``arithmetic_mean`` is the plain mean of the six embedding
     metrics; it is called ``mean`` here.
 
-    Raises
-    ------
-    ValueError : a figure's protocol or subtask is not known here.
+    Raises ValueError if a figure's protocol or subtask is not known here.
     """
     rows = pd.read_csv(path)
     if strange := sorted({*rows["protocol"]} - {PROTOCOL} | {*rows["subtask"]} - {*DATASETS}, key=str):

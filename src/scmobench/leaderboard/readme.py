@@ -33,9 +33,7 @@ def readme_section(boards: Boards) -> str:
 def folder_page(boards: Boards, published: Iterable[str]) -> str:
     """README of the leaderboard's folder: picture, narrow tables of all methods, links.
 
-    Parameters
-    ----------
-    published : tasks that have published figures.
+    The tasks in ``published`` have published figures.
     """
     tables = {task: _narrow(summary, summary.lines) for task, (_, summary) in boards.items()}
     shown = {"tables": tables, "published": set(published), "titles": TITLES}
@@ -54,9 +52,7 @@ def pictures(boards: Boards) -> dict[str, str]:
 def replaced(text: str, section: str, path: str | Path = "README.md") -> str:
     """The text with its marked part replaced.
 
-    Raises
-    ------
-    ValueError : the markers are not there once each, begin before end.
+    Raises ValueError if the markers are not there once each, begin before end.
     """
     begin, end = text.find(BEGIN), text.find(END)
     if text.count(BEGIN) != 1 or text.count(END) != 1 or begin > end:

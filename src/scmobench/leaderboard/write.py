@@ -44,14 +44,8 @@ def leaderboard(
     check : write nothing.
     methods : a file for the page of methods.
 
-    Returns
-    -------
-    Files that are current now.
-
-    Raises
-    ------
-    SystemExit : with ``check``, where a file is not current; its message is the difference.
-    ValueError : the README lacks its markers; nothing is written.
+    Returns the files that are current now. Raises SystemExit with ``check`` where a file is not current; its
+    message is the difference. Raises ValueError if the README lacks its markers; then nothing is written.
     """
     runs = [run for item in records for run in ([item] if isinstance(item, dict) else read([item]))]
     metrics = metric_metadata()

@@ -48,11 +48,8 @@ def prepare(arguments: Sequence[str] = ()) -> None:
     """Set the recipe, over the user's values, if portable arithmetic is asked for.
 
     The argument ``arithmetic=portable`` or the variable ``SCMOBENCH_ARITHMETIC=portable`` asks for it. Child
-    processes inherit it.
-
-    Raises
-    ------
-    ValueError : another value, two different values, another processor, or libraries that are loaded.
+    processes inherit it. Raises ValueError for another value, two different values, another processor, and
+    libraries that are loaded.
     """
     asked = checked(os.environ.get(VARIABLE) or "native")
     for given in [a.partition("=")[2] for a in arguments if a.startswith("arithmetic=")]:

@@ -46,9 +46,7 @@ def file_name(text: str, ending: str = "") -> str:
 def whole(path: Path) -> Iterator[Path]:
     """A file to write, which replaces ``path`` at the end, so that a reader never meets half a file.
 
-    Raises
-    ------
-    OSError : it cannot be written, e.g. on a full disk. Nothing of it is left.
+    Raises OSError if it cannot be written, e.g. on a full disk. Nothing of it is left.
     """
     partial = path.with_name(f".{os.getpid()}.partial")
     try:
