@@ -5,12 +5,13 @@ public functions (`scmobench.api`). Nothing heavy is imported before one of them
 """
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from scmobench.machine.arithmetic import prepare_early
+from scmobench.machine.arithmetic import prepare
 from scmobench.machine.numba_cache import ensure_folder
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["datasets", "leaderboard", "load", "metrics", "models", "run", "score", "split"]
 WINGS = ("leaderboard", "metrics", "models")  # subpackages, and public functions too
 __version__ = "0.1.0"
-prepare_early()  # before any import of NumPy or PyTorch below this package
+with suppress(ValueError):  # the command line and `check` report what it refuses
+    prepare()  # before any import of NumPy or PyTorch below this package
 ensure_folder()  # before anything imports numba
 
 

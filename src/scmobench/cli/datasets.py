@@ -25,7 +25,7 @@ def data(options: argparse.Namespace) -> None:
     given = {"dataset": options.dataset, "task": options.task, "direction": options.direction}
     overrides = [*(f"{key}={value}" for key, value in given.items() if value), *options.override]
     if exports:
-        from scmobench.experiment.export import export
+        from scmobench.experiment.exchange import export
 
         print(*export(overrides, options.out), sep="\n")
         return

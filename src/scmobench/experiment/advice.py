@@ -46,10 +46,8 @@ def check_typed(
     """
     for number, typed in enumerate(overrides):
         if "=" not in typed and not typed.startswith("~"):
-            before, after = (
-                "".join(overrides[place : place + 1]) for place in (max(0, number - 1), number + 1)
-            )
-            if after.startswith("=") or (number and before.endswith("=")):
+            before, after = ["", *overrides][number], [*overrides, ""][number + 1]
+            if after.startswith("=") or before.endswith("="):
                 meant = re.sub(r" ?= ?", "=", _command(overrides))
                 raise ValueError(f"expected no spaces around =, found {typed!r} alone: write {meant}")
             meant = [f"{group}={typed}" for group in options if typed in names(group)]
@@ -61,9 +59,8 @@ def check_typed(
     read = parsed(overrides)
     for one in read:
         _check_one(one, options, names)
-    swept = [
-        str(o.input_line) for o in read if o.is_sweep_override() and not o.key_or_group.startswith("hydra")
-    ]
+    lists = [one for one in read if one.is_sweep_override()]
+    swept = [str(one.input_line) for one in lists if not one.key_or_group.startswith("hydra")]
     if swept and mode == RunMode.RUN:
         raise ValueError(
             f"several values make a sweep, found {' '.join(swept)}: add -m, as in scmobench run -m "
@@ -132,10 +129,8 @@ def for_key(message: str, overrides: Sequence[str], compose: Callable[[list[str]
 
     ``compose`` makes the configuration of other overrides. Empty if there is no such key in the message.
     """
-    found = re.search(
-        r"Could not (?:override|append to config\.? .*?key|delete from config\.?) '([^']+)'", message
-    )
-    if not found:
+    did = r"(?:override|append to config\.? .*?key|delete from config\.?)"
+    if not (found := re.search(rf"Could not {did} '([^']+)'", message)):
         return ""
     *place, last = found[1].split(".")
     typed = next((one for one in overrides if key(one) == found[1]), f"{found[1]}=")
@@ -148,10 +143,8 @@ def for_key(message: str, overrides: Sequence[str], compose: Callable[[list[str]
     known = [str(name) for name in node if name != "_target_"]
     before = ".".join([*place, ""]) if place else ""
     if found[1] == last and last in known:  # hidden
-        told = (
-            f"expected no folder {last!r} in --config-dir or hydra.searchpath, which hides the setting {last}"
-        )
-        return f"{told}: keep your YAML in a folder of its own"
+        told = f"expected no folder {last!r} in --config-dir or hydra.searchpath, which hides the setting"
+        return f"{told} {last}: keep your YAML in a folder of its own"
     if last in known:
         advice = "add logger=wandb" if before + last == "wandb" else f"write {before}{last}=VALUE"
         return f"no setting {found[1]!r}, as {before}{last} has none within: {advice}"

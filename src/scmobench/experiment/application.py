@@ -72,10 +72,10 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
         plan = Plan(cfg, method_name(cfg, given), given, next(iter(folders), None))  # of --config-dir
         with terminal.hushed(), within_memory():
             if not (idle := idle_ablation(plan)):
-                number = (
-                    job.job.num if os.environ.get(LEDGER) else 0
-                )  # Hydra counts the jobs of a sweep alone
-                if not os.environ.get(LEDGER):
+                number = 0
+                if os.environ.get(LEDGER):
+                    number = job.job.num  # Hydra counts the jobs of a sweep alone
+                else:
                     display.begins(plan)
                 with terminal.bar(place(number, f"{plan.name} seed {cfg.seed}")):
                     return Scored(run_ensemble(plan) if cfg.ensemble.members else carry_out(plan))

@@ -81,12 +81,10 @@ def check_choices(cfg: DictConfig) -> None:
 
 def typed_over_smoke(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Take out of a model's ``smoke`` settings what the user typed for the task: the row is named by that."""
-    for _, task, *name in (
-        place for o in overrides if (place := key(o).split("."))[0] == "model" and place[1:]
-    ):
-        if name and task == cfg.task.name and cfg.model.get("smoke"):
+    for place in [key(override).split(".") for override in overrides]:
+        if place[:2] == ["model", cfg.task.name] and place[2:] and cfg.model.get("smoke"):
             with open_dict(cfg):
-                cfg.model.smoke.pop(name[0], None)
+                cfg.model.smoke.pop(place[2], None)
 
 
 def check_name(cfg: DictConfig, overrides: Sequence[str]) -> None:

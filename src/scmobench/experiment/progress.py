@@ -65,9 +65,8 @@ class Progress(Callback):
         entry = {"state": state}
         if "task" in record:
             score = record["scores"][primary(record["task"]).name]
-            entry |= {
-                k: record[k] for k in ("task", "dataset", "subtask", "method", "seed", "seconds")
-            } | score
+            told = ("task", "dataset", "subtask", "method", "seed", "seconds")
+            entry |= {name: record[name] for name in told} | score
         with Path(os.environ[LEDGER]).open("a") as ledger:
             ledger.write(json.dumps(entry) + "\n")
         number = config.hydra.job.num + 1

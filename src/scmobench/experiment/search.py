@@ -52,10 +52,8 @@ def prepare(config: DictConfig) -> dict[str, Any]:
     if (sweeper.get("sampler") or {}).get("seed") is not None:
         sweeper.sampler.seed += ended  # else it would draw the first trials again
     (folder / RESULT).unlink(missing_ok=True)
-    chosen = {name: config.hydra.runtime.choices[name] for name in PLACE[:3]} | {
-        "direction": config.direction
-    }
-    return {"search": str(folder), "given": [*(f"{name}={value}" for name, value in chosen.items()), *others]}
+    chosen = [f"{name}={config.hydra.runtime.choices[name]}" for name in PLACE[:3]]
+    return {"search": str(folder), "given": [*chosen, f"direction={config.direction}", *others]}
 
 
 def _stamped(study: Path) -> Path:
@@ -84,9 +82,8 @@ def found(search: Mapping[str, Any]) -> str:
     best = OmegaConf.load(result)
     chosen = [f"{name}={_typed(value)}" for name, value in best.best_params.items()]
     command = shlex.join(["scmobench", "run", *search["given"], *chosen])
-    return (
-        f"best trial {best.best_value:.4f}, on training cells alone ({result})\nuse its settings:  {command}"
-    )
+    told = f"best trial {best.best_value:.4f}, on training cells alone ({result})"
+    return f"{told}\nuse its settings:  {command}"
 
 
 def _typed(value: Any) -> str:

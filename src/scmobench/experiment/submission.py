@@ -15,11 +15,11 @@ from scmobench.experiment.archive import pack, unpack
 from scmobench.experiment.card import Card, read_card
 from scmobench.experiment.config import compose, digest
 from scmobench.experiment.evaluate import evaluate, intervals
+from scmobench.experiment.exchange import read_predictions
 from scmobench.experiment.loader import one_line
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.records import prediction_hash, versions
 from scmobench.experiment.run import sizes
-from scmobench.experiment.scored import read_predictions
 from scmobench.tasks.base import DIRECTIONS
 
 EXTERNAL = "external"

@@ -12,10 +12,10 @@ from anndata import AnnData
 from scmobench.experiment import kept
 from scmobench.experiment.config import compose, names
 from scmobench.experiment.evaluate import primary
+from scmobench.experiment.exchange import read_predictions
 from scmobench.experiment.kept import Kept
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.records import PREDICTION, RECORD, prediction_hash
-from scmobench.experiment.scored import read_predictions
 from scmobench.leaderboard.roster import VARIANT
 from scmobench.types import TASKS, Paired
 

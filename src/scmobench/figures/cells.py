@@ -53,12 +53,8 @@ def success(solution: AnnData, prediction: AnnData) -> pd.DataFrame:
     """
     partner, types = np.argsort(pairing(solution)), solution.obs.get("cell_type")
     similarity = sp.csr_matrix(prediction.X)
-    found = pd.DataFrame(
-        {
-            "type": type_probability(similarity, partner, types),
-            "partner": partner_probability(similarity, partner),
-        }
-    )
+    found = pd.DataFrame({"type": type_probability(similarity, partner, types)})
+    found["partner"] = partner_probability(similarity, partner)
     by_type = found.groupby(np.asarray(types, dtype=str))
     table = by_type[["partner", "type"]].mean().assign(cells=by_type.size())
     return table.sort_index().sort_values("cells", ascending=False, kind="stable")

@@ -111,13 +111,9 @@ def success(tables: Mapping[str, pd.DataFrame], control: pd.DataFrame | None) ->
     keys = [*_methods(tables), *([] if control is None else [_dot(CONTROL, "control: all alike", "|")])]
     figure = style.canvas(0.75 + 0.2 * len(first) + 0.16 * -(-len(keys) // COLUMNS))
     titles = {"partner": "probability of the true partner", "type": "probability of its cell type"}
+    names = {"partner": [f"{name} ({n})" for name, n in first["cells"].items()], "type": [""] * len(first)}
     for axes, (column, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
-        names = (
-            [f"{name} ({n})" for name, n in first["cells"].items()]
-            if column == "partner"
-            else [""] * len(first)
-        )
-        heights = style.rows(axes, names)
+        heights = style.rows(axes, names[column])
         for table, colour, marker in zip(tables.values(), METHODS, MARKERS, strict=False):
             axes.plot(table[column].reindex(first.index), heights, marker, color=colour, markersize=4)
         if control is not None:

@@ -72,9 +72,7 @@ def _track(rows: pd.DataFrame) -> pd.DataFrame:
     counts = [(signs == sign).sum(axis=(1, 2)) for sign in (1, 0, -1)]
     counts[1] -= better.shape[1]  # itself
     for name, count in zip(("wins", "ties", "losses"), counts, strict=True):
-        table[name] = (
-            table["method"].map(dict(zip(groups.index[compared], count, strict=True))).astype("Int64")
-        )
+        table[name] = table["method"].map(pd.Series(count, groups.index[compared])).astype("Int64")
     table["p_friedman"], table["critical_difference"] = _friedman(ranks)
     table["group"] = _letters(table)
     return table[COLUMNS]

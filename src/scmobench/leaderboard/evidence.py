@@ -64,9 +64,8 @@ class Scores:
         p_value = np.where(enough, test.p_value, np.nan)
         scale = 1 / np.maximum(np.sqrt(a) + np.sqrt(b), 1e-300) if self.root else 1.0
         shown = [np.where(np.isfinite(p_value), x * scale, np.nan) for x in (a - b, test.low, test.high)]
-        return Tests(
-            *shown, p_value, np.array([self._words(*of) for of in zip(n, seeds, cells, p_value, strict=True)])
-        )
+        words = [self._words(*of) for of in zip(n, seeds, cells, p_value, strict=True)]
+        return Tests(*shown, p_value, np.array(words))
 
     def _words(self, n: int, seeds: float, cells: float, p_value: float) -> str:
         if np.isnan(p_value):

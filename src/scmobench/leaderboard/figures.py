@@ -27,9 +27,9 @@ class Axis:
 
     def at(self, value: float) -> float:
         """Position of a value in per cent, at most those of the ends."""
-        low, high, value = (
-            map(math.log10, (self.low, self.high, value)) if self.log else (self.low, self.high, value)
-        )
+        low, high = self.low, self.high
+        if self.log:
+            low, high, value = map(math.log10, (low, high, value))
         return 100 * min(1.0, max(0.0, (value - low) / (high - low)))
 
     def holds(self, value: float) -> bool:

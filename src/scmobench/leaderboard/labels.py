@@ -32,9 +32,8 @@ def dataset(name: str, rows: pd.DataFrame) -> Dataset:
     cells = rows["n_train"].fillna(0) + rows["n_test"].fillna(0) - rows["n_test_seen"].fillna(0)
     count = int(cells.max()) if len(cells) else 0
     label += f" ({count:,} cells)" if count else ""
-    return Dataset(
-        label, " + ".join(words[-1] for words in told), "large" if count >= LARGE else "small", count
-    )
+    short = " + ".join(words[-1] for words in told)
+    return Dataset(label, short, "large" if count >= LARGE else "small", count)
 
 
 def direction(subtask: str) -> str:

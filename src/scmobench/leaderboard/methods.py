@@ -24,9 +24,8 @@ def methods_page(records: Iterable[Record], folder: str | Path | None = None) ->
     """
     folder = Path(folder or conf_dir())
     runs = pd.DataFrame([run for run in records if run["status"] == "ok"], columns=MEASURED)
-    models = sorted(
-        contents(folder / "model").values(), key=lambda m: (m.get("kind") == "control", m["name"])
-    )
+    models = contents(folder / "model").values()
+    models = sorted(models, key=lambda model: (model.get("kind") == "control", model["name"]))
     return filled(
         "methods.md.jinja",
         titles=TITLES,

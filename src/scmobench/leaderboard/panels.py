@@ -103,10 +103,9 @@ class Panel:
         """For each track of methods: who leads, by how much, how surely; and who has the same scores."""
         tracks = {role: self.roles[role] for role in ("method", "supervised") if role in self.roles}
         apart = "supervised" in tracks and len(tracks) > 1
-        told = [
-            (ROLES[role] if apart and role == "supervised" else "", rows) for role, rows in tracks.items()
-        ]
-        return [sentence for title, rows in told for sentence in (*_lead(title, rows), *_same(rows))]
+        titles = {"method": "", "supervised": ROLES["supervised"] if apart else ""}
+        told = [(*_lead(titles[role], rows), *_same(rows)) for role, rows in tracks.items()]
+        return [sentence for sentences in told for sentence in sentences]
 
     @cached_property
     def worse(self) -> str:
@@ -134,9 +133,8 @@ def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], ta
         methods: dict[tuple, dict[str, Row]] = {}
         for row in table.to_dict("records"):
             methods.setdefault((row["method"], row["source"], row["kind"]), {})[row["metric"]] = row
-        rows = sorted(
-            (_row(of, order, metrics) for of in methods.values()), key=lambda r: _place(r, direction)
-        )
+        rows = [_row(of, order, metrics) for of in methods.values()]
+        rows.sort(key=lambda row: _place(row, direction))
         about = labels.dataset(key["dataset"], standings[standings["dataset"] == key["dataset"]])
         headings = [heading(metric, metrics) for metric in order]
         found.append(Panel(key, len(found) + 1, about, headings, direction, rows))

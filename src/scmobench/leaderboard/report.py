@@ -112,6 +112,5 @@ def _datatables() -> Markup:
     text = files("itables").joinpath("html", "dt_bundle.js").read_text(encoding="utf-8")
     (exports,) = re.findall(r"export\{([^}]*)\};?", text)
     (name,) = re.findall(r"([\w$]+) as default", exports)
-    return Markup(
-        text.replace(f"export{{{exports}}}", f"const DataTable={name}").replace("</script", "<\\/script")
-    )
+    text = text.replace(f"export{{{exports}}}", f"const DataTable={name}")
+    return Markup(text.replace("</script", "<\\/script"))

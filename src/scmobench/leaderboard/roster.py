@@ -56,25 +56,18 @@ def roster(records: Iterable[Record]) -> pd.DataFrame:
     runs = runs.drop_duplicates([*COMPARABLE, "method", "config_hash", "seed"], keep="last")
     runs = runs.sort_values("seed", key=lambda seeds: seeds.map(lambda seed: (isinstance(seed, str), seed)))
     runs = runs.sort_values([*COMPARABLE, "method", "config_hash"], ignore_index=True)
-    runs["method"] = runs["method"].mask(
-        _not_default(runs), runs["method"] + " #" + runs["config_hash"].str[:6]
-    )
+    told_apart = runs["method"] + " #" + runs["config_hash"].str[:6]
+    runs["method"] = runs["method"].mask(_not_default(runs), told_apart)
     marks = runs["kind"].map({"method": VARIANT, "ensemble": CHANGED_ENSEMBLE})
-    runs["variant"] = [
-        pd.notna(mark) and bool(mark.search(method))
-        for mark, method in zip(marks, runs["method"], strict=True)
-    ]
+    marked = zip(marks, runs["method"], strict=True)
+    runs["variant"] = [pd.notna(mark) and bool(mark.search(method)) for mark, method in marked]
     runs["scores"] = means_of_six(runs)
     return pd.DataFrame([*runs.to_dict("records"), *_overall(runs)], columns=runs.columns)
 
 
 def handed(rows: pd.DataFrame) -> pd.Series:
     """Controls that are handed the solution, known by their flags: both transductive and label-supervised."""
-    return (
-        (rows["kind"] == "control")
-        & rows["transductive"].astype(bool)
-        & rows["label_supervised"].astype(bool)
-    )
+    return (rows["kind"] == "control") & rows[[*FLAGS]].astype(bool).all(axis=1)
 
 
 def means_of_six(runs: pd.DataFrame) -> list[Mapping[str, Any]]:

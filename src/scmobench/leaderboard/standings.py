@@ -61,9 +61,8 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
     table = _methods(runs).merge(scores, on=METHOD, how="left").assign(reference=None)
     table["source"] = np.where(table["kind"] == "external", "external", "this suite")
     known = [about | {"task": t, "metric": m} for t, found in metrics.items() for m, about in found.items()]
-    known = (
-        pd.DataFrame(known).rename_axis("place").reset_index().reindex(columns=[*KNOWN, "place", "direction"])
-    )
+    known = pd.DataFrame(known).rename_axis("place").reset_index()
+    known = known.reindex(columns=[*KNOWN, "place", "direction"])
     known["sign"] = known["direction"].map({"min": 1.0, "max": -1.0})
     known[["primary", "root"]] = known[["primary", "root"]].eq(True)
     first = known[known["primary"]].set_index("task")["metric"]
@@ -75,9 +74,8 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
     table["full"] = whole & ~table["reason"].str.startswith(WITHOUT)
     table["able"] = whole & (table["kind"] != "control") & table["sign"].notna()
     counting = table["n"].where((table["kind"] != "control") & ~table["variant"])
-    table["n_expected"] = counting.groupby([table[name] for name in COLUMN]).transform(
-        lambda n: n.mode().max()
-    )
+    column = [table[name] for name in COLUMN]
+    table["n_expected"] = counting.groupby(column).transform(lambda n: n.mode().max())
     table["loss"] = table["sign"] * table["mean"]
     table = table.assign(**evidence(table, runs), scaled=_scaled(table))
     return frame(table)

@@ -109,10 +109,8 @@ def summary(panels: Sequence[Panel], across: pd.DataFrame) -> Summary:
     whole = [panel for panel in panels if panel.key["subtask"] != "Overall"]
     most = max((len(_scored(panel)) for panel in whole), default=0)
     shown = [panel for panel in whole if len(_scored(panel)) >= COVERED * most]
-    ranked = [
-        r["scaled"] for panel in shown for r in panel.main if r["role"] != "control" and pd.notna(r["scaled"])
-    ]
-    top = max([value for value in ranked if value > 0], default=1.0)
+    scaled = [row["scaled"] for panel in shown for row in panel.main if row["role"] != "control"]
+    top = max([value for value in scaled if pd.notna(value) and value > 0], default=1.0)
     held = [{row["method"]: row for row in panel.main} for panel in shown]
     roles = {row["method"]: row["role"] for panel in shown for row in panel.main}
     means = {row["method"]: row for row in across.to_dict("records")}

@@ -5,7 +5,6 @@ before it loads, take the kernels that all these processors have. `check` asks w
 imports the standard library only, so that it can come first.
 """
 
-import contextlib
 import os
 import platform
 import re
@@ -67,12 +66,6 @@ def prepare(arguments: Sequence[str] = ()) -> None:
             f"{' and '.join(loaded)} loaded before: {REMEDY}"
         )
     os.environ.update(recipe())
-
-
-def prepare_early() -> None:
-    """`prepare` on import of the package. The command line and `check` report what it refuses."""
-    with contextlib.suppress(ValueError):
-        prepare()
 
 
 def checked(arithmetic: object) -> str:

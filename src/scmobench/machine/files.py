@@ -54,9 +54,8 @@ def whole(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
-        found = getattr(error, "strerror", None) or " ".join(
-            str(error).split()
-        )  # without our own file's name
+        found = getattr(error, "strerror", None)  # without our own file's name
+        found = found or " ".join(str(error).split())
         raise OSError(
             f"expected to write {path}, found {found}: make room there, or write to another folder"
         ) from error

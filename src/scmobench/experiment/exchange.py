@@ -1,5 +1,6 @@
-"""A task's files in the competition's layout, for methods that run outside the suite."""
+"""Files of methods that run outside the suite: a task's, in the competition's layout, and predictions."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
+from scmobench.data.foreign import read_scored
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.records import write_prediction
 from scmobench.types import MatchingData
@@ -40,3 +42,16 @@ def _pairs(data: MatchingData) -> AnnData:
     matrix = sp.csr_matrix((np.ones(n, np.float32), (data.train_pairing, np.arange(n))), shape=(n, n))
     names = pd.DataFrame(index=data.train_mod2.obs_names)
     return AnnData(matrix, data.train_mod1.obs.copy(), names, uns={"pairing_ix": data.train_pairing})
+
+
+def read_predictions(solution: AnnData, *paths: Path) -> list[AnnData]:
+    """Predictions of the cells of a solution in memory; a large file that cannot fit it is not read.
+
+    Raises FileNotFoundError if there is no such file, and ValueError for what is no h5ad file, is damaged, or
+    declares values that cannot fit the solution.
+    """
+    with tempfile.TemporaryDirectory(prefix="scmobench-") as folder:
+        place = Path(folder) / "solution.h5ad"  # what the inspection compares the declared shapes with
+        write_prediction(place, solution.copy())
+        _, *predictions = read_scored(place, *paths)
+    return predictions
