@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def datasets() -> pd.DataFrame:
     >>> "mini_cite" in sb.datasets().index
     True
     """
-    return _listed("dataset", lambda node: {k: node.get(k) or "" for k in ("source", "organism", "licence")})
+    return _listed("dataset", contents("dataset"), ["source", "organism", "licence"])
 
 
 @checked_arguments
@@ -46,13 +46,9 @@ def models(task: str | None = None) -> pd.DataFrame:
     >>> sb.models("match_modality").loc["scmognn", "kind"]
     'method'
     """
-    chosen = TASKS if task is None else [known(task)]
-
-    def row(node: Mapping[str, Any]) -> dict[str, Any]:
-        words = {key: node.get(key) or "" for key in ("kind", "description", "source")}
-        return {"tasks": tuple(task for task in TASKS if task in node)} | words
-
-    table = _listed("model", row)
+    chosen, nodes = TASKS if task is None else [known(task)], contents("model")
+    table = _listed("model", nodes, ["kind", "description", "source"])
+    table.insert(0, "tasks", [tuple(task for task in TASKS if task in node) for node in nodes.values()])
     return table[[any(task in chosen for task in tasks) for tasks in table["tasks"]]]
 
 
@@ -108,6 +104,6 @@ def named(kind: str, name: str) -> str:
     return f"{kind}={name}"
 
 
-def _listed(group: str, row: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> pd.DataFrame:
-    rows = {name: row(node) for name, node in contents(group).items()}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(group)
+def _listed(group: str, nodes: Mapping[str, Any], columns: Sequence[str]) -> pd.DataFrame:
+    rows = [[node.get(column) or "" for column in columns] for node in nodes.values()]
+    return pd.DataFrame(rows, pd.Index(nodes, name=group), columns)

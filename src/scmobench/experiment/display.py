@@ -99,7 +99,9 @@ def outcome(record: Mapping[str, Any], runs: str) -> None:
 
 
 def line(record: Mapping[str, Any]) -> str:
-    """What came out of a run in one line, with the reason where it has no score."""
+    """What came out of a run in one line, with the reason where it has no score or did not take place."""
+    if "task" not in record:
+        return f"no run: {record['message']}"
     metric = primary(record["task"]).name
     score = record["scores"].get(metric) or {"value": None, "reason": "not scored"}
     took = "finished before" if record.get("skipped") else f"{record['seconds']:.1f} s"

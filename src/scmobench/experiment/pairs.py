@@ -37,12 +37,8 @@ def runs_of_method(runs: Sequence[Mapping[str, Any]]) -> str:
 def variances(methods: Sequence[Sequence[Any]]) -> np.ndarray:
     """Variance over test cells of the difference of each two methods, methods x methods; NaN if unknown.
 
-    Parameters
-    ----------
-    methods : the runs of each method, records as `scmobench.experiment.kept.read` gives them. Of others no
-        cells are known.
-
-    Raises ValueError for a damaged file of cells or of pairs.
+    ``methods`` are the runs of each method, records as `scmobench.experiment.kept.read` gives them. Of others
+    no cells are known. Raises ValueError for a damaged file of cells or of pairs.
     """
     found = np.full((len(methods), len(methods)), np.nan)
     cells = {i: mean for i, runs in enumerate(methods) if (mean := _mean_cells(runs)) is not None}
@@ -50,7 +46,8 @@ def variances(methods: Sequence[Sequence[Any]]) -> np.ndarray:
         found[i, list(cells)] = (np.array(list(cells.values())) - own).var(axis=1, ddof=1)
     places = {_place(run) for runs in methods for run in runs}
     folders = sorted({place.parent for place in places if place and place.name != RECORD})
-    known = {pair: value for folder in folders for pair, value in _table(folder / FILE).items()}
+    tables = [table for folder in folders if (table := folder / FILE).is_file()]
+    known = {pair: v for path in tables for pair, v in _table(path, path.stat().st_mtime_ns).items()}
     if known:
         names = [(same_cells(runs[0]), runs_of_method(runs)) for runs in methods]
         for i, j in zip(*np.nonzero(np.isnan(found)), strict=True):
@@ -61,12 +58,9 @@ def variances(methods: Sequence[Sequence[Any]]) -> np.ndarray:
 def write(path: Path, kept: Iterable[Any], runs: Iterable[Any]) -> None:
     """Keep the variances of all pairs of methods whose cells are at hand, or that were kept before.
 
-    Controls are left out: no test needs them. The file is removed where no pair is known.
-
-    Parameters
-    ----------
-    kept : the records beside which ``path`` lies, from `scmobench.experiment.kept.read`.
-    runs : records that may have their cells beside them. They are found by method, seed and prediction.
+    Controls are left out: no test needs them. The file is removed where no pair is known. ``path`` lies
+    beside the records ``kept``, from `scmobench.experiment.kept.read`. ``runs`` are records that may have
+    their cells beside them. They are found by method, seed and prediction.
     """
     where = {_prediction(run): place for run in runs if (place := _place(run)) and place.name == RECORD}
     for record in kept:
@@ -114,13 +108,9 @@ def _mean_cells(runs: Sequence[Any]) -> np.ndarray | None:
         ) from error
 
 
-def _table(path: Path) -> dict[frozenset, float]:
-    """Variance of each two methods, each named by the cells and its runs."""
-    return _read(path, path.stat().st_mtime_ns) if path.is_file() else {}
-
-
 @cache
-def _read(path: Path, changed: int) -> dict[frozenset, float]:
+def _table(path: Path, changed: int) -> dict[frozenset, float]:
+    """Variance of each two methods, each named by cells and runs; read again if the file has ``changed``."""
     known = {}
     try:
         with path.open(newline="", encoding="utf-8") as file:

@@ -72,7 +72,7 @@ class Progress(Callback):
         number = config.hydra.job.num + 1
         remaining = (time.time() - self.begun) / number * (self.total - number)
         left = f"  ({remaining / 60:.0f} min left)" if remaining > 90 else ""
-        text = f"FAILED {_title(config)}: {job_return._return_value}" if failed else _line(record)
+        text = f"FAILED {_title(config)}: {job_return._return_value}" if failed else display.line(record)
         print(f"{f'[{number}/{self.total}]':<10}{text}{left}", flush=True)
 
 
@@ -107,7 +107,3 @@ def _title(config: DictConfig) -> str:
     names = [config.task.name, config.dataset.name, config.direction, config.model.get("name")]
     names += [o for o in config.hydra.overrides.task if o.startswith(("ablation=", "ensemble=", "model."))]
     return f"{' '.join(map(str, names))} seed {config.seed}"
-
-
-def _line(record: dict[str, Any]) -> str:
-    return display.line(record) if "task" in record else f"no run: {record['message']}"

@@ -33,18 +33,12 @@ SIMILARITY = "similarity_factors"
 
 
 def run(cfg: DictConfig, method: str, paired: Paired | None = None) -> dict[str, Any]:
-    """Make one run of a model, or find it finished.
+    """Make one run of a model, or find it finished, and return its record.
 
-    Parameters
-    ----------
-    cfg : the composed configuration (conf/config.yaml).
-    method : the name that the tables show (`method_name`).
-    paired : cells in memory, instead of those that the configuration names.
-
-    Returns
-    -------
-    The record. A run that is finished already, or was finished by another process meanwhile, is not repeated:
-    its record comes back with ``skipped`` set.
+    ``cfg`` is the composed configuration (conf/config.yaml), ``method`` the name that the tables show
+    (`method_name`). ``paired`` are cells in memory, instead of those that the configuration names. A run that
+    is finished already, or was finished by another process meanwhile, is not repeated: its record comes back
+    with ``skipped`` set.
     """
     return carry_out(Plan(cfg, method, paired=paired))
 

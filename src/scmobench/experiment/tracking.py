@@ -40,13 +40,9 @@ def track(record: Mapping[str, Any], where: Path, settings: Mapping[str, Any] | 
     """Log a finished run, once, and return one line that says where it is.
 
     Runs of one method on one data set and direction share a group, so that the interface shows their mean and
-    spread over seeds. Task, data set, direction and method are tags.
-
-    Parameters
-    ----------
-    record, where : the run's record and folder. Training curves come from the CSV logs below it.
-    settings : ``project``, ``mode`` (``offline`` or ``online``) and further arguments of ``wandb.init``; None
-        logs nothing.
+    spread over seeds. Task, data set, direction and method are tags. Training curves come from the CSV logs
+    below the run's folder ``where``. ``settings`` are ``project``, ``mode`` (``offline`` or ``online``) and
+    further arguments of ``wandb.init``; None logs nothing.
     """
     if not settings or list(where.glob("wandb/*run-*")):
         return ""

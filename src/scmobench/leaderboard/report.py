@@ -47,16 +47,10 @@ def report_page(
     pictures: Path | None = None,
     methods: str = "",
 ) -> str:
-    """The HTML page.
+    """The HTML page, of what `scmobench.leaderboard.write.tables` is given.
 
-    Parameters
-    ----------
-    found : panels and summaries, from `boards`.
-    metrics : task -> metric -> metadata.
-    published : published figures, which have a tab of their own.
-    records : runs that the numbers come from.
-    pictures : folder of pictures of cells with their index ``figures.json``.
-    methods : the page of methods, as links name it.
+    Published figures have a tab of their own. The folder of ``pictures`` of cells holds their index
+    ``figures.json``.
     """
     shown = [panel for members, _ in found.values() for panel in members]
     return filled(
