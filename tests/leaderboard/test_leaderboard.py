@@ -9,6 +9,7 @@ import pytest
 from page_reader import cells
 from places import ROOT
 from sample_runs import METRICS, PUBLISHED, failure, page, render, run, standings, study
+from scmobench.experiment.kept import read
 from scmobench.leaderboard import write as board
 from scmobench.leaderboard.methods import methods_page
 from scmobench.leaderboard.published import join_published, published_table, read_published
@@ -185,7 +186,7 @@ def test_committed_tables_are_current():
     if not list(folder.rglob("*.jsonl")):
         pytest.skip("no records are kept yet")
     page = ROOT / "results" / "methods.md"
-    board.leaderboard([folder], out, readme=readme, check=True, methods=page)
+    board.leaderboard(read([folder]), out, readme=readme, check=True, methods=page)
 
 
 def test_methods_page_is_made_from_the_yaml_and_the_records(tmp_path):

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from scmobench.experiment.arguments import key
 from scmobench.experiment.settings import shown
 
+CHANGES = re.compile(r",(?=[^,\]]*=|smoke(?:,|$))")  # between the settings of a row
 LISTS = {"model": "scmobench models", "dataset": "scmobench data list"}  # commands that list a group
 
 
@@ -54,7 +55,8 @@ def check_typed(
             near = f": did you mean {' or '.join(meant)}?" if meant else nearest(typed, options, after="=...")
             raise ValueError(f"expected NAME=VALUE, found {typed}{near}")
         if row := re.fullmatch(r"model=([\w-]+)\[(.+)\]", typed):
-            command = _of_row(*row.groups(), overrides)
+            tasks = [one.partition("=")[2] for one in overrides if key(one) == "task"]
+            command = shlex.join([f"model={row[1]}", *of_row(row[2], *tasks[:1])])
             raise ValueError(f"expected a model, found the row {typed[6:]} of a table: write {command}")
     read = parsed(overrides)
     for one in read:
@@ -83,12 +85,10 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     return read
 
 
-def _of_row(model: str, changed: str, overrides: Sequence[str]) -> str:
-    """The overrides that a row of a table was made with, from its model and what stands in brackets."""
-    task = next((one.partition("=")[2] for one in overrides if key(one) == "task"), "predict_modality")
-    parts = re.split(r",(?=[^,\]]*=|smoke$)", changed.replace("smoke", "smoke=true"))
-    whole = [one if one.startswith(("trainer.", "smoke=")) else f"model.{task}.{one}" for one in parts]
-    return shlex.join([f"model={model}", *whole])
+def of_row(changed: str, task: str = "predict_modality") -> list[str]:
+    """The overrides that the name of a row of a table holds in brackets."""
+    parts = ["smoke=true" if one == "smoke" else one for one in re.split(CHANGES, changed)]
+    return [one if one.startswith(("trainer.", "smoke=")) else f"model.{task}.{one}" for one in parts]
 
 
 def _command(overrides: Sequence[str]) -> str:

@@ -20,7 +20,6 @@ from scmobench.experiment.loader import one_line
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.records import prediction_hash, versions
 from scmobench.experiment.run import sizes
-from scmobench.tasks.base import DIRECTIONS
 
 EXTERNAL = "external"
 ROWS = 1000  # that are compared at once
@@ -136,28 +135,30 @@ def _record(plan: Plan, card: Card, seed: int, prediction: AnnData, hashed: str)
     """A record as that of a run, without what only a run can tell: settings, time, memory."""
     task, problem = plan.task, plan.problem
     scores = evaluate(task.name, prediction, problem.solution)
-    return {
-        "status": "ok",
-        "message": "",
-        "kind": EXTERNAL,
-        "source": EXTERNAL,
-        "command": COMMAND,
-        "task": task.name,
-        "dataset": plan.cells.name,
-        "subtask": problem.data.subtask,
-        "direction": DIRECTIONS[card.direction],
-        "method": card.name,
-        "seed": seed,
-        "config": {"task": OmegaConf.to_container(plan.cfg.task, resolve=True), "model": None},
-        "config_hash": digest(asdict(card)),
-        "data_hash": plan.cells.hash,
-        "normalization": dict(problem.normalization),
-        "protocol": problem.solution.uns.get("protocol", ""),
-        "transductive": card.transductive,
-        "label_supervised": card.label_supervised,
-        "prediction_hash": hashed,
-        "scores": {name: asdict(score) for name, score in scores.items()},
-        "interval": intervals(task.name, prediction, problem.solution),
-        "report": {key: getattr(card, key) for key in ("authors", "description", "licence", "link")},
-        "versions": versions(),
-    } | sizes(problem)
+    return (
+        plan.attempt
+        | {
+            "status": "ok",
+            "message": "",
+            "kind": EXTERNAL,
+            "source": EXTERNAL,
+            "command": COMMAND,
+            "dataset": plan.cells.name,
+            "subtask": problem.data.subtask,
+            "method": card.name,
+            "seed": seed,
+            "config": {"task": OmegaConf.to_container(plan.cfg.task, resolve=True), "model": None},
+            "config_hash": digest(asdict(card)),
+            "data_hash": plan.cells.hash,
+            "normalization": dict(problem.normalization),
+            "protocol": problem.solution.uns.get("protocol", ""),
+            "transductive": card.transductive,
+            "label_supervised": card.label_supervised,
+            "prediction_hash": hashed,
+            "scores": {name: asdict(score) for name, score in scores.items()},
+            "interval": intervals(task.name, prediction, problem.solution),
+            "report": {key: getattr(card, key) for key in ("authors", "description", "licence", "link")},
+            "versions": versions(),
+        }
+        | sizes(problem)
+    )

@@ -21,11 +21,7 @@ from scmobench.types import TASKS, Paired
 
 MOST = 4  # methods beside each other, the best ones
 ALWAYS = ("scmognn",)  # shown first wherever it was run
-CONTROLS = {
-    "predict_modality": (),
-    "match_modality": ("constant",),
-    "joint_embedding": ("gex_only", "mod2_only"),
-}
+CONTROLS = {"match_modality": ("constant",), "joint_embedding": ("gex_only", "mod2_only")}
 PLACE = ("task", "dataset", "subtask")
 
 
@@ -60,7 +56,7 @@ class Problem:
         methods = [m for m, runs in self.runs.items() if _is_method(runs[0])]
         methods = [m for place, m in enumerate(methods) if place < MOST or m in ALWAYS]
         methods.sort(key=lambda method: method not in ALWAYS)  # they look the same in all pictures
-        controls = [name for name in CONTROLS[self.plan.task.name] if name in self.runs]
+        controls = [name for name in CONTROLS.get(self.plan.task.name, ()) if name in self.runs]
         by_seed = [{run["seed"]: run for run in self.runs[name]} for name in (*methods, *controls)]
         if not by_seed:
             return []

@@ -9,7 +9,8 @@ from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.roster import COMPARABLE
 
 COVERED = 0.5
-"""A data set counts where at least this share of the methods has a score; the others are special studies."""
+"""A data set counts where at least this share of the methods has a score; the others are special studies.
+In the summary it has a column there, and a method a row where at least this share of its numbers is there."""
 COLUMNS = ["method", "label_supervised", "data_sets", "mean_rank", "wins", "ties", "losses", "missing"]
 COLUMNS += ["group", "critical_difference", "p_friedman"]
 

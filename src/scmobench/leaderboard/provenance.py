@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from scmobench.experiment.advice import of_row
 from scmobench.experiment.kept import sortable, turn
 from scmobench.leaderboard.panels import Panel
 from scmobench.leaderboard.roster import Record
@@ -33,12 +34,7 @@ def overrides(record: Record) -> list[str]:
     for part in parts:
         known = part.startswith(("model=", "ensemble_"))
         told.append(part.replace("ensemble_", "ensemble=", 1) if known else f"ablation={part}")
-    for change in filter(None, re.split(r",(?=[^,\]]*=)", found["changed"] or "")):
-        whole = change.startswith("trainer.") or "=" not in change
-        told.append(
-            f"{change}=true" if change == "smoke" else change if whole else f"model.{record['task']}.{change}"
-        )
-    return told
+    return told + (of_row(found["changed"], record["task"]) if found["changed"] else [])
 
 
 def command(records: Sequence[Record]) -> str:

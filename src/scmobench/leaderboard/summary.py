@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from scmobench.leaderboard.across import COVERED
 from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.panels import ROLES, Panel, Row
 
@@ -17,8 +18,6 @@ PODIUM = 3
 """Methods that a headline names; more where they share a mean rank."""
 LEVELS = 10
 """Shades of the colour ramp."""
-COVERED = 0.5
-"""A data set has a column, and a method a row, where at least this share of its numbers is there."""
 
 
 class Tile(NamedTuple):

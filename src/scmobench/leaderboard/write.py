@@ -2,13 +2,12 @@
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from scmobench.experiment.config import conf_dir, contents
-from scmobench.experiment.kept import read
 from scmobench.leaderboard.methods import methods_page
 from scmobench.leaderboard.paper import paper
 from scmobench.leaderboard.published import join_published, read_published
@@ -26,7 +25,7 @@ PICTURES = "figures"
 
 
 def leaderboard(
-    records: Iterable[Record | str | Path],
+    records: Sequence[Record],
     out: str | Path,
     readme: str | Path | None = None,
     check: bool = False,
@@ -38,7 +37,7 @@ def leaderboard(
 
     Parameters
     ----------
-    records : records, or folders that hold them.
+    records : of runs, as `scmobench.experiment.kept.read` gives them.
     out : folder of the tables.
     readme : a file with a marked part that is written too.
     check : write nothing.
@@ -47,19 +46,18 @@ def leaderboard(
     Returns the files that are current now. Raises SystemExit with ``check`` where a file is not current; its
     message is the difference. Raises ValueError if the README lacks its markers; then nothing is written.
     """
-    runs = [run for item in records for run in ([item] if isinstance(item, dict) else read([item]))]
     metrics = metric_metadata()
-    ours = standings(runs, metrics)
+    ours = standings(records, metrics)
     beside = Path(out).resolve().parent
     link = os.path.relpath(methods, out) if methods else ""
     found = boards(ours, metrics)
-    made = tables(ours, found, published_figures(beside), metrics, runs, beside / PICTURES, link)
+    made = tables(ours, found, published_figures(beside), metrics, records, beside / PICTURES, link)
     contents = {Path(out) / name: text for name, text in made.items()}
     if readme:
         text = Path(readme).read_text(encoding="utf-8")
         contents[Path(readme)] = replaced(text, readme_section(found), readme)
     if methods:
-        contents[Path(methods)] = methods_page(runs)
+        contents[Path(methods)] = methods_page(records)
     stale = {path: text for path, text in contents.items() if _on_disk(path) != text}
     if check and stale:
         differences = "\n".join(_difference(path, text) for path, text in stale.items())
