@@ -486,6 +486,7 @@ def test_commands_by_hand():
         [run("a[networks=[1,2],k=3]", 0.5)]
     )
     assert "model=a smoke=true" in command([run("a[smoke]", 0.5)])
+    assert "model.predict_modality.k=3 smoke=true" in command([run("a[k=3,smoke]", 0.5)])
     told = [run("knn", 0.5, seed, command=f"scmobench run model=knn seed={seed}") for seed in (0, 1)]
     assert command(told) == "scmobench run model=knn seed=0,1 -m"
     assert command([run("theirs", 0.5, kind="external")]) == ""

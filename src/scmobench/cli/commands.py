@@ -1,7 +1,5 @@
 """What each command does. Heavy packages are imported by the command that needs them."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path
@@ -48,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
         raise SystemExit("scmobench: interrupted; finished runs stay, the same command goes on") from None
 
 
-def _checked(task: str, solution: Path, *predictions: Path) -> list[tuple[AnnData, AnnData]]:
+def _checked(task: str, solution: Path, *predictions: Path) -> "list[tuple[AnnData, AnnData]]":
     """Each prediction with the solution, as they are scored."""
     from scmobench.data.foreign import read_scored
     from scmobench.experiment.config import build, compose
