@@ -11,8 +11,6 @@ quantile hold no full matching and all pairs come into question.
     python benchmarks/assignment.py
 """
 
-from __future__ import annotations
-
 import json
 import resource
 import sys

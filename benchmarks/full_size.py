@@ -8,8 +8,6 @@ without ``--again``, and steps that were not asked for are listed as ``not run``
 ``cpu_seconds`` are of the step alone; ``peak_gb`` is of its process, which also holds libraries and data.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import csv

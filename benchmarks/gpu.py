@@ -11,8 +11,6 @@
 Under four minutes on an H100. Without a GPU it says so and ends.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import datetime

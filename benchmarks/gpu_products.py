@@ -1,7 +1,5 @@
 """Products of a large matrix with a dense factor on a GPU, each way they can be made (for gpu.py)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -6,8 +6,6 @@ Simulated matrices, 10 % filled, and the RNA of data sets. Each is built in a pr
                                         [--datasets pbmc10x_cite snareseq_mop]
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import resource

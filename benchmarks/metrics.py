@@ -8,8 +8,6 @@ in a process of its own, so that peak memory is its own. scib-metrics needs jax,
 What does not run, or takes longer than ``--limit``, is shown as a dash.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -8,8 +8,6 @@ widths are extrapolated: they grow with edges and with the width of the states. 
 `full_size.csv`.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import json

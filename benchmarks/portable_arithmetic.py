@@ -8,8 +8,6 @@ writes JSON. Without qemu-user (apt-get install qemu-user) only this processor i
                                              [--state runs/portable_arithmetic] [--out FILE.json]
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -3,8 +3,6 @@
 python benchmarks/scaling.py
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -11,8 +11,6 @@ the step against its sparse products alone (7 forward, 7 backward), timed in tur
     python benchmarks/training_step.py --scaling [--repeats 3]
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

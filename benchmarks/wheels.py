@@ -7,8 +7,6 @@ wheel, and compares the names of all wheels with what each Python on each platfo
 exits with 1 where something would have to be compiled.
 """
 
-from __future__ import annotations
-
 import argparse
 import subprocess
 import sys

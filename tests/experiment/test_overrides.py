@@ -1,8 +1,8 @@
 """Overrides: paths and names reach their setting as they were typed."""
 
 import re
-from dataclasses import fields
 from pathlib import Path
+from typing import Literal, get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -70,10 +70,10 @@ def test_other_values_stay_what_they_are() -> None:
 def test_all_text_settings_of_datasets_are_known() -> None:
     """What a source reads as text has no numbers in it."""
     text = {
-        field.name
+        name
         for source in (Own, Folder, Competition, Synthetic, MiniCite)
-        for field in fields(source)
-        if field.type in ("str", "str | None")
+        for name, kind in get_type_hints(source).items()
+        if kind in (str, str | None) or get_origin(kind) is Literal
     }
     assert text == set(DATASET.split())
     assert {type(build(compose([f"dataset={name}"]).dataset)) for name in names("dataset")} <= {

@@ -1,7 +1,5 @@
 """Counts of simulated cells: the read-outs of genes, proteins and peaks, see `scmobench.data.simulation`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -24,8 +24,6 @@ Programs act on log means before depth, so proteins and peaks follow the gene's 
 counts: a perfect prediction from counts is impossible, as in real cells.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path

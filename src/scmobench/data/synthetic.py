@@ -1,7 +1,5 @@
 """Simulated CITE-seq and Multiome: a paired dataset of any size whose truth is known."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.metrics.components import principal_components
-from scmobench.metrics.neighbors import ScoredEmbedding, finite, quiet
+from scmobench.metrics.neighbors import EMBEDDING, ScoredEmbedding, finite, quiet
 from scmobench.types import NotApplicable, Score
 
 MIN_GENES = 3
@@ -53,7 +53,7 @@ def _conserved(embedding: ScoredEmbedding, batch: str, inside: np.ndarray, given
     """The score of one batch, whose cells are ``inside``."""
     import scib
 
-    points = embedding.matrix[inside]
+    points = embedding.cells().obsm[EMBEDDING][inside]
     gex, scores = embedding.gex.X[inside], embedding.obs.loc[inside]
     if not given:
         genes = AnnData(gex, obs=scores, var=embedding.gex.var)

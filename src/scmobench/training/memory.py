@@ -1,7 +1,5 @@
 """The memory of the machine, checked before and during a fit that the kernel would otherwise kill."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import resource

@@ -1,7 +1,5 @@
 """The memory that a fit of scMoGNN for prediction needs, and the settings that need less."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,7 +40,7 @@ class FitMemory:
     learned: bool
 
     @classmethod
-    def of(cls, data: PredictionData, held_out: int, settings: NetworkSettings) -> FitMemory:
+    def of(cls, data: PredictionData, held_out: int, settings: NetworkSettings) -> "FitMemory":
         """The sizes of a fit of `ScMoGNNPrediction` with these settings."""
         sides = [data.train_mod1] + ([] if data.test_mod1 is None else [data.test_mod1])
         edges = sum(as_csr(side.X).getnnz(axis=0) for side in sides)
