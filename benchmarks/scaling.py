@@ -51,7 +51,8 @@ CPU seconds of one thread (the simulation: of both cores). Memory is the peak of
 and data. **Extrapolated** values, in italics, continue a straight line or a power of the number of cells
 through the two largest measured sizes, whichever is higher. A step that was not measured at full size has
 none. `scmognn` and networks are **one epoch**, with the preparation of their inputs and one evaluation;
-`published` are the settings of the paper. "—" means not measured.
+`published` are the settings of the paper. `axx_mlp` predicts peaks by their mean, as published. "—" means
+not measured.
 
 ![CPU seconds and memory of each step against the number of cells](scaling.webp)
 
@@ -121,7 +122,8 @@ def _rounded(value: float, digits: int) -> str:
 
 def table(title: str, values: Points) -> str:
     """One row a step."""
-    sizes = sorted({n for points in values.values() for n, _ in points} | {TO})
+    more = {TO} if any(extrapolated(points, TO) for points in values.values()) else set()
+    sizes = sorted({n for points in values.values() for n, _ in points} | more)
     head = [f"| {title} | " + " | ".join(f"{n:,}" for n in sizes) + " |", "|:--|" + "--:|" * len(sizes)]
     rows = [f"| {name} | " + " | ".join(cell(p, n) for n in sizes) + " |" for name, p in values.items()]
     return "\n".join([*head, *rows]) + "\n"
