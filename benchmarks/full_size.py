@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 OUT = Path(__file__).resolve().parents[1] / "results" / "speed" / "full_size.csv"
 KEY = ("stage", "method", "kind", "cells", "features")
 COLUMNS = (*KEY, "filled", "seconds", "cpu_seconds", "peak_gb", "status", "processor", "date")
-# cells, genes, features of mod2, batches: the competition's shapes; depths that fill 9 % of the genes and 3 %
-# of the peaks, as in its files
+# cells, genes, features of mod2, batches: the competition's shapes; the depths fill 9 % of the genes, as in
+# its files, and 4 % of the peaks
 SHAPES = {"cite": (81241, 13953, 134, 12), "multiome": (62501, 13431, 116490, 13)}
 UMIS, FRAGMENTS = 0.155, 0.02  # UMIs a gene; fragments a peak
 TUNED = {kind: f"tuned=scmognn/neurips2021_{kind}_phase2" for kind in SHAPES}

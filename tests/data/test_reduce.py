@@ -30,6 +30,13 @@ def test_a_product_has_the_bits_of_scipy(monkeypatch, shape, width, threads):
     assert np.array_equal(products.product(matrix, dense), matrix @ dense)
 
 
+def test_a_product_reads_what_cannot_be_written():
+    matrix, dense = counts(50, 40), np.ones((40, 3), dtype=np.float32)
+    for array in (matrix.data, matrix.indices, matrix.indptr, dense):
+        array.setflags(write=False)
+    assert np.array_equal(products.product(matrix, dense), matrix @ dense)
+
+
 def test_a_product_takes_entries_in_any_order():
     matrix = counts(50, 40)
     dense = np.eye(40, dtype=np.float32)

@@ -39,9 +39,13 @@ def product(sparse: sp.csr_matrix, dense: np.ndarray) -> np.ndarray:
     return total
 
 
+READ = "Array({}, {}, 'C', readonly=True)"  # of numba: an array that may be read-only
+
+
 @compiled(
     [
-        f"void(int64[::1], {index}[::1], float32[::1], float32[:, ::1], float32[:, ::1], int64)"
+        f"void(int64[::1], {READ.format(index, 1)}, {READ.format('float32', 1)}, {READ.format('float32', 2)}, "
+        "float32[:, ::1], int64)"
         for index in ("uint32", "uint64")
     ]
 )
