@@ -39,13 +39,17 @@ def product(sparse: sp.csr_matrix, dense: np.ndarray) -> np.ndarray:
     return total
 
 
-READ = "Array({}, {}, 'C', readonly=True)"  # of numba: an array that may be read-only
+def _read(kind: str, dimensions: int) -> str:
+    """What numba calls an array that is read here, and that may be read-only."""
+    return f"Array({kind}, {dimensions}, 'C', readonly=True)"
+
+
+VALUES, DENSE = _read("float32", 1), _read("float32", 2)
 
 
 @compiled(
     [
-        f"void(int64[::1], {READ.format(index, 1)}, {READ.format('float32', 1)}, {READ.format('float32', 2)}, "
-        "float32[:, ::1], int64)"
+        f"void(int64[::1], {_read(index, 1)}, {VALUES}, {DENSE}, float32[:, ::1], int64)"
         for index in ("uint32", "uint64")
     ]
 )
