@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,11 @@ import pandas as pd
 import pytest
 
 from command_line import here
+from scmobench.cli.parser import EXAMPLES, parsed
 from scmobench.experiment import catalogue
 from scmobench.experiment.config import names
 from scmobench.experiment.loader import one_line
-from scmobench.types import Paired
+from scmobench.types import TASKS, Paired
 
 
 def test_help_of_a_run_is_short_and_its_examples_compose(tmp_path: Path) -> None:
@@ -39,6 +41,46 @@ def test_a_terminal_that_knows_no_arrows_sees_the_tables_all_the_same(monkeypatc
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii"))
     main(["metrics"])
     assert "rmse" in printed.getvalue().decode("ascii")
+
+
+SLIPS = {
+    "rum model=knn": "expected COMMAND to be one of run, models,",
+    "score --task match --prediction a --solution b": "found 'match': did you mean match_modality?;",
+    "data lst": "one of list, fetch, check, describe, export, found 'lst': did you mean list?;",
+    "metrics embedding": "found 'embedding': did you mean joint_embedding?;",
+    "score --task match_modality": "the following arguments are required: --prediction, --solution;",
+    "models --all": "unrecognized arguments: --all;",
+}
+
+
+@pytest.mark.parametrize("typed", SLIPS)
+def test_a_slip_is_told_in_one_line_with_the_command_that_helps(typed: str, tmp_path: Path) -> None:
+    done = here(*typed.split(), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert SLIPS[typed] in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    called = re.search(r"`scmobench (.*)` shows", done.stderr)[1].split()
+    assert here(*called, cwd=tmp_path).stdout.startswith("usage: scmobench")
+
+
+def test_no_command_at_all_shows_the_help(tmp_path: Path) -> None:
+    assert here(cwd=tmp_path).stdout == here("--help", cwd=tmp_path).stdout
+
+
+def test_every_help_has_examples_that_can_be_read() -> None:
+    assert set(EXAMPLES) == {name for name in _commands() if name != "run"}
+    for text in EXAMPLES.values():
+        assert max(map(len, text.splitlines())) <= 105
+        for line in text.replace("\\\n  ", "").splitlines():
+            parsed(shlex.split(re.split("   +", line)[0])[1:])
+
+
+def _commands() -> list[str]:
+    return re.search(r"one of ([^;]*), found", _said("nonesuch"))[1].split(", ")
+
+
+def _said(*typed: str) -> str:
+    return here(*typed, cwd=Path()).stderr
 
 
 def test_models_lists_each_with_its_tasks_and_what_is_missing(tmp_path: Path, monkeypatch) -> None:
@@ -65,7 +107,10 @@ def test_data_list_says_what_is_at_hand(tmp_path: Path) -> None:
     assert "fetched when it is asked for" in row["mini_cite"]
 
 
-@pytest.mark.parametrize("group", ["model", "dataset"])
+METRICS = [f"metric/{task}" for task in TASKS]
+
+
+@pytest.mark.parametrize("group", ["model", "dataset", *METRICS])
 def test_every_file_begins_with_what_it_is(group: str) -> None:
     for name, words in catalogue.headlines(group).items():
         assert 10 < len(words) <= 110, name

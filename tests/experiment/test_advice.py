@@ -15,6 +15,8 @@ MEANT = {
     "dataset=mini_cit": "no dataset 'mini_cit': did you mean dataset=mini_cite? `scmobench data list` lists",
     "task=predict_modalty": "no task 'predict_modalty': did you mean task=predict_modality?",
     "trainer.max_epoch=3": "no setting 'trainer.max_epoch': did you mean trainer.max_epochs=3?",
+    "model.n_components=5": "did you mean model.predict_modality.n_components=5?",
+    "task=match": "no task 'match': did you mean task=match_modality?",
     "model.predict_modality.n_component=5": "did you mean model.predict_modality.n_components=5?",
     "seeds=1": "no setting 'seeds': did you mean seed=1?",
     "knn": "expected NAME=VALUE, found knn: did you mean model=knn?",
@@ -78,7 +80,7 @@ def test_a_folder_beside_the_users_yaml_that_hides_a_setting_is_told(tmp_path: P
     [
         ("nonsense=1", "no setting 'nonsense'; there are task, dataset, model"),
         ("trainer.qqq=3", "no setting 'qqq' in trainer; there are accelerator, precision"),
-        ("model=qqq", "no model 'qqq'; `scmobench models` lists them"),
+        ("model=qqq", "no model 'qqq'; `scmobench models` lists them, and --config-dir FOLDER adds"),
         ("ablation=qqq", "no ablation 'qqq'; there are batch_features,"),
         ("dataset.name=../x", "expected dataset.name to be a name without /"),
         ("dataset.name=.x", "expected dataset.name to be a name without /"),

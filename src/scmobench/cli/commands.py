@@ -102,7 +102,8 @@ def metrics(options: argparse.Namespace) -> None:
     from scmobench.machine import terminal
 
     found = catalogue.metrics(options.task)
-    rows = [(name, m["task"], ARROWS[m["direction"]], m["label"]) for name, m in found.iterrows()]
+    words = {task: catalogue.headlines(f"metric/{task}") for task in found["task"].unique()}
+    rows = [(name, m["task"], ARROWS[m["direction"]], words[m["task"]][name]) for name, m in found.iterrows()]
     terminal.table(rows, ("metric", "task", "better", "what it is"))
 
 

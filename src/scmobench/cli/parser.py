@@ -1,9 +1,10 @@
 """Arguments of the command line."""
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from scmobench import __version__
 from scmobench.cli import commands, datasets
@@ -11,12 +12,47 @@ from scmobench.cli.commands import COMMITTED
 
 TASKS = ("predict_modality", "match_modality", "joint_embedding")
 Add = Callable[..., Any]
+EXAMPLES = {
+    "models": "scmobench models match_modality",
+    "metrics": "scmobench metrics joint_embedding",
+    "data": """\
+scmobench data list                         every data set, and whether its files are at hand
+scmobench data describe mini_cite           cells, features, batches, source and licence
+scmobench data fetch mini_cite              download its files
+scmobench data check own dataset.h5ad=mine.h5ad dataset.batch=donor     can your cells be used?
+scmobench data export tiny_cite --out cells                             inputs and solution as h5ad""",
+    "score": "scmobench score --task predict_modality --prediction mine.h5ad --solution cells/solution.h5ad",
+    "compare": """\
+scmobench compare --task predict_modality --predictions a.h5ad b.h5ad \\
+  --solution cells/solution.h5ad""",
+    "leaderboard": """\
+scmobench leaderboard --records runs --out board                   your runs
+scmobench leaderboard --records runs results/records --out board   beside ours""",
+    "figures": "scmobench figures --runs runs --out pictures",
+    "submit": """\
+scmobench submit a.h5ad --name "My method" --task predict_modality --dataset tiny_cite \\
+  --authors "A. Author" --description "ridge regression" --licence MIT --out mine.zip""",
+    "validate": "scmobench validate model=scmognn dataset=tiny_cite",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, with the word that was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        from scmobench.experiment.advice import nearest
+
+        if found := re.search(r"argument (.*): invalid choice: '(.*)' \(choose from (.*)\)", message):
+            known = re.findall(r"\w+", found[3])
+            message = f"expected {found[1]} to be one of {', '.join(known)}, found {found[2]!r}"
+            message += nearest(found[2], known)
+        self.exit(2, f"scmobench: {message}; `{self.prog} --help` shows how to call it\n")
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
     """Options and overrides in any order; argparse itself wants all overrides in one place."""
     parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
+    options, rest = parser.parse_known_args(arguments or ["--help"])
     if rest and not (hasattr(options, "override") and all("=" in o and o[0] != "-" for o in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
@@ -25,8 +61,10 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="scmobench", description="A reproducible benchmark of multimodal single-cell integration."
+    parser = Parser(
+        prog="scmobench",
+        description="A reproducible benchmark of multimodal single-cell integration.",
+        epilog="Begin with `scmobench run model=knn dataset=mini_cite`; --help of a command has examples.",
     )
     parser.add_argument("--version", action="version", version=f"scmobench {__version__}")
     choices = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -44,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         name = arguments.__name__.strip("_")
         made = choices.add_parser(name, help=arguments.__doc__, add_help=name != "run")
+        made.description = f"{arguments.__doc__[:1].upper()}{arguments.__doc__[1:]}."
+        made.epilog = f"examples:\n{EXAMPLES.get(name, '')}"
+        made.formatter_class = argparse.RawDescriptionHelpFormatter
         made.set_defaults(command=datasets.data if name == "data" else getattr(commands, name))
         arguments(made.add_argument)
     return parser
@@ -79,7 +120,7 @@ def _score(add: Add) -> None:
 
 
 def _compare(add: Add) -> None:
-    """say which of two predictions of the same cells is better, and how surely"""
+    """test which of two predictions of the same cells is better"""
     add("--json", action="store_true", help="print JSON")
     add("--task", required=True, choices=TASKS[:2])
     add("--predictions", nargs=2, metavar=("A", "B"), **H5AD)
@@ -88,7 +129,13 @@ def _compare(add: Add) -> None:
 
 def _leaderboard(add: Add) -> None:
     """make the tables from records"""
-    add("--records", nargs="+", type=_path, default=COMMITTED, help="folders of runs or of kept records")
+    add(
+        "--records",
+        nargs="+",
+        type=_path,
+        default=COMMITTED,
+        help="folders of runs or of kept records (default: results/records)",
+    )
     add("--out", type=_path, help="folder of the tables (default: RECORDS/leaderboard)")
     add("--readme", type=_path, help="also write the tables into this file, between its markers")
     add("--methods", type=_path, help="also write the page of methods there")
@@ -100,15 +147,20 @@ def _leaderboard(add: Add) -> None:
 
 
 def _figures(add: Add) -> None:
-    """make pictures of cells from the predictions of kept runs"""
+    """draw cells from the predictions of your runs"""
     add("--runs", nargs="+", type=_path, default=[Path("runs")], help="folders of runs (default: runs)")
-    add("--out", type=_path, default=Path("runs/figures"), help="their folder (default: runs/figures)")
+    add(
+        "--out",
+        type=_path,
+        default=Path("runs/figures"),
+        help="folder of the pictures (default: runs/figures)",
+    )
 
 
 def _submit(add: Add) -> None:
-    """pack predictions from outside, and a card of the method, into an archive for `leaderboard`"""
+    """pack predictions of another tool for `leaderboard --submissions`"""
     add("predictions", nargs="+", type=_path, help="h5ad in the competition's layout, one a seed")
-    add("--name", required=True, help="of the method, in the tables")
+    add("--name", required=True, help="name of the method in the tables")
     add("--task", required=True, choices=TASKS)
     add("--dataset", required=True, help="a name of `scmobench data list`")
     add("--direction", default="from_gex", help="from_gex (default) or to_gex")
@@ -117,7 +169,7 @@ def _submit(add: Add) -> None:
     add("--link", default="", help="https://… of a paper or of the code")
     add("--transductive", action="store_true", help="the fit saw the test cells' inputs")
     add("--label-supervised", action="store_true", help="the fit saw training cells' labels")
-    add("--seeds", nargs="+", type=int, help="of the predictions (default: 0, 1, …)")
+    add("--seeds", nargs="+", type=int, help="one for each prediction (default: 0, 1, …)")
     add("--out", type=_path, metavar="FILE", help="the archive (default: NAME-TASK-DATASET-DIRECTION.zip)")
 
 
@@ -132,6 +184,6 @@ def _data(add: Add) -> None:
 
 
 def _validate(add: Add) -> None:
-    """build everything that a run would need, and fit nothing"""
+    """check everything that a run needs, and fit nothing"""
     add("override", nargs="*", help="as for run; none: all data sets and models")
     add("--config-dir", type=_path, metavar="FOLDER", help="as for run: your own YAML")

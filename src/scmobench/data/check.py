@@ -118,7 +118,8 @@ def _unpaired(mod1: AnnData, mod2: AnnData) -> str:
         return (
             f"every cell must be in both modalities, found {len(only1)} cells only in mod1{examples[0]} and "
             f"{len(only2)} only in mod2{examples[1]}; "
-            "check that barcodes have the same suffix, and keep the cells that both have"
+            "check that barcodes have the same suffix, and keep the cells that both have: "
+            "`shared = mod1.obs_names.intersection(mod2.obs_names)`, `mod1[shared]` and `mod2[shared]`"
         )
     first = int(np.argmax(cells1.to_numpy() != cells2.to_numpy())) if len(cells1) == len(cells2) else 0
     return (

@@ -52,7 +52,7 @@ def stated_modality(modality: "AnnData", where: str, advice: str = "") -> str:
     if len(kinds) != 1 or "" in kinds:
         advice = (advice if len(words) < 2 else _of_several(words, MODALITIES[1:])) or _renamed()
         raise ValueError(
-            f'{where}: var["feature_types"] says {list(words) or "nothing"}; expected '
+            f'{where}: var["feature_types"] {f"says {list(words)}" if words else "is missing"}; expected '
             f"{', '.join(MODALITIES)} (or Gene Expression, Antibody Capture, Peaks). {advice}"
         )
     return kinds.pop()

@@ -45,7 +45,7 @@ def check_filled(name: str, column: pd.Series) -> None:
     if empty.any():
         raise ValueError(
             f"{name}: {int(empty.sum())} cells have no {column.name}, e.g. {some(column.index[empty])}; "
-            "fill the column, leave these cells out"
+            "fill the column or leave these cells out"
             + (", or go without: dataset.cell_type=null" if column.name == "cell_type" else "")
         )
 

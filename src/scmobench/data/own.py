@@ -88,7 +88,7 @@ def known_mod2(name: str, kind: str | None) -> str | None:
 
 def two_tables(gex: AnnData, mod2: AnnData, kind: str | None, where: tuple[str, str]) -> Parts:
     """Cells whose modalities are two AnnData, called ``where`` in messages."""
-    kind = kind or stated_modality(mod2, where[1], "Say what it holds: dataset.kind=ADT")
+    kind = kind or stated_modality(mod2, where[1], "Say what it holds: dataset.kind=ADT or ATAC")
     if kind == "GEX":
         raise ValueError(f"{where[1]}: expected ADT or ATAC features in dataset.mod2, found gene expression")
     gex, mod2 = with_feature_type(gex, "GEX", where[0]), with_feature_type(mod2, kind, where[1])

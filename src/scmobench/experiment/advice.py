@@ -17,6 +17,8 @@ from scmobench.experiment.settings import shown
 CHANGES = re.compile(r",(?=[^,\]]*=|smoke(?:,|$))")  # between the settings of a row
 LISTS = {"model": "scmobench models", "dataset": "scmobench data list"}  # commands that list a group
 
+OWN = ", and --config-dir FOLDER adds your own from FOLDER/model"
+
 
 def nearest(word: str, known: Iterable[str], before: str = "", after: str = "") -> str:
     """``: did you mean NAME?`` for the known name that is most like ``word``; empty if none is.
@@ -25,6 +27,7 @@ def nearest(word: str, known: Iterable[str], before: str = "", after: str = "") 
     """
     names = {name.lower(): name for name in known}
     found = get_close_matches(word.lower(), names, 3, 0.6)
+    found = found or [name for name in names if word and name.startswith(word.lower())]
     found.sort(key=lambda name: sorted(name) != sorted(word.lower()))  # keeps the order of the others
     return f": did you mean {before}{names[found[0]]}{after}?" if found else ""
 
@@ -121,7 +124,9 @@ def _check_one(one: Override, options: Sequence[str], names: Callable[[str], Seq
             if value is None or isinstance(value, int | float | list):
                 raise ValueError(f"expected {place} to be one of {', '.join(known)}, found {typed}")
             if isinstance(value, str) and value not in known:
-                raise ValueError(no_such(place, value, known))
+                told = no_such(place, value, known)
+                own = place == "model" and value.isidentifier() and "did you mean" not in told
+                raise ValueError(told + (OWN if own else ""))
 
 
 def for_key(message: str, overrides: Sequence[str], compose: Callable[[list[str]], DictConfig]) -> str:
@@ -151,5 +156,7 @@ def for_key(message: str, overrides: Sequence[str], compose: Callable[[list[str]
     rest = f"{found[1].removeprefix(before + last)}={typed.partition('=')[2]}"
     if meant := nearest(last, known, before, rest):
         return f"no setting {found[1]!r}{meant}"
+    if deeper := [name for name in known if OmegaConf.is_dict(node[name]) and last in node[name]]:
+        return f"no setting {found[1]!r}: did you mean {before}{deeper[0]}.{last}{rest}?"
     listed = ", ".join(known) if known else "none"
     return f"no setting {last!r} in {before.rstrip('.') or 'the configuration'}; there are {listed}"
