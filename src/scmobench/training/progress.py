@@ -42,7 +42,7 @@ class Forecast(Callback):
             self.said = True
             epoch = spent / self.steps * trainer.num_training_batches
             left = epoch * (trainer.max_epochs - trainer.current_epoch)
-            what = f"up to {trainer.max_epochs} epochs, {epoch:.2g} s each"
+            what = f"up to {trainer.max_epochs} epochs, {epoch:,.1f} s each"
             advice = "validation may end it sooner, trainer.max_seconds=900 would"
             announce(min(left, self.limit), what, advice)
 
