@@ -51,13 +51,19 @@ def test_hours_follow_the_measured_step_of_the_device(cost, tmp_path):
     )
 
 
-def test_memory_is_the_highest_that_was_measured(cost, tmp_path):
+def test_memory_and_epochs_are_those_that_were_measured(cost, tmp_path):
     assert "not measured" in cost.host_memory(tmp_path)
+    assert cost.other_tasks(tmp_path).count("not measured") == 2
     rows = [
-        "stage,method,cells,peak_gb,status",
-        "load,,81241,4.5,ok",
-        "graph,,81241,7.25,ok",
-        "lsi,,81241,,not run",
+        "stage,method,kind,cells,cpu_seconds,peak_gb,status",
+        "load,,cite,81241,3,4.5,ok",
+        "graph,,cite,81241,10.6,7.25,ok",
+        "lsi,,cite,81241,,,not run",
+        "predict_modality,knn,cite,20000,3,9,ok",
+        'match_modality,"scmognn, published",cite,81241,163.2,5.1,ok',
     ]
-    (tmp_path / "full_size.csv").write_text("\n".join([*rows, "predict_modality,knn,20000,9,ok"]))
+    (tmp_path / "full_size.csv").write_text("\n".join(rows))
     assert cost.host_memory(tmp_path).startswith("7.2 GB is the highest measured at full size (graph)")
+    assert "match_modality 20 runs, first epoch and its inputs on one CPU thread: 163 s (cite)" in (
+        cost.other_tasks(tmp_path)
+    )
