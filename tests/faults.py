@@ -30,26 +30,14 @@ class Fault(NamedTuple):
 
 LEAKAGE = {
     ("types", "tasks"): [
-        (
-            "test inputs of a prediction reach fit",
-            "return replace(self, test_mod1=None)",
-            "return self",
-        ),
-        (
-            "test inputs of a matching reach fit",
-            "test_mod1=None, test_mod2=None",
-            "test_mod1=None",
-        ),
+        ("test inputs of a prediction reach fit", "return replace(self, test_mod1=None)", "return self"),
+        ("test inputs of a matching reach fit", "test_mod1=None, test_mod2=None", "test_mod1=None"),
         (
             "test cells of an embedding reach fit",
             'self.mod1.obs["is_train"].to_numpy()',
             "np.ones(self.mod1.n_obs, bool)",
         ),
-        (
-            "labels reach every fit",
-            "seen if label_supervised else replace(seen, labels=None)",
-            "seen",
-        ),
+        ("labels reach every fit", "seen if label_supervised else replace(seen, labels=None)", "seen"),
     ],
     ("experiment/run", "run"): [
         (
@@ -68,7 +56,7 @@ LEAKAGE = {
             "labels of test cells in an embedding",
             "labels=paired.obs.loc[train, known].copy()",
             "labels=paired.obs[known].copy()",
-        ),
+        )
     ],
     ("tasks/predict_modality", "tasks"): [
         ("labels of test cells in a prediction", "labels=paired.obs.iloc[train][[", "labels=paired.obs[["),
@@ -108,28 +96,28 @@ LEAKAGE = {
             "settings chosen on the test cells",
             'training_cells_split(paired) if cfg.score_on == "validation" else paired',
             "paired",
-        ),
+        )
     ],
     ("experiment/plan", "api"): [
         (
             "settings are chosen on test cells in memory",
             "return cells(self.cfg, self.paired)",
             "return self.paired or cells(self.cfg)",
-        ),
+        )
     ],
     ("tasks/predicted_types", "tuning"): [
         (
             "predicted types learn from test cells",
             "classifier.fit(inputs[train], known.astype(str))",
             "classifier.fit(inputs, types.astype(str))",
-        ),
+        )
     ],
     ("training/validation", "validation"): [
         (
             "validation cells trained on",
             "return np.setdiff1d(np.arange(n), held_out), held_out",
             "return np.arange(n), held_out",
-        ),
+        )
     ],
     ("models/prediction/regression", "mlp_rivals"): [
         (
@@ -148,21 +136,21 @@ LEAKAGE = {
             "left-out folds trained on",
             "np.setdiff1d(np.arange(targets.shape[0]), held_out)",
             "np.arange(targets.shape[0])",
-        ),
+        )
     ],
     ("models/scmognn/predict_module", "scmognn_predict"): [
         (
             "validation cells of the graph trained on",
             "np.setdiff1d(np.arange(len(target)), held_out)",
             "np.arange(len(target))",
-        ),
+        )
     ],
     ("models/matching/pair_networks", "models_matching"): [
         (
             "left-out batches trained on",
             "np.setdiff1d(np.arange(data.train_mod1.n_obs), cells)",
             "np.arange(data.train_mod1.n_obs)",
-        ),
+        )
     ],
 }
 PROVENANCE = {
@@ -209,17 +197,15 @@ PROVENANCE = {
             "a finished run of other arithmetic",
             "for key, value in identity.items())",
             'for key, value in identity.items() if key != "arithmetic")',
-        ),
+        )
     ],
-    ("experiment/plan", "run"): [
-        ("seed not recorded", '"seed": cfg.seed,', '"seed": 0,'),
-    ],
+    ("experiment/plan", "run"): [("seed not recorded", '"seed": cfg.seed,', '"seed": 0,')],
     ("experiment/plan", "config"): [
         (
             "length of training is no part of a run",
             'TRAINING_CHOICES = ("precision", "max_epochs", ',
             'TRAINING_CHOICES = ("precision", ',
-        ),
+        )
     ],
     ("data/check", "data_check"): [
         ("hash without labels", "for column in sorted(obs.columns):", "for column in ():"),
@@ -237,33 +223,29 @@ PROVENANCE = {
         ("hash without names of cells", "    add(obs.index)\n", ""),
     ],
     ("data/table", "foreign_cells"): [
-        ("labels 1.1 and 1.10 are one type", "dtype=str, na_filter=False, ", ""),
+        ("labels 1.1 and 1.10 are one type", "dtype=str, na_filter=False, ", "")
     ],
     ("data/annotated", "from_memory"): [
         (
             "whole numbers in X are counts",
             "elif not self.normalization and self._is_counts(modality):",
             'elif not self.normalization and "counts" in modality.layers and (modality.X.data % 1).any():',
-        ),
+        )
     ],
     ("experiment/run", "own_models"): [
-        (
-            "a user's own code is no part of a run",
-            "if own := own_code(config, cfg.modules):",
-            "if own := {}:",
-        ),
+        ("a user's own code is no part of a run", "if own := own_code(config, cfg.modules):", "if own := {}:")
     ],
     ("experiment/plan", "tuning"): [
         (
             "a score on validation cells passes for one",
             '"config": {} if cfg.score_on == "test" else {"score_on": cfg.score_on},',
             '"config": {},',
-        ),
+        )
     ],
 }
 DEVIATIONS = {
     ("models/scmognn/match_module", "scmognn_match"): [
-        ("targets of matching's decoders not detached", "mixtures[m].detach()", "mixtures[m]"),
+        ("targets of matching's decoders not detached", "mixtures[m].detach()", "mixtures[m]")
     ],
     ("models/scmognn/embed_module", "scmognn_embed"): [
         ("target of the embedding's decoder not detached", "mixture.detach()", "mixture"),
@@ -274,9 +256,7 @@ DEVIATIONS = {
         ),
         ("layer weights decay", '"weight_decay": 0.0}', '"weight_decay": self.settings.weight_decay}'),
     ],
-    ("training/best_epoch", "fit"): [
-        ("the best epoch by reference", "value.clone()", "value"),
-    ],
+    ("training/best_epoch", "fit"): [("the best epoch by reference", "value.clone()", "value")],
     ("models/prediction/guanlab_krr", "guanlab_krr"): [
         (
             "one training batch halves the cells",
@@ -293,14 +273,12 @@ DEVIATIONS = {
         ("normalisation after the activation", "norm_first=True", "batch_norm=True"),
         ("weights of all networks decay", "self.weight_decay if place else 0.0", "self.weight_decay"),
     ],
-    ("models/prediction/boosting", "boosting"): [
-        ("leaves are not shrunk", "n / (n + self.l2)", "n / n"),
-    ],
+    ("models/prediction/boosting", "boosting"): [("leaves are not shrunk", "n / (n + self.l2)", "n / n")],
     ("models/matching/assignment", "assignment"): [
-        ("one pair too few", "np.ceil(quantile * (n - 1))", "np.ceil(quantile * n)"),
+        ("one pair too few", "np.ceil(quantile * (n - 1))", "np.ceil(quantile * n)")
     ],
     ("models/matching/shared_neighbours", "shared_neighbours"): [
-        ("a cell is no neighbour of itself", "part] = np.inf", "part] = -np.inf"),
+        ("a cell is no neighbour of itself", "part] = np.inf", "part] = -np.inf")
     ],
     ("nn/conv", "published_equations"): [
         (
@@ -315,7 +293,7 @@ DEVIATIONS = {
             "ties at the threshold dropped",
             "np.nonzero(chunk >= np.partition",
             "np.nonzero(chunk > np.partition",
-        ),
+        )
     ],
     ("metrics/matching", "metrics_matching metrics_undefined"): [
         ("a row without weight is no number", "np.where(total > 0, total, 1.0)", "total"),
@@ -431,7 +409,7 @@ SUBMISSIONS = {
         ("two archives of one method are averaged", 'if one in homes), "")', 'if False), "")'),
     ],
     ("experiment/card", "submission"): [
-        ("a submission takes the name of a method", "if self.name.casefold() in", "if self.name in {} and"),
+        ("a submission takes the name of a method", "if self.name.casefold() in", "if self.name in {} and")
     ],
 }
 PICTURES = {
@@ -441,11 +419,7 @@ PICTURES = {
             'prediction_hash(found) == run.get("prediction_hash")',
             "prediction_hash(found)",
         ),
-        (
-            "a picture of other cells",
-            'run["data_hash"] == plan.cells.hash',
-            'run["data_hash"]',
-        ),
+        ("a picture of other cells", 'run["data_hash"] == plan.cells.hash', 'run["data_hash"]'),
     ],
     ("figures/cells", "cells"): [
         ("features that hardly any cell has are named", 'r["detected"] >= DETECTED', 'r["detected"] >= 0'),

@@ -263,10 +263,7 @@ WRONG = {
         lambda c: sb.metrics(""),
         "expected a task of predict_modality, match_modality, joint_embedding, f",
     ),
-    "loaded": (
-        lambda c: sb.load(c, batch="x"),
-        "expected an AnnData or a MuData, found Paired",
-    ),
+    "loaded": (lambda c: sb.load(c, batch="x"), "expected an AnnData or a MuData, found Paired"),
     "file": (lambda c: sb.load("a" * 999 + "/x.h5mu"), "expected a file at aaa"),
     "gex": (
         lambda c: sb.load(gex=3, mod2="x.h5ad"),

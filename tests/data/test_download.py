@@ -103,10 +103,7 @@ def test_right_files_are_kept_and_pinned_and_not_asked_for_again(server: Server)
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        (
-            PAGE,
-            r"expected an h5ad file at http://127.*test_mod1.h5ad, found one that cannot be",
-        ),
+        (PAGE, r"expected an h5ad file at http://127.*test_mod1.h5ad, found one that cannot be"),
         (
             "cut",
             r"expected a file at http://127.*test_mod1.h5ad, could not get it|found one that cannot be read",

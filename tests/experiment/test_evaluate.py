@@ -128,8 +128,7 @@ def test_an_unknown_task_is_explained(call):
 
 
 @pytest.mark.parametrize(
-    ("task", "case"),
-    [("predict_modality", prediction_case(0.5)), ("match_modality", matching_case(0.6))],
+    ("task", "case"), [("predict_modality", prediction_case(0.5)), ("match_modality", matching_case(0.6))]
 )
 def test_bootstrap_interval_holds_the_score_and_repeats(task, case):
     low, high = bootstrap(task, *case)

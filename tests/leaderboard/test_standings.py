@@ -6,17 +6,7 @@ import pandas as pd
 import pytest
 
 from page_reader import cells
-from sample_runs import (
-    PUBLISHED,
-    embedding,
-    failure,
-    page,
-    pick,
-    render,
-    run,
-    standings,
-    study,
-)
+from sample_runs import PUBLISHED, embedding, failure, page, pick, render, run, standings, study
 from scmobench.leaderboard.comparison import compare, verdict
 from scmobench.leaderboard.published import read_published
 

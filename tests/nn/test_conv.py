@@ -10,12 +10,7 @@ from torch import nn
 
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.graph.operator import compressed_pair
-from scmobench.nn.conv import (
-    CellFeatureConv,
-    ConvSettings,
-    RelationConv,
-    normalisation,
-)
+from scmobench.nn.conv import CellFeatureConv, ConvSettings, RelationConv, normalisation
 from scmobench.nn.mixer import Mixer
 from scmobench.nn.scmognn import GraphTensors, NetworkSettings, ScMoGNN
 from scmobench.nn.sparse import DenseOperator, SparseOperator

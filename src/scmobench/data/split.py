@@ -14,10 +14,7 @@ MIN_TEST = 5
 
 
 def assign_split(
-    obs: pd.DataFrame,
-    test_batches: Sequence[str] | None = None,
-    test_fraction: float = 0.25,
-    seed: int = 0,
+    obs: pd.DataFrame, test_batches: Sequence[str] | None = None, test_fraction: float = 0.25, seed: int = 0
 ) -> pd.Series:
     """Training cells (True): all but whole held-out batches, else all but a random share of every cell type.
 

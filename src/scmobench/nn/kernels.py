@@ -169,12 +169,7 @@ def dense_product(a: Tensor, shape: tuple[int, int], x: Tensor, transpose: bool,
 
 
 def compressed_product(
-    indptr: Tensor,
-    indices: Tensor,
-    values: Tensor,
-    order: Tensor | None,
-    x: Tensor,
-    kept: Seed | None,
+    indptr: Tensor, indices: Tensor, values: Tensor, order: Tensor | None, x: Tensor, kept: Seed | None
 ) -> Tensor:
     """A x in float32, A in compressed rows.
 

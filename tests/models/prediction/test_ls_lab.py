@@ -41,12 +41,7 @@ def rmse(found: np.ndarray, truth: np.ndarray) -> float:
 
 def test_a_curved_link_is_found_and_the_validation_score_foretells_the_test() -> None:
     data, truth = curved()
-    settings = {
-        "learning_rate": 0.2,
-        "networks": ((64, 64),),
-        "max_epochs": 25,
-        "batch_size": 20,
-    }
+    settings = {"learning_rate": 0.2, "networks": ((64, 64),), "max_epochs": 25, "batch_size": 20}
     model = LSLab(n1=4, n2=6, folds=2, rounds=30, **settings)
     found = model.fit(data, 0).predict(data)
     linear = SVDLinear(6).fit(data, 0).predict(data)

@@ -42,9 +42,7 @@ class Boosting:
         for number in range(self.rounds):
             begun = time.monotonic()
             tree = DecisionTreeRegressor(
-                max_leaf_nodes=self.max_leaves,
-                min_samples_leaf=MIN_LEAF,
-                random_state=draw,
+                max_leaf_nodes=self.max_leaves, min_samples_leaf=MIN_LEAF, random_state=draw
             ).fit(X, self._sketch(residual, draw))
             leaf = tree.apply(X)
             members = sp.csr_matrix((np.ones(len(X)), (leaf, np.arange(len(X)))))
