@@ -17,7 +17,7 @@ from scmobench.cli import main
 def forget(folder: Path) -> None:
     """Modules of a user's own, from files in ``folder``: another test has others of the same name."""
     for name, module in list(sys.modules.items()):
-        if Path(getattr(module, "__file__", None) or "/").is_relative_to(folder):
+        if str(vars(module).get("__file__")).startswith(f"{folder}{os.sep}"):
             del sys.modules[name]
     importlib.invalidate_caches()
 

@@ -1,5 +1,6 @@
 """Fixtures: where the real data stands, and a paired set small enough for every test."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -99,6 +100,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if gpu and not torch.cuda.is_available():
         for item in gpu:
             item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays, and need not be looked through for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
