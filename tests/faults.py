@@ -273,7 +273,9 @@ DEVIATIONS = {
         ("normalisation after the activation", "norm_first=True", "batch_norm=True"),
         ("weights of all networks decay", "self.weight_decay if place else 0.0", "self.weight_decay"),
     ],
-    ("models/prediction/boosting", "boosting"): [("leaves are not shrunk", "n / (n + self.l2)", "n / n")],
+    ("models/prediction/boosting", "boosting"): [
+        ("leaves are not shrunk", "np.bincount(leaf) + self.l2", "np.bincount(leaf)"),
+    ],
     ("models/matching/assignment", "assignment"): [
         ("one pair too few", "np.ceil(quantile * (n - 1))", "np.ceil(quantile * n)")
     ],
