@@ -1,4 +1,4 @@
-"""What Hydra and PyYAML do again for each configuration is done once: the tests compose a thousand of them."""
+"""Hydra and PyYAML read a file once as long as it stays as it is: the tests compose thousands of times."""
 
 import copy
 import functools
@@ -18,6 +18,7 @@ _load = yaml.load
 _read = config_repository.ConfigRepository.load_config
 _embed = ConfigLoaderImpl._embed_result_config
 _choices = defaults_list._create_interpolation_map
+FILES: dict[tuple, ConfigResult] = {}
 
 
 @functools.cache
@@ -36,9 +37,7 @@ def _once(stream: Any, Loader: type) -> Any:
 
 
 class _Repository(config_repository.CachingConfigRepository):
-    """Hydra's own copies its sources deeply for each configuration, and reads each file again."""
-
-    files: dict[tuple, ConfigResult] = {}
+    """Hydra's own copies its sources deeply for each configuration."""
 
     def __init__(self, delegate: config_repository.IConfigRepository) -> None:
         self.delegate, self.cache = copy.copy(delegate), {}
@@ -52,9 +51,9 @@ def _from_file(repository: config_repository.ConfigRepository, config_path: str)
     path = os.path.realpath(os.path.join(source.path, source._normalize_file_name(config_path)))
     stat = os.stat(path)
     key = (path, config_path, source.provider, source.path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
-    if key not in _Repository.files:
-        _Repository.files[key] = _read(repository, config_path)
-    return _Repository.files[key]
+    if key not in FILES:
+        FILES[key] = _read(repository, config_path)
+    return FILES[key]
 
 
 def _embedded(result: ConfigResult, package: str | None) -> ConfigResult:

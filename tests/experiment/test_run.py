@@ -48,6 +48,7 @@ def test_a_record_names_the_command_that_makes_its_run_again(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     sweep = "sweep=predict_modality dataset=tiny_cite direction=from_gex model=knn seed=1 smoke=true"
     given = ("dataset=tiny_cite", "model=knn", "model.predict_modality.k=5", "ensemble=seeds")
+    given += ("ensemble.members=[[],[]]",)
     assert here("run", *sweep.split(), cwd=tmp_path).returncode == 0
     assert here("run", *given, cwd=tmp_path).returncode == 0
     first = kept.read([tmp_path / "runs"])
