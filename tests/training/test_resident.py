@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.models.prediction.regression import RegressionModule, Training, fit_network
+from scmobench.models.scmognn import predict_module
 from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule, EmbedSettings, cycle_term, type_term
 from scmobench.models.scmognn.match_module import MatchModule, MatchSettings
 from scmobench.models.scmognn.predict_module import PredictModule
@@ -214,16 +215,17 @@ def _die():
 def test_blocks_of_steps_are_the_steps_that_lightning_makes(head, precision, monkeypatch):
     """To the last bit: the same order of cells, masks, updates and rates. 23 steps are three blocks."""
     monkeypatch.setattr(resident, "BLOCK", 8)
+    monkeypatch.setattr(predict_module, "DECAY_EVERY", 3)
     settings, states, losses = TrainerSettings(accelerator="cpu", precision=precision), [], []
     for blocks in (True, False):
         with seeded(3):
-            module, cells = head(decay_start=-15)
+            module, cells = head(decay_start=-3)
             loader = DataLoader(cells, 4, shuffle=True)
             assert module.steps_on_device(cells, 4, settings, False) is None
             steps = on_host(module, loader, settings) if blocks else loader
             once = DataLoader([torch.arange(0, CELLS, 4)], batch_size=None)
             assert len(steps) == (-(-len(loader) // 8) if blocks else len(loader))
-            report = train(module, steps, once, settings=settings, max_epochs=17)
+            report = train(module, steps, once, settings=settings, max_epochs=5)
         assert module.automatic_optimization
         states.append(module.state_dict())
         losses.append(report.history)
