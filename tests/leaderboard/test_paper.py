@@ -21,6 +21,7 @@ from scmobench.types import PROTOCOL
 OFFICIAL = {kind: f"openproblems_bmmc_{kind}_phase2" for kind in ("cite", "multiome")}
 SOLUTION = {"predict_modality": "test_mod2", "match_modality": "test_sol", "joint_embedding": "solution"}
 QUICK = ("smoke=true", "seed=0", "++model.predict_modality.pathway=null")
+FEW = {"cite": "[[],['ablation=batch_separated']]", "multiome": "[[],[]]"}  # members of each ensemble
 
 
 def official_files(folder: Path) -> None:
@@ -58,7 +59,10 @@ def test_the_whole_command(server: str, tmp_path: Path, monkeypatch: pytest.Monk
     lines = re.findall(r"-m scmobench (.+)", told.stdout)
     assert len(lines) == 13, told.stdout
     for line in lines:
-        main([*shlex.split(line), *(QUICK if line.startswith("run ") else ())])
+        quick = [*QUICK] if line.startswith("run ") else []
+        if named := re.search("sweep=paper_ensemble_(cite|multiome)", line):
+            quick.append(f"ensemble.members={FEW[named[1]]}")
+        main([*shlex.split(line), *quick])
     printed = capsys.readouterr().out
     assert printed.count("not run") == len(paper([], read_published(PUBLISHED))), "these are quick settings"
     runs = [r | {"method": re.sub(r"\[.*", "", r["method"])} for r in kept.read([tmp_path / "runs"])]
