@@ -20,6 +20,7 @@ from scmobench.experiment import catalogue, result
 from scmobench.experiment.config import compose
 from scmobench.experiment.plan import method_name
 from scmobench.experiment.run import run
+from scmobench.types import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -192,6 +193,33 @@ def test_an_object_with_fit_and_predict_runs(tmp_path: Path) -> None:
         sb.run(MeanOfTraining, "tiny_cite")
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_an_array_is_scored_as_its_file_is(task: str) -> None:
+    problem = sb.split("tiny_cite", task)
+    answer = sb.run("random", "tiny_cite", task=task).prediction
+    matrix = answer.obsm["X_emb"] if task == "joint_embedding" else answer.X
+    known = sb.score(answer, problem, task=task)
+    pd.testing.assert_series_equal(sb.score(matrix, problem, task=task), known)
+    with pytest.raises(ValueError, match=r"expected an answer of \d+ "):
+        sb.score(matrix[:3], problem, task=task)
+    with pytest.raises(TypeError, match="expected the Problem of split as the solution of an array"):
+        sb.score(matrix, problem.solution, task=task)
+
+
+def test_what_is_shown_in_a_notebook_fits_a_screen() -> None:
+    cells = sb.load("tiny_cite")
+    assert repr(cells) == "Paired tiny_cite: 150 cells with 120 and 20 features"
+    assert repr(sb.split(cells)) == "Problem GEX2ADT of tiny_cite: solution of 44 x 20"
+    shown = repr(sb.run(MeanOfTraining(), cells)).splitlines()
+    assert shown[0] == "Result of predict_modality tiny_cite GEX2ADT MeanOfTraining, seed 0"
+    assert [line.split()[0] for line in shown[1:]] == ["metric", *sb.metrics("predict_modality").index]
+
+
+def test_an_argument_that_is_none_is_told_with_those_that_are() -> None:
+    with pytest.raises(TypeError, match="run: got an unexpected keyword argument 'k'; it takes model, data,"):
+        sb.run("knn", "tiny_cite", k=5)
+
+
 def test_an_embedding_comes_back_with_its_cells(tmp_path: Path) -> None:
     found = sb.run("guanlab_svd", "tiny_cite", task="joint_embedding", runs=tmp_path)
     assert found.prediction.obsm["X_emb"].shape[0] == found.prediction.n_obs == 150
@@ -246,7 +274,7 @@ WRONG = {
         "expected direction to be one of from_gex, to_g",
     ),
     "prediction": (
-        lambda c: sb.score(np.ones(3), c, "x"),
+        lambda c: sb.score([1.0], c, "x"),
         "score: expected prediction to be AnnData or text or P",
     ),
     "solution": (

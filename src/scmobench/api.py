@@ -8,10 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from anndata import AnnData
 from omegaconf import OmegaConf
 
+from scmobench.data.matrix import checked_matrix
 from scmobench.data.source import Source
 from scmobench.experiment.arguments import group, quoted
 from scmobench.experiment.catalogue import datasets, metrics, models, named, source_of
@@ -155,13 +158,18 @@ def run(
 
 @hushed()
 @checked_arguments
-def score(prediction: AnnData | str | Path, solution: AnnData | str | Path | Problem, task: str) -> pd.Series:
+def score(
+    prediction: AnnData | str | Path | np.ndarray | sp.spmatrix | sp.sparray,
+    solution: AnnData | str | Path | Problem,
+    task: str,
+) -> pd.Series:
     """Score a prediction with every metric of its task.
 
     Parameters
     ----------
-    prediction : in the competition's layout, or an embedding in ``obsm["X_emb"]``: AnnData or ``.h5ad``.
-    solution : the same, or what `split` returned.
+    prediction : in the competition's layout, or an embedding in ``obsm["X_emb"]``: AnnData or ``.h5ad``. An
+        array too, whose rows are in the order of the problem's cells.
+    solution : AnnData or ``.h5ad``, or what `split` returned; for an array the latter.
     task : ``predict_modality``, ``match_modality`` or ``joint_embedding``.
 
     Returns
@@ -180,12 +188,17 @@ def score(prediction: AnnData | str | Path, solution: AnnData | str | Path | Pro
     >>> float(sb.score(problem.solution, problem, task="predict_modality")["rmse"])
     0.0
     """
+    from scmobench.data.foreign import held
     from scmobench.experiment.evaluate import evaluate
     from scmobench.experiment.result import series
 
+    judge = _task(task)
+    if not isinstance(prediction, AnnData | str | Path):
+        if not isinstance(solution, Problem):
+            raise TypeError("score: expected the Problem of split as the solution of an array, found another")
+        prediction = judge.pack(checked_matrix(prediction, "the prediction"), solution.data, "prediction")
     solution = solution.solution if isinstance(solution, Problem) else solution
-    pair = _scored(prediction), _scored(solution)
-    found = evaluate(task, *_task(task).check(*pair))
+    found = evaluate(task, *judge.check(held(prediction), held(solution)))
     return series(task, {name: asdict(value) for name, value in found.items()})
 
 
@@ -231,14 +244,6 @@ def _loaded(data: Any, given: dict[str, Any]) -> Paired:
         return Memory(**({"mdata": data} | given)).load()
     cfg = compose(["dataset=own"] if data is None else source_of(data))
     return build(OmegaConf.to_container(cfg.dataset, resolve=True) | given, Source).load()
-
-
-def _scored(given: AnnData | str | Path) -> AnnData:
-    from scmobench.data.foreign import read_scored
-
-    if isinstance(given, AnnData):
-        return given.to_memory() if given.isbacked else given
-    return read_scored(Path(given))[0]
 
 
 def _task(name: str) -> Task:

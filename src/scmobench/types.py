@@ -65,6 +65,10 @@ class Paired:
     protocol: str = ""
     hash: str = ""
 
+    def __repr__(self) -> str:
+        widths = f"{self.mod1.n_vars:,} and {self.mod2.n_vars:,} features"
+        return f"Paired {self.name}: {len(self.obs):,} cells with {widths}"
+
     @property
     def pair(self) -> tuple[str, str]:
         """Modalities of mod1 and mod2, e.g. ``("GEX", "ADT")``."""
@@ -188,3 +192,7 @@ class Problem:
     data: TaskData
     solution: AnnData
     normalization: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        rows, columns = self.solution.shape
+        return f"Problem {self.data.subtask} of {self.data.dataset}: solution of {rows:,} x {columns:,}"

@@ -38,6 +38,16 @@ def test_what_was_not_measured_is_marked_or_left_out(scaling):
     assert scaling.extrapolated(libraries, 1_001_000) == pytest.approx(20.2)
 
 
+def test_each_size_tells_what_it_takes(scaling):
+    rows = scaling.machine({kind: scaling.measured(kind) for kind in ("cite", "multiome")}).splitlines()[2:]
+    cells = [row.split("|")[1].strip() for row in rows]
+    assert cells == ["1,000, CITE-seq", "10,000, CITE-seq", "81,241, CITE-seq", "62,501, Multiome"]
+    peaks = scaling.measured("multiome")["peak_gb"]
+    embedding = max(dict(peaks[f"{name} (joint_embedding)"])[62501] for name in ("scmognn", "metrics"))
+    assert f", {embedding:.2g} GB |" in rows[-1]
+    assert "ms and 3.2 GB" in scaling.gpu()
+
+
 def test_steps_beyond_the_limits_are_named(scaling, tmp_path, monkeypatch):
     rows = tmp_path / "rows.csv"
     monkeypatch.setattr(scaling, "OUT", rows)

@@ -2,6 +2,8 @@
 
 import logging
 import pickle
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +13,9 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
+from scmobench.experiment.config import build, compose
 from scmobench.machine import terminal
-from scmobench.training import resume
+from scmobench.training import progress, resume
 from scmobench.training.fit import TrainerSettings, _trainer, train
 from scmobench.training.loggers import csv_logger
 from scmobench.training.surroundings import seeded
@@ -61,6 +64,22 @@ def test_training_stops_and_restores(tmp_path, capfd, monkeypatch):
     assert logging.getLogger("lightning.pytorch").level != logging.ERROR
 
 
+def test_a_long_fit_says_how_long_it_may_take_and_its_advice_ends_it(capfd, monkeypatch):
+    monkeypatch.setattr(progress, "MEASURED", 0.0)
+    monkeypatch.setattr(progress, "LONG", 0.0)
+    train(Walk(), ONE_BATCH * 3, ONE_BATCH, max_epochs=50)
+    told = capfd.readouterr().err
+    assert re.match(
+        r"this may take 0 min: at most 50 epochs of \S+ s, fewer if validation stops improving; ", told
+    )
+    assert told.count("\n") == 1
+    (limit,) = re.findall(r"trainer\.max_seconds=(\d+) ends it after 15 minutes", told)
+    assert int(limit) == 15 * 60
+    cfg = compose([f"trainer.max_seconds={limit}"]).trainer
+    settings = replace(build(cfg, TrainerSettings), max_seconds=0.001)
+    assert train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=50, settings=settings).epochs < 50
+
+
 def test_a_higher_score_can_be_better_and_never_a_number_is_an_error():
     fit = train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=7, mode="max")
     assert (fit.best, fit.best_epoch) == (4, 0)
@@ -91,7 +110,7 @@ class Killed(Walk):
         return super().training_step(batch, step)
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, capfd):
     settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0, logger=csv_logger)
     with seeded(3):
         straight = Walk()
@@ -100,9 +119,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     with seeded(3), pytest.raises(SystemError):
         train(Killed(), ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
     assert resume.RESUME_FILE in [f.name for f in tmp_path.iterdir()]
+    assert capfd.readouterr().err == ""
     with seeded(99):
         resumed = Walk()
         found = train(resumed, ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
+    assert capfd.readouterr().err == "training continues where it was stopped\n"
     assert resumed.calls == 9
     assert found == expected
     assert "resumed" in found.summary(resumed)["notes"]

@@ -55,6 +55,16 @@ def test_more_than_the_machine_holds_is_refused(data, monkeypatch):
         fit(batch_size=None)
 
 
+def test_a_large_fit_says_first_what_it_needs(data, monkeypatch, capfd):
+    def told() -> str:
+        ScMoGNNPrediction(hidden=16, layers=1, max_epochs=1).fit(data, 0)
+        return capfd.readouterr().err
+
+    assert told() == ""
+    monkeypatch.setattr(memory, "TOLD_GB", 0.01)
+    assert re.fullmatch(r"this fit needs about \S+ GB of memory, \S+ GB are free\n", told())
+
+
 def test_the_advice_for_too_many_edges_fits(tmp_path, monkeypatch):
     given = [
         "run",

@@ -68,6 +68,13 @@ def read_scored(solution: Path, *predictions: Path) -> list[AnnData]:
     return _read(files, _cells, scored=True)
 
 
+def held(cells: AnnData | str | Path) -> AnnData:
+    """What is scored, in memory: AnnData, backed or not, or a file."""
+    if isinstance(cells, AnnData):
+        return cells.to_memory() if cells.isbacked else cells
+    return read_scored(Path(cells))[0]
+
+
 def read_h5mu(
     path: Path, *, kind: str | None = None, layer: str | None = None
 ) -> tuple[dict[str, AnnData | None], pd.DataFrame]:

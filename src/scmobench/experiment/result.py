@@ -40,6 +40,10 @@ class Result:
     prediction: AnnData
     record: dict[str, Any]
 
+    def __repr__(self) -> str:
+        what = " ".join(str(self.record[name]) for name in ("task", "dataset", "subtask", "method"))
+        return f"Result of {what}, seed {self.record['seed']}\n{self.scores.to_string()}"
+
 
 class Adapted(Model):
     """An object with ``fit`` and ``predict`` that is no `Model`, but takes and returns what one does.

@@ -192,14 +192,19 @@ def checked_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*given: Any, **settings: Any) -> Any:
-        bound, kinds = taken.bind(*given, **settings), get_type_hints(bare)
+        try:
+            bound, kinds = taken.bind(*given, **settings), get_type_hints(bare)
+        except TypeError as error:
+            told = f"{function.__name__}: {error}; it takes {', '.join(taken.parameters)}"
+            raise TypeError(told) from error
         for name, value in bound.arguments.items():
             kind = kinds[name]
             if Any in _members(kind):
                 continue
             if taken.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
                 kind = Sequence[kind]
-            bound.arguments[name] = value = plain(value)
+            value = value if getattr(value, "ndim", 0) and fits(value, kind) else plain(value)
+            bound.arguments[name] = value
             if not fits(value, kind):
                 right = f"{function.__name__}: expected {name} to be {in_words(kind).replace('null', 'None')}"
                 raise TypeError(f"{right}, found {shown(value)}")

@@ -4,6 +4,7 @@ A method is a `LightningModule` that logs its score as ``validation``. `train` r
 parameters of the best evaluation.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -147,6 +148,8 @@ def train(
     best = BestEpoch(mode, patience, min_epochs)
     clock = Clock(settings.folder, settings.resume_every_seconds, limit, waits=evaluated)
     resume = resumable(settings.folder)
+    if resume is not None:
+        print("training continues where it was stopped", file=sys.stderr, flush=True)
     with quiet(), memory_kept(), terminal.bar("training", max_epochs, "epochs") as tell:
         callbacks = [best, clock, Forecast(limit), Epochs(tell)]
         trainer = _trainer(settings, max_epochs, check_val_every_n_epoch, callbacks)

@@ -11,6 +11,7 @@ import psutil
 import torch
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # the limit of a container or a batch job
+TOLD_GB = 4.0  # that a fit may take without a message
 # of glibc's mallopt: parameters as in its malloc.h; its largest block on the heap; free memory that may stay
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST_ON_HEAP, KEPT = 1 << 25, 1 << 30
@@ -50,7 +51,9 @@ def fits(more_gb: float) -> bool:
 
 
 def check_memory(more_gb: float, what: str, advice: Callable[[], str]) -> None:
-    """Refuse a fit that takes more than there is (ValueError), before the kernel kills the process.
+    """Say what a large fit needs; refuse one that takes more than there is, before the kernel kills it.
+
+    Raises ValueError for a fit that is refused.
 
     Parameters
     ----------
@@ -63,6 +66,9 @@ def check_memory(more_gb: float, what: str, advice: Callable[[], str]) -> None:
             f"expected a fit within {room_gb():.3g} GB, the memory that is free here, found one that needs "
             f"about {held_gb() + more_gb:.3g} GB ({what}): {advice()}"
         )
+    if held_gb() + more_gb > TOLD_GB:
+        told = f"this fit needs about {held_gb() + more_gb:.2g} GB of memory, {room_gb():.2g} GB are free"
+        print(told, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -42,8 +42,9 @@ class Forecast(Callback):
             self.said = True
             epoch = spent / self.steps * trainer.num_training_batches
             left = epoch * (trainer.max_epochs - trainer.current_epoch)
-            what = f"up to {trainer.max_epochs} epochs, {epoch:,.1f} s each"
-            advice = "validation may end it sooner, trainer.max_seconds=900 would"
+            what = f"at most {trainer.max_epochs} epochs of {epoch:,.1f} s"
+            what += ", fewer if validation stops improving"
+            advice = "trainer.max_seconds=900 ends it after 15 minutes and keeps the best epoch"
             announce(min(left, self.limit), what, advice)
 
 
