@@ -36,7 +36,7 @@ def begins(plan: Plan) -> None:
     for name, reason in lacking(cfg.task.name, problem.solution).items():
         reasons[reason].append(name)
     for reason, names in reasons.items():
-        print(f"no value of {', '.join(names)} will be computed: {reason}", file=sys.stderr, flush=True)
+        print(f"{', '.join(names)} cannot be scored: {reason}", file=sys.stderr, flush=True)
 
 
 def contents(problem: Problem) -> str:
