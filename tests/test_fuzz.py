@@ -1,4 +1,4 @@
-"""A hundred cases of the fuzz test, always the same; `make fuzz` runs all."""
+"""Fifty cases of the fuzz test, always the same; `make fuzz` runs all."""
 
 import os
 import signal
@@ -9,11 +9,11 @@ import pytest
 import fuzz
 
 
-def test_a_hundred_cases_are_right_or_one_line():
+def test_fifty_cases_are_right_or_one_line():
     with fuzz.quick():
-        found = fuzz.fuzz(100, seed=19)
+        found = fuzz.fuzz(50, seed=19)
     assert not {verdict: cases for verdict, cases in found.items() if verdict in fuzz.WRONG}
-    assert min(len(found[verdict]) for verdict in fuzz.RIGHT) > 20
+    assert min(len(found[verdict]) for verdict in fuzz.RIGHT) > 10
 
 
 def answers(command, answer="1", **expected):
