@@ -42,8 +42,8 @@ class LSLab(Model):
 
     LS_lab, NeurIPS 2021 competition (Lance et al. 2022, PMLR 176; its public entry). Training cells are
     cut into folds stratified by batch; for each, models learn from the other folds, a network keeps its
-    best epoch on the fold, and the means over folds are projected back. Deviations: one
-    `Boosting` of all components together, on sketches of them, replaces two CatBoost ensembles of that kind;
+    best epoch on the fold, and the means over folds are projected back. Deviations: one `Boosting` of all
+    components, with splits on projections of them, replaces two CatBoost ensembles of all components;
     5 folds, not 10; the second network has neither skip connections nor a batch classifier; one recipe for
     all subtasks (published: forests and nearest neighbours for the ATAC ones, a forest beside the rest for
     ADT2GEX); the SVD of mod1 is made once, not for each fold; predictions are clipped to ≥ 0 (or to the
