@@ -150,6 +150,7 @@ SLIPS = {
         "scmobench run -m model=mean,svd_linear dataset=tiny_cite seed=0,1"
     ),
     "run model=linear_hungarian dataset=tiny_cite": "it serves match_modality: add task=match_modality",
+    "run model=knn dataset=tiny_cite model.k=50": "did you mean model.predict_modality.k=50?",
     "run model=mean dataset = tiny_cite": "found 'dataset' alone: write model=mean dataset=tiny_cite",
     "run model=mean dataset= tiny_cite": "found 'tiny_cite' alone: write model=mean dataset=tiny_cite",
     "run model=mean dataset =tiny_cite": "found 'dataset' alone: write model=mean dataset=tiny_cite",
@@ -171,6 +172,7 @@ def test_a_slip_in_a_whole_command_is_told_in_one_line(typed: str, said: str, tm
         "run -m model=mean,svd_linear dataset=tiny_cite seed=0,1",
         "run model=linear_hungarian dataset=tiny_cite task=match_modality",
         "run model=mean dataset=tiny_cite",
+        "run model=knn dataset=tiny_cite model.predict_modality.k=50",
     ],
 )
 def test_what_is_advised_for_a_whole_command_runs(advised: str, tmp_path: Path) -> None:

@@ -154,9 +154,9 @@ def for_key(message: str, overrides: Sequence[str], compose: Callable[[list[str]
         advice = "add logger=wandb" if before + last == "wandb" else f"write {before}{last}=VALUE"
         return f"no setting {found[1]!r}, as {before}{last} has none within: {advice}"
     rest = f"{found[1].removeprefix(before + last)}={typed.partition('=')[2]}"
-    if meant := nearest(last, known, before, rest):
-        return f"no setting {found[1]!r}{meant}"
     if deeper := [name for name in known if OmegaConf.is_dict(node[name]) and last in node[name]]:
         return f"no setting {found[1]!r}: did you mean {before}{deeper[0]}.{last}{rest}?"
+    if meant := nearest(last, known, before, rest):
+        return f"no setting {found[1]!r}{meant}"
     listed = ", ".join(known) if known else "none"
     return f"no setting {last!r} in {before.rstrip('.') or 'the configuration'}; there are {listed}"
