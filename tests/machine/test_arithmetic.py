@@ -134,9 +134,11 @@ def test_variables_and_loops_for_other_processors_are_named(monkeypatch: pytest.
     for name, value in (recipe() | {"MKL_CBWR": "AVX2"}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(__cpu_features__, "AVX512_ICL", True)
+    monkeypatch.setitem(__cpu_features__, "AVX512FP16", True)  # of the processor; no loops are made for it
     said = list(reported())
     assert said[0] == "environment variables with other values than its own, MKL_CBWR"
     assert any(line.startswith("NumPy with loops for") and "AVX512_ICL" in line for line in said)
+    assert "AVX512FP16" not in "".join(said)
 
 
 def test_other_processors_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

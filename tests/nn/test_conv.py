@@ -237,16 +237,16 @@ def small_net(features=20, **changed):
 
 @pytest.mark.parametrize(("option", "value"), OPTIONS)
 def test_every_option_runs_fused_as_gathered_and_changes_the_output(option, value):
-    graph = random_graph().tensors()
-    plain = small_net(layers=4)
+    graph = random_graph().tensors().double()
+    plain = small_net(layers=4).double()
     outputs = []
     for fused in (True, False):
-        net = small_net(**({"layers": 4} | {option: value}), fused=fused).eval()
+        net = small_net(**({"layers": 4} | {option: value}), fused=fused).double().eval()
         y = net(graph)
         y.square().sum().backward()
         assert torch.isfinite(y).all()
         outputs.append((y, net.feature_embedding.grad))
-    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(outputs[0], outputs[1])
     if DEFAULTS.get(option) != value:
         assert not torch.allclose(outputs[0][0], plain.eval()(graph))
 

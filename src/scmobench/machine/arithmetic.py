@@ -118,8 +118,8 @@ def reported() -> Iterator[str]:
 
     if others := unset():
         yield f"environment variables with other values than its own, {', '.join(others)}"
-    features = getattr(numpy, "_core", None) or numpy.core
-    enabled = [name for name, on in features._multiarray_umath.__cpu_features__.items() if on]
+    loops = (getattr(numpy, "_core", None) or numpy.core)._multiarray_umath
+    enabled = [name for name in loops.__cpu_dispatch__ if loops.__cpu_features__[name]]  # it has no others
     if wider := [name for name in enabled if name.startswith(("AVX512", "X86_V4"))]:
         yield f"NumPy with loops for {', '.join(wider)}"
     for library in threadpool_info():

@@ -183,7 +183,7 @@ def test_novel_clip_reads_z_scores_of_normalised_values_made_before_the_first_co
     scores = SVD(13, 0).fit_transform(share)
     scores = (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, ddof=1, keepdims=True)
     expected = standardised(scores[:, 1:].astype(np.float32))
-    np.testing.assert_allclose(model.states.fit_train(data.for_fit(False, False))[0][0], expected, atol=1e-4)
+    np.testing.assert_allclose(model.states.fit_train(data.for_fit(False, False))[0][0], expected, atol=1e-3)
 
 
 def test_novel_clip_reads_counts_where_normalised_values_go_below_zero(data: MatchingData) -> None:
