@@ -326,7 +326,7 @@ SETTINGS = [
     ("test_fraction", 1.5, "expected test_fraction to be above 0 and below 1, found 1.5"),
     ("split_seed", -1, "expected split_seed to be from 0 to 4294967295, found -1"),
     ("split_seed", np.nan, "expected split_seed to be a whole number, found nan"),
-    ("betch", "x", "has no setting 'betch': did you mean batch?"),
+    ("betch", "x", "no setting 'betch': did you mean batch?"),
 ]
 
 
@@ -337,7 +337,7 @@ def test_a_setting_of_cells_is_told_in_one_line_whether_they_are_in_memory_or_in
     pair = {"gex": tiny_paired.mod1, "mod2": tiny_paired.mod2}
     for cells in (pair, {"data": "absent.h5mu"}):
         if name == "modalities" and cells is not pair:
-            told = "Own has no setting 'modalities'"
+            told = "no setting 'modalities'"
             value = {"gex": "rna"}
         with pytest.raises((TypeError, ValueError), match=re.escape(told)) as error:
             sb.load(**cells, **{name: value})

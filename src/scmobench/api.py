@@ -19,7 +19,7 @@ from scmobench.data.source import Source
 from scmobench.experiment.arguments import group, quoted
 from scmobench.experiment.catalogue import datasets, metrics, models, named, source_of
 from scmobench.experiment.config import build, check, compose
-from scmobench.experiment.evaluate import known
+from scmobench.experiment.evaluate import evaluate, known
 from scmobench.experiment.settings import checked_arguments, plain
 from scmobench.machine.terminal import hushed
 from scmobench.tasks.base import Task
@@ -189,7 +189,7 @@ def score(
     0.0
     """
     from scmobench.data.foreign import held
-    from scmobench.experiment.evaluate import evaluate
+    from scmobench.experiment.applicable import of_task
     from scmobench.experiment.result import series
 
     judge = _task(task)
@@ -198,7 +198,7 @@ def score(
             raise TypeError("score: expected the Problem of split as the solution of an array, found another")
         prediction = judge.pack(checked_matrix(prediction, "the prediction"), solution.data, "prediction")
     solution = solution.solution if isinstance(solution, Problem) else solution
-    found = evaluate(task, *judge.check(held(prediction), held(solution)))
+    found = evaluate(task, *judge.check(held(prediction), of_task(task, held(solution))))
     return series(task, {name: asdict(value) for name, value in found.items()})
 
 

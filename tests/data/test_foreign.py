@@ -154,7 +154,12 @@ def test_what_is_no_file_is_refused_at_once(files, tmp_path, capsys):
     os.mkfifo(tmp_path / "pipe.h5ad")
     with open(files[1], "rb") as file, gzip.open(tmp_path / "p.h5ad.gz", "wb") as zipped:
         shutil.copyfileobj(file, zipped)
+    for name, content in (("empty", b""), ("table", b"cell,gene\n"), ("cut", files[1].read_bytes()[:999])):
+        (tmp_path / f"{name}.h5ad").write_bytes(content)
     for path, message in (
+        (tmp_path / "empty.h5ad", "cannot be read: it is empty; copy it again, or write it anew"),
+        (tmp_path / "table.h5ad", r"cannot be read: no HDF5, it begins with b'cell,gene\n';"),
+        (tmp_path / "cut.h5ad", "cannot be read: it is cut off or damaged;"),
         (tmp_path / "pipe.h5ad", "found a pipe or a device"),
         (Path("/dev/zero"), "found a pipe or a device"),
         (tmp_path, "found a folder"),
@@ -165,7 +170,7 @@ def test_what_is_no_file_is_refused_at_once(files, tmp_path, capsys):
             assert message in score(pair, capsys)
         for given in ({"gex": path, "mod2": files[1]}, {"h5ad": path}, {"h5mu": path}, {"tenx": path}):
             if message != "found a folder" or "tenx" not in given:
-                with pytest.raises((ValueError, FileNotFoundError), match=message):
+                with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
                     Own(name="mine", **{key: str(value) for key, value in given.items()}).load()
     with pytest.raises(ValueError, match="found a pipe or a device"):
         Own(name="mine", h5ad=str(files[0]), labels="/dev/zero").load()

@@ -21,6 +21,10 @@ MEANT = {
     "seeds=1": "no setting 'seeds': did you mean seed=1?",
     "knn": "expected NAME=VALUE, found knn: did you mean model=knn?",
     "unlike": "expected NAME=VALUE, found unlike: did you mean ensemble=unlike?",
+    "gpus=1": "no setting 'gpus': write trainer.accelerator=cuda or cpu",
+    "trainer.devices=1": "no setting 'trainer.devices': write trainer.accelerator=cuda or cpu",
+    "method=knn": "no setting 'method': write model=NAME",
+    "trainer.accelerator=gpu": "expected accelerator to be one of auto, cpu, cuda, found 'gpu'",
     "seed=0,1": "several values make a sweep, found seed=0,1: add -m, as in scmobench run -m seed=0,1",
 }
 
@@ -109,7 +113,7 @@ def test_names_of_other_commands_are_checked_alike(tmp_path: Path) -> None:
         ),
         (
             "name: own\npredict_modality: {_target_: my_method.Own, alhpa: 1}\n",
-            "Own has no setting 'alhpa': did you mean alpha?",
+            "no setting 'alhpa': did you mean alpha?",
         ),
     ],
 )

@@ -133,7 +133,7 @@ def test_an_interrupt_ends_the_sweep(tmp_path: Path) -> None:
 
 SLIPS = {
     "fit": ("def predict(self): ...", "expected predict(self, data), found predict(self): write it so"),
-    "init": ("def __init__(self, depth): ...", "Own: expected a setting 'depth', found none: add it"),
+    "init": ("def __init__(self, depth): ...", "expected a setting 'depth', found none: add it"),
     "report": ("def report(self): return {(1, 2): 3}", "expected report to return a dict with text as keys"),
     "list": ("def report(self): return [1]", "expected report to return a dict with text as keys, found [1]"),
     "factors": ("def similarity(self, data): return 3", "expected similarity to return two matrices or None"),

@@ -11,6 +11,7 @@ import anndata
 import numpy as np
 import pytest
 
+import scmobench as sb
 from command_line import begin, here, own_model, scmobench
 from places import ROOT
 from scmobench.cli import main
@@ -170,6 +171,11 @@ def test_labels_reach_a_model_that_says_that_it_uses_them_and_no_other(supervise
 def test_a_model_on_a_task_that_it_does_not_serve(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not serve match_modality; it serves predict_modality"):
         experiment(tmp_path, "model=svd_linear", "task=match_modality")
+    for command in ("run", "validate"):  # before the cells are looked for
+        done = here(command, "dataset=pbmc10x_cite", "dataset.path=no", "task=match_modality", cwd=tmp_path)
+        assert "does not serve match_modality" in done.stderr, done.stderr
+    with pytest.raises(ValueError, match="does not serve match_modality"):
+        sb.run("svd_linear", tmp_path / "no.h5mu", task="match_modality")
 
 
 @pytest.fixture(scope="module")
@@ -335,7 +341,7 @@ SAID = {
     "data check tiny_cite --out x": "of `data export`",
     "validate model=nosuch": "no model 'nosuch'",
     "validate model=knn ablation=no_pathway": "pathway",
-    "validate ensemble=seeds ensemble.members=[[],['+model.predict_modality.no=1']]": "has no setting 'no'",
+    "validate ensemble=seeds ensemble.members=[[],['+model.predict_modality.no=1']]": "no setting 'no'",
     "validate sweep=predict_modality": "validate looks at one run",
     "validate --config-dir nosuch": "expected a folder of configurations at nosuch",
     "data check mini_cite dataset.foo=1": "foo",

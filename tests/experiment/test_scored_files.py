@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from anndata import AnnData
 
+import scmobench as sb
 from scmobench.cli import main
 from scmobench.data.pairing import pairing
 from scmobench.tasks.joint_embedding import JointEmbedding
@@ -213,3 +214,22 @@ def test_score_and_compare_take_half_precision(tmp_path, capsys) -> None:
     main(["compare", "--json", "--predictions", *both, *where])
     equal = {"metric": "rmse", "difference": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0, "n": N}
     assert json.loads(capsys.readouterr().out).items() >= equal.items()
+
+
+def test_a_solution_of_another_task_is_refused(tmp_path, tiny_paired) -> None:
+    solutions = {name: task.split(tiny_paired).solution for name, task in TASK.items()}
+    for (task, _), (other, solution) in product(solutions.items(), solutions.items()):
+        if task != other:
+            told = f"expected the solution of {task}, found that of {other}: name its own task"
+            told = told if (task, other) != ("match_modality", "predict_modality") else "expected pairing_ix"
+            with pytest.raises(ValueError, match=told):
+                sb.score(solution, solution, task)
+    solution.obs = solution.obs[["batch"]]
+    assert np.isnan(sb.score(solution[:, :9].copy(), solution, "joint_embedding")["nmi"])  # it says its task
+    solution.write_h5ad(tmp_path / "solution.h5ad")
+    place = str(tmp_path / "solution.h5ad")
+    with pytest.raises(SystemExit, match="expected the solution of predict_modality"):
+        main(["score", "--task=predict_modality", f"--prediction={place}", f"--solution={place}"])
+    del solution.uns["subtask"]
+    with pytest.raises(ValueError, match="found that of cells without labels"):
+        sb.score(solution[:, :9].copy(), solution, "joint_embedding")

@@ -165,7 +165,16 @@ def test_check_tells_what_is_not_current(study, tmp_path):
         board.leaderboard([*study, run("new", 0.9999)], out, readme=readme, check=True)
     assert readme.read_text() == before
     (out / "predict_modality.csv").unlink()
-    with pytest.raises(SystemExit, match=r"predict_modality\.csv on disk"):
+    with pytest.raises(SystemExit, match=r"without --check writes them\n.*modality\.csv is not there"):
+        board.leaderboard(study, out, check=True)
+
+
+def test_a_page_of_methods_beside_the_tables_is_linked_and_need_not_be_named(study, tmp_path):
+    out, methods = tmp_path / "leaderboard", tmp_path / "methods.md"
+    board.leaderboard(study, out, methods=methods)
+    assert methods not in board.leaderboard(study, out, check=True)
+    methods.unlink()
+    with pytest.raises(SystemExit, match=r"not current"):
         board.leaderboard(study, out, check=True)
 
 

@@ -49,9 +49,11 @@ def run(options: argparse.Namespace) -> None:
 def _checked(task: str, solution: Path, *predictions: Path) -> "list[tuple[AnnData, AnnData]]":
     """Each prediction with the solution, as they are scored."""
     from scmobench.data.foreign import read_scored
+    from scmobench.experiment.applicable import of_task
     from scmobench.experiment.config import build, compose
 
     given, *answers = read_scored(solution, *predictions)
+    of_task(task, given)
     found = build(compose([f"task={task}"]).task)
     return [found.check(answer, given) for answer in answers]
 

@@ -65,6 +65,18 @@ def check_fit(plan: Plan, solution: Plan) -> None:
         )
 
 
+def opened(path: str) -> h5py.File:
+    """The file. Raises ValueError for what is no HDF5 file, and for a part of one."""
+    with open(path, "rb") as file:
+        head = file.read(20)
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        found = f"no HDF5, it begins with {head!r}" if head else "it is empty"
+        found = "it is cut off or damaged" if h5py.is_hdf5(path) else found
+        raise ValueError(f"{found}; copy it again, or write it anew") from error
+
+
 def planned(job: dict[str, Any]) -> Iterator[Plan]:
     """What to read of each file, after the checks of links, shapes and sizes; no value is read.
 
@@ -76,7 +88,7 @@ def planned(job: dict[str, Any]) -> Iterator[Plan]:
     total, solution = 0, None
     for wanted in job["files"]:
         _report(path=wanted["path"], kind=wanted["kind"], at="")
-        file = h5py.File(wanted["path"], "r")
+        file = opened(wanted["path"])
         check_links(file)
         plan = Plan(file, Wanted(**wanted))
         total += plan.bytes

@@ -16,7 +16,13 @@ from scmobench.experiment.settings import shown
 
 CHANGES = re.compile(r",(?=[^,\]]*=|smoke(?:,|$))")  # between the settings of a row
 LISTS = {"model": "scmobench models", "dataset": "scmobench data list"}  # commands that list a group
-
+OTHERS = {  # a setting -> its names in other tools
+    "trainer.accelerator=cuda or cpu": "accelerator cuda device devices gpu gpus",
+    "trainer.max_epochs=NUMBER": "epochs max_epochs",
+    "model=NAME": "method",
+    "runs=FOLDER": "out output",
+    "seed=NUMBER": "random_state",
+}
 OWN = ", and --config-dir FOLDER adds your own from FOLDER/model"
 
 
@@ -30,6 +36,11 @@ def nearest(word: str, known: Iterable[str], before: str = "", after: str = "") 
     found = found or [name for name in names if word and name.startswith(word.lower())]
     found.sort(key=lambda name: sorted(name) != sorted(word.lower()))  # keeps the order of the others
     return f": did you mean {before}{names[found[0]]}{after}?" if found else ""
+
+
+def ours(word: str) -> str:
+    """``: write NAME=...`` for a setting of ours that other tools call so; empty if there is none."""
+    return next((f": write {ours}" for ours, others in OTHERS.items() if word in others.split()), "")
 
 
 def no_such(kind: str, word: str, known: Sequence[str]) -> str:
@@ -104,7 +115,7 @@ def _check_one(one: Override, options: Sequence[str], names: Callable[[str], Seq
     first = re.split(r"[./]", place)[0]
     if not typed.startswith(("+", "~")) and first not in (*options, "hydra"):
         rest = f"{place.removeprefix(first)}={typed.partition('=')[2]}"
-        meant = nearest(first, options, after=rest)
+        meant = nearest(first, options, after=rest) or ours(first)
         raise ValueError(f"no setting {first!r}{meant or '; there are ' + ', '.join(options)}")
     if (
         typed[0] in "+~"
@@ -156,7 +167,7 @@ def for_key(message: str, overrides: Sequence[str], compose: Callable[[list[str]
     rest = f"{found[1].removeprefix(before + last)}={typed.partition('=')[2]}"
     if deeper := [name for name in known if OmegaConf.is_dict(node[name]) and last in node[name]]:
         return f"no setting {found[1]!r}: did you mean {before}{deeper[0]}.{last}{rest}?"
-    if meant := nearest(last, known, before, rest):
+    if meant := nearest(last, known, before, rest) or ours(last):
         return f"no setting {found[1]!r}{meant}"
     listed = ", ".join(known) if known else "none"
     return f"no setting {last!r} in {before.rstrip('.') or 'the configuration'}; there are {listed}"

@@ -1,8 +1,9 @@
-"""Which metrics of a joint embedding the labels of a solution do not support, known before the fit."""
+"""Whether a solution is of a task, and which metrics of an embedding its labels do not support."""
 
 import numpy as np
 from anndata import AnnData
 
+from scmobench.data.labels import LABELS
 from scmobench.experiment.evaluate import metrics, scored_cells
 from scmobench.metrics.neighbors import ScoredEmbedding
 from scmobench.types import NotApplicable
@@ -39,3 +40,22 @@ def lacking(task: str, solution: AnnData) -> dict[str, str]:
         except Asked:
             continue
     return found
+
+
+def of_task(task: str, solution: AnnData) -> AnnData:
+    """The solution. Raises ValueError if it is of another task, or lacks all labels of an embedding's."""
+    subtask, found = str(solution.uns.get("subtask", "")), task
+    if "pairing_ix" in solution.uns:
+        found = "match_modality"
+    elif "-" in subtask:
+        found = "joint_embedding"
+    elif task == "joint_embedding" and "2" in subtask:
+        found = "predict_modality"
+    elif task == "joint_embedding" and not (subtask or {*LABELS, "is_scored"} & {*solution.obs}):
+        found = "cells without labels (cell_type and others)"
+    if found != task:
+        raise ValueError(
+            f"expected the solution of {task}, found that of {found}: name its own task, or give the file "
+            f"that `scmobench data export DATASET --task {task}` writes"
+        )
+    return solution

@@ -27,6 +27,7 @@ from scmobench.experiment.loader import USER_ERRORS, conf_dir, one_line, refuse_
 from scmobench.experiment.plan import Plan, idle_ablation, method_name
 from scmobench.experiment.progress import LEDGER, TOTAL, end_of_sweep, place
 from scmobench.experiment.run import carry_out
+from scmobench.experiment.validate import checked
 from scmobench.machine import arithmetic, terminal
 from scmobench.training.memory import within_memory
 
@@ -70,6 +71,7 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
         given = list(job.overrides.task)
         folders = [one.path for one in job.runtime.config_sources if one.provider == "command-line"]
         plan = Plan(cfg, method_name(cfg, given), given, next(iter(folders), None))  # of --config-dir
+        checked(plan)
         with terminal.hushed(), within_memory():
             if not (idle := idle_ablation(plan)):
                 number = 0

@@ -82,7 +82,7 @@ def _node(made: Any) -> Any:
     given = {field.name: _node(getattr(made, field.name)) for field in fields(made) if field.init}
     for name, choices in get_type_hints(kind).items():
         if name in given and get_origin(choices) is Literal:
-            check_fits(kind, name, given[name], choices)
+            check_fits(name, given[name], choices)
     return {"_target_": f"{kind.__module__}.{kind.__name__}"} | given
 
 

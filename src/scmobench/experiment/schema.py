@@ -75,7 +75,8 @@ def parsed(raw: bytes) -> dict[str, Any]:
     if len(raw) > LARGEST:
         raise ValueError(f"more than {LARGEST} bytes")
     try:
-        record = json.loads(raw.decode(), parse_constant=lambda _: None, parse_float=_finite, parse_int=whole)
+        text = raw.decode("utf-8-sig")
+        record = json.loads(text, parse_constant=lambda _: None, parse_float=_finite, parse_int=whole)
     except RecursionError as error:
         raise ValueError(f"more than {DEEPEST} lists in one another") from error
     except ValueError as error:

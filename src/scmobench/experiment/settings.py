@@ -46,18 +46,16 @@ def check_types(
         kinds = _annotations(target) | {"_partial_": bool}
     for key, value in node.items():
         if key in kinds:
-            check_fits(target, key, value, kinds[key])
+            check_fits(key, value, kinds[key])
         check_types(value, locate, kinds.get(key, Any), str(key))
     if "_target_" in node:
         _check_known(node, target)
 
 
-def check_fits(target: Any, setting: str, value: Any, kind: Any) -> None:
-    """Raise ValueError for a setting of another type than the target takes."""
+def check_fits(setting: str, value: Any, kind: Any) -> None:
+    """Raise ValueError for a setting of another type than its place takes."""
     if not fits(value, kind, nodes=True):
-        raise ValueError(
-            f"{target.__name__}: expected {setting} to be {in_words(kind)}, found {shown(value)}"
-        )
+        raise ValueError(f"expected {setting} to be {in_words(kind)}, found {shown(value)}")
 
 
 def _check_known(node: Mapping[str, Any], target: Any) -> None:
@@ -65,15 +63,13 @@ def _check_known(node: Mapping[str, Any], target: Any) -> None:
     taken = inspect.signature(target).parameters
     needed = [n for n, one in taken.items() if one.default is one.empty and one.kind not in LISTS]
     if missing := [name for name in needed if name not in node and not node.get("_partial_")]:
-        raise ValueError(
-            f"{target.__name__}: expected a setting {missing[0]!r}, found none: add it to the YAML"
-        )
+        raise ValueError(f"expected a setting {missing[0]!r}, found none: add it to the YAML")
     if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
         return
     if unknown := [str(key) for key in node if key not in taken and key not in CALLED]:
         near = get_close_matches(unknown[0], taken, 1)
         advice = f": did you mean {near[0]}?" if near else f"; it takes {', '.join(taken) or 'none'}"
-        raise ValueError(f"{target.__name__} has no setting {unknown[0]!r}{advice}")
+        raise ValueError(f"no setting {unknown[0]!r}{advice}")
 
 
 def _makes(target: Any, kind: Any, partial: bool) -> bool:

@@ -5,18 +5,31 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from scmobench.data.source import Source
 from scmobench.experiment import catalogue
-from scmobench.experiment.arguments import key
-from scmobench.experiment.config import build, compose, for_subtask, names
+from scmobench.experiment.arguments import group, key
+from scmobench.experiment.config import build, check, compose, for_subtask, names
 from scmobench.experiment.ensemble import members
 from scmobench.experiment.plan import Plan, idle_ablation, model_block
 from scmobench.experiment.run import MODEL
 from scmobench.machine import arithmetic
 from scmobench.tasks.base import Task
 from scmobench.types import SUBTASKS
+
+
+def checked(plan: Plan) -> list[Plan]:
+    """The plan, or those of an ensemble's members, before anything is read.
+
+    Raises ValueError for a model that does not serve the task, and for a wrong setting of the trainer.
+    """
+    plans = members(plan) if plan.cfg.ensemble.members else [plan]
+    for one in plans:
+        model_block(one.cfg, one.cfg.task.name)
+    if any(group(override) == "trainer" for override in plan.overrides):  # of a model that trains none, too
+        check(OmegaConf.to_container(plan.cfg.trainer, resolve=True))
+    return plans
 
 
 def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
@@ -32,10 +45,10 @@ def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
     sys.path.append(os.getcwd())
     plan = Plan.composed(overrides, folder)
     arithmetic.check(plan.cfg.arithmetic)
+    plans = checked(plan)
     if idle := idle_ablation(plan):
         raise ValueError(idle)
     data, train = plan.problem.data, plan.cells.obs["is_train"]
-    plans = members(plan) if plan.cfg.ensemble.members else [plan]
     models = [build(plan.settings_of(p.cfg), MODEL, modules=p.cfg.modules) for p in plans]
     return (
         f"ok: {plan.task.name} {data.subtask} on {data.dataset} "

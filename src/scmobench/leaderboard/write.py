@@ -41,7 +41,7 @@ def leaderboard(
     out : folder of the tables.
     readme : a file with a marked part that is written too.
     check : write nothing.
-    methods : a file for the page of methods.
+    methods : a file for the page of methods; without, the page links to ``methods.md`` beside ``out``.
 
     Returns the files that are current now. Raises SystemExit with ``check`` where a file is not current; its
     message is the difference. Raises ValueError if the README lacks its markers; then nothing is written.
@@ -49,7 +49,8 @@ def leaderboard(
     metrics = metric_metadata()
     ours = standings(records, metrics)
     beside = Path(out).resolve().parent
-    link = os.path.relpath(methods, out) if methods else ""
+    page = methods or beside / "methods.md"
+    link = os.path.relpath(page, out) if methods or page.is_file() else ""
     found = boards(ours, metrics)
     made = tables(ours, found, published_figures(beside), metrics, records, beside / PICTURES, link)
     contents = {Path(out) / name: text for name, text in made.items()}
@@ -61,7 +62,7 @@ def leaderboard(
     stale = {path: text for path, text in contents.items() if _on_disk(path) != text}
     if check and stale:
         differences = "\n".join(_difference(path, text) for path, text in stale.items())
-        raise SystemExit(f"not current; this makes them anew: make leaderboard\n{differences}")
+        raise SystemExit(f"not current; the same command without --check writes them\n{differences}")
     for path, text in stale.items():
         with whole(path.resolve()) as partial:  # a link stays one
             partial.write_text(text, encoding="utf-8")
@@ -140,6 +141,8 @@ def _on_disk(path: Path) -> str:
 
 def _difference(path: Path, text: str) -> str:
     """The first lines that differ."""
+    if not path.is_file():
+        return f"{path} is not there"
     old, new = _on_disk(path).splitlines(), text.splitlines()
     lines = list(difflib.unified_diff(old, new, f"{path} on disk", f"{path} expected", lineterm="", n=0))
     more = len(lines) - DIFFERENCE_LINES
