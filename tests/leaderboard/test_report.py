@@ -538,7 +538,7 @@ def test_check_notices_a_stale_page(tmp_path):
     assert "± 0.13" in str(told.value)
     assert "± 0.13" in path.read_text(encoding="utf-8"), "a check writes nothing"
     path.unlink()
-    with pytest.raises(SystemExit, match=r"index\.html on disk"):
+    with pytest.raises(SystemExit, match=r"index\.html is not there"):
         board.leaderboard(study(), tmp_path, check=True)
 
 
