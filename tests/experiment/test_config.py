@@ -47,13 +47,16 @@ def test_a_plan_takes_the_values_for_its_training_cells() -> None:
     assert sizes == [32, 64]
 
 
-@pytest.mark.parametrize(("cells", "size", "rate"), [(2999, 64, 1e-3), (3000, 256, 2e-3)])
-def test_scmognn_takes_larger_steps_on_larger_sets(cells, size, rate) -> None:
+@pytest.mark.parametrize(
+    ("cells", "size", "rate", "predicting"),
+    [(999, 64, 1e-3, 64), (1000, 64, 1e-3, 128), (2999, 64, 1e-3, 128), (3000, 256, 2e-3, 256)],
+)
+def test_scmognn_takes_larger_steps_on_larger_sets(cells, size, rate, predicting) -> None:
     cfg = config.compose(["model=scmognn", "dataset=tiny_cite", "task=joint_embedding"])
     found = config.for_subtask(model_block(cfg, "joint_embedding"), "GEX-ADT", cells=cells)
     assert (found["batch_size"], found["learning_rate"]) == (size, rate)
     found = config.for_subtask(model_block(cfg, "predict_modality"), "GEX2ADT", cells=cells)
-    assert found["batch_size"] == size
+    assert found["batch_size"] == predicting
 
 
 def test_value_for_no_subtask_is_an_error() -> None:

@@ -104,4 +104,4 @@ def test_memory_that_a_step_frees_is_there_for_the_next():
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     with memory.memory_kept():
-        assert min(faults(2) for _ in range(10)) < 4_000  # a heap in pieces takes some steps to hold ten in a row
+        assert min(faults(2) for _ in range(10)) < 4_000  # a heap in pieces takes some steps
