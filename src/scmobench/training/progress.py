@@ -23,6 +23,7 @@ def announce(seconds: float, what: str, advice: str) -> None:
 class Forecast(Callback):
     """Measures the first steps of a training and announces how long all its epochs would take.
 
+    A module may say in ``faster`` which setting shortens them.
     ``limit`` : seconds after which training is stopped anyway; None: no limit.
     """
 
@@ -45,7 +46,7 @@ class Forecast(Callback):
             what = f"at most {trainer.max_epochs} epochs of {epoch:,.1f} s"
             what += ", fewer if validation stops improving"
             advice = "trainer.max_seconds=900 ends it after 15 minutes and keeps the best epoch"
-            announce(min(left, self.limit), what, advice)
+            announce(min(left, self.limit), what, getattr(module, "faster", "") + advice)
 
 
 class Epochs(Callback):
