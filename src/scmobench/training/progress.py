@@ -24,6 +24,7 @@ class Forecast(Callback):
     """Measures the first steps of a training and announces how long all its epochs would take.
 
     A module may say in ``faster`` which setting shortens them.
+
     ``limit`` : seconds after which training is stopped anyway; None: no limit.
     """
 
