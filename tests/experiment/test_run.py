@@ -332,6 +332,7 @@ SAID = {
     "run dataset=tiny_cite direction=both": "expected direction to be one of",
     "run dataset=tiny_cite runs=file/runs": "name another by runs=FOLDER",
     "run -m dataset=tiny_cite runs=file/runs": "name another by runs=FOLDER",
+    "run dataset=tiny_cite +gpus=1": "found gpus: write trainer.accelerator=",
     "run dataset=tiny_cite +sed=5": "expected one of the options task dataset model",
     "run dataset=tiny_cite smoke=flase": "expected smoke to be true or false, found 'flase'",
     "leaderboard --records .": "expected records of runs (record.json, *.jsonl) below ., found none",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from scmobench.experiment.advice import nearest
+from scmobench.experiment.advice import nearest, ours
 from scmobench.experiment.arguments import key
 from scmobench.experiment.settings import fits, in_words, shown
 from scmobench.machine.arithmetic import ARITHMETIC
@@ -55,7 +55,7 @@ def check_choices(cfg: DictConfig) -> None:
     OmegaConfBaseException for a value that is missing or refers to nothing.
     """
     if unknown := sorted(set(cfg) - set(OPTIONS.split()) - {"hydra"}, key=str):
-        meant = nearest(str(unknown[0]), OPTIONS.split())
+        meant = nearest(str(unknown[0]), OPTIONS.split()) or ours(str(unknown[0]))
         found = ", ".join(map(str, unknown))
         raise ValueError(f"expected one of the options {OPTIONS}, found {found}{meant}")
     plain = {name: _plain(cfg[name]) for name in dict.fromkeys([*cfg, *NEEDED]) if name != "hydra"}

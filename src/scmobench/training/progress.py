@@ -14,10 +14,10 @@ MEASURED = 3.0  # seconds of training that the forecast is based on
 
 
 def announce(seconds: float, what: str, advice: str) -> None:
-    """Print to stderr how long ``what`` may take, if it is more than a quarter of an hour."""
+    """Print to stderr how long ``what`` takes at most, if that is more than a quarter of an hour."""
     if seconds > LONG:
         told = f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.0f} min"
-        print(f"this may take {told}: {what}; {advice}", file=sys.stderr, flush=True)
+        print(f"this takes at most {told}: {what}; {advice}", file=sys.stderr, flush=True)
 
 
 class Forecast(Callback):
@@ -44,8 +44,7 @@ class Forecast(Callback):
             self.said = True
             epoch = spent / self.steps * trainer.num_training_batches
             left = epoch * (trainer.max_epochs - trainer.current_epoch)
-            what = f"at most {trainer.max_epochs} epochs of {epoch:,.1f} s"
-            what += ", fewer if validation stops improving"
+            what = f"{trainer.max_epochs} epochs of {epoch:,.1f} s, fewer once validation stops improving"
             advice = "trainer.max_seconds=900 ends it after 15 minutes and keeps the best epoch"
             announce(min(left, self.limit), what, getattr(module, "faster", "") + advice)
 
