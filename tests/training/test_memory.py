@@ -47,11 +47,11 @@ def test_more_than_the_machine_holds_is_refused(data, monkeypatch):
     def needed(batch_size: int | None) -> float:
         return FitMemory.of(data, 5, ScMoGNNPrediction(hidden=16, layers=1, batch_size=batch_size)).gb
 
-    assert needed(16) < needed(None)
-    monkeypatch.setattr(memory, "machine_gb", lambda: 1 + (needed(16) + needed(None)) / 2)
-    fit(batch_size=16)
-    monkeypatch.setattr(fit_memory, "BATCH", 16)
-    with pytest.raises(ValueError, match=r"set model\.predict_modality\.batch_size=16$"):
+    assert needed(4) < needed(None)
+    monkeypatch.setattr(memory, "machine_gb", lambda: 1 + (needed(4) + needed(None)) / 2)
+    fit(batch_size=4)
+    monkeypatch.setattr(fit_memory, "BATCH", 4)
+    with pytest.raises(ValueError, match=r"set model\.predict_modality\.batch_size=4$"):
         fit(batch_size=None)
 
 

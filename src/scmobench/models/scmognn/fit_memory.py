@@ -60,8 +60,8 @@ class FitMemory:
     def gb(self) -> float:
         """Highest memory beside what the process holds already, in GB (10⁹ bytes).
 
-        The constants are of the code and were checked against the measured peaks of simulated sets. An edge
-        takes 8 bytes in the matrix and 20 in the operator; a matrix above `DENSE_ABOVE` 5 bytes an entry.
+        The constants follow measured peaks of fits on simulated cells. An edge takes 8 bytes in the matrix
+        and 20 in the operator; a matrix above `DENSE_ABOVE` 5 bytes an entry.
         """
         cells, edges = self.train + self.test, float(self.edges[: self.features].sum())
         entries = float(cells * self.features)
@@ -69,13 +69,16 @@ class FitMemory:
         graph = 8e-9 * edges + (5e-9 * entries if dense else 20e-9 * edges)
         if not self.batch_size and self.network.edge_dropout > 0:  # masked values, and a mask for each layer
             graph += 1e-9 * (entries if dense else edges) * (7 + self.network.layers)
-        state = FLOAT * self.network.hidden * (self.network.layers + self.network.embedding_blocks)
+        layers, blocks = self.network.layers, self.network.embedding_blocks
         step = min(self.batch_size or cells, cells)
-        states = state * max(24 * (self.features + step), 8 * (self.features + cells))
+        if step == cells:
+            states = (16 * layers + 4 * blocks) * (self.features + cells)
+        else:  # what a step frees stays with the process, and evaluations take the whole graph
+            states = (layers + blocks) * max(24 * (self.features + step), 8 * (self.features + cells))
         answers = self.held_out if self.batch_size else self.train - self.held_out
         targets = FLOAT * self.targets * max(self.train + 4 * answers, 2 * self.test)
         learned = 28e-9 * min(self.train, 2000) * self.features if self.learned else 0.0
-        return max(graph + states + targets, learned)
+        return max(graph + FLOAT * self.network.hidden * states + targets, learned)
 
     def check(self) -> None:
         """Refuse a fit that this machine cannot hold (ValueError), and name settings that it can hold."""
@@ -86,8 +89,8 @@ class FitMemory:
     def advice(self) -> str:
         """The first settings that fit: steps of some cells, then half, a quarter, ... of the features."""
         smaller, given = self, "set"
-        if not self.batch_size:
-            smaller, given = replace(self, batch_size=BATCH), f"set model.predict_modality.batch_size={BATCH}"
+        if not self.batch_size and (steps := replace(self, batch_size=BATCH)).gb < self.gb:
+            smaller, given = steps, f"set model.predict_modality.batch_size={BATCH}"
             if memory.fits(smaller.gb):
                 return given
         while smaller.features >= 2 * LEAST:
