@@ -52,7 +52,10 @@ def of_task(task: str, solution: AnnData) -> AnnData:
     elif task == "joint_embedding" and "2" in subtask:
         found = "predict_modality"
     elif task == "joint_embedding" and not (subtask or {*LABELS, "is_scored"} & {*solution.obs}):
-        found = "cells without labels (cell_type and others)"
+        raise ValueError(
+            f"expected labels of cells in obs of the solution ({', '.join(LABELS)}), found none: "
+            "no metric of an embedding can be computed without them"
+        )
     if found != task:
         raise ValueError(
             f"expected the solution of {task}, found that of {found}: name its own task, or give the file "
