@@ -8,12 +8,14 @@ from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
+import anndata as ad
 import pytest
+from anndata import AnnData
 from omegaconf import OmegaConf
 
 import inspected
 import yaml_once
-from places import BROWSER, DRIVER, NO_BROWSER, ROOT
+from places import BROWSER, DRIVER, KIT, NO_BROWSER, ROOT
 from scmobench.data import foreign
 from scmobench.experiment.config import build
 from scmobench.types import Paired
@@ -38,6 +40,13 @@ def data_dir() -> Path:
 def golden_dir() -> Path:
     """Predictions scored by the competition's own code (`SCMOBENCH_GOLDEN`)."""
     return _folder("SCMOBENCH_GOLDEN", ROOT.parent / "shared" / "golden")
+
+
+@pytest.fixture(scope="session")
+def starter_kit(golden_dir: Path) -> dict[str, AnnData]:
+    """The starter kit's files of predict_modality by part; shared, so copy before changing."""
+    parts = "train_mod1", "train_mod2", "test_mod1", "test_mod2"
+    return {part: ad.read_h5ad(golden_dir / "predict_modality" / f"{KIT}.{part}.h5ad") for part in parts}
 
 
 def _simulated(name: str) -> Paired:

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -9,11 +10,10 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from places import KIT
 from scmobench.data.competition import Competition
 from scmobench.data.mini_cite import MEMBER, MiniCite
 from scmobench.experiment.config import build, compose
-
-KIT = "openproblems_bmmc_cite_starter"
 
 
 @pytest.fixture
@@ -41,14 +41,14 @@ def cut(paired) -> dict[str, ad.AnnData]:
 COUNTS = {"GEX": "counts", "ADT": "counts"}
 
 
-def test_starter_kit_prediction_files(golden_dir, cache):
+def test_starter_kit_prediction_files(golden_dir, starter_kit, cache):
     source = Competition(name="kit", dataset=KIT, path=str(golden_dir / "predict_modality"))
     paired = source.load()
     assert paired.pair == ("GEX", "ADT")
     assert paired.organism == "human"
     assert (int(paired.obs["is_train"].sum()), len(paired.obs)) == (311, 600)
     assert dict(paired.normalization) == {"GEX": "scran_log1p", "ADT": "clr_kit"}
-    truth = ad.read_h5ad(golden_dir / "predict_modality" / f"{KIT}.test_mod2.h5ad")
+    truth = starter_kit["test_mod2"]
     mine = paired.mod2[truth.obs_names, truth.var_names]
     assert abs(mine.X - truth.X).max() == 0
     assert abs(mine.layers["counts"] - truth.layers["counts"]).max() == 0
@@ -178,12 +178,17 @@ def test_no_network_says_where_to_put_the_file(tmp_path, cache, monkeypatch):
         MiniCite(name="mini").fetch()
 
 
-def test_mini_cite_is_real_and_cached(monkeypatch):
+def mini_cite() -> tuple[MiniCite, Path]:
+    """The shipped configuration and its file, where there is a network."""
     source = build(compose(["dataset=mini_cite"]).dataset)
     try:
-        file = source.fetch()
+        return source, source.fetch()
     except FileNotFoundError as error:
         pytest.skip(str(error))
+
+
+def test_mini_cite_is_real_and_cached(monkeypatch):
+    source, file = mini_cite()
     monkeypatch.setenv("PIP_NO_INDEX", "1")  # from here on only the cache can serve it
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     assert source.fetch() == file
@@ -198,11 +203,7 @@ def test_mini_cite_is_real_and_cached(monkeypatch):
 
 
 def test_damaged_cache_is_fetched_again(cache):
-    source = build(compose(["dataset=mini_cite"]).dataset)
-    try:
-        file = source.fetch()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    source, file = mini_cite()
     good = file.read_bytes()
     file.write_bytes(good[:1000])
     assert source.fetch().read_bytes() == good

@@ -6,10 +6,9 @@ from pathlib import Path
 import anndata as ad
 import pytest
 
+from places import KIT
 from scmobench.experiment.evaluate import evaluate, metrics, scorer_inputs
 from scmobench.types import COUNTED, PROTOCOL, Score
-
-KIT = "openproblems_bmmc_cite_starter"
 
 
 def read(folder: Path, name: str) -> ad.AnnData:

@@ -1,8 +1,5 @@
 """scMoGNN against a dense restatement of its published equations, on simulated and on real cells."""
 
-from pathlib import Path
-
-import anndata as ad
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -34,10 +31,9 @@ def tiny() -> tuple[CellFeatureGraph, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def kit(golden_dir: Path) -> tuple[CellFeatureGraph, Tensor]:
+def kit(starter_kit) -> tuple[CellFeatureGraph, Tensor]:
     """On the 150 genes that most cells have."""
-    file = golden_dir / "predict_modality" / "openproblems_bmmc_cite_starter.train_{}.h5ad"
-    genes, proteins = (ad.read_h5ad(str(file).format(side)).X for side in ("mod1", "mod2"))
+    genes, proteins = (starter_kit[f"train_{side}"].X for side in ("mod1", "mod2"))
     return problem(genes[:, np.argsort(-genes.getnnz(axis=0), kind="stable")[:150]], proteins)
 
 

@@ -1,8 +1,5 @@
 """The first models: known scores on the starter kit, and planted signal that each has to find."""
 
-from pathlib import Path
-
-import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,16 +39,14 @@ def prediction_data(linked: tuple[np.ndarray, np.ndarray]) -> PredictionData:
 
 
 @pytest.mark.parametrize(("name", "rmse"), [("mean", 0.794), ("svd_linear", 0.571), ("knn", 0.550)])
-def test_starter_kit_scores_are_the_known_ones(golden_dir: Path, name: str, rmse: float) -> None:
-    files = golden_dir / "predict_modality"
-    parts = [
-        ad.read_h5ad(files / f"openproblems_bmmc_cite_starter.{part}.h5ad")
-        for part in ("train_mod1", "train_mod2", "test_mod1", "test_mod2")
-    ]
-    data = PredictionData("openproblems_bmmc_cite_starter", "GEX2ADT", *parts[:3])
+def test_starter_kit_scores_are_the_known_ones(
+    starter_kit: dict[str, AnnData], name: str, rmse: float
+) -> None:
+    *parts, truth = starter_kit.values()
+    data = PredictionData("kit", "GEX2ADT", *parts)
     model = build(OmegaConf.load(conf_dir() / "model" / f"{name}.yaml").predict_modality)
     answer = model.fit(data.for_fit(model.transductive, False), 0).predict(data)
-    assert np.sqrt(((answer - parts[3].X.toarray()) ** 2).mean()) == pytest.approx(rmse, abs=0.003)
+    assert np.sqrt(((answer - truth.X.toarray()) ** 2).mean()) == pytest.approx(rmse, abs=0.003)
 
 
 @pytest.mark.parametrize("transductive", [False, True])
