@@ -4,6 +4,8 @@
 and `truncate` work on the raw file.
 """
 
+import gzip
+import os
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -33,6 +35,22 @@ def truncate(path: Path, seed: int) -> None:
     """Cut the raw file off, as a broken download does."""
     content = path.read_bytes()
     path.write_bytes(content[: int(np.random.default_rng(seed).integers(len(content)))])
+
+
+def spoil(path: Path, way: str, rng: np.random.Generator) -> None:
+    """The raw file is changed as its way says, such as ``3 bytes``, or something else stands in its place."""
+    seed = int(rng.integers(2**31))
+    if way.endswith("bytes"):
+        flip_bytes(path, seed, int(way.split()[0]))
+    elif way == "truncated":
+        truncate(path, seed)
+    elif way == "zipped":
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    elif way == "noise":
+        path.write_bytes(rng.bytes(1000))
+    else:
+        path.unlink()
+        {"pipe": os.mkfifo, "folder": os.mkdir, "gone": str, "empty": Path.touch}[way](path)
 
 
 def repeat_a_text(path: Path, cells: int, length: int) -> None:
@@ -118,6 +136,12 @@ def external(target: str, file: h5py.File, rng: np.random.Generator) -> None:
     shape = file["X/data"].shape
     del file["X/data"]
     file["X"].create_dataset("data", shape, "f4", external=[(target, 0, h5py.h5f.UNLIMITED)])
+
+
+def leading(target: str) -> dict[str, Mutation]:
+    """Ways in which X leads to another file."""
+    linked = {"external link": partial(link, target, "/X"), "virtual": partial(virtual, target)}
+    return linked | {"external": partial(external, target)}
 
 
 def giant(array: str, shape: tuple[int, ...], file: h5py.File, rng: np.random.Generator) -> None:

@@ -3,7 +3,6 @@
 import functools
 import gzip
 import io
-import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,8 +19,9 @@ import scipy.sparse as sp
 from anndata import AnnData
 from scipy.io import mmread
 
-from damaged_files import MUTATIONS, SAME, external, flip_bytes, link, truncate, virtual
+from damaged_files import MUTATIONS, SAME, leading, spoil
 from fuzz import Attempt
+from fuzz_scores import Change, at, cut, held_as, labelled, more
 from scmobench.data import declared
 from scmobench.data.feature_types import modality_of
 from scmobench.data.own import Own
@@ -29,7 +29,6 @@ from scmobench.data.own import Own
 N, GENES, PROTEINS = 24, 10, 4
 TYPES = ("Gene Expression", "Antibody Capture")
 Cells = list[AnnData]  # GEX with the labels, ADT
-Change = Callable[[Cells, np.random.Generator], Any]
 
 
 @functools.cache
@@ -74,7 +73,7 @@ def h5mu(cells: Cells, folder: Path) -> dict[str, Path]:
     return {"h5mu": folder / "both.h5mu"}
 
 
-def labelled(cells: Cells, folder: Path) -> dict[str, Path]:
+def labels_of(cells: Cells, folder: Path) -> dict[str, Path]:
     cells[0].obs.to_csv(folder / "labels.csv")
     return {"labels": folder / "labels.csv"}
 
@@ -96,7 +95,7 @@ def tenx(cells: Cells, folder: Path) -> dict[str, Path]:
         group["barcodes"] = np.array([name.encode() for name in cells[0].obs_names])
         for name, values in (("id", names), ("name", names), ("feature_type", types)):
             group[f"features/{name}"] = np.array([value.encode() for value in values])
-    return {"tenx": folder / "cells.h5"} | labelled(cells, folder)
+    return {"tenx": folder / "cells.h5"} | labels_of(cells, folder)
 
 
 def tenx_folder(cells: Cells, folder: Path) -> dict[str, Path]:
@@ -109,7 +108,7 @@ def tenx_folder(cells: Cells, folder: Path) -> dict[str, Path]:
     texts["barcodes.tsv"] = "".join(f"{name}\n" for name in cells[0].obs_names)
     for name, text in texts.items():
         (folder / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
-    return {"tenx": folder} | labelled(cells, folder)
+    return {"tenx": folder} | labels_of(cells, folder)
 
 
 LAYOUTS = {"pair": pair, "single": single, "h5mu": h5mu, "tenx": tenx, "folder": tenx_folder}
@@ -128,36 +127,7 @@ def checked(given: dict[str, Path], right: list[Any], **more: Any) -> Attempt:
     return Attempt(command, right, read=lambda printed: printed.splitlines()[0].split()[-1], **more)
 
 
-def held_as(form: Callable[[Any], Any]) -> Change:
-    def change(cells: Cells, rng: np.random.Generator) -> None:
-        at = int(rng.integers(2))
-        cells[at] = AnnData(form(cells[at].X), cells[at].obs, cells[at].var)
-
-    return change
-
-
-def column(name: str, form: Callable[[pd.Series], Any]) -> Change:
-    return lambda cells, rng: cells[0].obs.__setitem__(name, form(cells[0].obs[name]))
-
-
-def at(value: float, dtype: str = "f8") -> Change:
-    def change(cells: Cells, rng: np.random.Generator) -> None:
-        where = int(rng.integers(2))
-        X = cells[where].X.toarray().astype(dtype)
-        X[tuple(rng.integers(X.shape))] = value
-        cells[where] = AnnData(X, cells[where].obs, cells[where].var)
-
-    return change
-
-
-def more(cells: Cells, rng: np.random.Generator) -> None:
-    """All else that a file of cells may hold."""
-    for modality in cells:
-        modality.obs["donor"] = pd.Categorical(rng.choice(["NA", "é🧬"], N))
-        modality.var["id"] = [f"ID{k}" for k in range(modality.n_vars)]
-        modality.obsm["X_pca"] = rng.random((N, 2))
-        modality.uns |= {"log1p": {"base": 2.0}, "colours": ["red"]}
-        modality.layers["log"] = modality.X.copy()
+column = partial(labelled, 0)  # of GEX, which has the labels
 
 
 def names(axis: str, change: Callable[[list[str]], list[str]], *which: int) -> Change:
@@ -166,10 +136,6 @@ def names(axis: str, change: Callable[[list[str]], list[str]], *which: int) -> C
             setattr(cells[k], f"{axis}_names", change(list(getattr(cells[k], f"{axis}_names"))))
 
     return changed
-
-
-def cut(pick: Callable[[AnnData], AnnData], *which: int) -> Change:
-    return lambda cells, rng: [cells.__setitem__(k, pick(cells[k]).copy()) for k in which]
 
 
 REWRITTEN: dict[str, Change] = {
@@ -246,8 +212,7 @@ def refused(layout: str, name: str, folder: Path, rng: np.random.Generator) -> A
     return checked(LAYOUTS[layout](cells, folder), [], line=True)
 
 
-LEADING = {"external link": partial(link, "far.h5ad", "/X"), "virtual": partial(virtual, "far.h5ad")}
-LEADING |= {"external": partial(external, "far.h5ad")}
+LEADING = leading("far.h5ad")
 PLACE = {"pair": "/", "single": "/", "h5mu": "mod/rna", "tenx": "matrix"}
 OF_ATTRIBUTES = "shape|format|for a matrix|no matrix|column|names|giant X|link|version|group|long"
 
@@ -302,12 +267,9 @@ def raw(layout: str, name: str, folder: Path, rng: np.random.Generator) -> Attem
     """One file changed as bytes: a line, or the hash of what other readers read."""
     given = LAYOUTS[layout](copies(plain()), folder)
     files = sorted(folder.iterdir())
-    path, seed = files[int(rng.integers(len(files)))], int(rng.integers(2**31))
+    spoil(files[int(rng.integers(len(files)))], name, rng)
     if name.endswith("bytes") or name == "truncated":
-        flip_bytes(path, seed, int(name.split()[0])) if name.endswith("bytes") else truncate(path, seed)
         return checked(given, [digest(plain())], line=True, otherwise=partial(reading, given))
-    path.unlink()
-    {"pipe": os.mkfifo, "folder": os.mkdir, "gone": str, "empty": Path.touch}[name](path)
     return checked(given, [], line=True)
 
 

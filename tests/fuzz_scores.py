@@ -1,9 +1,7 @@
 """Cases of `scmobench score`: predictions and solutions, rewritten, changed in a known way, or damaged."""
 
 import functools
-import gzip
 import json
-import os
 import re
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +16,7 @@ from anndata import AnnData
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
-from damaged_files import MUTATIONS, OF_TABLES, SAME, damage, external, flip_bytes, link, truncate, virtual
+from damaged_files import MUTATIONS, OF_TABLES, SAME, damage, leading, spoil
 from fuzz import Attempt, same
 from scmobench.experiment.evaluate import evaluate
 from scmobench.types import TASKS
@@ -91,7 +89,7 @@ def independent(task: str, prediction: AnnData, solution: AnnData) -> dict[str, 
 
 
 def spread(change: Change) -> Change:
-    """The change of one matrix, applied to the prediction or to the solution as the seed says."""
+    """The change of one matrix, applied to one of both files as the seed says."""
 
     def either(files: list[AnnData], rng: np.random.Generator) -> None:
         at = int(rng.integers(2))
@@ -121,19 +119,24 @@ def renamed(file: int | None, axis: str, first: int) -> Change:
 def more(files: list[AnnData], rng: np.random.Generator) -> None:
     """All else that a file of cells may hold."""
     for cells in files:
-        cells.obs["donor"] = pd.Categorical(rng.choice(["NA", "d2", "é🧬"], N))
-        cells.obs["depth"] = rng.random(N)
+        cells.obs["donor"] = pd.Categorical(rng.choice(["NA", "d2", "é🧬"], cells.n_obs))
+        cells.obs["depth"] = rng.random(cells.n_obs)
+        cells.var["id"] = [f"ID{k}" for k in range(cells.n_vars)]
         cells.var["mean"] = rng.random(cells.n_vars)
         cells.uns |= {"colours": ["red"], "nested": {"a": {"b": np.arange(3)}}, "method_id": "mine"}
+        cells.uns["log1p"] = {"base": 2.0}
         cells.layers["raw"] = cells.X.copy()
-        cells.obsp["distances"] = sp.eye(N, format="csr")
+        cells.obsm["X_pca"] = rng.random((cells.n_obs, 2))
+        cells.obsp["distances"] = sp.eye(cells.n_obs, format="csr")
         cells.varm["loadings"] = rng.random((cells.n_vars, 2))
 
 
-def labelled(column: str, form: Callable[[pd.Series], Any]) -> Change:
+def labelled(file: int, column: str, form: Callable[[pd.Series], Any]) -> Change:
+    """A column of one file, where it has this."""
+
     def change(files: list[AnnData], rng: np.random.Generator) -> None:
-        if column in files[SOLUTION].obs:
-            files[SOLUTION].obs[column] = form(files[SOLUTION].obs[column])
+        if column in files[file].obs:
+            files[file].obs[column] = form(files[file].obs[column])
 
     return change
 
@@ -146,6 +149,7 @@ def paired_as(form: Callable[[np.ndarray], Any]) -> Change:
     return change
 
 
+truth = partial(labelled, SOLUTION)
 RENAMED = "types as|types of|batches as"  # changes whose names sort in another order
 NAMES = {"B": "1e5", "T": " CD4 🧬 ", "NK": "unknown"}
 NUMBERS: dict[str, Callable[[pd.Series], Any]] = {
@@ -172,11 +176,11 @@ REWRITTEN: dict[str, Change] = {
     "solution's columns unnamed": renamed(SOLUTION, "var", 0),
     "nothing named": lambda files, rng: [renamed(None, a, 0)(files, rng) for a in ("obs", "var")],
     "more in the files": more,
-    "types as categories": labelled("cell_type", lambda v: pd.Categorical(v, [*v.unique()[::-1]])),
-    "types of other names": labelled("cell_type", lambda v: v.map(lambda t: NAMES.get(t, t))),
-    "types as numbers": labelled("cell_type", lambda v: pd.factorize(v)[0] * 3.0),
-    "batches as flags": labelled("batch", lambda v: pd.array(v == v.iloc[0], dtype="boolean")),
-    "batches as numbers": labelled("batch", lambda v: (v == v.iloc[0]).astype("i8")),
+    "types as categories": truth("cell_type", lambda v: pd.Categorical(v, [*v.unique()[::-1]])),
+    "types of other names": truth("cell_type", lambda v: v.map(lambda t: NAMES.get(t, t))),
+    "types as numbers": truth("cell_type", lambda v: pd.factorize(v)[0] * 3.0),
+    "batches as flags": truth("batch", lambda v: pd.array(v == v.iloc[0], dtype="boolean")),
+    "batches as numbers": truth("batch", lambda v: (v == v.iloc[0]).astype("i8")),
 }
 FORMS_OF = {
     "predict_modality": WHOLE,
@@ -185,14 +189,14 @@ FORMS_OF = {
         "pairing as a column": paired_as(lambda v: v[:, None]),
     },
     "joint_embedding": {
-        f"{column} as {name}": labelled(column, form)
+        f"{column} as {name}": truth(column, form)
         for column in ("S_score", "G2M_score", "pseudotime_order_GEX")
         for name, form in NUMBERS.items()
     }
     | {
-        "is_scored as text": labelled("is_scored", lambda v: v.map({True: "TRUE", False: "false"})),
-        "is_scored as numbers": labelled("is_scored", lambda v: v.astype("f4")),
-        "is_scored nullable": labelled("is_scored", lambda v: v.astype("boolean")),
+        "is_scored as text": truth("is_scored", lambda v: v.map({True: "TRUE", False: "false"})),
+        "is_scored as numbers": truth("is_scored", lambda v: v.astype("f4")),
+        "is_scored nullable": truth("is_scored", lambda v: v.astype("boolean")),
     },
 }
 
@@ -225,7 +229,7 @@ def unnamed_rows(files: list[AnnData], rng: np.random.Generator) -> None:
 
 
 def at(value: Any, dtype: str = "f8") -> Change:
-    """One value of the prediction or of the solution becomes this."""
+    """One value of one of both files becomes this."""
 
     def change(cells: AnnData, rng: np.random.Generator) -> AnnData:
         X = cells.X.toarray().astype(dtype)
@@ -235,8 +239,9 @@ def at(value: Any, dtype: str = "f8") -> Change:
     return spread(change)
 
 
-def cut(pick: Callable[[AnnData], AnnData]) -> Change:
-    return lambda files, rng: files.__setitem__(PREDICTION, pick(files[PREDICTION]).copy())
+def cut(pick: Callable[[AnnData], AnnData], *which: int) -> Change:
+    """Other cells or features in the prediction, or in these files."""
+    return lambda files, rng: [files.__setitem__(k, pick(files[k]).copy()) for k in which or [PREDICTION]]
 
 
 def twice(files: list[AnnData], rng: np.random.Generator) -> None:
@@ -316,11 +321,11 @@ REFUSED_OF: dict[str, dict[str, Change]] = {
         "transposed": cut(lambda x: x.T),
         "no dimension": cut(lambda x: x[:, :0]),
         "101 dimensions": values(lambda X, rng: rng.normal(size=(N, 101))),
-        "score in words": labelled("S_score", lambda v: v.map(repr).where(v.index != "cell3", "high")),
-        "score infinite": labelled("G2M_score", lambda v: v.where(v.index != "cell3", np.inf)),
-        "score imaginary": labelled("S_score", lambda v: v.to_numpy() + 1j),
-        "is_scored in words": labelled("is_scored", lambda v: v.map({True: "yes", False: "maybe"})),
-        "is_scored missing": labelled("is_scored", lambda v: v.astype(object).where(v, "NA").astype(str)),
+        "score in words": truth("S_score", lambda v: v.map(repr).where(v.index != "cell3", "high")),
+        "score infinite": truth("G2M_score", lambda v: v.where(v.index != "cell3", np.inf)),
+        "score imaginary": truth("S_score", lambda v: v.to_numpy() + 1j),
+        "is_scored in words": truth("is_scored", lambda v: v.map({True: "yes", False: "maybe"})),
+        "is_scored missing": truth("is_scored", lambda v: v.astype(object).where(v, "NA").astype(str)),
     },
 }
 
@@ -396,13 +401,8 @@ def damaged(task: str, name: str, folder: Path, rng: np.random.Generator) -> Att
     """One of both files changed by h5py."""
     paths = write([cells.copy() for cells in plain(task)], folder, np.random.default_rng(0))
     which = PREDICTION if name == "two values at one place" else int(rng.integers(2))
-    far = str(paths[1 - which])
-    leading = {
-        "external link": partial(link, far, "/X"),
-        "virtual": partial(virtual, far),
-        "external": partial(external, far),
-    }
-    damage(paths[which], {**MUTATIONS, **SAME, **leading}[name], int(rng.integers(2**31)))
+    ways = MUTATIONS | SAME | leading(str(paths[1 - which]))
+    damage(paths[which], ways[name], int(rng.integers(2**31)))
     if name in SAME or (name in OF_TABLES and which == PREDICTION):
         return scored(task, paths, [scores(task)])
     # a transposed matrix that nobody can tell, and values that take 3 GB to read where a solution holds them
@@ -415,20 +415,8 @@ def damaged(task: str, name: str, folder: Path, rng: np.random.Generator) -> Att
 def raw(task: str, name: str, folder: Path, rng: np.random.Generator) -> Attempt:
     """One of both files changed as bytes: a line, or the score of what anndata reads."""
     paths = write([cells.copy() for cells in plain(task)], folder, rng)
-    path, seed = paths[int(rng.integers(2))], int(rng.integers(2**31))
-    if name == "truncated":
-        truncate(path, seed)
-    elif name == "zipped":
-        path.write_bytes(gzip.compress(path.read_bytes()))
-    elif name == "empty":
-        path.write_bytes(b"")
-    elif name == "noise":
-        path.write_bytes(rng.bytes(1000))
-    elif name in ("pipe", "folder", "gone"):
-        path.unlink()
-        {"pipe": os.mkfifo, "folder": os.mkdir, "gone": str}[name](path)
-    else:
-        flip_bytes(path, seed, int(name.split()[0]))
+    spoil(paths[int(rng.integers(2))], name, rng)
+    if name.endswith("bytes"):
         return scored(task, paths, [scores(task)], line=True, otherwise=partial(reading, task, paths))
     return scored(task, paths, [], line=True)
 
@@ -441,7 +429,7 @@ for task in TASKS:
         rewritten: (*REWRITTEN, *FORMS, *FORMS_OF[task]),
         known: KNOWN[task],
         refused: (*REFUSED, *REFUSED_OF[task]),
-        damaged: (*MUTATIONS, *SAME, "external link", "virtual", "external"),
+        damaged: (*MUTATIONS, *SAME, *leading("")),
         raw: RAW,
     }
     table = {f"{m.__name__}, {n}": partial(m, task, n) for m, names in makers.items() for n in names}
