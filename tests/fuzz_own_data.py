@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 from scipy.io import mmread
 
+from cellranger_files import folder_texts, write_folder, write_h5
 from damaged_files import MUTATIONS, SAME, leading, spoil
 from fuzz import Attempt
 from fuzz_scores import Change, at, cut, held_as, labelled, more
@@ -27,7 +28,6 @@ from scmobench.data.feature_types import modality_of
 from scmobench.data.own import Own
 
 N, GENES, PROTEINS = 24, 10, 4
-TYPES = ("Gene Expression", "Antibody Capture")
 Cells = list[AnnData]  # GEX with the labels, ADT
 
 
@@ -78,36 +78,13 @@ def labels_of(cells: Cells, folder: Path) -> dict[str, Path]:
     return {"labels": folder / "labels.csv"}
 
 
-def stacked(cells: Cells) -> tuple[sp.csr_matrix, list[str], list[str]]:
-    types = [t for t, m in zip(TYPES, cells, strict=True) for _ in range(m.n_vars)]
-    dense = [m.X.toarray() if sp.issparse(m.X) else m.X for m in cells]
-    X = sp.csr_matrix(np.hstack(dense).astype(np.float64))  # SciPy has no half nor big-endian numbers
-    return X, types, [*cells[0].var_names, *cells[1].var_names]
-
-
 def tenx(cells: Cells, folder: Path) -> dict[str, Path]:
-    X, types, names = stacked(cells)
-    with h5py.File(folder / "cells.h5", "w") as file:
-        group = file.create_group("matrix")
-        for array in ("data", "indices", "indptr"):
-            group[array] = getattr(X, array)
-        group["shape"] = X.shape[::-1]
-        group["barcodes"] = np.array([name.encode() for name in cells[0].obs_names])
-        for name, values in (("id", names), ("name", names), ("feature_type", types)):
-            group[f"features/{name}"] = np.array([value.encode() for value in values])
+    write_h5(folder / "cells.h5", cells)
     return {"tenx": folder / "cells.h5"} | labels_of(cells, folder)
 
 
 def tenx_folder(cells: Cells, folder: Path) -> dict[str, Path]:
-    X, types, names = stacked(cells)
-    T = X.T.tocoo()
-    head = f"%%MatrixMarket matrix coordinate integer general\n%made up\n{T.shape[0]} {T.shape[1]} {T.nnz}\n"
-    entries = "".join(f"{r + 1} {c + 1} {v:.17g}\n" for r, c, v in zip(T.row, T.col, T.data, strict=True))
-    table = "".join(f"ENSG{k}\t{n}\t{t}\n" for k, (n, t) in enumerate(zip(names, types, strict=True)))
-    texts = {"matrix.mtx": head + entries, "features.tsv": table}
-    texts["barcodes.tsv"] = "".join(f"{name}\n" for name in cells[0].obs_names)
-    for name, text in texts.items():
-        (folder / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
+    write_folder(folder, folder_texts(cells))
     return {"tenx": folder} | labels_of(cells, folder)
 
 

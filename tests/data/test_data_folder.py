@@ -1,21 +1,17 @@
 """Datasets in folders and datasets of one's own: h5ad pairs, h5mu, Cell Ranger output."""
 
-import gzip
 import re
 
 import anndata as ad
-import h5py
 import mudata
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.io
 
+from cellranger_files import folder_texts, write_folder, write_h5
 from scmobench.data.folder import Folder
 from scmobench.data.own import Own
 from scmobench.experiment.config import build, compose, conf_dir, names
-
-TENX = {"GEX": "Gene Expression", "ADT": "Antibody Capture", "ATAC": "Peaks"}
 
 
 @pytest.fixture
@@ -225,24 +221,8 @@ def test_own_h5mu(files, tiny_paired, names):
     assert set(paired.obs["batch"]) == {"batch1", "batch2", "batch3"}
 
 
-def stacked(paired):
-    matrix = ad.concat([paired.mod1, paired.mod2], axis=1)
-    kinds = [paired.pair[0]] * paired.mod1.n_vars + [paired.pair[1]] * paired.mod2.n_vars
-    features = pd.DataFrame({"id": [f"ID{i}" for i in range(len(kinds))], "name": matrix.var_names})
-    return matrix.X.tocsr(), features.assign(kind=[TENX[k] for k in kinds]), list(matrix.obs_names)
-
-
 def test_own_10x_h5(tiny_paired, tmp_path):
-    X, features, barcodes = stacked(tiny_paired)
-    with h5py.File(tmp_path / "cells.h5", "w") as file:
-        group = file.create_group("matrix")
-        for key, value in (("data", X.data.astype(np.int32)), ("indices", X.indices), ("indptr", X.indptr)):
-            group[key] = value
-        group["shape"] = X.shape[::-1]
-        group["barcodes"] = np.array(barcodes, "S")
-        table = group.create_group("features")
-        for key, column in (("id", "id"), ("name", "name"), ("feature_type", "kind"), ("genome", "kind")):
-            table[key] = features[column].to_numpy().astype("S")
+    write_h5(tmp_path / "cells.h5", (tiny_paired.mod1, tiny_paired.mod2))
     tiny_paired.obs[["batch", "cell_type"]].to_csv(tmp_path / "labels.csv")
     labels = str(tmp_path / "labels.csv")
     paired = Own(name="mine", tenx=str(tmp_path / "cells.h5"), labels=labels, batch="batch").load()
@@ -262,17 +242,9 @@ def test_own_10x_h5(tiny_paired, tmp_path):
 
 
 def test_own_10x_folder(tiny_multiome, tmp_path):
-    X, features, barcodes = stacked(tiny_multiome)
-    with gzip.open(tmp_path / "matrix.mtx.gz", "wb") as file:
-        scipy.io.mmwrite(file, X.T.astype(int))
-    features.to_csv(tmp_path / "features.tsv.gz", sep="\t", header=False, index=False)
-    pd.Series(barcodes).to_csv(tmp_path / "barcodes.tsv.gz", header=False, index=False)
-    with gzip.open(tmp_path / "features.tsv.gz", "rt") as file:
-        quoted = file.read().replace(
-            "\t", '\t"', 1
-        )  # the file has no quotes around names, so this one is part of it
-    with gzip.open(tmp_path / "features.tsv.gz", "wt") as file:
-        file.write(quoted)
+    texts = folder_texts((tiny_multiome.mod1, tiny_multiome.mod2))
+    texts["features.tsv"] = texts["features.tsv"].replace("\t", '\t"', 1)  # a part of the name
+    write_folder(tmp_path, texts)
     paired = Own(name="mine", tenx=str(tmp_path)).load()
     assert paired.pair == ("GEX", "ATAC")
     assert paired.mod1.var_names[0].startswith('"')

@@ -12,9 +12,9 @@ import mudata
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.io
 import scipy.sparse as sp
 
+from cellranger_files import folder_texts, write_folder
 from scmobench.data.annotation import check_agreement
 from scmobench.data.feature_types import WORDS, modality_of
 from scmobench.data.memory import Memory
@@ -181,15 +181,12 @@ def test_a_protein_may_have_the_name_of_its_gene(tmp_path) -> None:
 
 def test_a_10x_folder_with_two_columns_says_that_it_lacks_the_types(tmp_path) -> None:
     gex, adt = modalities("Gene Expression", "Antibody Capture")
-    both = ad.concat([gex, adt], axis=1, merge="first")
-    with gzip.open(tmp_path / "matrix.mtx.gz", "wb") as file:
-        scipy.io.mmwrite(file, both.X.T.astype(int))
-    features = pd.DataFrame({"id": both.var_names, "name": both.var_names, "type": both.var["feature_types"]})
-    pd.Series(CELLS).to_csv(tmp_path / "barcodes.tsv.gz", header=False, index=False)
-    features.iloc[:, :2].to_csv(tmp_path / "features.tsv.gz", sep="\t", header=False, index=False)
+    texts = folder_texts((gex, adt))
+    two = re.sub(r"\t[^\t]*$", "", texts["features.tsv"], flags=re.MULTILINE)
+    write_folder(tmp_path, texts | {"features.tsv": two})
     with pytest.raises(ValueError, match=r"features.tsv of one or two columns.*give two h5ad files"):
         Own(name="mine", tenx=str(tmp_path)).load()
-    features.to_csv(tmp_path / "features.tsv.gz", sep="\t", header=False, index=False)
+    write_folder(tmp_path, texts)
     assert kind_of(Own(name="mine", tenx=str(tmp_path))) == "ADT"
 
 

@@ -7,12 +7,10 @@ from pathlib import Path
 import anndata as ad
 import h5py
 import mudata
-import numpy as np
 import pandas as pd
 import pytest
-import scipy.io
-import scipy.sparse as sp
 
+from cellranger_files import folder_texts, write_folder, write_h5
 from damaged_files import MUTATIONS, OF_TABLES, damage, leading, write_anew
 from scmobench.data.cellranger import read_tenx_folder
 from scmobench.data.own import Own
@@ -85,17 +83,10 @@ def test_a_damaged_h5mu_is_refused(gex: Path, tmp_path: Path) -> None:
 
 
 def tenx(path: Path, paired: Paired) -> Own:
-    """What Cell Ranger 3 writes of both modalities."""
-    X = sp.hstack([paired.mod1.X, paired.mod2.X], "csr")
-    kinds = ["Gene Expression"] * paired.mod1.n_vars + ["Antibody Capture"] * paired.mod2.n_vars
-    with h5py.File(path, "w") as file:
-        for array in ("data", "indices", "indptr"):
-            file[f"matrix/{array}"] = getattr(X, array).astype("i8")
-        file["matrix/shape"] = np.array(X.shape[::-1], "i4")
-        file["matrix/barcodes"] = paired.mod1.obs_names.to_numpy().astype("S")
-        names = [*paired.mod1.var_names[:-1], "é", *paired.mod2.var_names]
-        file["matrix/features/name"] = np.array([name.encode() for name in names])
-        file["matrix/features/feature_type"] = np.array(kinds, "S")
+    """What Cell Ranger 3 writes of both modalities, the last gene of another name."""
+    genes = paired.mod1.copy()
+    genes.var_names = [*genes.var_names[:-1], "é"]
+    write_h5(path, (genes, paired.mod2))
     return Own(name="mine", tenx=str(path))
 
 
@@ -135,17 +126,9 @@ def test_the_matrix_of_cell_ranger_leads_nowhere_else(tiny_paired: Paired, tmp_p
 
 def tenx_folder(folder: Path, paired: Paired, changed: str, change: Callable[[list[str]], list[str]]) -> None:
     """Cell Ranger's folder with another text in one file."""
-    X = sp.hstack([paired.mod1.X, paired.mod2.X], "csr")
-    scipy.io.mmwrite(folder / "matrix.mtx", X.T.astype(int))
-    files = {
-        "matrix.mtx": (folder / "matrix.mtx").read_text().splitlines(),
-        "barcodes.tsv": list(paired.mod1.obs_names),
-        "features.tsv": [f"{k}\tf{k}\tGene Expression" for k in range(X.shape[1])],
-    }
-    (folder / "matrix.mtx").unlink()
-    for name, lines in (files | {changed: change(files[changed])}).items():
-        with gzip.open(folder / f"{name}.gz", "wt") as file:
-            file.write("".join(f"{line}\n" for line in lines))
+    texts = folder_texts((paired.mod1, paired.mod2))
+    texts[changed] = "".join(f"{line}\n" for line in change(texts[changed].splitlines()))
+    write_folder(folder, texts)
 
 
 ONE = "take all three files from one folder"
