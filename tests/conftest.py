@@ -11,13 +11,12 @@ from types import ModuleType
 import anndata as ad
 import pytest
 from anndata import AnnData
-from omegaconf import OmegaConf
 
 import inspected
 import yaml_once
 from places import BROWSER, DRIVER, KIT, NO_BROWSER, ROOT
+from planted import simulated
 from scmobench.data import foreign
-from scmobench.experiment.config import build
 from scmobench.types import Paired
 
 LONG = "test_fuzz.py", "test_readme.py", "test_launcher.py", "test_paper.py"
@@ -49,20 +48,16 @@ def starter_kit(golden_dir: Path) -> dict[str, AnnData]:
     return {part: ad.read_h5ad(golden_dir / "predict_modality" / f"{KIT}.{part}.h5ad") for part in parts}
 
 
-def _simulated(name: str) -> Paired:
-    return build(OmegaConf.load(ROOT / "conf" / "dataset" / f"{name}.yaml")).load()
-
-
 @pytest.fixture(scope="session")
 def tiny_paired() -> Paired:
     """150 simulated cells, 120 genes and 20 proteins, checked; shared, so copy before changing."""
-    return _simulated("tiny_cite")
+    return simulated("tiny_cite")
 
 
 @pytest.fixture(scope="session")
 def tiny_multiome() -> Paired:
     """150 simulated cells, 120 genes and about 200 peaks, checked; shared, so copy before changing."""
-    return _simulated("tiny_multiome")
+    return simulated("tiny_multiome")
 
 
 @pytest.fixture(scope="session", autouse=True)

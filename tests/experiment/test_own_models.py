@@ -91,12 +91,15 @@ def test_training_labels_reach_no_model_that_does_not_declare_them(task: str) ->
     class Declared(Curious):
         label_supervised = True
 
-    problem = build(compose([f"task={task}"]).task).split(cells(compose(["dataset=tiny_cite"])), "from_gex")
+    paired = cells(compose(["dataset=tiny_cite"]))
+    training = set(paired.obs.index[paired.obs["is_train"]])
+    problem = build(compose([f"task={task}"]).task).split(paired, "from_gex")
     for kind, known in ((Curious, False), (Declared, True)):
         model = kind()
         respond(model, problem, 0)
         model.similarity(at_prediction(model, problem))
         assert [labels is not None for labels in model.seen] == [known] * 3
+        assert all(labels is None or set(labels.index) <= training for labels in model.seen)
 
 
 OWN = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite")

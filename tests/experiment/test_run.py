@@ -19,10 +19,8 @@ from scmobench.experiment import kept, records
 from scmobench.experiment.config import build, compose
 from scmobench.experiment.evaluate import metrics
 from scmobench.experiment.plan import Plan, method_name
-from scmobench.experiment.run import at_prediction, respond, run, sizes
+from scmobench.experiment.run import run, sizes
 from scmobench.experiment.validate import validate
-from scmobench.models.base import Model
-from scmobench.types import EmbeddingData
 
 
 def experiment(runs: Path, *overrides: str) -> dict:
@@ -139,33 +137,6 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
         matrix = anndata.read_h5ad(path).X
         answers.append(matrix.toarray() if hasattr(matrix, "toarray") else matrix)
     np.testing.assert_array_equal(*answers)
-
-
-@pytest.mark.parametrize("supervised", [True, False])
-def test_labels_reach_a_model_that_says_that_it_uses_them_and_no_other(supervised: bool) -> None:
-    """Neither in fit nor at prediction, nor when similarities are asked for."""
-    cfg = compose(["dataset=tiny_cite", "task=joint_embedding", "model=random"])
-    problem = build(cfg.task).split(build(cfg.dataset).load(), cfg.direction)
-    assert problem.data.labels is not None
-
-    class Spy(Model):
-        transductive, label_supervised = True, supervised
-
-        def fit(self, data: EmbeddingData, seed: int) -> "Spy":
-            self.seen = [data.labels]
-            return self
-
-        def predict(self, data: EmbeddingData) -> np.ndarray:
-            self.seen.append(data.labels)
-            return np.zeros((data.mod1.n_obs, 2))
-
-    spy = Spy()
-    respond(spy, problem, 0)
-    spy.predict(at_prediction(spy, problem))
-    assert [labels is not None for labels in spy.seen] == [supervised] * 3
-    train = problem.data.mod1.obs["is_train"]
-    for labels in spy.seen:
-        assert labels is None or set(labels.index) <= set(train.index[train])
 
 
 def test_a_model_on_a_task_that_it_does_not_serve(tmp_path: Path) -> None:

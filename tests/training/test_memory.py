@@ -5,13 +5,11 @@ import re
 import resource
 
 import numpy as np
-import pandas as pd
 import pytest
-import scipy.sparse as sp
 import torch
-from anndata import AnnData
 
 from command_line import here
+from planted import side
 from scmobench.models.scmognn import fit_memory
 from scmobench.models.scmognn.fit_memory import FitMemory
 from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
@@ -21,14 +19,9 @@ from scmobench.types import PredictionData
 
 @pytest.fixture
 def data() -> PredictionData:
-    def side(cells: int, features: int, kind: str) -> AnnData:
-        X = sp.csr_matrix(np.random.default_rng(0).poisson(1.0, (cells, features)).astype(np.float32))
-        obs = pd.DataFrame({"batch": "b"}, index=[f"c{i}" for i in range(cells)])
-        return AnnData(
-            X, obs, pd.DataFrame({"feature_types": kind}, index=[f"f{j}" for j in range(features)])
-        )
-
-    return PredictionData("tiny", "GEX2ADT", side(30, 8, "GEX"), side(30, 6, "ADT"), side(10, 8, "GEX"))
+    rng = np.random.default_rng(0)
+    genes, proteins = (side(rng.poisson(1.0, (40, n)), kind) for n, kind in ((8, "GEX"), (6, "ADT")))
+    return PredictionData("tiny", "GEX2ADT", genes[:30].copy(), proteins[:30].copy(), genes[30:].copy())
 
 
 def test_more_than_the_machine_holds_is_refused(data, monkeypatch):

@@ -3,14 +3,12 @@
 import copy
 
 import numpy as np
-import pandas as pd
 import pytest
-import scipy.sparse as sp
 import torch
-from anndata import AnnData
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from planted import side
 from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
 from scmobench.models.scmognn.predict_module import PredictModule
 from scmobench.training.fit import TrainerSettings
@@ -86,12 +84,6 @@ def test_the_mean_on_a_gpu_is_that_on_the_cpu():
 def data() -> PredictionData:
     rng = np.random.default_rng(0)
     inputs, targets = rng.poisson(0.5, (60, 12)), rng.random((60, 3))
-    obs = pd.DataFrame({"batch": "b"}, index=[f"c{i}" for i in range(60)])
-
-    def side(X: np.ndarray, kind: str) -> AnnData:
-        var = pd.DataFrame({"feature_types": kind}, index=[f"{kind}{j}" for j in range(X.shape[1])])
-        return AnnData(sp.csr_matrix(X.astype(np.float32)), obs, var)
-
     genes, proteins = side(inputs, "GEX"), side(targets, "ADT")
     return PredictionData("d", "GEX2ADT", genes[:45].copy(), proteins[:45].copy(), genes[45:].copy())
 

@@ -9,7 +9,7 @@ import scanpy as sc
 import torch
 from sklearn.metrics import silhouette_score
 
-from scmobench.data.synthetic import Synthetic
+from planted import simulated
 from scmobench.experiment.config import compose, not_installed
 from scmobench.experiment.plan import model_block
 from scmobench.graph.propagation import standardised
@@ -34,17 +34,7 @@ SMALL = {
 
 
 def problem_of(**changes):
-    settings = {
-        "name": "rivals",
-        "n_cells": 240,
-        "n_genes": 100,
-        "n_mod2": 20,
-        "n_cell_types": 4,
-        "n_batches": 3,
-        "test_batches": ("batch3",),
-        "empty_features": "drop",
-    }
-    return JointEmbedding().split(Synthetic(**{**settings, **changes}).load())
+    return JointEmbedding().split(simulated(**{"n_cells": 240, "n_genes": 100} | changes))
 
 
 @pytest.fixture(scope="module")

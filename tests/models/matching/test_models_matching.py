@@ -9,9 +9,9 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 
+from planted import simulated
 from scmobench.data.preprocess import TFIDF
 from scmobench.data.reduce import SVD
-from scmobench.data.synthetic import Synthetic
 from scmobench.graph.propagation import standardised
 from scmobench.models.controls import SemiSolutionMatching
 from scmobench.models.matching import pair_networks
@@ -40,16 +40,8 @@ each = pytest.mark.parametrize("name", RIVALS)
 
 @pytest.fixture(scope="module")
 def problems() -> dict[str, Problem]:
-    paired = Synthetic(
-        name="rivals",
-        n_cells=400,
-        n_genes=80,
-        n_mod2=40,
-        n_cell_types=4,
-        n_batches=5,
-        test_batches=("batch4", "batch5"),
-        empty_features="drop",
-    ).load()
+    sizes = {"n_cells": 400, "n_genes": 80, "n_mod2": 40, "n_batches": 5}
+    paired = simulated(**sizes, test_batches=["batch4", "batch5"])
     return {direction: MatchModality().split(paired, direction) for direction in ("from_gex", "to_gex")}
 
 
@@ -318,6 +310,6 @@ def test_semisolution_holds_every_true_pair_and_ten_others(problems: dict[str, P
 def test_too_few_cells(data: MatchingData) -> None:
     few = {"train_mod1": data.train_mod1[:3].copy(), "train_mod2": data.train_mod2[:3].copy()}
     tiny = dataclasses.replace(data, **few, train_pairing=np.arange(3))
-    for model in (NovelClip(**SHARED), ClueLike(**SHARED)):
+    for model in (NovelClip(**SHARED), ClueLike(**SHARED), ScMoGNNMatching(**SHARED)):
         with pytest.raises(ValueError, match="at least 4 training cells, found 3"):
             model.fit(tiny, 0)

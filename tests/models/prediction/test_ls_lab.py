@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from anndata import AnnData
 from scipy.sparse import csr_matrix
 
+from planted import error, side
 from scmobench.data.reduce import SVD
 from scmobench.models.prediction import ls_lab
 from scmobench.models.prediction.ls_lab import LSLab, fold_cells
@@ -29,14 +29,10 @@ def curved() -> tuple[PredictionData, np.ndarray]:
     inputs = hidden @ rng.standard_normal((3, 20)) + 0.02 * rng.standard_normal((300, 20))
     bent = np.column_stack([np.abs(hidden), np.sin(2 * hidden)])
     target = np.clip(bent @ rng.standard_normal((6, 12)) + 5, 0, None)
-    sides = [AnnData(csr_matrix(x.astype(np.float32))) for x in (inputs[:200], target[:200], inputs[200:])]
-    for side in sides:
-        side.obs["batch"] = np.where(np.arange(side.n_obs) % 2, "a", "b")
+    even = np.where(np.arange(300) % 2, "a", "b")
+    mod1, mod2 = side(inputs, "GEX", even), side(target, "ADT", even)
+    sides = mod1[:200].copy(), mod2[:200].copy(), mod1[200:].copy()
     return PredictionData("curved", "GEX2ADT", *sides), target[200:]
-
-
-def rmse(found: np.ndarray, truth: np.ndarray) -> float:
-    return float(np.sqrt(((found - truth) ** 2).mean()))
 
 
 def test_a_curved_link_is_found_and_the_validation_score_foretells_the_test() -> None:
@@ -45,8 +41,8 @@ def test_a_curved_link_is_found_and_the_validation_score_foretells_the_test() ->
     model = LSLab(n1=4, n2=6, folds=2, rounds=30, **settings)
     found = model.fit(data, 0).predict(data)
     linear = SVDLinear(6).fit(data, 0).predict(data)
-    assert rmse(found, truth) < 0.6 * rmse(linear, truth)
-    assert model.report()["validation"] == pytest.approx(rmse(found, truth), rel=0.3)
+    assert error(found, truth) < 0.6 * error(linear, truth)
+    assert model.report()["validation"] == pytest.approx(error(found, truth), rel=0.3)
 
 
 def test_answer_is_half_boosting_half_networks_over_the_folds(to_adt) -> None:

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 
+from planted import error, planted
 from scmobench.models.prediction.axx_mlp import AXXMLP, ConcatMLP, left_out_error, left_out_folds
 from scmobench.models.prediction.babel_like import BabelLike, SharedSpace
 from scmobench.models.prediction.cajal_depth import CajalDepth, DepthNetwork, depth, markers
@@ -17,29 +18,10 @@ from scmobench.nn.mlp import MLP
 from scmobench.training.validation import held_out_cells
 from scmobench.types import PredictionData
 
-N_TRAIN = 150
 
-
-def side(X, feature_type, batch):
-    prefix = feature_type[0].lower()
-    var = pd.DataFrame({"feature_types": feature_type}, index=[f"{prefix}{j}" for j in range(X.shape[1])])
-    obs = pd.DataFrame({"batch": batch}, index=[f"c{i}" for i in range(len(X))])
-    cells = AnnData(sp.csr_matrix(X.astype(np.float32)), obs, var)
-    cells.layers["counts"] = sp.csr_matrix(np.expm1(X).round().astype(np.float32))
-    return cells
-
-
-@pytest.fixture(scope="module")
-def planted() -> tuple[PredictionData, np.ndarray]:
-    """Proteins that follow three gene programs, 3 training batches and one for testing, and the truth."""
-    rng = np.random.default_rng(0)
-    programs = rng.gamma(1.0, 1.0, (200, 3))
-    genes = rng.poisson(programs @ rng.gamma(0.5, 2.0, (3, 50)))
-    proteins = np.maximum(programs @ rng.random((3, 6)) + 0.1 * rng.standard_normal((200, 6)), 0)
-    batch = np.repeat(["b1", "b2", "b3", "t1"], 50)
-    mod1, mod2 = side(np.log1p(genes), "GEX", batch), side(proteins, "ADT", batch)
-    cells = [mod1[:N_TRAIN].copy(), mod2[:N_TRAIN].copy(), mod1[N_TRAIN:].copy()]
-    return PredictionData("planted", "GEX2ADT", *cells), proteins[N_TRAIN:]
+@pytest.fixture(name="planted", scope="module")
+def _planted() -> tuple[PredictionData, np.ndarray]:
+    return planted(200, 50, 0.5, 2.0)
 
 
 MODELS = {
@@ -56,10 +38,6 @@ MODELS = {
         **({"max_epochs": 20, "batch_size": 16, "hidden": 32, "latent": 8, "learning_rate": 0.005} | c)
     ),
 }
-
-
-def error(predicted, truth):
-    return float(np.sqrt(np.square(predicted - truth).mean()))
 
 
 def mean_error(data, truth):

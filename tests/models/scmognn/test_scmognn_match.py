@@ -255,17 +255,6 @@ def test_soft_matching_stays_in_batch_and_in_budget(data):
     np.testing.assert_allclose(dense[np.ix_([0, 1], [1, 3])], rows + columns, rtol=1e-5)
 
 
-def test_too_few_cells(data):
-    tiny = dataclasses.replace(
-        data,
-        train_mod1=data.train_mod1[:3].copy(),
-        train_mod2=data.train_mod2[:3].copy(),
-        train_pairing=np.arange(3),
-    )
-    with pytest.raises(ValueError, match="at least 4 training cells, found 3"):
-        ScMoGNNMatching(**SMALL).fit(tiny, 0)
-
-
 def test_without_counts_the_lsi_is_of_normalised_values_and_says_so(data):
     bare = data.train_mod1.copy()
     del bare.layers["counts"]

@@ -4,12 +4,11 @@ import re
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from anndata import AnnData
 
+from planted import error, planted, side
 from scmobench.data.preprocess import NoTrendError
 from scmobench.data.reduce import SVD
 from scmobench.graph.cell_feature import CellFeatureGraph
@@ -26,26 +25,9 @@ OPTIMISER = {"weight_averaging": 0.0, "learning_rate": 0.01, "weight_decay": 0.0
 STEPS = {"weight_averaging": 0.0}
 
 
-def side(X, feature_type, batch):
-    prefix = feature_type[0].lower()
-    var = pd.DataFrame({"feature_types": feature_type}, index=[f"{prefix}{j}" for j in range(X.shape[1])])
-    obs = pd.DataFrame({"batch": batch}, index=[f"c{i}" for i in range(len(X))])
-    cells = AnnData(sp.csr_matrix(X.astype(np.float32)), obs, var)
-    cells.layers["counts"] = sp.csr_matrix(np.ceil(X).astype(np.float32))
-    return cells
-
-
 @pytest.fixture(scope="module")
 def data() -> tuple[PredictionData, np.ndarray]:
-    """Proteins that follow three gene programs, 3 training batches and one for testing, and the truth."""
-    rng = np.random.default_rng(0)
-    programs = rng.gamma(1.0, 1.0, (160, 3))
-    genes = rng.poisson(programs @ rng.gamma(0.3, 1.0, (3, 40)))
-    proteins = np.maximum(programs @ rng.random((3, 6)) + 0.1 * rng.standard_normal((160, 6)), 0)
-    batch = np.repeat(["b1", "b2", "b3", "t1"], 40)
-    cells = side(np.log1p(genes), "GEX", batch), side(proteins, "ADT", batch)
-    train1, train2, test1 = cells[0][:120].copy(), cells[1][:120].copy(), cells[0][120:].copy()
-    return PredictionData("planted", "GEX2ADT", train1, train2, test1), proteins[120:]
+    return planted(160, 40, 0.3, 1.0)
 
 
 def model(**changed):
@@ -57,10 +39,6 @@ def answer(data, seed=0, **changed):
     made = model(**changed)
     seen = data.for_fit(made.transductive, False)
     return made.fit(seen, seed).predict(data)
-
-
-def error(predicted, truth):
-    return float(np.sqrt(((predicted - truth) ** 2).mean()))
 
 
 @pytest.mark.parametrize("transductive", [True, False])
