@@ -73,6 +73,9 @@ def on_a_terminal(*arguments: str, cwd: Path) -> str:
     return re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", shown).replace("\r", "\n")
 
 
+OWN = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite")  # what runs such a method
+
+
 def own_model(folder: Path, body: str) -> None:
     """A method of the user's own in ``folder``: its YAML, and its class with this body of `fit` and more."""
     (folder / "mine" / "model").mkdir(parents=True)

@@ -60,6 +60,17 @@ def tiny_multiome() -> Paired:
     return simulated("tiny_multiome")
 
 
+@pytest.fixture
+def tiny_parts(tiny_paired: Paired) -> dict[str, AnnData]:
+    """The tiny set as the competition's files of prediction hold it."""
+    train = tiny_paired.obs["is_train"].to_numpy()
+    return {
+        f"{side}_{which}": getattr(tiny_paired, which)[cells].copy()
+        for side, cells in (("train", train), ("test", ~train))
+        for which in ("mod1", "mod2")
+    }
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick() -> Iterator[None]:
     """YAML is parsed once, and files are inspected in forks (`data/test_foreign.py`: in processes)."""

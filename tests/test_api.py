@@ -22,8 +22,6 @@ from scmobench.experiment.plan import method_name
 from scmobench.experiment.run import run
 from scmobench.types import TASKS
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 class MeanOfTraining:
     """A method that inherits from nothing."""

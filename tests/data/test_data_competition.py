@@ -29,15 +29,6 @@ def write_parts(parts: dict[str, ad.AnnData], folder) -> None:
         content.write_h5ad(folder / f"toy.censor_dataset.output_{part}.h5ad")
 
 
-def cut(paired) -> dict[str, ad.AnnData]:
-    train = paired.obs["is_train"].to_numpy()
-    return {
-        f"{side}_{which}": getattr(paired, which)[cells].copy()
-        for side, cells in (("train", train), ("test", ~train))
-        for which in ("mod1", "mod2")
-    }
-
-
 COUNTS = {"GEX": "counts", "ADT": "counts"}
 
 
@@ -71,9 +62,10 @@ def test_kit_files_and_the_folder_dataset_agree(golden_dir, data_dir, cache, mon
     assert folder.normalization == files.normalization
 
 
-def test_modalities_are_exchanged_where_mod1_is_not_gene_expression(tiny_paired, tmp_path, cache):
-    parts = cut(tiny_paired)
-    swapped = {part.replace("1", "x").replace("2", "1").replace("x", "2"): a for part, a in parts.items()}
+def test_modalities_are_exchanged_where_mod1_is_not_gene_expression(tiny_paired, tiny_parts, tmp_path, cache):
+    swapped = {
+        part.replace("1", "x").replace("2", "1").replace("x", "2"): a for part, a in tiny_parts.items()
+    }
     write_parts(swapped, tmp_path / "predict_modality" / "toy")
     paired = Competition(name="toy", dataset="toy", path=str(tmp_path), normalization=COUNTS).load()
     assert paired.pair == ("GEX", "ADT")
@@ -82,8 +74,8 @@ def test_modalities_are_exchanged_where_mod1_is_not_gene_expression(tiny_paired,
 
 
 @pytest.mark.parametrize("by_matrix", [False, True])
-def test_matching_files_are_paired_again(tiny_paired, tmp_path, cache, by_matrix):
-    parts = cut(tiny_paired)
+def test_matching_files_are_paired_again(tiny_paired, tiny_parts, tmp_path, cache, by_matrix):
+    parts = tiny_parts
     rng = np.random.default_rng(0)
     for side in ("train", "test"):
         n = parts[f"{side}_mod1"].n_obs
@@ -113,24 +105,23 @@ def test_matching_files_are_paired_again(tiny_paired, tmp_path, cache, by_matrix
 
 
 @pytest.mark.parametrize("part", ["train_mod2", "test_mod1"])
-def test_a_cell_that_is_there_twice_is_named_with_its_file(tiny_paired, tmp_path, cache, part):
-    parts = cut(tiny_paired)
-    names = list(parts[part].obs_names)
-    parts[part].obs_names = [names[1], *names[1:]]
-    write_parts(parts, tmp_path)
+def test_a_cell_that_is_there_twice_is_named_with_its_file(tiny_parts, tmp_path, cache, part):
+    names = list(tiny_parts[part].obs_names)
+    tiny_parts[part].obs_names = [names[1], *names[1:]]
+    write_parts(tiny_parts, tmp_path)
     with pytest.raises(
         ValueError, match=rf"competition's {part} at .*found one with the cell {names[1]} twice"
     ):
         Competition(name="toy", dataset="toy", path=str(tmp_path), normalization=COUNTS).load()
 
 
-def test_files_are_pinned_when_first_seen(tiny_paired, tmp_path, cache):
-    write_parts(cut(tiny_paired), tmp_path)
+def test_files_are_pinned_when_first_seen(tiny_parts, tmp_path, cache):
+    write_parts(tiny_parts, tmp_path)
     source = Competition(name="toy", dataset="toy", path=str(tmp_path), normalization=COUNTS)
     source.load()
     assert set(json.loads(source.pins.read_text())) == {"train_mod1", "train_mod2", "test_mod1", "test_mod2"}
     source.load()
-    other = cut(tiny_paired)["test_mod2"]
+    other = tiny_parts["test_mod2"]
     other.X.data[0] += 1
     write_parts({"test_mod2": other}, tmp_path)
     before = source.pins.read_text()

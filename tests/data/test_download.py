@@ -16,7 +16,6 @@ from scmobench.data.genesets import gene_set_file
 from scmobench.data.mini_cite import MiniCite
 from scmobench.data.source import cache_dir
 from scmobench.experiment.config import compose
-from scmobench.types import Paired
 
 ALL = PARTS["predict_modality"]
 PAGE = b"<html><body>Sign in to download</body></html>"
@@ -61,20 +60,12 @@ class Server:
             request.wfile.write(content[: len(content) // 2] if cut else content)
 
 
-def parts_of(paired: Paired, folder: Path) -> dict[str, bytes]:
-    train, found = paired.obs["is_train"].to_numpy(), {}
-    for part in ALL:
-        side, which = part.split("_")
-        getattr(paired, which)[train if side == "train" else ~train].copy().write_h5ad(folder / "part.h5ad")
-        found[part] = (folder / "part.h5ad").read_bytes()
-    (folder / "part.h5ad").unlink()
-    return found
-
-
 @pytest.fixture
-def server(tiny_paired: Paired, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def server(tiny_parts: dict[str, ad.AnnData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SCMOBENCH_CACHE", str(tmp_path / "cache"))
-    served = Server(parts_of(tiny_paired, tmp_path))
+    for part, cells in tiny_parts.items():
+        cells.write_h5ad(tmp_path / part)
+    served = Server({part: (tmp_path / part).read_bytes() for part in tiny_parts})
     yield served
     served.server.shutdown()
     served.server.server_close()

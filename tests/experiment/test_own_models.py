@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from command_line import begin, here, own_model
+from command_line import OWN, begin, here, own_model
 from scmobench.experiment import catalogue, kept, run
 from scmobench.experiment.config import build, compose
 from scmobench.experiment.plan import cells
@@ -102,7 +102,6 @@ def test_training_labels_reach_no_model_that_does_not_declare_them(task: str) ->
         assert all(labels is None or set(labels.index) <= training for labels in model.seen)
 
 
-OWN = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite")
 STOP = "type('Stop', (KeyboardInterrupt,), {})('enough')"
 
 
@@ -167,8 +166,7 @@ def test_a_wrong_type_in_our_own_code_keeps_its_traceback(
 
 def test_errors_of_a_model_from_outside_say_where_and_do_not_stop_a_sweep(tmp_path: Path) -> None:
     own_model(tmp_path, "        data.labels['cell_type']\n\n    def predict(self, data): ...\n")
-    line = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own")
-    done = here("run", "-m", *line, "seed=0,1", cwd=tmp_path)
+    done = here("run", "-m", *OWN, "model=own", "seed=0,1", cwd=tmp_path)
     assert done.returncode == 1
     assert "2 failed in" in done.stdout
     assert "Traceback" not in done.stderr
@@ -200,7 +198,7 @@ def test_two_processes_never_make_the_same_run_at_once(
     """The second waits for the first and takes its record, or its place where it was killed."""
     monkeypatch.setenv("KILLED", killed)
     own_model(tmp_path, HELD)
-    arguments = ("run", "--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=own")
+    arguments = ("run", *OWN, "model=own")
     with begin(*arguments, cwd=tmp_path) as first:
         while not (tmp_path / "fits").is_file():
             assert first.returncode is None, first.stdout.read()

@@ -15,7 +15,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 import scmobench as sb
-from command_line import here
 from scmobench.experiment.config import check, compose, located
 from scmobench.experiment.loader import conf_dir
 from scmobench.experiment.ranges import RANGES, check_object, check_ranges, range_of
@@ -211,13 +210,6 @@ def test_a_number_that_is_not_finite_is_refused_wherever_it_stands(value: float)
         compose(["dataset=own", f"+dataset.test_fraction={value}"])
     with pytest.raises(ValueError, match=r"^expected depth to be a finite number"):
         check_ranges({"_target_": "my_method.Own", "depth": value}, "")
-
-
-def test_a_refused_number_leaves_nothing(tmp_path: Path) -> None:
-    done = here("run", "dataset=tiny_cite", "trainer.max_seconds=-1", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr == "scmobench: expected trainer.max_seconds to be above 0, found -1\n"
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_class_of_the_users_own_has_no_ranges() -> None:

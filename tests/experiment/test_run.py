@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import scmobench as sb
-from command_line import begin, here, own_model, scmobench
+from command_line import OWN, begin, here, own_model, scmobench
 from places import ROOT
 from scmobench.cli import main
 from scmobench.experiment import kept, records
@@ -154,8 +154,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
     """A sweep of four runs of which two fail."""
     folder = tmp_path_factory.mktemp("sweep")
     own_model(folder, "        raise ValueError('too few cells')\n\n    def predict(self, data): ...\n")
-    given = ("--config-dir", "mine", "modules=[my_method]", "dataset=tiny_cite", "model=mean,own", "seed=0,1")
-    return folder, here("run", "-m", *given, cwd=folder)
+    return folder, here("run", "-m", *OWN, "model=mean,own", "seed=0,1", cwd=folder)
 
 
 def test_a_job_of_several_tasks_scores_as_one_process_does(tmp_path: Path, monkeypatch) -> None:

@@ -64,14 +64,14 @@ def members(path):
         return {info.filename: found.read(info) for info in found.infolist()}
 
 
-def written(path, content, change=None):
-    """A zip of these files; ``change`` acts on each ZipInfo."""
+def written(path, content, change=None, way=zipfile.ZIP_STORED):
+    """A zip of these files, compressed in a ``way``; ``change`` acts on each ZipInfo."""
     with zipfile.ZipFile(path, "w") as made:
         for name, data in content.items() if isinstance(content, dict) else content:
             info = zipfile.ZipInfo(name)
             if change:
                 change(info)
-            made.writestr(info, data)
+            made.writestr(info, data, way)
     return path
 
 
@@ -214,11 +214,8 @@ def test_a_file_twice(sound, tmp_path):
 
 
 def test_a_bomb_is_refused_by_its_declared_size(sound, tmp_path):
-    def packed(info):
-        info.compress_type = zipfile.ZIP_DEFLATED
-
     content = members(sound / "mine.zip") | {"seed-1.h5ad": bytes(1 << 20)}
-    path = written(tmp_path / "bomb.zip", content, packed)
+    path = written(tmp_path / "bomb.zip", content, way=zipfile.ZIP_DEFLATED)
     raw = bytearray(path.read_bytes())
     place = raw.rindex(b"PK\x01\x02")  # the last file in the list, which is seed-1.h5ad
     assert struct.unpack_from("<I", raw, place + 24) == (1 << 20,)
@@ -228,11 +225,8 @@ def test_a_bomb_is_refused_by_its_declared_size(sound, tmp_path):
 
 
 def test_a_bomb_is_refused_by_its_real_size(sound, tmp_path):
-    def packed(info):
-        info.compress_type = zipfile.ZIP_DEFLATED
-
     content = members(sound / "mine.zip") | {"seed-1.h5ad": bytes(1 << 24)}
-    path = written(tmp_path / "bomb.zip", content, packed)
+    path = written(tmp_path / "bomb.zip", content, way=zipfile.ZIP_DEFLATED)
     raw = bytearray(path.read_bytes())
     struct.pack_into("<I", raw, raw.rindex(b"PK\x01\x02") + 24, 1000)
     path.write_bytes(raw)
@@ -256,10 +250,7 @@ def test_a_list_of_a_million_files_is_not_read(sound, tmp_path):
 
 
 def test_locked_and_oddly_compressed_files(sound, tmp_path):
-    def bzip2(info):
-        info.compress_type = zipfile.ZIP_BZIP2
-
-    path = written(tmp_path / "odd.zip", members(sound / "mine.zip"), bzip2)
+    path = written(tmp_path / "odd.zip", members(sound / "mine.zip"), way=zipfile.ZIP_BZIP2)
     assert "is compressed by another method than deflate" in refusal(path)
     raw = bytearray((sound / "mine.zip").read_bytes())
     struct.pack_into("<H", raw, raw.rindex(b"PK\x01\x02") + 8, 1)

@@ -14,6 +14,7 @@ import torch
 from numpy._core._multiarray_umath import __cpu_features__
 
 from command_line import scmobench
+from places import ROOT
 from scmobench.cli import main
 from scmobench.experiment import kept, records
 from scmobench.experiment.config import compose
@@ -25,7 +26,7 @@ from scmobench.machine.arithmetic import check, prepare, recipe, refuse_processo
 from scmobench.models.prediction.regression import rmse
 from scmobench.training.rmsprop import RMSprop
 
-SRC = Path(__file__).resolve().parents[2] / "src" / "scmobench"
+SRC = ROOT / "src" / "scmobench"
 AVX2 = Path("/proc/cpuinfo").is_file() and " avx2 " in Path("/proc/cpuinfo").read_text()
 NEEDS_AVX2 = pytest.mark.skipif(not AVX2, reason="needs an x86-64 processor with AVX2")
 OTHERS = {"OPENBLAS_CORETYPE": "Nehalem", "ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "2"}

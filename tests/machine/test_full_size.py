@@ -2,28 +2,19 @@
 
 import sys
 
-import pytest
-
+import full_size
 from places import ROOT
 
 
-@pytest.fixture
-def bench(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import full_size
-
-    return full_size
-
-
-def test_each_step_has_a_row_and_is_measured_once(bench, tmp_path, monkeypatch, capsys):
+def test_each_step_has_a_row_and_is_measured_once(tmp_path, monkeypatch, capsys):
     out = tmp_path / "rows.csv"
 
     def measure(*more: str) -> tuple[dict, str]:
         given = ["--kinds", "cite", "--cells", "150", "--genes", "120", "--mod2", "20"]
         given += ["--folder", str(tmp_path), "--out", str(out), *more]
         monkeypatch.setattr(sys, "argv", ["full_size.py", *given])
-        bench.main()
-        rows = bench.read_rows(out).values()
+        full_size.main()
+        rows = full_size.read_rows(out).values()
         return {(row["stage"], row["method"]): row for row in rows}, capsys.readouterr().out
 
     rows, told = measure("--stages", "simulate")
@@ -43,8 +34,8 @@ def test_each_step_has_a_row_and_is_measured_once(bench, tmp_path, monkeypatch, 
     assert rows["load", ""]["status"] == "time limit"
 
 
-def test_the_committed_rows_hold_numbers_only_where_a_step_ran(bench):
-    rows = bench.read_rows(ROOT / "results" / "speed" / "full_size.csv").values()
+def test_the_committed_rows_hold_numbers_only_where_a_step_ran():
+    rows = full_size.read_rows(ROOT / "results" / "speed" / "full_size.csv").values()
     assert rows
     for row in rows:
         assert bool(row["cpu_seconds"]) == (row["status"] == "ok"), row

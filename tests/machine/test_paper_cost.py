@@ -7,17 +7,10 @@ import sys
 
 import pytest
 
+import paper_cost
 from places import ROOT
 
 SPEED = ROOT / "results" / "speed"
-
-
-@pytest.fixture
-def cost(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import paper_cost
-
-    return paper_cost
 
 
 def total(lines: list[str]) -> list[float]:
@@ -37,23 +30,23 @@ def test_it_comes_first_and_says_hours_memory_and_disk():
     )
 
 
-def test_hours_follow_the_measured_step_of_the_device(cost, tmp_path):
-    assert total(cost.lines(True))[1] < total(cost.lines(False))[1] / 20
-    assert "H100" in cost.lines(True)[0]
+def test_hours_follow_the_measured_step_of_the_device(tmp_path):
+    assert total(paper_cost.lines(True))[1] < total(paper_cost.lines(False))[1] / 20
+    assert "H100" in paper_cost.lines(True)[0]
     for name in ("gpu.json", "training_step_scaling.json"):
         (tmp_path / name).write_text((SPEED / name).read_text())
     slow = json.loads((tmp_path / "training_step_scaling.json").read_text())
     for sizes in slow.values():
         sizes["fused"]["seconds_median"] *= 3
     (tmp_path / "training_step_scaling.json").write_text(json.dumps(slow))
-    assert total(cost.lines(False, tmp_path)) == pytest.approx(
-        [3 * h for h in total(cost.lines(False))], rel=0.01
+    assert total(paper_cost.lines(False, tmp_path)) == pytest.approx(
+        [3 * h for h in total(paper_cost.lines(False))], rel=0.01
     )
 
 
-def test_memory_and_epochs_are_those_that_were_measured(cost, tmp_path):
-    assert "not measured" in cost.host_memory(tmp_path)
-    assert cost.other_tasks(tmp_path).count("not measured") == 2
+def test_memory_and_epochs_are_those_that_were_measured(tmp_path):
+    assert "not measured" in paper_cost.host_memory(tmp_path)
+    assert paper_cost.other_tasks(tmp_path).count("not measured") == 2
     rows = [
         "stage,method,kind,cells,cpu_seconds,peak_gb,status",
         "load,,cite,81241,3,4.5,ok",
@@ -63,7 +56,7 @@ def test_memory_and_epochs_are_those_that_were_measured(cost, tmp_path):
         'match_modality,"scmognn, published",cite,81241,163.2,5.1,ok',
     ]
     (tmp_path / "full_size.csv").write_text("\n".join(rows))
-    assert cost.host_memory(tmp_path).startswith("7.2 GB is the highest measured at full size (graph)")
+    assert paper_cost.host_memory(tmp_path).startswith("7.2 GB is the highest measured at full size (graph)")
     assert "match_modality 20 runs, first epoch and its inputs on one CPU thread: 163 s (cite)" in (
-        cost.other_tasks(tmp_path)
+        paper_cost.other_tasks(tmp_path)
     )

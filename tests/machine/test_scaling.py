@@ -6,18 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import scaling
 from places import ROOT
 
 
-@pytest.fixture
-def scaling(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import scaling
-
-    return scaling
-
-
-def test_the_page_and_its_picture_are_current(scaling):
+def test_the_page_and_its_picture_are_current():
     assert (ROOT / "results" / "scaling.md").read_text() == scaling.page(), "python benchmarks/scaling.py"
     kept = (
         np.asarray(Image.open(file))
@@ -28,7 +21,7 @@ def test_the_page_and_its_picture_are_current(scaling):
     assert np.abs(first - second).mean() < 1, "python benchmarks/scaling.py"  # of 255
 
 
-def test_what_was_not_measured_is_marked_or_left_out(scaling):
+def test_what_was_not_measured_is_marked_or_left_out():
     twice = [(1000, 2.0), (100_000, 200.0)]
     assert [scaling.cell(twice, n) for n in (1000, 5000, 1_000_000)] == ["2", "—", "*2,000*"]
     assert (
@@ -38,7 +31,7 @@ def test_what_was_not_measured_is_marked_or_left_out(scaling):
     assert scaling.extrapolated(libraries, 1_001_000) == pytest.approx(20.2)
 
 
-def test_each_size_tells_what_it_takes(scaling):
+def test_each_size_tells_what_it_takes():
     rows = scaling.machine({kind: scaling.measured(kind) for kind in ("cite", "multiome")}).splitlines()[2:]
     cells = [row.split("|")[1].strip() for row in rows]
     assert cells == ["1,000, CITE-seq", "10,000, CITE-seq", "81,241, CITE-seq", "62,501, Multiome"]
@@ -48,7 +41,7 @@ def test_each_size_tells_what_it_takes(scaling):
     assert "ms and 3.2 GB" in scaling.gpu()
 
 
-def test_steps_beyond_the_limits_are_named(scaling, tmp_path, monkeypatch):
+def test_steps_beyond_the_limits_are_named(tmp_path, monkeypatch):
     rows = tmp_path / "rows.csv"
     monkeypatch.setattr(scaling, "OUT", rows)
     header = "stage,method,kind,cells,features,status"

@@ -1,20 +1,11 @@
 """The check of wheels, on names of files as a registry has them."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
 
-FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "wheels.py"
-
-
-@pytest.fixture(scope="module")
-def wheels():
-    spec = importlib.util.spec_from_file_location("wheels", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+import wheels
+from places import ROOT
 
 
 def package(*files: str, **more: str) -> dict:
@@ -54,12 +45,12 @@ def package(*files: str, **more: str) -> dict:
         ("some-1.0%2Bcpu-cp311-cp311-manylinux_2_28_x86_64.whl", (3, 11), "Linux x86-64", True),
     ],
 )
-def test_a_wheel_fits_its_python_and_platform(wheels, file, python, platform, fits):
+def test_a_wheel_fits_its_python_and_platform(file, python, platform, fits):
     found = wheels.lacking([package(file)], python, platform)
     assert found == ([] if fits else ["some 1.0"])
 
 
-def test_only_what_is_installed_there_must_have_a_wheel(wheels):
+def test_only_what_is_installed_there_must_have_a_wheel():
     old = package(marker="python_full_version < '3.12' and sys_platform == 'linux'")
     assert wheels.lacking([old], (3, 11), "Linux arm64") == ["some 1.0"]
     assert (
@@ -67,8 +58,8 @@ def test_only_what_is_installed_there_must_have_a_wheel(wheels):
     )
 
 
-def test_pythons_checked_are_those_the_package_takes(wheels):
-    metadata = (FILE.parents[1] / "pyproject.toml").read_text()
+def test_pythons_checked_are_those_the_package_takes():
+    metadata = (ROOT / "pyproject.toml").read_text()
     versions = [f"{major}.{minor}" for major, minor in wheels.PYTHONS]
     assert f'requires-python = ">={versions[0]},<3.{int(versions[-1][2:]) + 1}"' in metadata
     assert [v for v in versions if f"Python :: {v}" in metadata] == versions
