@@ -81,6 +81,7 @@ def test_every_real_dtype_is_scored_as_the_numbers_it_holds(task, dtype) -> None
     ("change", "message"),
     [
         (lambda X: X * np.nan, "expected finite values in X of the {}, found [0-9]+ NaN or infinite ones"),
+        (lambda X: X * np.inf, "expected finite values in X of the {}, found [0-9]+ NaN or infinite ones"),
         (lambda X: X * np.complex64(1j), "expected real numbers in X of the {}, found complex"),
         (lambda X: X * np.float64(1e200), r"expected values up to 1e\+15 in X of the {}"),
         (lambda X: None, "X is missing: expected the {}'s values"),

@@ -55,7 +55,7 @@ def cases() -> Iterator[Case]:
 
 @dataclass(frozen=True)
 class Answered:
-    """The answer of a model to a case, and digests of the problem before and after."""
+    """The answer of a model to a case, and digests of the problem and random states before and after."""
 
     task: Task
     problem: Problem
@@ -137,7 +137,7 @@ def work_out(case: Case, cells: Paired) -> Answered:
     task = task_of(case.task)
     problem = task.split(cells, case.direction)
     settings = for_subtask(model_block(composed(case.model), case.task), problem.data.subtask)
-    before = digest(problem)
+    before = digest(problem, *random_states())
     model = build(settings)
     seen: list[TaskData] = []
     if not isinstance(model, SolutionControl):
@@ -150,7 +150,14 @@ def work_out(case: Case, cells: Paired) -> Answered:
         model.fit = fit
     answer = respond(model, problem, seed=1)
     model.__dict__.pop("fit", None)
-    return Answered(task, problem, model, answer, before, digest(problem), seen)
+    after = digest(problem, *random_states())
+    return Answered(task, problem, model, answer, before, after, seen)
+
+
+def random_states() -> tuple[np.ndarray, ...]:
+    """Of the generators that the whole process shares."""
+    _, keys, place, *_ = np.random.get_state()
+    return torch.get_rng_state().numpy(), keys, np.array([place])
 
 
 def numbers(thing: Any, seen: set[int]) -> Iterator[np.ndarray]:
@@ -204,7 +211,7 @@ def test_answer_has_the_layout_of_its_task(done: Answered, case: Case) -> None:
     assert prediction.uns["subtask"] == done.problem.data.subtask
 
 
-def test_data_and_solution_are_left_as_they_were(done: Answered) -> None:
+def test_data_solution_and_random_states_are_left_as_they_were(done: Answered) -> None:
     assert done.before == done.after
 
 
