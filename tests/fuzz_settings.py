@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import odd_settings
 from fuzz import Attempt
-from odd_settings import keys
+from odd_settings import command, keys
 from scmobench import cli
 
 
@@ -24,12 +24,6 @@ from scmobench import cli
 def known(model: str) -> DictConfig:
     """As `command` runs it, without the override."""
     return odd_settings.compose([o for o in command(model, Path("runs")) if "=" in o])
-
-
-def command(model: str, runs: Path, *overrides: str) -> list[str]:
-    given = ["dataset=tiny_cite", f"model={model}", "smoke=true", "trainer.max_epochs=1", f"runs={runs}"]
-    replaced = {o.split("=")[0] for o in overrides}
-    return ["run", *(o for o in given if o.split("=")[0] not in replaced), *overrides]
 
 
 def scores(folder: Path) -> float | None:

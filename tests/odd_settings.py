@@ -96,21 +96,19 @@ def _has(model: str, key: str) -> bool:
     return not key.startswith("model.") or OmegaConf.select(_known(model), key) is not None
 
 
+def command(model: str, runs: Path, *overrides: str) -> list[str]:
+    """A short run of a model, by the command line."""
+    given = ["dataset=tiny_cite", f"model={model}", "smoke=true", "trainer.max_epochs=1", f"runs={runs}"]
+    replaced = {o.split("=")[0] for o in overrides}
+    return ["run", *(o for o in given if o.split("=")[0] not in replaced), *overrides]
+
+
 def outcome(model: str, override: str, runs: str) -> tuple[str, str]:
     """``right``, ``line``, or what is wrong, and what was said."""
-    line = [
-        "run",
-        "dataset=tiny_cite",
-        f"model={model}",
-        "smoke=true",
-        "trainer.max_epochs=1",
-        f"runs={runs}",
-    ]
-    kept = [o for o in line if o.split("=")[0] != override.split("=")[0]]
     said, begun = io.StringIO(), time.process_time()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said), warnings.catch_warnings():
-            main([*kept, override])
+            main(command(model, Path(runs), override))
         result = "right"
     except SystemExit as error:
         told = str(error.code)

@@ -164,13 +164,6 @@ def test_missing_column_is_named(tiny_paired, column):
         check(changed(tiny_paired, obs=tiny_paired.obs.drop(columns=column)))
 
 
-def test_cells_without_a_type_are_refused(tiny_paired):
-    obs = tiny_paired.obs.copy()
-    obs.loc[obs.index[:2], "cell_type"] = np.nan
-    with pytest.raises(ValueError, match="2 cells have no cell_type"):
-        check(changed(tiny_paired, obs=obs))
-
-
 def empty_first(paired: Paired, axis: int) -> Paired:
     gex = paired.mod1.copy()
     X = gex.X.tolil()

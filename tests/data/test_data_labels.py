@@ -46,7 +46,7 @@ NUMBER_FORMS = {
     "objects": lambda v: np.array(v, dtype=object),
     "nullable": lambda v: pd.array(v, dtype="Float64"),
     "categories": lambda v: pd.Categorical(v),
-    "categories of text": lambda v: pd.Categorical([str(x) for x in v], categories=[*map(str, v), "unused"]),
+    "categories of text": lambda v: pd.Categorical(map(str, v), categories=[*{*map(str, v)}, "unused"]),
 }
 
 
@@ -186,21 +186,11 @@ def test_a_missing_label_is_refused_of_a_dataset():
         check_filled("mine", column)
 
 
-def variants(values: pd.Series) -> dict[str, object]:
-    """The same numbers as other files would have them."""
-    return {
-        "text": values.map(repr).to_numpy(object),
-        "categories": values.map(repr).astype("category"),
-        "numbers as categories": values.astype("category"),
-        "nullable": values.astype("Float64"),
-    }
-
-
 def test_the_hash_of_a_dataset_does_not_depend_on_the_form(tiny_paired):
     numbers = [c for c in NUMBERS if c in tiny_paired.obs]
     assert len(numbers) == 4
-    for form in variants(tiny_paired.obs["S_score"]):
-        changed = {c: variants(tiny_paired.obs[c])[form] for c in numbers}
+    for form in set(NUMBER_FORMS) - {"float32"}:
+        changed = {c: NUMBER_FORMS[form](tiny_paired.obs[c].tolist()) for c in numbers}
         changed |= {"is_train": tiny_paired.obs["is_train"].astype("boolean")}
         changed |= {"is_scored": tiny_paired.obs["is_scored"].astype(int).astype("category")}
         again = check(replace(tiny_paired, obs=tiny_paired.obs.assign(**changed)))

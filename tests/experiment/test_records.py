@@ -68,16 +68,6 @@ def test_finished_needs_record_prediction_and_the_same_identity(tmp_path: Path) 
         assert records.finished(where, identity) is None
 
 
-def test_a_failure_is_recorded_and_cleared_by_success(tmp_path: Path) -> None:
-    attempt = {k: v for k, v in record().items() if k not in ("status", "subtask")}
-    records.write_failure(tmp_path, attempt, ValueError("too few cells"))
-    (failed,) = kept.read([tmp_path])
-    assert failed["status"] == "failed"
-    assert "too few cells" in failed["message"]
-    records.clear_failure(tmp_path, record())
-    assert kept.read([tmp_path]) == []
-
-
 def test_kept_records_merge(tmp_path: Path) -> None:
     kept.keep([record(seed=1, seconds=1), record(seed=0)], tmp_path)
     (path,) = kept.keep([record(seed=1, seconds=2), record(seed=2)], tmp_path)
