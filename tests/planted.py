@@ -1,4 +1,6 @@
-"""Cells in which there is something to find, and cells simulated by other settings than the shipped ones."""
+"""Cells in which there is something to find, and small sets simulated by other settings than shipped ones."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,7 @@ from omegaconf import OmegaConf
 
 from places import ROOT
 from scmobench.experiment.config import build
-from scmobench.types import Paired, PredictionData
+from scmobench.types import EmbeddingData, Paired, PredictionData
 
 
 def simulated(name: str = "tiny_cite", **changed: object) -> Paired:
@@ -36,6 +38,36 @@ def planted(n: int, n_genes: int, shape: float, scale: float) -> tuple[Predictio
     mod1, mod2, train = side(np.log1p(genes), "GEX", batch), side(proteins, "ADT", batch), 3 * n // 4
     parts = mod1[:train].copy(), mod2[:train].copy(), mod1[train:].copy()
     return PredictionData("planted", "GEX2ADT", *parts), proteins[train:]
+
+
+def overlapping(
+    kind: np.ndarray, batch: np.ndarray, rng: np.random.Generator, spread: float = 1.0
+) -> tuple[np.ndarray, AnnData]:
+    """An embedding of four overlapping cell types along a line, and a solution whose 80 genes follow it.
+
+    ``kind`` and ``batch`` number the type and the batch of each cell.
+    """
+    n = len(kind)
+    embedding = rng.normal(size=(n, 5)) * spread + kind[:, None] * 1.2
+    expression = np.maximum(embedding @ rng.normal(size=(5, 80)) + rng.normal(size=(n, 80)), 0)
+    obs = pd.DataFrame(
+        {
+            "batch": pd.Categorical([f"b{b}" for b in batch]),
+            "cell_type": pd.Categorical([f"t{k}" for k in kind], ["t0", "t1", "t2", "t3", "unused"]),
+            "S_score": embedding[:, 0] + rng.normal(size=n),
+            "G2M_score": embedding[:, 1] + rng.normal(size=n),
+            "pseudotime_order_GEX": embedding.sum(axis=1),
+            "pseudotime_order_ATAC": embedding.sum(axis=1) + rng.normal(size=n),
+        },
+        index=[f"cell{i}" for i in range(n)],
+    )
+    gex = AnnData(sp.csr_matrix(expression, dtype=np.float32), obs=obs, uns={"organism": "human"})
+    return embedding.astype(np.float32), gex
+
+
+def some_cells(data: EmbeddingData, cells: np.ndarray | slice) -> EmbeddingData:
+    """These cells of both modalities alone, in this order."""
+    return replace(data, mod1=data.mod1[cells].copy(), mod2=data.mod2[cells].copy())
 
 
 def error(predicted: np.ndarray, truth: np.ndarray) -> float:

@@ -147,17 +147,6 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
     return folder, here("run", "-m", *OWN, "model=mean,own", "seed=0,1", cwd=folder)
 
 
-def test_a_job_of_several_tasks_scores_as_one_process_does(tmp_path: Path, monkeypatch) -> None:
-    """As SLURM says it with ``--ntasks=4``; Lightning would refuse, or share the training out."""
-    expected = experiment(tmp_path / "one", "model=babel_like", "smoke=true")
-    slurm = {"JOB_ID": 1, "JOB_NAME": "batch", "NTASKS": 4, "PROCID": 0, "LOCALID": 0, "NODEID": 0}
-    for name, value in (slurm | {"JOB_NODELIST": "node1"}).items():
-        monkeypatch.setenv(f"SLURM_{name}", str(value))
-    found = experiment(tmp_path / "other", "model=babel_like", "smoke=true")
-    assert found["scores"]["rmse"] == expected["scores"]["rmse"]
-    assert found["prediction_hash"] == expected["prediction_hash"]
-
-
 def test_a_failing_run_does_not_stop_a_sweep(sweep: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, done = sweep
     assert done.returncode != 0

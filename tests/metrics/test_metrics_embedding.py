@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 import scanpy as sc
 import scib
-import scipy.sparse as sp
 from anndata import AnnData
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import spearmanr
@@ -14,6 +13,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import normalized_mutual_info_score, pairwise_distances
 from sklearn.neighbors import kneighbors_graph
 
+from planted import overlapping
 from scmobench.metrics.asw import asw_batch, asw_label
 from scmobench.metrics.cell_cycle import cc_cons
 from scmobench.metrics.graph_conn import graph_conn
@@ -26,26 +26,10 @@ SIX = [nmi, asw_label, asw_batch, graph_conn, cc_cons, ti_cons_batch_mean]
 
 
 def cells(n: int = 240, seed: int = 0, spread: float = 1.0) -> tuple[np.ndarray, AnnData]:
-    """Four overlapping cell types along a line in two batches, with GEX that follows the embedding."""
+    """Cells of four types in two batches, both drawn at random."""
     rng = np.random.default_rng(seed)
     kind, batch = rng.integers(4, size=n), rng.integers(2, size=n)
-    embedding = rng.normal(size=(n, 5)) * spread + kind[:, None] * 1.2
-    expression = np.maximum(embedding @ rng.normal(size=(5, 80)) + rng.normal(size=(n, 80)), 0)
-    obs = pd.DataFrame(
-        {
-            "batch": pd.Categorical([f"b{b}" for b in batch]),
-            "cell_type": pd.Categorical(
-                [f"t{k}" for k in kind], categories=["t0", "t1", "t2", "t3", "unused"]
-            ),
-            "S_score": embedding[:, 0] + rng.normal(size=n),
-            "G2M_score": embedding[:, 1] + rng.normal(size=n),
-            "pseudotime_order_GEX": embedding.sum(axis=1),
-            "pseudotime_order_ATAC": embedding.sum(axis=1) + rng.normal(size=n),
-        },
-        index=[f"cell{i}" for i in range(n)],
-    )
-    gex = AnnData(sp.csr_matrix(expression, dtype=np.float32), obs=obs, uns={"organism": "human"})
-    return embedding.astype(np.float32), gex
+    return overlapping(kind, batch, rng, spread)
 
 
 def value(metric, embedding: np.ndarray, solution: AnnData) -> float:

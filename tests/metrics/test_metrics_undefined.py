@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from anndata import AnnData
 
+from planted import overlapping
 from scmobench.experiment.evaluate import evaluate, metrics
 from scmobench.metrics.cell_cycle import cc_cons
 from scmobench.metrics.neighbors import ScoredEmbedding
@@ -158,24 +159,11 @@ def test_matchings(name):
 
 
 def case() -> tuple[np.ndarray, AnnData]:
-    """Four overlapping cell types along a line in two batches, with GEX that follows the embedding."""
-    rng = np.random.default_rng(0)
-    kind, batch = np.arange(N) % 4, np.arange(N) // 4 % 2
-    embedding = rng.normal(size=(N, 5)) + kind[:, None] * 1.2
-    line = embedding.sum(axis=1)
-    obs = pd.DataFrame(
-        {
-            "batch": [f"b{b}" for b in batch],
-            "cell_type": [f"t{k}" for k in kind],
-            "S_score": embedding[:, 0] + rng.normal(size=N),
-            "G2M_score": embedding[:, 1] + rng.normal(size=N),
-            "pseudotime_order_GEX": line,
-            "pseudotime_order_ADT": line + rng.normal(size=N),
-        },
-        index=[f"cell{i}" for i in range(N)],
-    )
-    expression = np.maximum(embedding @ rng.normal(size=(5, 60)) + rng.normal(size=(N, 60)), 0)
-    return embedding.astype(np.float32), AnnData(sp.csr_matrix(expression, dtype=np.float32), obs=obs)
+    """As many cells of each of four types and two batches, of no organism."""
+    embedding, solution = overlapping(np.arange(N) % 4, np.arange(N) // 4 % 2, np.random.default_rng(0))
+    solution.obs["pseudotime_order_ADT"] = solution.obs.pop("pseudotime_order_ATAC")
+    del solution.uns["organism"]
+    return embedding, solution
 
 
 def where(mask: np.ndarray, matrix: np.ndarray, constant: float = 0.3) -> np.ndarray:
@@ -311,7 +299,7 @@ EMBEDDINGS = {
         {"cc_cons": "expression of batch b1 has no variance"},
     ),
     "most genes silent": (
-        lambda e, s: (e, expressed(s, s.X.toarray() * (np.arange(60) < 10).astype(np.float32))),
+        lambda e, s: (e, expressed(s, s.X.toarray() * (np.arange(80) < 10).astype(np.float32))),
         {},
     ),
     "no pseudotime": (

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import silhouette_score
 
+from planted import some_cells
 from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule, EmbedSettings
 from scmobench.models.scmognn.joint_embedding import ScMoGNNEmbedding
 from scmobench.models.scmognn.reduction import Reduction
@@ -249,7 +250,7 @@ def test_best_epoch_is_restored_with_its_layer_weights(data, monkeypatch):
 def test_inductive_fit_ignores_test_cells(data):
     keep = data.mod1.obs["is_train"].to_numpy().copy()
     keep[np.flatnonzero(~keep)[:20]] = True
-    other = dataclasses.replace(data, mod1=data.mod1[keep].copy(), mod2=data.mod2[keep].copy())
+    other = some_cells(data, keep)
     for transductive, same in ((False, True), (True, False)):
         models = [answer(d, max_epochs=2, transductive=transductive)[0] for d in (data, other)]
         states = [torch.cat([p.flatten() for p in m.module.parameters()]) for m in models]
@@ -281,7 +282,7 @@ def test_a_last_step_of_one_cell_is_left_out(data):
 def test_refusals(data):
     with pytest.raises(ValueError, match="at most 100 dimensions"):
         answer(data, free=95)
-    three = dataclasses.replace(data, mod1=data.mod1[:3].copy(), mod2=data.mod2[:3].copy())
+    three = some_cells(data, slice(3))
     three.mod1.obs["is_train"] = True
     with pytest.raises(ValueError, match="at least 4 training cells, found 3"):
         answer(three)
