@@ -1,4 +1,4 @@
-"""The cell-feature graph: operators, batch features, feature-feature edges, sampling, PyG's view."""
+"""The cell-feature graph: operators, batch features, feature-feature edges, sampling."""
 
 from itertools import pairwise
 
@@ -243,20 +243,6 @@ def test_hallmark_sets_of_the_published_runs(data_dir, monkeypatch):
     sets = read_gmt(file)
     assert len(sets) == 50
     assert {"JUNB", "CXCL2"} <= set(sets["HALLMARK_TNFA_SIGNALING_VIA_NFKB"])
-
-
-def test_hetero_data_holds_the_same_edges():
-    matrix = random_matrix(6, 5, 0.4)
-    pathway = sp.csr_matrix((np.array([0.5], np.float32), ([0], [3])), shape=(5, 5))
-    graph = CellFeatureGraph.build(matrix, pathway=pathway, batches=np.array(list("aabbcc")))
-    data = graph.hetero()
-    data.validate()
-    index, weight = data["cell", "expresses", "feature"].edge_index, data["expresses"].edge_weight
-    rebuilt = sp.csr_matrix((weight, index.numpy()), shape=matrix.shape)
-    assert (rebuilt != matrix).nnz == 0
-    assert torch.equal(data["describes"].edge_index.flip(0), index)
-    assert data["pathway"].edge_index.tolist() == [[3], [0]]  # feature 0 hears feature 3
-    assert data["cell"].batch_features.shape == (6, 9)
 
 
 def test_explicit_zeros_are_no_edges():

@@ -1,11 +1,10 @@
-"""The weighted cell-feature graph: as sparse operators for training and as PyG's `HeteroData`."""
+"""The weighted cell-feature graph, which training takes as sparse operators."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from torch_geometric.data import HeteroData
 
 from scmobench.data.preprocess import as_csr
 from scmobench.graph.batch_features import batch_features
@@ -72,28 +71,8 @@ class CellFeatureGraph:
             features=np.asarray(features if self.features is None else self.features[features]),
         )
 
-    def hetero(self) -> HeteroData:
-        """The same graph for PyG, in coordinate form with an ``edge_weight``, for use with other PyG models.
 
-        Nodes ``cell`` and ``feature``; relations ``cell, expresses, feature``, its reverse ``feature,
-        describes, cell``, and ``feature, pathway, feature``.
-        """
-        data = HeteroData()
-        data["cell"].num_nodes, data["feature"].num_nodes = self.matrix.shape
-        if self.batch_features is not None:
-            data["cell"].batch_features = _tensor(self.batch_features)
-        relations = {("feature", "describes", "cell"): self.matrix}
-        relations["cell", "expresses", "feature"] = self.matrix.T
-        if self.pathway is not None:
-            relations["feature", "pathway", "feature"] = self.pathway
-        for relation, matrix in relations.items():  # a row receives messages from its columns
-            edges = matrix.tocoo()
-            data[relation].edge_index = torch.from_numpy(np.stack([edges.col, edges.row]).astype(np.int64))
-            data[relation].edge_weight = torch.from_numpy(edges.data)
-        return data
-
-
-def _tensor(array: np.ndarray | None, device: torch.device | str = "cpu") -> torch.Tensor | None:
+def _tensor(array: np.ndarray | None, device: torch.device | str) -> torch.Tensor | None:
     if array is None:
         return None
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)

@@ -233,7 +233,7 @@ def test_learned_temperature_moves_and_a_fixed_one_stays(data: MatchingData) -> 
     assert abs(learned.report()["scale"][0] - np.exp(2.0)) > 0.05
     assert fixed.report()["scale"] == [round(float(np.exp(2.0)), 3)] * 3
     states = [torch.zeros(1, 4, 3), torch.zeros(1, 4, 2)]
-    names = dict(learned.build(states).named_parameters())
+    names = dict(learned.module(states, learned).named_parameters())
     assert names["log_scale"].item() == pytest.approx(2.0)
 
 
@@ -248,7 +248,7 @@ def test_clue_loss_written_out() -> None:
     states = [torch.randn(1, 9, 5), torch.randn(1, 9, 3)]
     sizes = {"latent_dim": 2, "hidden": [4], "decoder_hidden": [4], "dropout": 0.0}
     settings = ClueLike(components={}, **sizes, cross_weight=3.0, align_weight=0.5)
-    module = settings.build(states).eval()
+    module = settings.module(states, settings).eval()
     cells = torch.tensor([4, 0, 7])
     x = [s[0, cells] for s in states]
     e = [[module.encoders[i][j](x[i]) for j in (0, 1)] for i in (0, 1)]

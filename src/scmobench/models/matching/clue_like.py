@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
 from scmobench.models.matching.matcher import Assignment
-from scmobench.models.matching.pair_networks import PairNetworks
+from scmobench.models.matching.pair_networks import OnePairOfNetworks
 from scmobench.models.scmognn.match_module import PairModule
 from scmobench.nn.mlp import MLP
 from scmobench.training.rmsprop import RMSprop
-from scmobench.training.validation import Kind, validation_split
 
 
 class ClueModule(PairModule):
@@ -36,7 +33,7 @@ class ClueModule(PairModule):
     def __init__(self, states: Sequence[Tensor], settings: "ClueLike") -> None:
         super().__init__()
         self.set_states(*states)
-        self.settings, latent = settings, settings.latent_dim
+        self.settings, self.scale, latent = settings, settings.scale, settings.latent_dim
         block = {"dropout": settings.dropout, "activation": "relu", "batch_norm": True}
         widths = [s.shape[2] for s in states]
         self.encoders = nn.ModuleList(
@@ -70,7 +67,7 @@ class ClueModule(PairModule):
 
 
 @dataclass(kw_only=True)
-class ClueLike(PairNetworks):
+class ClueLike(OnePairOfNetworks):
     """Cross-linked autoencoders, then matching within batch.
 
     After CLUE (Tu et al. 2022, Cross-Linked Unified Embedding, NeurIPS), which won the competition's
@@ -94,19 +91,8 @@ class ClueLike(PairNetworks):
     learning_rate: float = 2e-3
     batch_size: int = 128
     max_epochs: int = 200
-    patience: int = 20
-    validation: Kind = "random"  # `random` training cells, or `batch_separated`: whole training batches
-    validation_cells: int = 4096  # held out, at most
     # answer
     assignment: Assignment = "shared_neighbours"
     scale: float = 20.0  # of the cosines: logits are the cosines times the scale
 
-    def build(self, states: list[Tensor]) -> ClueModule:
-        return ClueModule(states, self)
-
-    def held_out(self, obs: pd.DataFrame, seed: int) -> list[np.ndarray]:
-        share, most = self.validation_share, self.validation_cells
-        return [validation_split(obs, self.validation, share, seed, most)[1]]
-
-    def scale_of(self, module: ClueModule) -> float:
-        return self.scale
+    module = ClueModule

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from scmobench.models.matching.pair_networks import PairNetworks
+from scmobench.models.matching.pair_networks import PairNetworks, scale_of
 from scmobench.models.scmognn.match_module import MatchModule, MatchSettings
 from scmobench.nn.mlp import Activation
 from scmobench.training.validation import LEAST_LEFT, validation_split
@@ -51,8 +49,7 @@ class NovelClip(MatchSettings, PairNetworks):
     models: int | None = None  # at most so many left-out batches; None: all of them
     quantile: float = 0.99
 
-    def build(self, states: list[Tensor]) -> MatchModule:
-        return MatchModule(states, self)
+    module = MatchModule
 
     def held_out(self, obs: pd.DataFrame, seed: int) -> list[np.ndarray]:
         """One training batch for each model, or random cells of a single batch."""
@@ -67,13 +64,9 @@ class NovelClip(MatchSettings, PairNetworks):
         names = np.random.default_rng(seed).permutation(names)[: self.models]
         return [np.flatnonzero(batch == name) for name in names]
 
-    def scale_of(self, module: MatchModule) -> float:
-        with torch.no_grad():
-            return float(module.scale)
-
     def report(self) -> dict[str, Any]:
         """Also the temperatures that were learned."""
         found = super().report()
         kind = f"{len(self.modules)} left-out batches" if self.by_batch else "random training cells"
         notes = "; ".join(filter(None, [f"validated on {kind}", found["notes"]]))
-        return found | {"scale": [round(self.scale_of(m), 3) for m in self.modules], "notes": notes}
+        return found | {"scale": [round(scale_of(m), 3) for m in self.modules], "notes": notes}

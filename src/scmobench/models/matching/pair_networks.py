@@ -3,18 +3,18 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from scmobench.models.matching.matcher import Assignment, SimilarityMatching
 from scmobench.models.scmognn.match_module import PairModule
 from scmobench.models.scmognn.reduction import MatchStates, gex_first
 from scmobench.training.cells import fit_cells, in_chunks
 from scmobench.training.fit import TrainerSettings, averaged_report
+from scmobench.training.validation import Kind, validation_split
 from scmobench.types import MatchingData
 
 
@@ -39,19 +39,12 @@ class PairNetworks(SimilarityMatching):
     trainer: TrainerSettings | None = None
     assignment: Assignment = "softmax"
 
+    module: ClassVar[type[PairModule]]  # made of both modalities' states (GEX first) and these settings
     layers, propagation = 1, False  # no graph
-
-    @abstractmethod
-    def build(self, states: list[Tensor]) -> PairModule:
-        """The untrained module for the states of both modalities, GEX first (1 x cells x features each)."""
 
     @abstractmethod
     def held_out(self, obs: pd.DataFrame, seed: int) -> list[np.ndarray]:
         """Places of the training cells that each network is validated with."""
-
-    @abstractmethod
-    def scale_of(self, module: PairModule) -> float:
-        """What the cosines of a network are multiplied by."""
 
     def fit(self, data: MatchingData, seed: int) -> "PairNetworks":
         held_out = self.held_out(data.train_mod1.obs, seed)
@@ -60,7 +53,7 @@ class PairNetworks(SimilarityMatching):
         states = self.states.fit_train(data)
         fits = [
             fit_cells(
-                lambda: self.build(states),
+                lambda: self.module(states, self),
                 np.setdiff1d(np.arange(data.train_mod1.n_obs), cells),
                 cells,
                 self,
@@ -84,7 +77,7 @@ class PairNetworks(SimilarityMatching):
         for module in self.modules:
             module.cpu().eval().set_states(*states)
             joint = [in_chunks(module, side.shape[1], place) for place, side in enumerate(states)]
-            left.append(joint[order[0]] * np.float32(self.scale_of(module) / len(self.modules)))
+            left.append(joint[order[0]] * np.float32(scale_of(module) / len(self.modules)))
             right.append(joint[order[1]])
         return np.hstack(left), np.hstack(right)
 
@@ -95,3 +88,22 @@ class PairNetworks(SimilarityMatching):
         validation = float(np.mean([fit.best for fit in self.fitted]))
         found = averaged_report(self.modules, self.fitted, validation, [self.states.notes()])
         return found | {"epochs": sum(fit.epochs for fit in self.fitted)}
+
+
+def scale_of(module: PairModule) -> float:
+    """What the cosines of a network are multiplied by."""
+    with torch.no_grad():
+        return float(module.scale)
+
+
+@dataclass(kw_only=True)
+class OnePairOfNetworks(PairNetworks):
+    """Networks of one training, which is validated with random cells or with whole batches."""
+
+    patience: int = 20
+    validation: Kind = "random"  # `random` training cells, or `batch_separated`: whole training batches
+    validation_cells: int = 4096  # held out, at most
+
+    def held_out(self, obs: pd.DataFrame, seed: int) -> list[np.ndarray]:
+        share, most = self.validation_share, self.validation_cells
+        return [validation_split(obs, self.validation, share, seed, most)[1]]

@@ -5,20 +5,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
-from torch import Tensor
 
 from scmobench.models.matching.assignment import chunks, shared_batches, softmax_sum
-from scmobench.models.matching.pair_networks import PairNetworks
+from scmobench.models.matching.pair_networks import OnePairOfNetworks
 from scmobench.models.scmognn.match_module import MatchModule, MatchSettings
 from scmobench.models.scmognn.reduction import COMPONENTS
-from scmobench.training.validation import Kind, validation_split
 from scmobench.types import MatchingData
 
 
 @dataclass(kw_only=True)
-class ScMoGNNMatching(MatchSettings, PairNetworks):
+class ScMoGNNMatching(MatchSettings, OnePairOfNetworks):
     """Cells of two modalities in one joint space, matched within their batch.
 
     Each modality is reduced (`reduction.Reduction`) and propagated without parameters on its own
@@ -40,21 +37,10 @@ class ScMoGNNMatching(MatchSettings, PairNetworks):
     transductive: bool = True
     batch_size: int = 4096
     max_epochs: int = 2000
-    patience: int = 20
-    validation: Kind = "random"  # kind of the held-out cells, see `validation_cells`
-    validation_cells: int = 4096  # hold out no more cells than this
     hard: bool = True  # match one to one; False: `soft_matching`
     partners: int = 50  # of `soft_matching`
 
-    def build(self, states: list[Tensor]) -> MatchModule:
-        return MatchModule(states, self)
-
-    def held_out(self, obs: pd.DataFrame, seed: int) -> list[np.ndarray]:
-        share, most = self.validation_share, self.validation_cells
-        return [validation_split(obs, self.validation, share, seed, most)[1]]
-
-    def scale_of(self, module: MatchModule) -> float:
-        return float(module.scale)
+    module = MatchModule
 
     def predict(self, data: MatchingData) -> sp.csr_matrix:
         """One-to-one matching within batches, or the weights of each cell's best partners."""

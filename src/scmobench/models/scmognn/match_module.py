@@ -35,7 +35,8 @@ class MatchSettings:
 class PairModule(Resident):
     """A network that places the cells of both modalities in one space, and keeps their states.
 
-    Its call, with numbers of cells and a modality, gives embeddings of unit length.
+    Its call, with numbers of cells and a modality, gives embeddings of unit length. The cosines of these are
+    multiplied by its ``scale``.
     """
 
     def set_states(self, first: Tensor, second: Tensor) -> None:
