@@ -14,8 +14,8 @@ from scmobench.experiment.config import allowed, contents, digest, targets
 PACKAGE = Path(__file__).resolve().parents[1]
 # modules that change no score: they decide whether there is a run, or read, write and print
 SILENT = ("arguments", "arithmetic", "code", "config", "download", "files", "loggers")
-SILENT += ("advice", "applicable", "display", "memory", "meter", "progress", "records", "schema", "search")
-SILENT += ("settings", "terminal", "tracking")
+SILENT += ("advice", "applicable", "display", "fit_memory", "memory", "meter", "progress", "records")
+SILENT += ("schema", "search", "settings", "terminal", "tracking")
 WORDS = ("label", "citation", "bounds", "direction", "extra")  # of a metric's YAML: tables alone use them
 
 
