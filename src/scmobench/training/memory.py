@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import torch
 
-CGROUP = Path("/sys/fs/cgroup/memory.max")  # the limit of a container or a batch job
+# where Linux keeps the limit of a container or a batch job, in its newer and older form
+CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 TOLD_GB = 4.0  # that a fit may take without a message
 # of glibc's mallopt: parameters as in its malloc.h; its largest block on the heap; free memory that may stay
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
@@ -27,9 +28,11 @@ TOO_LARGE = (
 
 def machine_gb() -> float:
     """Memory of the machine, or of the container if that is less, in GB (10⁹ bytes)."""
-    total = psutil.virtual_memory().total
-    limit = CGROUP.read_text().strip() if CGROUP.is_file() else "max"
-    return min(total, int(limit)) / 1e9 if limit.isdigit() else total / 1e9
+    most = psutil.virtual_memory().total
+    for limit in CGROUPS:
+        with contextlib.suppress(OSError, ValueError):  # no such file, or it says "max"
+            most = min(most, int(Path(limit).read_text()))
+    return most / 1e9
 
 
 def held_gb() -> float:
