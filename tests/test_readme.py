@@ -110,6 +110,7 @@ def test_the_result_is_that_of_the_tables() -> None:
     found = [(int(a), int(b)) for a, b in re.findall(r"(\d+) of (\d+)", told)]
     assert found == [
         leads("predict_modality", "rmse", "ensemble_unlike"),
+        leads("predict_modality", "rmse", "scmognn+ensemble_seeds"),
         leads("predict_modality", "rmse", "scmognn"),
         leads("match_modality", "match_probability", "scmognn"),
         leads("joint_embedding", "mean", "scmognn", supervised=True),
