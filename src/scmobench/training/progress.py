@@ -14,10 +14,10 @@ MEASURED = 3.0  # seconds of training that the forecast is based on
 
 
 def announce(seconds: float, what: str, advice: str) -> None:
-    """Print to stderr how long ``what`` takes at most, if that is more than a quarter of an hour."""
+    """Print to stderr how long ``what`` may take, if it is more than a quarter of an hour."""
     if seconds > LONG:
         told = f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.0f} min"
-        print(f"this takes at most {told}: {what}; {advice}", file=sys.stderr, flush=True)
+        print(f"this may take up to {told}: {what}; {advice}", file=sys.stderr, flush=True)
 
 
 class Forecast(Callback):
