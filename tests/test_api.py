@@ -177,6 +177,12 @@ def held_out(paired) -> set[str]:
     return set(paired.obs.loc[~paired.obs["is_train"], "batch"].astype(str))
 
 
+def test_portable_arithmetic_that_comes_too_late_is_refused_before_the_fit(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="arithmetic=portable"):
+        sb.run("mean", "tiny_cite", runs=tmp_path, overrides=["arithmetic=portable"])
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_object_with_fit_and_predict_runs(tmp_path: Path) -> None:
     mine = sb.run(MeanOfTraining(), "tiny_cite")
     control = sb.run("mean", "tiny_cite", runs=tmp_path)

@@ -28,7 +28,7 @@ from scmobench.experiment.plan import Plan, idle_ablation, method_name
 from scmobench.experiment.progress import LEDGER, TOTAL, end_of_sweep, place
 from scmobench.experiment.run import carry_out
 from scmobench.experiment.validate import checked
-from scmobench.machine import arithmetic, terminal
+from scmobench.machine import terminal
 from scmobench.training.memory import within_memory
 
 
@@ -66,7 +66,6 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     """Make one run, and return its record. A run that fails leaves a failed record, and raises its error."""
     plan, job = None, HydraConfig.get()
     try:
-        arithmetic.check(cfg.arithmetic)
         check_ablation(cfg, job.runtime.choices.get("ablation"))
         given = list(job.overrides.task)
         folders = [one.path for one in job.runtime.config_sources if one.provider == "command-line"]

@@ -22,8 +22,10 @@ from scmobench.types import SUBTASKS
 def checked(plan: Plan) -> list[Plan]:
     """The plan, or those of an ensemble's members, before anything is read.
 
-    Raises ValueError for a model that does not serve the task, and for a wrong setting of the trainer.
+    Raises ValueError for a model that does not serve the task, a wrong setting of the trainer, and libraries
+    that compute otherwise than the arithmetic that is asked for.
     """
+    arithmetic.check(plan.cfg.arithmetic)
     plans = members(plan) if plan.cfg.ensemble.members else [plan]
     for one in plans:
         model_block(one.cfg, one.cfg.task.name)
@@ -44,7 +46,6 @@ def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
         )
     sys.path.append(os.getcwd())
     plan = Plan.composed(overrides, folder)
-    arithmetic.check(plan.cfg.arithmetic)
     plans = checked(plan)
     if idle := idle_ablation(plan):
         raise ValueError(idle)
