@@ -1,6 +1,7 @@
 """The tables of the scMoGNN paper: published figures beside runs of the same settings, and a verdict."""
 
 from collections.abc import Iterable
+from statistics import fmean
 from typing import NamedTuple
 
 import pandas as pd
@@ -68,7 +69,7 @@ def paper(records: Iterable[Record], published: pd.DataFrame) -> pd.DataFrame:
         parts = [(line.task, DATASETS[s], s, method) for s, method in line.methods.items()]
         seeds = sorted({seed for *_, seed in scores})
         values = [[number(scores.get((*part, s), {}).get(line.metric)) for part in parts] for s in seeds]
-        ours = pd.Series([sum(each) / len(each) for each in values if None not in each], dtype=float)
+        ours = pd.Series([fmean(each) for each in values if None not in each], dtype=float)
         figure = figures.get((line.task, line.subtask, line.published, line.metric), float("nan"))
         found = (figure, ours.mean(), ours.std(), len(ours), _verdict(ours, figure))
         rows.append((line.task, line.subtask, line.published, *found))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -118,4 +119,4 @@ def _places(summaries: Iterable[Summary]) -> tuple[list[tuple[int, int]], int]:
 def _gain(line: Line) -> float:
     """The mean scaled score of a control; those without any come last."""
     scaled = [tile.row["scaled"] for tile in line.tiles if tile and pd.notna(tile.row["scaled"])]
-    return sum(scaled) / len(scaled) if scaled else -math.inf
+    return fmean(scaled) if scaled else -math.inf

@@ -185,7 +185,7 @@ def _mean_run(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "dataset": " + ".join(sorted({run["dataset"] for run in runs})),
         "subtask": "Overall",
         "normalization": normalization_name({m: how for run in runs for m, how in run["scalings"].items()}),
-        "seconds": sum(seconds) if seconds else None,
+        "seconds": math.fsum(seconds) if seconds else None,
         "peak_memory_gb": max(memory, default=None),
         "scores": _mean_scores([run["scores"] for run in runs]),
         "interval": {},
