@@ -8,6 +8,8 @@ from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the Makefile; with more threads a fork would hang
+
 import anndata as ad
 import pytest
 from anndata import AnnData

@@ -328,7 +328,7 @@ STATISTICS = {
     ("leaderboard/standings", "standings"): [
         ("sd biased", '(table["n"] - 1).where', 'table["n"].where'),
         ("ranks the other way", '"min": 1.0, "max": -1.0', '"min": -1.0, "max": 1.0'),
-        ("controls have ranks", 'whole & (table["kind"] != "control")', 'whole & (table["kind"] != "")'),
+        ("controls have ranks", ' & (table["kind"] != "control") & table["sign"]', ' & table["sign"]'),
         ("seeds without a score not told", '[table["n"] == table["tried"], ', '[table["n"] > 0, '),
         (
             "the worst control is the floor",

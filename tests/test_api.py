@@ -263,6 +263,15 @@ WRONG = {
         "expected no overrides for an object",
     ),
     "model": (lambda c: sb.run("[", c), "no model '['; `scmobench models` lists them"),
+    "seed in overrides": (
+        lambda c: sb.run("mean", c, overrides=["seed=3,4"]),
+        "expected seed as an argument of run, found it in overrides: seed=3,4",
+    ),
+    "sweep": (lambda c: sb.run("mean", c, overrides=["sweep=predict_modality"]), "expected sweep as an arg"),
+    "problem": (
+        lambda c: sb.score(np.ones((44, 20)), sb.split(c), "match_modality"),
+        "expected the solution of match_modality, found that of predict_modality",
+    ),
     "data": (lambda c: sb.run("mean", "${x}"), "no dataset '${x}'; `scmobench data list` lists them"),
     "task": (lambda c: sb.split(c, 3), "split: expected task to be text, found 3"),
     "run task": (
@@ -324,7 +333,7 @@ SETTINGS = [
     (
         "test_batches",
         "s4",
-        "expected test_batches to be a list, each text or a whole number or null, found 's4'",
+        "expected test_batches to be a list, each text or a whole number or null, found 's4': put it in brac",
     ),
     ("test_fraction", "x", "expected test_fraction to be a number, found 'x'"),
     ("test_fraction", 1.5, "expected test_fraction to be above 0 and below 1, found 1.5"),

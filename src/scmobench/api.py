@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from scmobench.data.matrix import checked_matrix
 from scmobench.data.source import Source
-from scmobench.experiment.arguments import group, quoted
+from scmobench.experiment.arguments import group, quoted, refuse
 from scmobench.experiment.catalogue import datasets, metrics, models, named, source_of
 from scmobench.experiment.config import build, check, compose
 from scmobench.experiment.evaluate import evaluate, known
@@ -119,8 +119,7 @@ def run(
     Parameters
     ----------
     model : a name of `models`, or any object with ``fit(data, seed)`` and ``predict(data)``.
-    data : as for `load`.
-    task, direction : as for `split`.
+    data, task, direction : as for `load` and `split`.
     seed : of every random draw.
     runs : folder of records and predictions. A named model's finished run is not repeated; an object's run is
         not kept, since its settings are unknown.
@@ -146,6 +145,7 @@ def run(
             raise ValueError(f"expected no overrides for an object, found {overrides}: set it up instead")
         cfg = compose([f"task={known(task)}", f"seed={seed}"])
         return run_object(model, load(data), build(cfg.task, Task), direction, seed)
+    refuse(overrides, "model", "task", "direction", "seed", "runs", "sweep")
     source = source_of(data) if isinstance(data, str | Path) else None
     given = [named("model", model), *(source or ["dataset=own"]), f"task={known(task)}", f"seed={seed}"]
     plan = Plan.composed([*given, f"direction={quoted(direction)}", f"runs={quoted(runs)}", *overrides])
@@ -167,15 +167,15 @@ def score(
 
     Parameters
     ----------
-    prediction : in the competition's layout, or an embedding in ``obsm["X_emb"]``: AnnData or ``.h5ad``. An
-        array too, whose rows are in the order of the problem's cells.
+    prediction : in the competition's layout, or an embedding in ``obsm["X_emb"]``: AnnData or ``.h5ad``. Or
+        an array as ``predict`` returns it: rows in the order of the problem's cells, in matching scaled to 1.
     solution : AnnData or ``.h5ad``, or what `split` returned; for an array the latter.
     task : ``predict_modality``, ``match_modality`` or ``joint_embedding``.
 
     Returns
     -------
-    Series: metric -> value, the ranking metric first; NaN where a metric does not apply. The reasons are in
-    ``attrs["reasons"]``.
+    Series: metric -> value, the ranking metric first; NaN where a metric does not apply. ``attrs["reasons"]``
+    says why, and how a metric was computed where that may differ.
 
     Raises
     ------
@@ -193,12 +193,12 @@ def score(
     from scmobench.experiment.result import series
 
     judge = _task(task)
+    truth = of_task(task, held(solution.solution if isinstance(solution, Problem) else solution))
     if not isinstance(prediction, AnnData | str | Path):
         if not isinstance(solution, Problem):
             raise TypeError("score: expected the Problem of split as the solution of an array, found another")
         prediction = judge.pack(checked_matrix(prediction, "the prediction"), solution.data, "prediction")
-    solution = solution.solution if isinstance(solution, Problem) else solution
-    found = evaluate(task, *judge.check(held(prediction), of_task(task, held(solution))))
+    found = evaluate(task, *judge.check(held(prediction), truth))
     return series(task, {name: asdict(value) for name, value in found.items()})
 
 

@@ -24,6 +24,8 @@ MEANT = {
     "gpus=1": "no setting 'gpus': write trainer.accelerator=cuda or cpu",
     "trainer.devices=1": "no setting 'trainer.devices': write trainer.accelerator=cuda or cpu",
     "method=knn": "no setting 'method': write model=NAME",
+    "dataset=own h5mu=x.h5mu": "no setting 'h5mu': write dataset.h5mu=FILE",
+    "dataset=qqq": "`scmobench data list` lists them; your own cells are dataset=own dataset.name=NAME",
     "trainer.accelerator=gpu": "expected accelerator to be one of auto, cpu, cuda, found 'gpu'",
     "nonsense=1": "no setting 'nonsense'; there are task, dataset, model",
     "trainer.qqq=3": "no setting 'qqq' in trainer; there are accelerator, precision",
@@ -64,6 +66,8 @@ ADVISED = {
         "of a table: write ",
         "model=scmognn 'model.predict_modality.hidden=[8]' smoke=true",
     ),
+    "dataset.h5mu": ("expected NAME=VALUE, found dataset.h5mu: did you mean dataset.h5mu=...?", ""),
+    "seed = 5": ("expected no spaces around =, found 'seed = 5': write ", "seed=5"),
     "tuned=null": ("expected the name of a file in conf/tuned, found tuned=null: for none, write ", "~tuned"),
     **{
         f"{group}={value}": (f"expected {group} to be one of ", "")
@@ -102,6 +106,11 @@ def test_names_of_other_commands_are_checked_alike(tmp_path: Path) -> None:
     ("yaml", "said"),
     [
         ("name: other\n", "expected own.yaml to say `name: own`, found 'other'"),
+        ("kind: method\n", "expected own.yaml to say `name: own`, found None: name them alike"),
+        (
+            "name: own\npredict_modality: my_method.Own\n",
+            "found 'my_method.Own': write predict_modality: {_target_: my_method.Own}",
+        ),
         ("name: own\nkindd: method\n", "own.yaml: no key 'kindd' of a model: did you mean kind?"),
         (
             "name: own\npredict_modalty: {_target_: my_method.Own}\n",

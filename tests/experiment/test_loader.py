@@ -66,7 +66,10 @@ def said(*arguments: str) -> str:
         ("scmobench.training.resume.os.system", "that can be imported"),
         ("scmobench.experiment.records.training_folder", "to be Model or SolutionControl, found"),
         ("scmobench.__main__.main", "to be Model or SolutionControl, found"),
-        ("scmobench.metrics.nmi.nmi", "to be Model or SolutionControl, found"),
+        (
+            "scmobench.metrics.nmi.nmi",
+            "found scmobench.metrics.nmi.nmi: inherit from scmobench.models.base.Model",
+        ),
         ("scmobench.data.synthetic.Synthetic", "to be Model or SolutionControl, found"),
         ("scmobench..os.system", "to name a module and a class in it"),
         (

@@ -57,7 +57,7 @@ def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
             "expected a scmobench.models.base.Model, found Slip: inherit from it",
         ),
         (Model, None, np.ones((1, 1)), "expected fit to end in `return self`, found that it returns None"),
-        (Model, "self", [[1.0]], "numpy array or a scipy.sparse matrix, found list"),
+        (Model, "self", [[1.0]], "found list: convert it, e.g. by np.asarray()"),
         (
             Model,
             "self",
@@ -131,6 +131,13 @@ def test_an_interrupt_ends_the_sweep(tmp_path: Path) -> None:
     done = here("run", "-m", *OWN, "model=own,mean", cwd=tmp_path)
     assert "interrupted; finished runs stay" in done.stderr
     assert not list(tmp_path.rglob("record.json"))
+
+
+def test_a_class_that_lacks_a_method_is_told_in_one_line(tmp_path: Path) -> None:
+    own_model(tmp_path, "        return self\n\n    def predcit(self, data): ...\n")
+    for command in ("run", "validate"):
+        (told,) = here(command, *OWN, "model=own", cwd=tmp_path).stderr.splitlines()
+        assert "expected my_method.Own to define predict: write it" in told
 
 
 SLIPS = {

@@ -192,6 +192,10 @@ def test_x_is_scored_where_it_may_be_the_embedding_and_a_line_says_so(capsys) ->
     other = in_obsm(right.X, right.X[:, ::-1], right)
     assert same(scored("joint_embedding", other, solution), expected)
     assert "X is scored (5 dimensions), obsm" in capsys.readouterr().err
+    proteins = pd.DataFrame({"feature_types": ["ADT"] * GENES})
+    columns = in_obsm(np.ones((N, GENES)), right.X, right, proteins)
+    assert same(scored("joint_embedding", columns, solution), expected)
+    assert 'X holds features, as its var["feature_types"] says' in capsys.readouterr().err
     named = in_obsm(np.ones((N, GENES)), right.X, right, solution.var[[]])
     assert same(scored("joint_embedding", named, solution), expected)  # expression that was scaled
     with pytest.raises(ValueError, match=r'save the embedding as X, or beside X as obsm\["X_emb"\]'):
@@ -222,7 +226,6 @@ def test_a_solution_of_another_task_is_refused(tmp_path, tiny_paired) -> None:
     for (task, _), (other, solution) in product(solutions.items(), solutions.items()):
         if task != other:
             told = f"expected the solution of {task}, found that of {other}: name its own task"
-            told = told if (task, other) != ("match_modality", "predict_modality") else "expected pairing_ix"
             with pytest.raises(ValueError, match=told):
                 sb.score(solution, solution, task)
     solution.obs = solution.obs[["batch"]]

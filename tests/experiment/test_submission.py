@@ -312,6 +312,7 @@ def test_order_shape_names_and_values_of_a_prediction(plan, sound, tmp_path):
         ({"name": "<script>"}, "expected a name of at most 60 letters"),
         ({"name": "mine+more"}, "expected a name of at most 60 letters"),
         ({"dataset": "../tiny_cite"}, "expected dataset to be one of"),
+        ({"dataset": "own"}, "expected dataset to be one of"),
         ({"task": "nothing"}, "expected task to be one of"),
         ({"direction": "sideways"}, "expected direction to be one of from_gex, to_gex"),
         ({"link": "javascript:alert(1)"}, "expected a link https://"),

@@ -103,7 +103,7 @@ def test_a_search_has_a_folder_and_a_study_of_its_own_and_goes_on(tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 runs\n")
     done = here(*line, "hydra.sweeper.n_trials=3", cwd=tmp_path)  # two of them are there
-    assert done.stdout.startswith("1 runs\n"), done.stdout
+    assert done.stdout.startswith("1 run\n"), done.stdout
     (folder,) = (tmp_path / "runs" / "searches").iterdir()
     assert {path.name for path in folder.iterdir()} == {"study.db", "optimization_results.yaml"}
     found = OmegaConf.load(folder / "optimization_results.yaml")

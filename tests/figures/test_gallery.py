@@ -99,10 +99,7 @@ def test_no_prediction_at_all_is_an_error_of_one_line(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("scmobench: expected runs with prediction.h5ad below")
     done = here("figures", "--runs", "nowhere", cwd=tmp_path)
-    assert (
-        done.stderr
-        == "scmobench: expected a folder of records at nowhere: run something first, e.g. make reproduce\n"
-    )
+    assert done.stderr.startswith("scmobench: expected a folder of records at nowhere, found none: name the")
 
 
 def test_another_prediction_than_the_recorded_one_is_left_out(runs, tmp_path):
@@ -140,6 +137,11 @@ def test_cells_of_other_data_are_left_out(runs, tmp_path):
     done = here("figures", "--out", "pictures", cwd=tmp_path)
     assert done.stderr.count("its cells are not those of the data set now") == 2
     assert listed(tmp_path / "pictures") == []
+    for path in tmp_path.glob("runs/**/record.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset": "own"}))
+    done = here("figures", "--out", "pictures", cwd=tmp_path)
+    assert done.stderr.startswith("own is left out: own: give the cells in one way")
+    assert done.returncode == 0
 
 
 def test_rare_groups_share_a_colour():

@@ -142,6 +142,20 @@ def test_a_mean_without_a_metric_is_that_of_the_others():
     assert "mean: without cc_cons" in page(records, "joint_embedding").text
 
 
+def test_an_embedding_with_fewer_than_half_of_the_metrics_has_no_rank():
+    """Cells at one point mix their batches perfectly, and support little else."""
+    four = ("nmi", "graph_conn", "cc_cons", "ti_cons_batch_mean")
+    table = standings(
+        [embedding("whole", 0.5), embedding("half", 0.6, four[1:]), embedding("point", 1, four)]
+    )
+    assert [pick(table, m, "mean")["rank"] for m in ("half", "whole")] == [1, 2]
+    point = pick(table, "point", "mean")
+    assert point["mean"] == 1
+    assert pd.isna(point["rank"])
+    assert point["applicable"] == "2/6"
+    assert point["reason"] == f"without {', '.join(four)}"
+
+
 def test_metrics_that_no_method_can_have_do_not_count():
     """Not even those that a control has which is not handed the labels."""
     lacking, handed = ("cc_cons", "ti_cons_batch_mean"), {"transductive": True, "label_supervised": True}

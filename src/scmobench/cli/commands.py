@@ -43,7 +43,9 @@ def run(options: argparse.Namespace) -> None:
     try:
         launch(options.arguments)
     except KeyboardInterrupt:
-        raise SystemExit("scmobench: interrupted; finished runs stay, the same command goes on") from None
+        raise SystemExit(
+            "scmobench: interrupted; finished runs stay, the same command makes the rest"
+        ) from None
 
 
 def _checked(task: str, solution: Path, *predictions: Path) -> "list[tuple[AnnData, AnnData]]":

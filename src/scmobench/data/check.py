@@ -78,7 +78,8 @@ def _check_declared(paired: Paired, modality: AnnData, allowed: tuple[str, ...])
         )
     if kinds[0] not in paired.normalization:
         raise ValueError(
-            f"{name}: say what X of {kinds[0]} holds, e.g. `normalization: {{{kinds[0]}: counts}}`"
+            f"{name}: expected `normalization` to say what X of {kinds[0]} holds, found "
+            f"{dict(paired.normalization)}: add {kinds[0]}, with `counts` for counts"
         )
 
 

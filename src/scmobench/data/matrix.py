@@ -36,7 +36,10 @@ def checked_matrix(matrix: Any, where: str) -> Any:
         raise ValueError(f"{where} is missing: expected a matrix of cells x features")
     if np.ma.isMaskedArray(matrix) or not (isinstance(matrix, np.ndarray) or sp.issparse(matrix)):
         found = type(matrix).__name__
-        raise ValueError(f"{where}: expected a numpy array or a scipy.sparse matrix, found {found}")
+        raise ValueError(
+            f"{where}: expected a numpy array or a scipy.sparse matrix, found {found}: convert it, e.g. by "
+            + {"DataFrame": ".to_numpy()", "Tensor": ".detach().cpu().numpy()"}.get(found, "np.asarray()")
+        )
     if matrix.ndim != 2:
         raise ValueError(f"{where}: expected rows and columns, found an array of shape {matrix.shape}")
     if not sp.issparse(matrix):

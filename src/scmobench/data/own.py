@@ -48,7 +48,7 @@ class Own(Annotated):
         if len(given) != 1 or bool(self.gex) != bool(self.mod2):
             raise ValueError(
                 f"{self.name}: give the cells in one way: `gex` and `mod2` (two h5ad files), `h5ad` (one), "
-                f"`h5mu` or `tenx`; found {len(given)}"
+                f"`h5mu` or `tenx`; found {len(given)}; on the command line, e.g. dataset.h5mu=FILE"
             )
         for file in filter(None, (self.gex, self.mod2, self.h5ad, self.h5mu, self.tenx, self.labels)):
             if not (file == self.tenx and Path(file).expanduser().is_dir()):

@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from scmobench.experiment.arguments import key
+from scmobench.experiment.arguments import group, key
 from scmobench.experiment.settings import shown
 
 CHANGES = re.compile(r",(?=[^,\]]*=|smoke(?:,|$))")  # between the settings of a row
@@ -22,6 +22,10 @@ OTHERS = {  # a setting -> its names in other tools
     "model=NAME": "method",
     "runs=FOLDER": "out output",
     "seed=NUMBER": "random_state",
+    "dataset.h5mu=FILE": "h5mu mudata",
+    "dataset.h5ad=FILE": "h5ad adata anndata",
+    "dataset.tenx=FILE": "tenx",
+    "dataset.gex=FILE and dataset.mod2=FILE": "gex mod2",
 }
 OWN = ", and --config-dir FOLDER adds your own from FOLDER/model"
 
@@ -48,7 +52,8 @@ def no_such(kind: str, word: str, known: Sequence[str]) -> str:
     meant = nearest(word, known, f"{kind}=")
     told = f"no {kind} {word!r}{meant or ';'}"
     if kind in LISTS:
-        return f"{told} `{LISTS[kind]}` lists them"
+        own = "; your own cells are dataset=own dataset.name=NAME" if kind == "dataset" else ""
+        return f"{told} `{LISTS[kind]}` lists them{own}"
     return told if meant else f"{told} there are {', '.join(known)}"
 
 
@@ -65,7 +70,8 @@ def check_typed(
             if after.startswith("=") or before.endswith("="):
                 meant = re.sub(r" ?= ?", "=", _command(overrides))
                 raise ValueError(f"expected no spaces around =, found {typed!r} alone: write {meant}")
-            meant = [f"{group}={typed}" for group in options if typed in names(group)]
+            meant = [f"{name}={typed}" for name in options if typed in names(name)]
+            meant += [f"{typed}=..."] if "." in typed and group(typed) in options else []
             near = f": did you mean {' or '.join(meant)}?" if meant else nearest(typed, options, after="=...")
             raise ValueError(f"expected NAME=VALUE, found {typed}{near}")
         if row := re.fullmatch(r"model=([\w-]+)\[(.+)\]", typed):
@@ -92,6 +98,11 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
         try:
             read.append(parser.parse_override(typed))
         except HydraException as error:
+            if re.match(r"\S+\s+=|\S+=\s", typed):
+                meant = shlex.quote(re.sub(r"\s*=\s*", "=", typed, count=1))
+                raise ValueError(
+                    f"expected no spaces around =, found {shown(typed)}: write {meant}"
+                ) from error
             raise ValueError(
                 f"expected NAME=VALUE that can be read, found {shown(typed)}: close each bracket and quote; "
                 f"a text with such signs stands in two pairs of quotes, \"{key(typed) or 'NAME'}='VALUE'\""

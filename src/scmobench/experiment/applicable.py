@@ -49,7 +49,7 @@ def of_task(task: str, solution: AnnData) -> AnnData:
         found = "match_modality"
     elif "-" in subtask:
         found = "joint_embedding"
-    elif task == "joint_embedding" and "2" in subtask:
+    elif "2" in subtask and (task == "joint_embedding" or solution.n_obs != solution.n_vars):
         found = "predict_modality"
     elif task == "joint_embedding" and not (subtask or {*LABELS, "is_scored"} & {*solution.obs}):
         raise ValueError(

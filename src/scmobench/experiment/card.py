@@ -68,7 +68,7 @@ class Card:
             )
         if self.name.casefold() in map(str.casefold, names("model")):
             raise ValueError(f"expected a name of its own, found {self.name!r}, a method of the suite")
-        choices = {"task": TASKS, "dataset": names("dataset"), "direction": DIRECTIONS}
+        choices = {"task": TASKS, "dataset": sorted({*names("dataset")} - {"own"}), "direction": DIRECTIONS}
         for field, known in choices.items():
             if (value := getattr(self, field)) not in known:
                 raise ValueError(f"expected {field} to be one of {', '.join(known)}, found {value!r:.80}")

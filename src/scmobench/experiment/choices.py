@@ -94,9 +94,9 @@ def check_name(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """
     choice, model = cfg.hydra.runtime.choices.get("model"), cfg.model
     typed = {key(override) for override in overrides}
-    if "model.name" not in typed and choice is not None and model.name != choice:
+    if "model.name" not in typed and choice is not None and model.get("name") != choice:
         raise ValueError(
-            f"expected {choice}.yaml to say `name: {choice}`, found {model.name!r}: name them alike"
+            f"expected {choice}.yaml to say `name: {choice}`, found {model.get('name')!r}: name them alike"
         )
     added = {name.partition(".")[2].partition(".")[0] for name in typed if name.startswith("model.")}
     if unknown := sorted(set(map(str, model)) - {*MODEL, *TASKS} - added):

@@ -80,6 +80,10 @@ def check(node: Any, kind: Any = object, *, modules: Sequence[str] = ()) -> None
         raise ValueError(f"expected a config with `_target_`, found {found}")
     check_types(node, partial(located, allowed=allowed(modules)), kind)
     check_ranges(node, "")
+    target = located(node["_target_"], allowed(modules))
+    if inspect.isabstract(target):
+        lacking = ", ".join(sorted(target.__abstractmethods__))
+        raise ValueError(f"expected {node['_target_']} to define {lacking}: write it, or mind its spelling")
 
 
 def located(target: str, allowed: set[str]) -> Any:

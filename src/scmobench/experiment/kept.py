@@ -32,7 +32,8 @@ def read(folders: Iterable[str | Path]) -> list[Kept]:
     for where in map(Path, folders):
         if not os.path.isdir(where):
             raise FileNotFoundError(
-                f"expected a folder of records at {where}: run something first, e.g. make reproduce"
+                f"expected a folder of records at {where}, found none: name the folder of your runs, "
+                "--records runs, or run something first, e.g. make reproduce"
             )
         for path in record_files(where):
             try:

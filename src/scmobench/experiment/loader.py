@@ -99,8 +99,8 @@ class CheckedLoader(ConfigLoaderImpl):
         check_hydra(cfg, overrides)
         check_modules(cfg, overrides)
         if run_mode == RunMode.RUN:
-            check_choices(cfg)
             check_name(cfg, overrides)
+            check_choices(cfg)
             typed_over_smoke(cfg, overrides)
             check_numbers(cfg)
         return cfg
@@ -222,6 +222,10 @@ def refuse_hidden(folder: str | Path) -> None:
     for file in (file for group in (*groups, "hydra") for file in Path(folder, group).rglob("*.yaml")):
         try:
             aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file.read_text()))
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"expected text in UTF-8 in {file}, found byte {error.start}: save it so"
+            ) from error
         except (OSError, ValueError, yaml.YAMLError):
             continue  # Hydra says so when it reads the file
         if aliases > ALIASES:

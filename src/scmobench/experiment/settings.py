@@ -38,7 +38,9 @@ def check_types(
     if "_target_" in node:
         target = locate(node["_target_"])
         if not _makes(target, kind, node.get("_partial_", False)):
-            raise ValueError(f"expected {place} to be {in_words(kind)}, found {node['_target_']}")
+            base = _members(kind)[0]
+            whole = f": inherit from {base.__module__}.{base.__name__}" if isinstance(base, type) else ""
+            raise ValueError(f"expected {place} to be {in_words(kind)}, found {node['_target_']}{whole}")
         if others := [key for key in node if str(key).startswith("_") and key not in CALLED]:
             raise ValueError(
                 f"expected settings and `_partial_` beside `_target_`, found {others[0]}: leave it out"
@@ -55,7 +57,8 @@ def check_types(
 def check_fits(setting: str, value: Any, kind: Any) -> None:
     """Raise ValueError for a setting of another type than its place takes."""
     if not fits(value, kind, nodes=True):
-        raise ValueError(f"expected {setting} to be {in_words(kind)}, found {shown(value)}")
+        right = f"expected {setting} to be {in_words(kind)}, found {shown(value)}"
+        raise ValueError(right + (": put it in brackets" if fits([value], kind) else ""))
 
 
 def _check_known(node: Mapping[str, Any], target: Any) -> None:

@@ -28,6 +28,12 @@ def checked(plan: Plan) -> list[Plan]:
     arithmetic.check(plan.cfg.arithmetic)
     plans = members(plan) if plan.cfg.ensemble.members else [plan]
     for one in plans:
+        block = one.cfg.model.get(one.cfg.task.name)
+        if block is not None and not OmegaConf.is_dict(block):
+            raise ValueError(
+                f"expected {one.cfg.task.name} of model {one.cfg.model.name!r} to be a mapping with "
+                f"`_target_`, found {block!r}: write {one.cfg.task.name}: {{_target_: {block}}}"
+            )
         model_block(one.cfg, one.cfg.task.name)
     if any(group(override) == "trainer" for override in plan.overrides):  # of a model that trains none, too
         check(OmegaConf.to_container(plan.cfg.trainer, resolve=True))

@@ -155,7 +155,11 @@ def _problem(runs: Sequence[Kept], order: Sequence[str], cells: dict[str, Paired
         return None
     cfg = compose([f"task={task}", f"dataset={dataset}", f"direction={direction}"])
     plan = Plan(cfg, paired=cells.get(dataset))
-    cells[dataset] = plan.cells
+    try:
+        cells[dataset] = plan.cells
+    except (ValueError, OSError) as error:  # the runs do not say where somebody's own cells are
+        print(f"{dataset} is left out: {error}", file=sys.stderr)
+        return None
     by_method: dict[str, list[Kept]] = {}
     for run in sorted(runs, key=lambda run: [*order, run["method"]].index(run["method"])):
         if run["data_hash"] == plan.cells.hash:

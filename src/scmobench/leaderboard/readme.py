@@ -71,9 +71,7 @@ def _legend(tables: Iterable[Summary]) -> dict[str, Any]:
     seeds = f"{min(many)} to {max(many)} seeds" if many else "seeds"
     seeds += " (fewer: in brackets)" if len(many) < len(counts) else ""
     marked = any(tile.mark for tile in tiles)
-    part = (
-        " <sup>5/6</sup>: mean of fewer metrics than the others; scib found no trajectory." if marked else ""
-    )
+    part = " <sup>5/6</sup>: mean of fewer metrics than the others (the page says which)." if marked else ""
     return {"seeds": seeds, "part": part, "fewest": FEWEST_SEEDS}
 
 

@@ -72,13 +72,21 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
     table = table.sort_values([*METHOD, "place", "metric"], ignore_index=True)
     whole = table["mean"].notna() & (table["n"] == table["tried"])
     table["full"] = whole & ~table["reason"].str.startswith(WITHOUT)
-    table["able"] = whole & (table["kind"] != "control") & table["sign"].notna()
+    table["able"] = (
+        whole & _enough(table["applicable"]) & (table["kind"] != "control") & table["sign"].notna()
+    )
     counting = table["n"].where((table["kind"] != "control") & ~table["variant"])
     column = [table[name] for name in COLUMN]
     table["n_expected"] = counting.groupby(column).transform(lambda n: n.mode().max())
     table["loss"] = table["sign"] * table["mean"]
     table = table.assign(**evidence(table, runs), scaled=_scaled(table))
     return frame(table)
+
+
+def _enough(applicable: pd.Series) -> pd.Series:
+    """Whether a mean of six has half of the metrics: without, an embedding at one point would have a rank."""
+    counts = applicable.str.extract(r"(\d+)/(\d+)").astype(float)
+    return ~(2 * counts[0] < counts[1])
 
 
 def frame(rows: pd.DataFrame) -> pd.DataFrame:

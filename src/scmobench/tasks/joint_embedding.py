@@ -58,7 +58,8 @@ class JointEmbedding(Task):
     def answer(self, prediction: AnnData, solution: AnnData) -> AnnData:
         """The embedding as X: taken from ``obsm["X_emb"]``, where scanpy and scib keep it, if X is none.
 
-        X is no embedding if it is missing or empty, has over 100 columns, or is the solution's expression.
+        X is no embedding if it is missing or empty, has over 100 columns, is the solution's expression, or if
+        its columns have ``feature_types``.
         Where obsm and X hold different numbers, a line on stderr states which of them are scored.
         """
         kept = prediction.obsm.get(EMBEDDING)
@@ -90,6 +91,8 @@ def _no_embedding(prediction: AnnData, solution: AnnData) -> str:
         return "is empty"
     if prediction.n_vars > MAX_DIMENSIONS:
         return f"has {prediction.n_vars} columns, more than {MAX_DIMENSIONS}"
+    if "feature_types" in prediction.var:
+        return 'holds features, as its var["feature_types"] says'
     genes = not unnamed(solution.var_names) and prediction.var_names.equals(solution.var_names)
     return "is the expression of the solution's genes" if genes or _equal(prediction.X, solution.X) else ""
 
