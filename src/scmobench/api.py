@@ -167,8 +167,8 @@ def score(
 
     Parameters
     ----------
-    prediction : in the competition's layout, or an embedding in ``obsm["X_emb"]``: AnnData or ``.h5ad``. Or
-        an array as ``predict`` returns it: rows in the order of the problem's cells, in matching scaled to 1.
+    prediction : AnnData or ``.h5ad`` in the competition's layout or with ``obsm["X_emb"]``; or an array as
+        ``predict`` returns it, in the order of the problem's cells (matching: rows are scaled to sum to 1).
     solution : AnnData or ``.h5ad``, or what `split` returned; for an array the latter.
     task : ``predict_modality``, ``match_modality`` or ``joint_embedding``.
 

@@ -137,7 +137,18 @@ def test_a_class_that_lacks_a_method_is_told_in_one_line(tmp_path: Path) -> None
     own_model(tmp_path, "        return self\n\n    def predcit(self, data): ...\n")
     for command in ("run", "validate"):
         (told,) = here(command, *OWN, "model=own", cwd=tmp_path).stderr.splitlines()
-        assert "expected my_method.Own to define predict: write it" in told
+        assert "expected my_method.Own to define predict: write it or check" in told
+
+
+def test_yaml_in_another_encoding_is_named_and_reads_once_it_is_utf8(tmp_path: Path) -> None:
+    own_model(tmp_path, "        return self\n\n    def predict(self, data): ...\n")
+    file = tmp_path / "mine" / "model" / "own.yaml"
+    text = file.read_text() + "source: Müller\n"
+    file.write_bytes(text.encode("latin-1"))
+    (told,) = here("validate", *OWN, "model=own", cwd=tmp_path).stderr.splitlines()
+    assert "own.yaml, found other text at byte" in told
+    file.write_text(text, encoding="utf-8")
+    assert here("validate", *OWN, "model=own", cwd=tmp_path).returncode == 0
 
 
 SLIPS = {

@@ -83,7 +83,7 @@ def check(node: Any, kind: Any = object, *, modules: Sequence[str] = ()) -> None
     target = located(node["_target_"], allowed(modules))
     if inspect.isabstract(target):
         lacking = ", ".join(sorted(target.__abstractmethods__))
-        raise ValueError(f"expected {node['_target_']} to define {lacking}: write it, or mind its spelling")
+        raise ValueError(f"expected {node['_target_']} to define {lacking}: write it or check its spelling")
 
 
 def located(target: str, allowed: set[str]) -> Any:

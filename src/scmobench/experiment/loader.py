@@ -224,7 +224,7 @@ def refuse_hidden(folder: str | Path) -> None:
             aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file.read_text()))
         except UnicodeDecodeError as error:
             raise ValueError(
-                f"expected text in UTF-8 in {file}, found byte {error.start}: save it so"
+                f"expected UTF-8 in {file}, found other text at byte {error.start}: save it as UTF-8"
             ) from error
         except (OSError, ValueError, yaml.YAMLError):
             continue  # Hydra says so when it reads the file

@@ -84,7 +84,7 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
 
 
 def _enough(applicable: pd.Series) -> pd.Series:
-    """Whether a mean of six has half of the metrics: without, an embedding at one point would have a rank."""
+    """Whether a mean of six has at least half of the metrics. An embedding that is one point has fewer."""
     counts = applicable.str.extract(r"(\d+)/(\d+)").astype(float)
     return ~(2 * counts[0] < counts[1])
 
