@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
+from sklearn.linear_model import Ridge
 
 import scmobench as sb
 from scmobench import api
@@ -193,6 +194,8 @@ def test_an_object_with_fit_and_predict_runs(tmp_path: Path) -> None:
     pd.testing.assert_series_equal(again, mine.scores)
     with pytest.raises(TypeError, match="an object with fit and predict, found 5"):
         sb.run(5, "tiny_cite")
+    with pytest.raises(TypeError, match=r"found Ridge\(\) with fit\(X, y, .*: write a class that calls it"):
+        sb.run(Ridge(), "tiny_cite")
     with pytest.raises(TypeError, match=r"give an object, MeanOfTraining\(...\)"):
         sb.run(MeanOfTraining, "tiny_cite")
 

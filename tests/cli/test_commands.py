@@ -105,6 +105,8 @@ def test_data_list_says_what_is_at_hand(tmp_path: Path) -> None:
     assert "no: set SCMOBENCH_DATA" in row["pbmc10x_cite"]
     assert "no: data fetch" in row["neurips2021_cite_phase2"]
     assert "fetched when it is asked for" in row["mini_cite"]
+    done = here("data", "list", "tiny_cite", cwd=tmp_path)
+    assert done.stderr.endswith("found tiny_cite: see `data describe tiny_cite`\n")
 
 
 METRICS = [f"metric/{task}" for task in TASKS]
@@ -152,6 +154,14 @@ def test_own_cells_without_a_batch_are_told_what_could_be_one(donors: list[str],
     assert "all (" not in told.stdout
     told = here(*donors, "dataset.batch=donor", cwd=tmp_path)
     assert "  batches   batch1 (" in told.stdout
+
+
+def test_a_batch_has_several_cells_and_own_cells_a_name(donors: list[str], tmp_path: Path) -> None:
+    told = here(*donors, "dataset.batch=number", cwd=tmp_path).stderr
+    assert "expected batches of several cells in column 'number', found 150 batches of 150 cells" in told
+    told = here(*donors, "dataset.name=mini_cite", cwd=tmp_path).stderr
+    assert "found 'mini_cite', the name of a shipped data set: give another as dataset.name=NAME\n" in told
+    assert "mine: ok" in here(*donors, "dataset.name=mine", cwd=tmp_path).stdout
 
 
 def test_one_file_as_both_modalities_is_refused(donors: list[str], tmp_path: Path) -> None:

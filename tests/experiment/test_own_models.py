@@ -249,6 +249,7 @@ def test_a_time_limit_ends_the_sweep_and_is_no_failure(tmp_path: Path) -> None:
     arguments += ("++model.predict_modality.max_epochs=500", "++model.predict_modality.patience=500")
     code, told = signalled(arguments, signal.SIGTERM, tmp_path)
     assert code == 128 + signal.SIGTERM, told
+    assert "scmobench: ended by SIGTERM; finished runs stay, the same command makes the rest\n" in told
     assert not list(tmp_path.rglob("record.json"))
 
 

@@ -355,8 +355,10 @@ def test_submit_says_at_once_what_could_not_be_scored(sound):
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "found the shape (44, 20)" in done.stderr
     options = "--name x --task predict_modality --dataset tiny_cite --authors A --description d --licence MIT"
-    done = here("submit", "p0.h5ad", *options.split(), "--seeds", "1", "1", cwd=sound)
+    done = here("submit", "p0.h5ad", *options.split(), "--seeds", "1,1", cwd=sound)
     assert "expected 1 different seeds from 0 on, one a prediction, found [1, 1]" in done.stderr
+    done = here("submit", "--seeds", "p0.h5ad", *options.split(), cwd=sound)
+    assert "--seeds: expected whole numbers as 0,1,2, found 'p0.h5ad'" in done.stderr
 
 
 def test_the_same_prediction_as_two_seeds_is_refused(sound, tmp_path):

@@ -11,6 +11,8 @@ def data(options: argparse.Namespace) -> None:
     from scmobench.experiment.config import build, compose, names
 
     if options.action == "list":
+        if name := options.dataset:
+            raise ValueError(f"expected nothing after `data list`, found {name}: see `data describe {name}`")
         _list_data()
         return
     if not options.dataset:

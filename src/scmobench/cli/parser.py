@@ -94,6 +94,13 @@ def _path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers as 0,1,2, found {text!r}") from None
+
+
 H5AD = {"required": True, "type": _path, "help": "h5ad in the competition's layout"}
 
 
@@ -169,7 +176,9 @@ def _submit(add: Add) -> None:
     add("--link", default="", help="https://… of a paper or of the code")
     add("--transductive", action="store_true", help="the fit saw the test cells' inputs")
     add("--label-supervised", action="store_true", help="the fit saw training cells' labels")
-    add("--seeds", nargs="+", type=int, help="one for each prediction (default: 0, 1, …)")
+    add(
+        "--seeds", type=_seeds, default=(), metavar="0,1,…", help="one for each prediction (default: 0, 1, …)"
+    )
     add("--out", type=_path, metavar="FILE", help="the archive (default: NAME-TASK-DATASET-DIRECTION.zip)")
 
 

@@ -32,6 +32,11 @@ def named_columns(name: str, obs: pd.DataFrame, batch: str | None, cell_type: st
             obs = obs.drop(columns=target, errors="ignore")
         elif wanted in obs or wanted != "cell_type" or target == "batch":
             obs[target] = column(name, obs, wanted, f"; name the right one: dataset.{target}=COLUMN")
+    if batch is not None and (found := obs["batch"].nunique()) > len(obs) / 2:
+        raise ValueError(
+            f"{name}: expected batches of several cells in column {batch!r}, found {found} batches of "
+            f"{len(obs)} cells: name another column as dataset.batch=COLUMN, or leave it out"
+        )
     return obs.assign(batch="all") if batch is None else obs
 
 

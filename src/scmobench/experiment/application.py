@@ -85,6 +85,10 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
         if KeyboardInterrupt in (type(error), type(error.__context__)):
             raise
         if type(error).__name__ == "SIGTERMException":  # and this one: a time limit ends the whole sweep
+            print(
+                "scmobench: ended by SIGTERM; finished runs stay, the same command makes the rest",
+                file=sys.stderr,
+            )
             raise SystemExit(128 + signal.SIGTERM) from error
         failed = failure(error, plan, cfg.modules)
         if failed is error:

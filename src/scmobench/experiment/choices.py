@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -87,16 +88,24 @@ def typed_over_smoke(cfg: DictConfig, overrides: Sequence[str]) -> None:
                 cfg.model.smoke.pop(place[2], None)
 
 
-def check_name(cfg: DictConfig, overrides: Sequence[str]) -> None:
+def check_name(cfg: DictConfig, overrides: Sequence[str], conf: Path) -> None:
     """Refuse a model's file that is called otherwise than the model, or that holds a key of no model.
 
-    Raises ValueError: the tables would show the model under a name by which it cannot be chosen.
+    Raises ValueError: the tables would show the model under a name by which it cannot be chosen. So it does
+    for cells under the name of another data set in ``conf``, the folder of YAML: one heading would stand for
+    both.
     """
     choice, model = cfg.hydra.runtime.choices.get("model"), cfg.model
     typed = {key(override) for override in overrides}
     if "model.name" not in typed and choice is not None and model.get("name") != choice:
         raise ValueError(
             f"expected {choice}.yaml to say `name: {choice}`, found {model.get('name')!r}: name them alike"
+        )
+    cells = cfg.dataset.get("name")
+    if cells != cfg.hydra.runtime.choices.get("dataset") and (conf / f"dataset/{cells}.yaml").is_file():
+        raise ValueError(
+            f"expected a name of its own for these cells, found {cells!r}, the name of a shipped data set: "
+            "give another as dataset.name=NAME"
         )
     added = {name.partition(".")[2].partition(".")[0] for name in typed if name.startswith("model.")}
     if unknown := sorted(set(map(str, model)) - {*MODEL, *TASKS} - added):

@@ -99,7 +99,7 @@ class CheckedLoader(ConfigLoaderImpl):
         check_hydra(cfg, overrides)
         check_modules(cfg, overrides)
         if run_mode == RunMode.RUN:
-            check_name(cfg, overrides)
+            check_name(cfg, overrides, conf_dir())
             check_choices(cfg)
             typed_over_smoke(cfg, overrides)
             check_numbers(cfg)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,11 @@ class Adapted(Model):
             hint = f": give an object, {method.__name__}(...)" if able else ""
             raise TypeError(
                 f"expected the name of a model or an object with fit and predict, found {method!r}{hint}"
+            )
+        if "X" in signature(method.fit).parameters:  # scikit-learn's
+            raise TypeError(
+                f"expected a method with fit(data, seed) and predict(data), found {method!r} with "
+                f"fit{signature(method.fit)}: write a class that calls it, as README.md shows"
             )
         self.method = method
         self.transductive = bool(getattr(method, "transductive", False))
