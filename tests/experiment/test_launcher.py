@@ -20,7 +20,7 @@ from hydra.core.global_hydra import GlobalHydra
 from joblib.externals.loky import get_reusable_executor
 from omegaconf import DictConfig, OmegaConf
 
-from command_line import forked, here, own_model
+from command_line import forked, here, on_a_terminal, own_model
 from scmobench.cli import main
 from scmobench.experiment import kept
 from scmobench.experiment.config import compose, conf_dir, names
@@ -311,3 +311,11 @@ def test_a_worker_has_one_thread_or_what_the_user_says(
     )
     assert (found["RAY_USAGE_STATS_ENABLED"], found["RAY_DEDUP_LOGS"]) == ("0", "1")
     assert found["SCMOBENCH_THREADS"] == each
+
+
+def test_runs_side_by_side_draw_no_bars_over_each_other(tmp_path: Path) -> None:
+    sweep = ("run", "-m", "model=scmognn", "dataset=tiny_cite", "smoke=true")
+    assert "[1/1] scmognn" in on_a_terminal(*sweep, cwd=tmp_path)
+    shown = on_a_terminal(*sweep, "launcher=joblib", "hydra.launcher.n_jobs=1", "seed=1", cwd=tmp_path)
+    assert "1 ran in" in shown
+    assert "[1/1] scmognn" not in shown

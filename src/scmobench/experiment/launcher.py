@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from scmobench.experiment.config import conf_dir
 from scmobench.machine.arithmetic import THREADS, VARIABLE, recipe, threads
+from scmobench.machine.terminal import QUIET
 
 OURS = "SCMOBENCH_"
 EACH = f"{OURS}THREADS"  # of one run; the YAML asks a cluster for as many cores
@@ -48,12 +49,13 @@ class Workers(Callback):
         raise SystemExit("scmobench: expected a sweep for `launcher=`, found a single run: add -m")
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Set the variables that the workers inherit."""
+        """Set the variables that the workers inherit. They show no bars, which would overwrite each other."""
         if self.program and not shutil.which(self.program):
             raise SystemExit(
                 f"scmobench: expected the program {self.program} for this launcher, found none: "
                 "start the sweep on a machine of the cluster that submits jobs"
             )
+        os.environ[QUIET] = "1"
         os.environ[EACH] = each = str(threads() or 1)
         if threads() is None:
             os.environ["OMP_NUM_THREADS"] = each
