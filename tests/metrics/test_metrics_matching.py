@@ -70,10 +70,11 @@ def test_ranking_metrics_equal_scikit_learn_on_all_pairs(density):
     assert matching.pairing_aupr(matrix, partner) == pytest.approx(average_precision_score(labels, values))
 
 
-def test_a_row_of_stored_zeros_is_no_match_and_no_nan():
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_row_without_weight_is_no_match_and_no_nan(value):
     partner, _ = pairing()
     matrix = truth(partner)
-    matrix.data[3] = 0
+    matrix.data[3] = value
     assert matching.match_probability(matrix, partner) == pytest.approx((N - 1) / N)
 
 
