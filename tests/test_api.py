@@ -218,7 +218,7 @@ def test_what_is_shown_in_a_notebook_fits_a_screen() -> None:
     assert repr(cells) == "Paired tiny_cite: 150 cells with 120 and 20 features"
     assert repr(sb.split(cells)) == "Problem GEX2ADT of tiny_cite: solution of 44 x 20"
     shown = repr(sb.run(MeanOfTraining(), cells)).splitlines()
-    assert shown[0] == "Result of predict_modality tiny_cite GEX2ADT MeanOfTraining, seed 0"
+    assert shown[0] == "Result of predict_modality tiny_cite GEX2ADT MeanOfTraining seed 0"
     assert [line.split()[0] for line in shown[1:]] == ["metric", *sb.metrics("predict_modality").index]
 
 
@@ -270,6 +270,14 @@ WRONG = {
         lambda c: sb.run("mean", c, overrides=["seed=3,4"]),
         "expected seed as an argument of run, found it in overrides: seed=3,4",
     ),
+    "several": (
+        lambda c: sb.run("knn", c, overrides=["model.predict_modality.k=1,2"]),
+        "expected one value for each override, found model.predict_modality.k=1,2: call run once for each",
+    ),
+    "cells": (
+        lambda c: sb.run("mean", c, overrides=["dataset.n_cells=200"]),
+        "expected settings of the cells in load(data, ...), found ['dataset.n_cells=200'] in overrides",
+    ),
     "sweep": (lambda c: sb.run("mean", c, overrides=["sweep=predict_modality"]), "expected sweep as an arg"),
     "problem": (
         lambda c: sb.score(np.ones((44, 20)), sb.split(c), "match_modality"),
@@ -299,8 +307,9 @@ WRONG = {
     ),
     "records": (
         lambda c: sb.leaderboard(3),
-        "leaderboard: expected records to be a list, each text or Path, fou",
+        "leaderboard: expected records to be text or Path, found 3",
     ),
+    "list": (lambda c: sb.leaderboard(["runs"]), "expected records to be text or Path, found ['runs']"),
     "long": (lambda c: sb.leaderboard("a" * 999), "expected a folder of records at aaa"),
     "models": (lambda c: sb.models(["x"]), "models: expected task to be text or None, found ['x']"),
     "metrics": (
@@ -353,7 +362,7 @@ def test_a_setting_of_cells_is_told_in_one_line_whether_they_are_in_memory_or_in
     pair = {"gex": tiny_paired.mod1, "mod2": tiny_paired.mod2}
     for cells in (pair, {"data": "absent.h5mu"}):
         if name == "modalities" and cells is not pair:
-            told = "no setting 'modalities'"
+            told = "expected modalities beside a MuData"
             value = {"gex": "rna"}
         with pytest.raises((TypeError, ValueError), match=re.escape(told)) as error:
             sb.load(**cells, **{name: value})

@@ -16,7 +16,8 @@ from omegaconf import OmegaConf
 
 from scmobench.data.matrix import checked_matrix
 from scmobench.data.source import Source
-from scmobench.experiment.arguments import group, quoted, refuse
+from scmobench.experiment.advice import refuse
+from scmobench.experiment.arguments import quoted
 from scmobench.experiment.catalogue import datasets, metrics, models, named, source_of
 from scmobench.experiment.config import build, check, compose
 from scmobench.experiment.evaluate import evaluate, known
@@ -145,14 +146,11 @@ def run(
             raise ValueError(f"expected no overrides for an object, found {overrides}: set it up instead")
         cfg = compose([f"task={known(task)}", f"seed={seed}"])
         return run_object(model, load(data), build(cfg.task, Task), direction, seed)
-    refuse(overrides, "model", "task", "direction", "seed", "runs", "sweep")
     source = source_of(data) if isinstance(data, str | Path) else None
+    refuse(overrides, ("model", "task", "direction", "seed", "runs", "sweep"), cells=source is None)
     given = [named("model", model), *(source or ["dataset=own"]), f"task={known(task)}", f"seed={seed}"]
     plan = Plan.composed([*given, f"direction={quoted(direction)}", f"runs={quoted(runs)}", *overrides])
-    if source is None:
-        if twice := [override for override in overrides if group(override) == "dataset"]:
-            raise ValueError(f"expected settings of the cells in load(data, ...), found {twice} in overrides")
-        plan.paired = load(data)
+    plan.paired = None if source else load(data)
     return run_plan(plan)
 
 
@@ -242,6 +240,8 @@ def _loaded(data: Any, given: dict[str, Any]) -> Paired:
 
         check({"_target_": "scmobench.data.memory.Memory"} | given, Source)
         return Memory(**({"mdata": data} | given)).load()
+    if "modalities" in given:
+        raise ValueError("expected modalities beside a MuData: load(mudata.read(FILE), modalities=...)")
     cfg = compose(["dataset=own"] if data is None else source_of(data))
     return build(OmegaConf.to_container(cfg.dataset, resolve=True) | given, Source).load()
 

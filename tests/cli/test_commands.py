@@ -126,6 +126,13 @@ def test_data_check_says_split_batches_and_labels(tmp_path: Path) -> None:
     assert "cell_type (4 types)" in told
 
 
+def test_a_closed_output_stops_nothing(tmp_path: Path) -> None:
+    line = f"exec '{sys.executable}' -m scmobench run model=mean dataset=tiny_cite >&-"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.rglob("record.json"))
+
+
 def test_warnings_of_libraries_reach_nobody(tmp_path: Path) -> None:
     """mudata's join of columns, as `mini_cite` is read, from Python as on the command line."""
     program = "import scmobench as sb; print(len(sb.load('mini_cite').obs))"

@@ -7,8 +7,10 @@ import mudata
 import numpy as np
 import pandas as pd
 import pytest
+import scib
 
 from cellranger_files import folder_texts, write_folder, write_h5
+from scmobench.data.annotated import ORGANISMS
 from scmobench.data.folder import Folder
 from scmobench.data.own import Own
 from scmobench.experiment.config import build, compose, conf_dir, names
@@ -276,6 +278,10 @@ def test_organism_of_own_cells_makes_other_data(files):
     hashes = [Own(**given, organism=organism).load().hash for organism in ("", "human", "mouse", "")]
     assert len(set(hashes[:3])) == 3
     assert hashes[0] == hashes[3]
+    with pytest.raises(ValueError, match=r"organism to be one of human, mouse, .* found 'cat': leave it out"):
+        Own(**given, organism="cat").load()
+    for known in ORGANISMS:
+        assert len(scib.preprocessing.get_cell_cycle_genes(known))
 
 
 @pytest.mark.parametrize("words", [(0, 1), ("False", "True"), (0.0, 1.0), ("test", "iid_holdout")])
@@ -306,9 +312,12 @@ def test_a_split_in_other_words_is_the_split(files, tiny_paired, words, kind):
 
 def test_own_must_be_given_in_one_way(files):
     gex = str(files / "gex.h5ad")
-    for given in ({}, {"gex": gex}, {"gex": gex, "mod2": gex, "tenx": gex}):
+    for given in ({}, {"gex": gex, "mod2": gex, "tenx": gex}):
         with pytest.raises(ValueError, match="give the cells in one way"):
             Own(name="mine", **given).load()
+    for one, other in (("gex", "mod2"), ("mod2", "gex")):
+        with pytest.raises(ValueError, match=f"found one: give dataset.{other}=FILE too"):
+            Own(name="mine", **{one: gex}).load()
     for kind, what in (("tenx", "Cell Ranger"), ("h5mu", "an h5mu")):
         with pytest.raises(
             ValueError, match=f"expected {what}.* at .*gex.h5ad, found one that cannot be read"

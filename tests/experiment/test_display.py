@@ -13,6 +13,7 @@ from scmobench.experiment.applicable import lacking
 from scmobench.experiment.config import build
 from scmobench.experiment.evaluate import metrics
 from scmobench.experiment.plan import Plan
+from scmobench.machine import terminal
 
 TRAINED = ("model=babel_like", "dataset=tiny_cite", "model.predict_modality.max_epochs=30")
 
@@ -61,6 +62,24 @@ def test_a_sweep_ends_with_the_mean_and_spread_of_each_method(tmp_path: Path) ->
     values = [json.loads(p.read_text()) for p in tmp_path.rglob("record.json")]
     random = [r["scores"]["rmse"]["value"] for r in values if r["method"] == "random"]
     assert rows[2][1] == f"{sum(random) / 3:.4f}"
+
+
+def test_a_seed_counts_once_and_held_out_cells_are_named(tmp_path: Path) -> None:
+    given = ("model=knn", "dataset=tiny_cite", "seed=0,0", "score_on=test,validation")
+    shown = here("run", "-m", *given, cwd=tmp_path).stdout
+    tables = [part.splitlines()[1].split() for part in shown.split("rmse ↓\n")[1:]]
+    assert [(row[0], row[-2]) for row in tables] == [("knn", "1"), ("knn", "1")]
+    assert "\npredict_modality tiny_cite GEX2ADT (score_on=validation): rmse ↓\n" in shown
+    shown = here("run", *given[:2], "score_on=validation", cwd=tmp_path).stdout
+    assert shown.startswith("predict_modality tiny_cite GEX2ADT knn seed 0 (score_on=validation)  (finished")
+
+
+@pytest.mark.parametrize("columns", [20, 40])
+def test_a_narrow_terminal_cuts_no_value(columns: int, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    terminal.table([("rmse", "0.3517", "0.3332 to 0.3707")], ("metric", "value", "95 % interval"), right=(1,))
+    assert "0.3332 to 0.3707" in capsys.readouterr().out
 
 
 def test_members_of_an_ensemble_are_shown_as_they_end(tmp_path: Path) -> None:

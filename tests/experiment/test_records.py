@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from anndata import AnnData
@@ -55,7 +57,9 @@ def test_finished_needs_record_prediction_and_the_same_identity(tmp_path: Path) 
     assert records.finished(where, identity) is None
     records.write_record(where, whole)
     assert records.finished(where, identity) is None, "the prediction is missing"
-    (where / records.PREDICTION).write_text("")
+    (where / records.PREDICTION).write_text("cut off")
+    assert records.finished(where, identity) is None
+    h5py.File(where / records.PREDICTION, "w").close()
     assert records.finished(where, identity)["method"] == "m"
     for key in ("data_hash", "code", "method", "dataset"):
         assert records.finished(where, identity | {key: "other"}) is None
@@ -181,8 +185,18 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps(record()) + "\n{half")
     with pytest.raises(ValueError, match=r"a\.jsonl, line 2"):
         kept.read([tmp_path])
-    with pytest.raises(FileNotFoundError, match="make reproduce"):
+    with pytest.raises(FileNotFoundError, match="scmobench run model=knn dataset=mini_cite"):
         kept.read([tmp_path / "nowhere"])
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def walk(folder: Path, onerror: Callable[[OSError], None], **_: bool) -> list:
+        onerror(PermissionError(13, "Permission denied", str(folder / "closed")))
+        return []
+
+    monkeypatch.setattr(os, "walk", walk)  # root may read everything
+    with pytest.raises(OSError, match=r"can be read, found .*Permission denied: '.*closed': allow it"):
+        kept.read([tmp_path])
 
 
 def test_a_linked_folder_of_runs_is_read_once(tmp_path: Path) -> None:

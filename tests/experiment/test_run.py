@@ -206,6 +206,11 @@ def test_cells_to_choose_settings_by_are_exported_as_asked(tmp_path: Path) -> No
     names = build(training.dataset).load().obs.query("is_train").index
     inside = [anndata.read_h5ad(tmp_path / f"{part}.h5ad").obs_names for part in ("train_mod1", "solution")]
     assert sorted(inside[0].append(inside[1])) == sorted(names)
+    main(["data", "export", "tiny_cite", *order])
+    with pytest.raises(
+        SystemExit, match=r"no other export in .* found that of tiny_cite GEX2ADT: name another"
+    ):
+        main(["data", "export", "tiny_multiome", *order])
 
 
 def test_exported_files_are_all_that_a_prediction_from_outside_needs(tmp_path: Path, capsys) -> None:
@@ -287,6 +292,7 @@ SAID = {
     "run dataset=tiny_cite smoke=flase": "expected smoke to be true or false, found 'flase'",
     "leaderboard --records .": "expected records of runs (record.json, *.jsonl) below ., found none",
     "run dataset=tiny_cite model=mean model.name=12": "expected model.name to be a text that is not empty",
+    "run dataset=tiny_cite model=scmognn model.joint_embedding.k=2": "add task=joint_embedding",
     "run dataset=tiny_cite model=mean model.kind=metod": "found 'metod'",
     "run dataset=tiny_cite model.predict_modality._target_=scmobench.No": "imported, found scmobench.No",
     "data check tiny_cite --out x": "of `data export`",

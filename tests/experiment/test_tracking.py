@@ -97,3 +97,8 @@ def test_a_setting_that_wandb_does_not_take_is_refused_before_the_fit(
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.rglob("record.json"))
+
+
+def test_settings_of_wandb_alone_log_offline(tmp_path: Path) -> None:
+    done = here("run", "model=mean", "dataset=tiny_cite", "+wandb.project=x", cwd=tmp_path)
+    assert "wandb: kept offline; this sends it: wandb sync " in done.stdout, done.stderr

@@ -137,6 +137,11 @@ def test_cells_of_other_data_are_left_out(runs, tmp_path):
     done = here("figures", "--out", "pictures", cwd=tmp_path)
     assert done.stderr.count("its cells are not those of the data set now") == 2
     assert listed(tmp_path / "pictures") == []
+    shutil.copytree(runs / "match_modality", tmp_path / "runs" / "of now")
+    done = here("figures", "--out", "pictures", cwd=tmp_path)
+    assert done.stderr == "", "the same runs of the cells as they are stand for them"
+    assert len(listed(tmp_path / "pictures")) == 1
+    shutil.rmtree(tmp_path / "runs" / "of now")
     for path in tmp_path.glob("runs/**/record.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset": "own"}))
     done = here("figures", "--out", "pictures", cwd=tmp_path)

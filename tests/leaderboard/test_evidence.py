@@ -1,5 +1,6 @@
 """Tie groups: what is tested against what, on which seeds and cells, and what the tables say of it."""
 
+import io
 import json
 
 import numpy as np
@@ -18,6 +19,13 @@ def several(method, shift=0.0, noise=0.0, seeds=SEEDS, **changed):
     """A run a seed; the noise differs by method."""
     rng = np.random.default_rng(sum(map(ord, method)))
     return [run(method, v + shift + noise * rng.normal(), seed, **changed) for seed, v in enumerate(seeds)]
+
+
+def npy(array):
+    """An array as bytes of its file."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
 
 
 def on_disk(folder, cells, **changed):
@@ -191,20 +199,30 @@ def test_pairs_are_of_the_same_cells_alone(tmp_path):
     assert not list(records.rglob(pairs.FILE))
 
 
-@pytest.mark.parametrize(("name", "text"), [("paired.csv", "a,b\n1,2\n"), ("cells.npy", "no array")])
-def test_damaged_evidence_is_one_line(name, text, tmp_path):
+def test_damaged_pairs_are_one_line(tmp_path):
     runs, records = tmp_path / "runs", tmp_path / "records"
     on_disk(runs, draws(3, 50, a=0.0, b=0.02))
     kept.keep(kept.read([runs]), records)
-    (path, *_) = (records if name == pairs.FILE else runs).rglob(name)
-    path.write_text(text)
-    folder = records if name == pairs.FILE else runs
-    with pytest.raises(ValueError, match=f"expected .*{name}, found .*; delete"):
-        standings(kept.read([folder]))
+    (path,) = records.rglob(pairs.FILE)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"expected .*paired\.csv, found .*; delete"):
+        standings(kept.read([records]))
     path.unlink()
-    told = "3 seeds" if name == pairs.FILE else "3 seeds × 50 cells"  # of the other runs
-    assert pick(standings(kept.read([folder])), "b")["evidence"] == told
-    assert len(list(runs.rglob("cells.npy"))) == (6 if name == pairs.FILE else 5)
+    assert pick(standings(kept.read([records])), "b")["evidence"] == "3 seeds"
+
+
+@pytest.mark.parametrize("text", [b"no array", b"", npy(np.zeros(49)), npy(np.array(["x"] * 50))])
+def test_damaged_cells_are_named_and_left_out(text, tmp_path, capsys):
+    on_disk(tmp_path, draws(3, 50, a=0.0, b=0.02))
+    path = tmp_path / "b" / "seed-1" / "cells.npy"
+    path.write_bytes(text)
+    assert (
+        pick(standings(kept.read([tmp_path])), "b")["evidence"] == "3 seeds × 50 cells"
+    )  # of the other runs
+    assert capsys.readouterr().err == (
+        f"left out: expected scores of 50 test cells in {path}, found something else; delete it, and the "
+        "command of the run writes it again\n"
+    )
 
 
 def test_embeddings_are_compared_by_seeds():

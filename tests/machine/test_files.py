@@ -1,6 +1,7 @@
 """Names of files made of any text, whole writes, and folders that are held and swept."""
 
 import contextlib
+import errno
 import resource
 import subprocess
 import sys
@@ -49,10 +50,17 @@ def test_ordinary_names_stay_as_they_are(text: str) -> None:
     assert where == Path("runs") / "t" / "d" / "GEX2ADT" / text / "abc-01234567" / "seed-3"
 
 
-@pytest.mark.parametrize("text", ["", "  ", "\n", None, 2, 1.5, True, ["a"], "\udcff"])
+@pytest.mark.parametrize("text", ["", "  ", "\n", None, 2, 1.5, True, ["a"]])
 def test_what_is_no_name_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match=r"expected dataset.name to be a text that is not empty, found"):
         checked_name("dataset.name", text)
+
+
+def test_a_name_that_is_not_utf_8_asks_for_a_locale() -> None:
+    with pytest.raises(
+        ValueError, match=r"expected runs in UTF-8, found .*: set a locale such as LC_ALL=C.UTF-8"
+    ):
+        checked_name("runs", "r\udcc3\udcbcns")
 
 
 def test_advice_for_a_number_as_a_name() -> None:
@@ -94,6 +102,8 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path: Path) -> None:
         whole(path),
     ):
         raise RuntimeError("a full\n disk")
+    with pytest.raises(OSError, match=r"found Permission denied: write to another folder$"), whole(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
     assert path.read_text() == "old"
     assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
 

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from scmobench.cli import commands
 from scmobench.cli.parser import parsed
@@ -20,6 +21,8 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script ``scmobench``."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    closed = Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stdout, sys.stderr = sys.stdout or closed, sys.stderr or closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not every terminal or file can hold ↓
             stream.reconfigure(errors="backslashreplace")

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,9 +45,8 @@ def run(options: argparse.Namespace) -> None:
     try:
         launch(options.arguments)
     except KeyboardInterrupt:
-        raise SystemExit(
-            "scmobench: interrupted; finished runs stay, the same command makes the rest"
-        ) from None
+        print("scmobench: interrupted; finished runs stay, the same command makes the rest", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
 
 
 def _checked(task: str, solution: Path, *predictions: Path) -> "list[tuple[AnnData, AnnData]]":

@@ -17,6 +17,8 @@ from scmobench.data.matrix import checked_matrix
 from scmobench.data.source import Source
 from scmobench.types import Paired, feature_type
 
+ORGANISMS = ("human", "mouse", "zebrafish", "c_elegans")  # whose cell-cycle genes scib has
+
 
 class Parts(NamedTuple):
     """Both modalities, with one of `MODALITIES` as feature type, and all tables of the cells by place."""
@@ -51,6 +53,11 @@ class Annotated(Source):
 
     def load(self) -> Paired:
         """See `Source.load`; the organism is part of the hash, since it decides the cell-cycle genes."""
+        if self.organism and self.organism not in ORGANISMS:
+            raise ValueError(
+                f"{self.name}: expected dataset.organism to be one of {', '.join(ORGANISMS)}, found "
+                f"{self.organism!r}: leave it out for another one, and the cell cycle is not scored"
+            )
         paired = super().load()
         if not self.organism:
             return paired

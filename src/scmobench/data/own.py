@@ -44,8 +44,15 @@ class Own(Annotated):
         FileNotFoundError : a file is missing.
         ValueError : the cells are not given in exactly one way; a file is a pipe or a device.
         """
+        if missing := [
+            name for name in ("gex", "mod2") if (self.gex or self.mod2) and not getattr(self, name)
+        ]:
+            raise ValueError(
+                f"{self.name}: expected two h5ad files, found one: give dataset.{missing[0]}=FILE too, or "
+                "one file that holds both as dataset.h5ad=FILE"
+            )
         given = [way for way in (self.gex or self.mod2, self.h5ad, self.h5mu, self.tenx) if way]
-        if len(given) != 1 or bool(self.gex) != bool(self.mod2):
+        if len(given) != 1:
             raise ValueError(
                 f"{self.name}: give the cells in one way: `gex` and `mod2` (two h5ad files), `h5ad` (one), "
                 f"`h5mu` or `tenx`; found {len(given)}; on the command line, e.g. dataset.h5mu=FILE"

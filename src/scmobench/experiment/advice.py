@@ -110,6 +110,19 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     return read
 
 
+def refuse(overrides: Sequence[str], settings: Sequence[str], cells: bool) -> None:
+    """Raise ValueError for overrides of what `sb.run` takes as an argument, and for several values.
+
+    ``cells``: the data set is an argument too.
+    """
+    if cells and (twice := [override for override in overrides if group(override) == "dataset"]):
+        raise ValueError(f"expected settings of the cells in load(data, ...), found {twice} in overrides")
+    if apart := [override for override in overrides if key(override) in settings]:
+        raise ValueError(f"expected {key(apart[0])} as an argument of run, found it in overrides: {apart[0]}")
+    if lists := [one.input_line for one in parsed(overrides) if one.is_sweep_override()]:
+        raise ValueError(f"expected one value for each override, found {lists[0]}: call run once for each")
+
+
 def of_row(changed: str, task: str = "predict_modality") -> list[str]:
     """The overrides that the name of a row of a table holds in brackets."""
     parts = ["smoke=true" if one == "smoke" else one for one in re.split(CHANGES, changed)]

@@ -81,9 +81,10 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
                 with terminal.bar(place(number, f"{plan.name} seed {cfg.seed}")):
                     return Scored(run_ensemble(plan) if cfg.ensemble.members else carry_out(plan))
     except BaseException as error:
-        # Lightning turns an interrupt into an exit; a subclass of it comes from a method
-        if KeyboardInterrupt in (type(error), type(error.__context__)):
+        if type(error) is KeyboardInterrupt:  # a subclass of it comes from a method
             raise
+        if type(error.__context__) is KeyboardInterrupt:  # Lightning turns it into an exit
+            raise SystemExit(128 + signal.SIGINT) from error
         if type(error).__name__ == "SIGTERMException":  # and this one: a time limit ends the whole sweep
             print(
                 "scmobench: ended by SIGTERM; finished runs stay, the same command makes the rest",

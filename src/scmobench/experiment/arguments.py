@@ -34,12 +34,6 @@ def group(override: str) -> str:
     return key(override).replace("/", ".").partition(".")[0]
 
 
-def refuse(overrides: Sequence[str], *settings: str) -> None:
-    """Raise ValueError for an override of a setting that a function takes as an argument."""
-    if apart := [override for override in overrides if key(override) in settings]:
-        raise ValueError(f"expected {key(apart[0])} as an argument of run, found it in overrides: {apart[0]}")
-
-
 def sorted_arguments(arguments: Sequence[str], settings: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """Hydra's options with their values, and the overrides, because Hydra takes them in this order only.
 

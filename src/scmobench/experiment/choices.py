@@ -80,6 +80,16 @@ def check_choices(cfg: DictConfig) -> None:
             raise ValueError(f"expected {name} to be a name without / and no dot before it, found {text!r}")
 
 
+def check_task(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Raise ValueError for a model's setting of another task: the row would be named by what does nothing."""
+    for override in overrides:
+        task = key(override).removeprefix("model.").partition(".")[0]
+        if key(override).startswith("model.") and task in TASKS and task != cfg.task.name:
+            raise ValueError(
+                f"expected settings of {cfg.task.name}, found {override}: leave it out, or add task={task}"
+            )
+
+
 def typed_over_smoke(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Take out of a model's ``smoke`` settings what the user typed for the task: the row is named by that."""
     for place in [key(override).split(".") for override in overrides]:
@@ -101,8 +111,8 @@ def check_name(cfg: DictConfig, overrides: Sequence[str], conf: Path) -> None:
         raise ValueError(
             f"expected {choice}.yaml to say `name: {choice}`, found {model.get('name')!r}: name them alike"
         )
-    cells = cfg.dataset.get("name")
-    if cells != cfg.hydra.runtime.choices.get("dataset") and (conf / f"dataset/{cells}.yaml").is_file():
+    cells, shipped = cfg.dataset.get("name"), {file.stem for file in conf.glob("dataset/*.yaml")}
+    if cells in shipped - {cfg.hydra.runtime.choices.get("dataset")}:
         raise ValueError(
             f"expected a name of its own for these cells, found {cells!r}, the name of a shipped data set: "
             "give another as dataset.name=NAME"

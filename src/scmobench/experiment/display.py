@@ -20,9 +20,15 @@ ARROWS = {"max": "↑", "min": "↓"}
 
 
 def title(run: Mapping[str, Any]) -> str:
-    """A run in one line."""
+    """A run in one line, with the cells that it is scored on if they are no test cells."""
     where = " ".join(str(run[name]) for name in ("task", "dataset", "subtask", "method"))
-    return f"{where} seed {run['seed']}"
+    return f"{where} seed {run['seed']}{held_out(run)}"
+
+
+def held_out(run: Mapping[str, Any]) -> str:
+    """`` (score_on=validation)`` for a score of held-out training cells; empty for one of test cells."""
+    chosen = (run.get("config") or {}).get("score_on")
+    return f" (score_on={chosen})" if chosen else ""
 
 
 def begins(plan: Plan) -> None:
@@ -121,11 +127,11 @@ def summary(ended: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _standing(metric: Metric, found: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
-    methods = defaultdict(list)
+    methods = defaultdict(dict)
     for one in found:
-        methods[one["method"]].append(one)
+        methods[one["method"]][one["seed"]] = one
     rows = []
-    for method, its in methods.items():
+    for method, its in ((name, list(seeds.values())) for name, seeds in methods.items()):
         known = [one["value"] for one in its if one["value"] is not None]
         mean = fmean(known) if known else None
         spread = f" ± {stdev(known):.4f}" if len(known) > 1 else ""

@@ -9,7 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scmobench.data.foreign import read_scored
+from scmobench.data.foreign import read_h5ad, read_scored
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.records import write_prediction
 from scmobench.types import MatchingData
@@ -19,10 +19,15 @@ def export(overrides: Sequence[str], out: str | Path) -> list[Path]:
     """Write what a model may see, and as ``solution.h5ad`` what only the scorer may see.
 
     ``overrides`` are those of a run. Matching has ``train_sol.h5ad`` too, and training cells with labels
-    ``labels.csv``. Returns the files, and raises what would stop a run.
+    ``labels.csv``. Returns the files. Raises what would stop a run, and ValueError if ``out`` holds another
+    export.
     """
     problem = Plan.composed(overrides).problem
     data, out, written = problem.data, Path(out), []
+    if (held := out / "solution.h5ad").is_file():
+        known = " ".join(str(read_h5ad(held)[0].uns.get(name)) for name in ("dataset_id", "subtask"))
+        if known != f"{data.dataset} {data.subtask}":
+            raise ValueError(f"expected no other export in {out}, found that of {known}: name another folder")
     parts = {name: part for name, part in vars(data).items() if isinstance(part, AnnData)}
     if isinstance(data, MatchingData):
         parts["train_sol"] = _pairs(data)

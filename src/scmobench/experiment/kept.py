@@ -33,7 +33,7 @@ def read(folders: Iterable[str | Path]) -> list[Kept]:
         if not os.path.isdir(where):
             raise FileNotFoundError(
                 f"expected a folder of records at {where}, found none: name the folder of your runs, "
-                "--records runs, or run something first, e.g. make reproduce"
+                "--records runs, or run something first, e.g. scmobench run model=knn dataset=mini_cite"
             )
         for path in record_files(where):
             try:
@@ -50,9 +50,16 @@ def read(folders: Iterable[str | Path]) -> list[Kept]:
 
 
 def record_files(where: Path) -> list[Path]:
-    """The files of records below a folder, links to folders included, each folder once."""
+    """The files of records below a folder, links to folders included, each folder once.
+
+    Raises OSError for a folder that cannot be read.
+    """
     files, seen = [], set()
-    for folder, inner, names in os.walk(where, followlinks=True):
+
+    def refuse(error: OSError) -> None:
+        raise OSError(f"expected folders that can be read, found {error}: allow it with chmod") from error
+
+    for folder, inner, names in os.walk(where, onerror=refuse, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:
             inner.clear()
             continue

@@ -6,6 +6,7 @@ method's score of a cell is its mean over the runs whose cells are at hand.
 """
 
 import csv
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import groupby
@@ -38,7 +39,8 @@ def variances(methods: Sequence[Sequence[Any]]) -> np.ndarray:
     """Variance over test cells of the difference of each two methods, methods x methods; NaN if unknown.
 
     ``methods`` are the runs of each method, records as `scmobench.experiment.kept.read` gives them. Of others
-    no cells are known. Raises ValueError for a damaged file of cells or of pairs.
+    no cells are known. A damaged file of cells is named on the error output and left out. Raises ValueError
+    for a damaged file of pairs.
     """
     found = np.full((len(methods), len(methods)), np.nan)
     cells = {i: mean for i, runs in enumerate(methods) if (mean := _mean_cells(runs)) is not None}
@@ -95,17 +97,24 @@ def _place(run: Any) -> Path | None:
 
 def _mean_cells(runs: Sequence[Any]) -> np.ndarray | None:
     """Mean of the scores of each cell over the runs that have them; None if none has."""
-    places = [_place(run) for run in runs]
-    paths = [place.with_name(CELLS) for place in places if place and place.name == RECORD]
-    if not (paths := [path for path in paths if path.is_file()]):
-        return None
+    places = [(run, place) for run in runs if (place := _place(run)) and place.name == RECORD]
+    paths = [(path, run.get("n_test")) for run, place in places if (path := place.with_name(CELLS)).is_file()]
+    cells = [c for path, count in paths if (c := _cells(path, count, path.stat().st_mtime_ns)) is not None]
+    return np.mean(cells, axis=0) if cells else None
+
+
+@cache
+def _cells(path: Path, count: int, changed: int) -> np.ndarray | None:
+    """Scores of so many test cells; None, and a line, if the file holds something else."""
     try:
-        cells = [np.load(path, allow_pickle=False) for path in paths]
-        return np.mean(np.stack(cells).astype(np.float64), axis=0)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"expected scores of test cells in {paths[0].parent}/{CELLS}, found {error}; delete that file"
-        ) from error
+        found = np.load(path, allow_pickle=False).astype(np.float64)
+        if found.shape == (count,):
+            return found
+    except (OSError, ValueError, EOFError):
+        pass
+    told = f"left out: expected scores of {count} test cells in {path}, found something else"
+    print(f"{told}; delete it, and the command of the run writes it again", file=sys.stderr)
+    return None
 
 
 @cache

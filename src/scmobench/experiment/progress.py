@@ -67,6 +67,7 @@ class Progress(Callback):
             score = record["scores"][primary(record["task"]).name]
             told = ("task", "dataset", "subtask", "method", "seed", "seconds")
             entry |= {name: record[name] for name in told} | score
+            entry["subtask"] += display.held_out(record)
         with Path(os.environ[LEDGER]).open("a") as ledger:
             ledger.write(json.dumps(entry) + "\n")
         number = config.hydra.job.num + 1

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from scmobench.experiment import schema
@@ -86,7 +87,16 @@ def finished(where: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     same = all(record.get(key) == value for key, value in identity.items())
     same &= (record.get("versions") or {}).get("scmobench") == version("scmobench")
     same &= record.get("status") == "ok" and record.keys() >= WHOLE
-    return record if same and (where / PREDICTION).is_file() else None
+    return record if same and _readable(where / PREDICTION) else None
+
+
+def _readable(path: Path) -> bool:
+    """Whether there is an HDF5 file that is not cut off."""
+    try:
+        with h5py.File(path):
+            return True
+    except OSError:
+        return False
 
 
 def _stored(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from anndata import AnnData
 
 from scmobench.data.foreign import read_h5ad
 from scmobench.experiment import records
+from scmobench.experiment.display import title
 from scmobench.experiment.ensemble import run_ensemble
 from scmobench.experiment.evaluate import evaluate, metrics
 from scmobench.experiment.plan import Plan
@@ -43,8 +44,7 @@ class Result:
     record: dict[str, Any]
 
     def __repr__(self) -> str:
-        what = " ".join(str(self.record[name]) for name in ("task", "dataset", "subtask", "method"))
-        return f"Result of {what}, seed {self.record['seed']}\n{self.scores.to_string()}"
+        return f"Result of {title(self.record)}\n{self.scores.to_string()}"
 
 
 class Adapted(Model):

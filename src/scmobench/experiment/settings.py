@@ -201,7 +201,8 @@ def checked_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
             if Any in _members(kind):
                 continue
             if taken.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
-                kind = Sequence[kind]
+                wrong = [one for one in value if not fits(plain(one), kind)]
+                value, kind = (wrong[0], kind) if wrong else (value, Sequence[kind])
             value = value if getattr(value, "ndim", 0) and fits(value, kind) else plain(value)
             bound.arguments[name] = value
             if not fits(value, kind):

@@ -56,7 +56,7 @@ def track(record: Mapping[str, Any], where: Path, settings: Mapping[str, Any] | 
         tags=[tag[:64] for tag in tags],
         config={name: record.get(name) for name in CONFIG},
         settings=wandb.Settings(silent=True, console="off"),
-        **settings,
+        **{"mode": "offline"} | settings,
     )
     for values in curves(where / "training"):
         run.log(values)

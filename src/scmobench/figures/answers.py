@@ -101,7 +101,7 @@ def _last(folders: Iterable[Path]) -> list[Kept]:
     """The last finished attempt at each run, sorted."""
     done = [run for run in kept.read(folders) if run.where.name == RECORD and run["status"] == "ok"]
     attempts = sorted(done, key=kept.turn)
-    last = {tuple(run[name] for name in (*PLACE, "method", "seed")): run for run in attempts}
+    last = {tuple(run[name] for name in (*PLACE, "method", "seed", "data_hash")): run for run in attempts}
     return [last[key] for key in sorted(last, key=kept.sortable)]
 
 
@@ -161,9 +161,10 @@ def _problem(runs: Sequence[Kept], order: Sequence[str], cells: dict[str, Paired
         print(f"{dataset} is left out: {error}", file=sys.stderr)
         return None
     by_method: dict[str, list[Kept]] = {}
+    now = {(run["method"], run["seed"]) for run in runs if run["data_hash"] == plan.cells.hash}
     for run in sorted(runs, key=lambda run: [*order, run["method"]].index(run["method"])):
         if run["data_hash"] == plan.cells.hash:
             by_method.setdefault(run["method"], []).append(run)
-        else:
+        elif (run["method"], run["seed"]) not in now:
             _left_out(run, "its cells are not those of the data set now")
     return Problem(plan, by_method) if by_method else None

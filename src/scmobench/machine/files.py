@@ -1,6 +1,7 @@
 """Files: names made of any text, content written whole or not at all, folders held by one process."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -23,6 +24,8 @@ def checked_name(what: str, text: Any) -> str:
     """The text. Raises ValueError, with ``what`` it is for, if it is no text, empty or invalid Unicode."""
     if isinstance(text, str) and text.strip() and text == text.encode(errors="replace").decode():
         return text
+    if isinstance(text, str) and text.strip():
+        raise ValueError(f"expected {what} in UTF-8, found {text!r}: set a locale such as LC_ALL=C.UTF-8")
     advice = f"as text: \"{what}='{text}'\"" if isinstance(text, int | float) else f"{what}=NAME"
     raise ValueError(f"expected {what} to be a text that is not empty, found {text!r}; write {advice}")
 
@@ -56,9 +59,12 @@ def whole(path: Path) -> Iterator[Path]:
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
         found = getattr(error, "strerror", None)  # without our own file's name
         found = found or " ".join(str(error).split())
-        raise OSError(
-            f"expected to write {path}, found {found}: make room there, or write to another folder"
-        ) from error
+        room = (
+            "make room there, or "
+            if getattr(error, "errno", None) in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            else ""
+        )
+        raise OSError(f"expected to write {path}, found {found}: {room}write to another folder") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()

@@ -26,6 +26,7 @@ from rich.text import Text
 
 QUIET = "SCMOBENCH_QUIET"  # set: no bars and no announcements, also in the workers of a sweep
 WIDE = 10_000  # columns of a pipe
+NARROW = 80  # columns of a table at least: a narrower terminal breaks its lines, so that no value is cut
 # of libraries about themselves; the suite's own checks say what matters of the rest
 LIBRARIES = (
     ("", FutureWarning),
@@ -80,7 +81,8 @@ def table(rows: Sequence[Sequence[Any]], head: Sequence[str], *, right: Sequence
         shown.add_column(title, justify="right" if number in right else "left", no_wrap=number == 0)
     for row in rows:
         shown.add_row(*(Text(str(cell)) for cell in row))
-    out = Console(highlight=False, force_jupyter=False, width=None if sys.stdout.isatty() else WIDE)
+    out = Console(highlight=False, force_jupyter=False)
+    out.width = max(out.width, NARROW) if sys.stdout.isatty() else WIDE
     with out.capture() as printed:
         out.print(shown)
     print("\n".join(line.rstrip() for line in printed.get().splitlines()), flush=True)
