@@ -30,6 +30,9 @@ MEANT = {
     "nonsense=1": "no setting 'nonsense'; there are task, dataset, model",
     "trainer.qqq=3": "no setting 'qqq' in trainer; there are accelerator, precision",
     "model=qqq": "no model 'qqq'; `scmobench models` lists them, and --config-dir FOLDER adds",
+    "model=knn model.predict_modality.layers=3 model.predict_modality.hidden=4": (
+        "in model.predict_modality; there are n_components, k, transductive"
+    ),
     "model=${x}": "no model '${x}'; `scmobench models` lists them",
     "ablation=qqq": "no ablation 'qqq'; there are batch_features,",
     "dataset.name=../x": "expected dataset.name to be a name without /",
@@ -87,6 +90,24 @@ def test_the_advice_leads_out_of_a_wrong_override(typed: str, told: tuple[str, s
         assert str(error.value).endswith(said + advised)
         again = [*shlex.split(advised), *([typed] if advised == "logger=wandb" else [])]
         assert compose(again)
+
+
+@pytest.mark.parametrize(
+    ("choice", "setting"), [("ablation=no_pathway", "pathway"), ("ensemble=competition", "validation")]
+)
+def test_an_ablation_or_ensemble_of_another_model_is_named(choice: str, setting: str, tmp_path: Path) -> None:
+    line = ("run", "model=knn", "dataset=tiny_cite")
+    (told,) = here(*line, choice, cwd=tmp_path).stderr.splitlines()
+    takes = f"no setting '{setting}'; it takes n_components, k, transductive"
+    expected = f"expected settings that the model takes in {choice}, found {takes}: leave {choice} out"
+    assert told == f"scmobench: {expected}"
+    assert not list(tmp_path.iterdir())
+    swept = here(*line, "-m", f"{choice},none", "smoke=true", cwd=tmp_path)
+    assert f"{expected}\n" in swept.stdout
+    assert "1 ran, 1 failed" in swept.stdout
+    typed = here(*line, "+model.predict_modality.other=1", cwd=tmp_path)
+    assert typed.stderr.startswith("scmobench: no setting 'other'; it takes")
+    assert here(*line, cwd=tmp_path).returncode == 0
 
 
 def test_a_folder_beside_the_users_yaml_that_hides_a_setting_is_told(tmp_path: Path) -> None:

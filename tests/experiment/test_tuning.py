@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from command_line import here
+from command_line import OWN, here, own_model
 from scmobench.data.split import training_cells_split
 from scmobench.experiment import kept, records
 from scmobench.experiment.config import build, compose
@@ -121,6 +121,101 @@ def test_a_search_has_a_folder_and_a_study_of_its_own_and_goes_on(tmp_path: Path
         >= {name.rpartition(".")[2]: value for name, value in found.best_params.items()}.items()
     )
     assert again.score_on == "test"
+
+
+KNN = ("model=knn", "dataset=tiny_cite", "model.predict_modality.k=choice(5,20)")
+SEARCH = ("run", "sweep=tune", *KNN, "hydra.sweeper.n_trials=1")
+
+
+def test_a_finished_search_says_so_and_its_best_trial_again(tmp_path: Path) -> None:
+    first = here(*SEARCH, cwd=tmp_path)
+    told, *rest = here(*SEARCH, cwd=tmp_path).stdout.splitlines()
+    assert told == "all trials are done (1): a larger hydra.sweeper.n_trials makes more"
+    assert rest == first.stdout.splitlines()[2:4], "the best trial and its command"
+    more = here(*SEARCH[:-1], "hydra.sweeper.n_trials=2", cwd=tmp_path)
+    assert more.stdout.startswith("1 run\n")
+
+
+def test_the_advised_command_finds_a_model_of_the_users_own(tmp_path: Path) -> None:
+    body = "        self.n = data.train_mod2.n_vars\n        return self\n\n"
+    body += "    def __init__(self, alpha=1): self.alpha = alpha\n\n"
+    own_model(tmp_path, body)
+    yaml = tmp_path / "mine" / "model" / "own.yaml"
+    yaml.write_text(yaml.read_text().replace("my_method.Own", "my_method.Own, alpha: 1"))
+    chosen = ("model=own", "model.predict_modality.alpha=choice(1,2)", "hydra.sweeper.n_trials=1")
+    for _ in range(2):
+        done = here("run", "sweep=tune", *OWN, *chosen, cwd=tmp_path)  # predict is missing
+        assert done.returncode == 1
+    (told,) = done.stderr.splitlines()
+    assert told.startswith("scmobench: expected a trial with a score, found that all failed (1): mend")
+    code, chosen = tmp_path / "my_method.py", (*chosen[:2], "hydra.sweeper.n_trials=2")
+    predict = "    def predict(self, data): return np.full((data.test_mod1.n_obs, self.n), self.alpha)\n"
+    code.write_text(f"{code.read_text()}\n{predict}")
+    done = here("run", "sweep=tune", *OWN, *chosen, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    command = shlex.split(done.stdout.partition("use its settings:")[2].splitlines()[0])
+    again = here(*command[1:], cwd=tmp_path)
+    assert "GEX2ADT own[alpha=" in again.stdout, again.stderr
+
+
+@pytest.mark.parametrize("damage", ["junk", "folder"])
+def test_a_study_that_cannot_be_opened_stops_the_search(damage: str, tmp_path: Path) -> None:
+    study = tmp_path / "runs" / "searches" / "knn-predict_modality-tiny_cite-from_gex" / "study.db"
+    study.parent.mkdir(parents=True)
+    study.mkdir() if damage == "folder" else study.write_text("junk")
+    done = here(*SEARCH, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    (told,) = done.stderr.splitlines()
+    assert f"expected a study of Optuna at {study}, found " in told
+    assert told.endswith("move the file away to begin anew")
+    study.rename(tmp_path / "away")
+    assert here(*SEARCH, cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("storage", ["nonsense", "no_such://server/db", "sqlite:////no/such/folder/study.db"])
+def test_another_storage_that_cannot_be_opened_stops_the_search(storage: str, tmp_path: Path) -> None:
+    done = here(*SEARCH, f"hydra.sweeper.storage='{storage}'", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    (told,) = done.stderr.splitlines()
+    assert told.startswith("scmobench: expected a study of Optuna at hydra.sweeper.storage, found ")
+    assert told.endswith("or leave it out for a file of its own"), "as the other tests do"
+
+
+@pytest.mark.parametrize("setting", ["n_trials=0", "n_trials=-3", "n_jobs=0"])
+def test_a_search_of_no_trials_is_refused(setting: str, tmp_path: Path) -> None:
+    done = here(*SEARCH[:-1], f"hydra.sweeper.{setting}", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    name, _, number = setting.partition("=")
+    told = f"scmobench: expected hydra.sweeper.{name} to be 1 or more, found {number}\n"
+    assert done.stderr == told
+
+
+FOREIGN = {
+    "knn": "take sweep=tune 'model.predict_modality.NAME=choice(VALUE,VALUE)' with a NAME of n_comp",
+    "babel_like": "take sweep=tune_babel_like",
+    "mean": "leave model=mean out",
+}
+
+
+@pytest.mark.parametrize(("model", "advice"), FOREIGN.items())
+def test_a_search_of_settings_that_the_model_has_not_is_refused(
+    model: str, advice: str, tmp_path: Path
+) -> None:
+    line = ("dataset=tiny_cite", "smoke=true", "trainer.max_epochs=1", "hydra.sweeper.n_trials=1")
+    done = here("run", "sweep=tune_predict_modality", f"model={model}", *line, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    (told,) = done.stderr.splitlines()
+    found = f"expected settings of {model} in sweep=tune_predict_modality, found model.predict_modality."
+    assert f"{found}transductive" in told or f"{found}batch_features" in told
+    assert f": {advice}" in told
+    again = {
+        "knn": ["model=knn", "sweep=tune", "model.predict_modality.k=choice(5,20)"],
+        "babel_like": ["model=babel_like", "sweep=tune_babel_like"],
+        "mean": ["sweep=tune_predict_modality"],
+    }
+    done = here("run", *again[model], *line, cwd=tmp_path)
+    assert done.stdout.startswith("1 run\n"), done.stderr
+    assert "use its settings" in done.stdout
 
 
 @pytest.mark.parametrize("more", [(), ("model=knn", "dataset=tiny_cite")])

@@ -174,7 +174,8 @@ def for_key(message: str, overrides: Sequence[str], compose: Callable[[list[str]
         return ""
     *place, last = found[1].split(".")
     typed = next((one for one in overrides if key(one) == found[1]), f"{found[1]}=")
-    node = compose([one for one in overrides if one != typed])
+    groups = [one for one in overrides if "." not in key(one) or group(one) == "hydra"]
+    node = compose([one for one in groups if one != typed])  # another wrong key would end this, too
     for number, part in enumerate(place):
         if part not in node or not OmegaConf.is_dict(node[part]):
             place, last = place[:number], part

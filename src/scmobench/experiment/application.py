@@ -1,6 +1,7 @@
 """The Hydra application behind ``scmobench run``: one experiment, or each experiment of a sweep."""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -18,15 +19,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from scmobench.experiment import display, records
-from scmobench.experiment.arguments import as_text, lazy_help, sorted_arguments
+from scmobench.experiment.arguments import as_text, group, lazy_help, sorted_arguments
 from scmobench.experiment.choices import OPTIONS as SETTINGS
-from scmobench.experiment.ensemble import run_ensemble
+from scmobench.experiment.config import compose
+from scmobench.experiment.ensemble import members, run_ensemble
 from scmobench.experiment.evaluate import primary
 from scmobench.experiment.launcher import refuse_lacking
 from scmobench.experiment.loader import USER_ERRORS, conf_dir, one_line, refuse_hidden
 from scmobench.experiment.plan import Plan, idle_ablation, method_name
 from scmobench.experiment.progress import LEDGER, TOTAL, end_of_sweep, place
 from scmobench.experiment.run import carry_out
+from scmobench.experiment.search import config_folder
 from scmobench.experiment.validate import checked
 from scmobench.machine import terminal
 from scmobench.training.memory import within_memory
@@ -68,8 +71,7 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     try:
         check_ablation(cfg, job.runtime.choices.get("ablation"))
         given = list(job.overrides.task)
-        folders = [one.path for one in job.runtime.config_sources if one.provider == "command-line"]
-        plan = Plan(cfg, method_name(cfg, given), given, next(iter(folders), None))  # of --config-dir
+        plan = Plan(cfg, method_name(cfg, given), given, config_folder(job))
         checked(plan)
         with terminal.hushed(), within_memory():
             if not (idle := idle_ablation(plan)):
@@ -121,10 +123,31 @@ def failure(error: BaseException, plan: Plan | None, modules: Sequence[str]) -> 
         if place:
             error.add_note(place)
         return error
-    told = f"{one_line(error)} {place}".strip()
+    told = f"{of_choice(one_line(error), plan)} {place}".strip()
     if HydraConfig.get().mode == RunMode.RUN:
         return SystemExit(f"scmobench: {told}")
     return CompactHydraException(told)  # without a traceback of Hydra
+
+
+def of_choice(told: str, plan: Plan | None) -> str:
+    """The message, with the ablation or ensemble if that sets what the model does not take."""
+    found = re.match("no setting ('.+?')", told)
+    if not found or not plan:
+        return told
+
+    def sets(cfg: DictConfig) -> bool:
+        return f"{found[1]}:" in str(cfg.model)
+
+    kind = "ablation" if sets(plan.cfg) else "ensemble"
+    its = " ".join(o for o in plan.overrides if group(o) == kind)
+    if kind == "ablation":
+        others = [o for o in plan.overrides if group(o) not in (kind, "hydra")]
+        guilty = not sets(compose(others, plan.folder))
+    else:
+        guilty = any(sets(one.cfg) for one in members(plan))
+    if not (its and guilty):
+        return told
+    return f"expected settings that the model takes in {its}, found {told}: leave {its} out"
 
 
 def place_in_modules(error: BaseException, modules: Sequence[str]) -> str:

@@ -51,7 +51,10 @@ class Progress(Callback):
         os.environ[TOTAL] = str(self.total)
         os.environ[LEDGER] = str((folder / f".sweep-{os.getpid()}").resolve())
         Path(os.environ[LEDGER]).write_text(json.dumps(begins | {"begun": self.begun}) + "\n")
-        print(f"{self.total} run{'s' * (self.total != 1)}", flush=True)
+        told = f"{self.total} run{'s' * (self.total != 1)}"
+        if begins and not self.total:
+            told = f"all trials are done ({begins['ended']}): a larger hydra.sweeper.n_trials makes more"
+        print(told, flush=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """Print the run that ended: in a line for a sweep, else all of it."""
@@ -99,6 +102,8 @@ def end_of_sweep(begun: float) -> None:
         print(search.found(begun_as), flush=True)
     else:
         display.summary([one for one in ended if "task" in one])
+    if not int(os.environ[TOTAL]):  # a search that was finished before
+        return
     tally = Counter(one["state"] for one in ended)
     states = ", ".join(f"{tally[s]} {s}" for s in ("ran", "skipped", "failed") if tally[s])
     print(f"\n{states or 'no run ended'} in {(time.time() - begun) / 60:.1f} min", flush=True)

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from scmobench.experiment.arguments import group, key
-from scmobench.experiment.config import digest
+from scmobench.experiment.config import digest, names
 from scmobench.machine.files import file_name, writable
 
 STUDY, RESULT = "study.db", "optimization_results.yaml"  # Optuna's sweeper names the second
@@ -29,10 +29,14 @@ def prepare(config: DictConfig) -> dict[str, Any]:
     """Give a search a folder of its own in ``runs/searches``, with an SQLite study unless another is named.
 
     A search that was begun before goes on: ``hydra.sweeper.n_trials`` counts the trials of the whole study.
-    Returns the folder and the overrides that all trials share. Raises ValueError if the search has nothing to
-    choose from.
+    Returns the folder, how many trials ended before, and the arguments that all trials share. Raises
+    ValueError for fewer trials than one, if all of them failed before, and if the search has nothing to
+    choose from, or settings that the model has not; OSError if its folder or its study cannot be used.
     """
     sweeper, typed = config.hydra.sweeper, list(config.hydra.overrides.task)
+    for name in ("n_trials", "n_jobs"):
+        if sweeper[name] < 1:
+            raise ValueError(f"expected hydra.sweeper.{name} to be 1 or more, found {sweeper[name]}")
     read = OverridesParser.create().parse_overrides(typed)
     fixed = [o.input_line for o in read if not o.is_sweep_override() and group(o.input_line) not in APART]
     if len(fixed) == len([o for o in typed if group(o) not in APART]) and not sweeper.get("params"):
@@ -41,19 +45,64 @@ def prepare(config: DictConfig) -> dict[str, Any]:
             "sweep=tune_MODEL or sweep=tune_TASK of conf/sweep, or add a model, a data set and lists, e.g. "
             "model=knn dataset=mini_cite 'model.predict_modality.k=choice(5,20,50)'"
         )
+    _refuse_foreign(config)
     others = sorted(override for override in fixed if key(override) not in PLACE)
     suffix = f"-{digest(others)[:8]}" if others else ""
     folder = writable(Path(config.runs, "searches", file_name(f"{sweeper.study_name}{suffix}")), "name runs=")
     OmegaConf.set_readonly(config.hydra, False)
     config.hydra.sweep.dir = str(folder)
-    sweeper.storage = sweeper.storage or f"sqlite:///{_stamped(folder.resolve() / STUDY)}"
-    ended = _ended(sweeper.study_name, sweeper.storage)
-    sweeper.n_trials = max(0, sweeper.n_trials - ended)
+    trials = _opened(sweeper, folder.resolve() / STUDY)
+    sweeper.n_trials, ended = max(0, sweeper.n_trials - len(trials)), len(trials)
+    if not (sweeper.n_trials or any(trial.values for trial in trials)):
+        raise ValueError(
+            f"expected a trial with a score, found that all failed ({ended}): mend what they said, "
+            "and take a larger hydra.sweeper.n_trials"
+        )
     if (sweeper.get("sampler") or {}).get("seed") is not None:
         sweeper.sampler.seed += ended  # else it would draw the first trials again
     (folder / RESULT).unlink(missing_ok=True)
     chosen = [f"{name}={config.hydra.runtime.choices[name]}" for name in PLACE[:3]]
-    return {"search": str(folder), "given": [*chosen, f"direction={config.direction}", *others]}
+    own = ["--config-dir", own] if (own := config_folder(config.hydra)) else []
+    given = [*own, *chosen, f"direction={config.direction}", *others]
+    return {"search": str(folder), "ended": ended, "given": given}
+
+
+def config_folder(job: Any) -> str | None:
+    """The folder of ``--config-dir``, from Hydra's own node; None if none was given."""
+    return next((one.path for one in job.runtime.config_sources if one.provider == "command-line"), None)
+
+
+def _refuse_foreign(config: DictConfig) -> None:
+    """Raise ValueError if the sweep's YAML chooses settings that the model has not."""
+    model, task = config.model.name, config.task.name
+    for name in config.hydra.sweeper.get("params") or {}:
+        node = OmegaConf.select(config, name.rpartition(".")[0])
+        if group(name) != "model" or (OmegaConf.is_dict(node) and name.rpartition(".")[2] in node):
+            continue
+        advice = f"leave model={model} out"
+        if own := [setting for setting in config.model.get(task, {}) if setting != "_target_"]:
+            listed = f"'model.{task}.NAME=choice(VALUE,VALUE)' with a NAME of {', '.join(own)}"
+            advice = f"take sweep=tune {listed}"
+        if f"tune_{model}" in names("sweep"):
+            advice = f"take sweep=tune_{model}"
+        sweep = config.hydra.runtime.choices.get("sweep")
+        raise ValueError(f"expected settings of {model} in sweep={sweep}, found {name}: {advice}")
+
+
+def _opened(sweeper: DictConfig, file: Path) -> list[Any]:
+    """Open the study, in ``file`` unless another storage is named, and return its trials that ended.
+
+    Raises OSError if it cannot be opened.
+    """
+    place, advice = file, "make room, let it be written, or move the file away to begin anew"
+    if sweeper.storage:
+        place, advice = "hydra.sweeper.storage", "check its address, or leave it out for a file of its own"
+    try:
+        sweeper.storage = sweeper.storage or f"sqlite:///{_stamped(file)}"
+        return _ended(sweeper.study_name, sweeper.storage)
+    except Exception as error:  # each kind of storage has errors of its own
+        found = str(error).partition("\n")[0]
+        raise OSError(f"expected a study of Optuna at {place}, found {found}: {advice}") from error
 
 
 def _stamped(study: Path) -> Path:
@@ -64,14 +113,14 @@ def _stamped(study: Path) -> Path:
     return study
 
 
-def _ended(name: str, storage: str) -> int:
+def _ended(name: str, storage: str) -> list[Any]:
     """Trials of an earlier call that ended."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with contextlib.suppress(KeyError):  # no study of this name
-        return sum(trial.state.is_finished() for trial in optuna.load_study(name, storage).trials)
-    return 0
+        return [trial for trial in optuna.load_study(name, storage).trials if trial.state.is_finished()]
+    return []
 
 
 def found(search: Mapping[str, Any]) -> str:
