@@ -292,7 +292,7 @@ SAID = {
     "run dataset=tiny_cite smoke=flase": "expected smoke to be true or false, found 'flase'",
     "leaderboard --records .": "expected records of runs (record.json, *.jsonl) below ., found none",
     "run dataset=tiny_cite model=mean model.name=12": "expected model.name to be a text that is not empty",
-    "run dataset=tiny_cite model=scmognn model.joint_embedding.k=2": "add task=joint_embedding",
+    "run dataset=tiny_cite model=scmognn model.match_modality.layers=2": "or add task=match",
     "run dataset=tiny_cite model=mean model.kind=metod": "found 'metod'",
     "run dataset=tiny_cite model.predict_modality._target_=scmobench.No": "imported, found scmobench.No",
     "data check tiny_cite --out x": "of `data export`",
