@@ -95,6 +95,12 @@ def test_the_readme_is_short() -> None:
     assert text.count("\n") < 180
 
 
+def test_every_column_of_a_table_is_explained() -> None:
+    page = (ROOT / "results" / "README.md").read_text().partition("## CSV columns")[2]
+    explained = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", page))))
+    assert set(pd.read_csv(ROOT / "results" / "leaderboard" / "predict_modality.csv", nrows=0)) <= explained
+
+
 def leads(task: str, metric: str, method: str, supervised: bool = False) -> tuple[int, int]:
     """On how many data sets and directions a method leads, and on how many it is tested."""
     table = pd.read_csv(ROOT / "results" / "leaderboard" / f"{task}.csv")
