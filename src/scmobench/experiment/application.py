@@ -19,10 +19,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from scmobench.experiment import display, records
-from scmobench.experiment.arguments import as_text, group, lazy_help, sorted_arguments
+from scmobench.experiment.arguments import as_text, group, key, lazy_help, sorted_arguments
 from scmobench.experiment.choices import OPTIONS as SETTINGS
-from scmobench.experiment.config import compose
-from scmobench.experiment.ensemble import members, run_ensemble
+from scmobench.experiment.ensemble import run_ensemble
 from scmobench.experiment.evaluate import primary
 from scmobench.experiment.launcher import refuse_lacking
 from scmobench.experiment.loader import USER_ERRORS, conf_dir, one_line, refuse_hidden
@@ -130,23 +129,12 @@ def failure(error: BaseException, plan: Plan | None, modules: Sequence[str]) -> 
 
 
 def of_choice(told: str, plan: Plan | None) -> str:
-    """The message, with the ablation or ensemble if that sets what the model does not take."""
-    found = re.match("no setting ('.+?')", told)
-    if not found or not plan:
+    """The message; where it names a setting that nobody typed, with the ablation or ensemble that sets it."""
+    found = re.match("no setting '(.+?)'", told)
+    chosen = [o for o in plan.overrides if group(o) in ("ablation", "ensemble")] if found and plan else []
+    if not chosen or any(key(o).endswith(f".{found[1]}") for o in plan.overrides):
         return told
-
-    def sets(cfg: DictConfig) -> bool:
-        return f"{found[1]}:" in str(cfg.model)
-
-    kind = "ablation" if sets(plan.cfg) else "ensemble"
-    its = " ".join(o for o in plan.overrides if group(o) == kind)
-    if kind == "ablation":
-        others = [o for o in plan.overrides if group(o) not in (kind, "hydra")]
-        guilty = not sets(compose(others, plan.folder))
-    else:
-        guilty = any(sets(one.cfg) for one in members(plan))
-    if not (its and guilty):
-        return told
+    its = " and ".join(chosen)
     return f"expected settings that the model takes in {its}, found {told}: leave {its} out"
 
 
