@@ -180,7 +180,7 @@ PROVENANCE = {
             "same &= record.keys() >= WHOLE",
         ),
         ("scores taken of other versions", '"versions", "code")', '"code")'),
-        ("a run without its prediction counts", "if same and (where / PREDICTION).is_file()", "if same"),
+        ("a run without its prediction counts", "if same and _readable(where / PREDICTION)", "if same"),
         (
             "hash of a prediction without places",
             "(matrix.indptr, matrix.indices, matrix.data) if",

@@ -101,9 +101,9 @@ class CheckedLoader(ConfigLoaderImpl):
         if run_mode == RunMode.RUN:
             check_name(cfg, overrides, conf_dir())
             check_choices(cfg)
-            check_task(cfg, overrides)
             typed_over_smoke(cfg, overrides)
             check_numbers(cfg)
+            check_task(cfg, overrides)
         return cfg
 
     def _check_typed(self, overrides: list[str], run_mode: RunMode) -> None:

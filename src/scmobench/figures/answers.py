@@ -161,10 +161,11 @@ def _problem(runs: Sequence[Kept], order: Sequence[str], cells: dict[str, Paired
         print(f"{dataset} is left out: {error}", file=sys.stderr)
         return None
     by_method: dict[str, list[Kept]] = {}
-    now = {(run["method"], run["seed"]) for run in runs if run["data_hash"] == plan.cells.hash}
     for run in sorted(runs, key=lambda run: [*order, run["method"]].index(run["method"])):
         if run["data_hash"] == plan.cells.hash:
             by_method.setdefault(run["method"], []).append(run)
-        elif (run["method"], run["seed"]) not in now:
+    now = {(run["method"], run["seed"]) for its in by_method.values() for run in its}
+    for run in runs:
+        if (run["method"], run["seed"]) not in now:
             _left_out(run, "its cells are not those of the data set now")
     return Problem(plan, by_method) if by_method else None
