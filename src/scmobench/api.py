@@ -241,7 +241,7 @@ def _loaded(data: Any, given: dict[str, Any]) -> Paired:
         check({"_target_": "scmobench.data.memory.Memory"} | given, Source)
         return Memory(**({"mdata": data} | given)).load()
     if "modalities" in given:
-        raise ValueError("expected modalities beside a MuData: load(mudata.read(FILE), modalities=...)")
+        raise ValueError(f"expected modalities beside a MuData, found {data}: use mudata.read(FILE)")
     cfg = compose(["dataset=own"] if data is None else source_of(data))
     return build(OmegaConf.to_container(cfg.dataset, resolve=True) | given, Source).load()
 

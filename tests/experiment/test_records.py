@@ -168,17 +168,18 @@ def test_a_damaged_record_blocks_no_other_and_is_named(
     known = record(prediction_hash="p", versions=records.versions())
     whole = known | {"seed": 1, "scores": {"rmse": {"value": 1, "reason": ""}}, "interval": {}}
     records.write_json(tmp_path / "seed-1" / records.RECORD, whole)
-    (tmp_path / "seed-0").mkdir()
-    broken = tmp_path / "seed-0" / records.RECORD
+    broken = tmp_path / "seed-0\x1b[31m" / records.RECORD
+    broken.parent.mkdir()
     broken.write_text(damaged)
-    (tmp_path / "seed-0" / records.PREDICTION).write_text("")
-    assert records.finished(tmp_path / "seed-0", known) is None
+    (broken.parent / records.PREDICTION).write_text("")
+    assert records.finished(broken.parent, known) is None
     assert records.scores_of_same(tmp_path, known) == {"scores": whole["scores"], "interval": {}}
     elsewhere = known | {"versions": known["versions"] | {"processor": "another"}}
     assert known["versions"]["processor"]
     assert records.scores_of_same(tmp_path, elsewhere) is None
     assert [dict(found) for found in kept.read([tmp_path])] == [whole]
-    assert f"left out: {broken}, line 1: expected a record of a run" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert rf"left out: {tmp_path}/seed-0\x1b[31m/{records.RECORD}, line 1: expected a record" in told
 
 
 def test_a_broken_record_is_named(tmp_path: Path) -> None:

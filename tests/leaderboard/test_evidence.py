@@ -216,9 +216,8 @@ def test_damaged_cells_are_named_and_left_out(text, tmp_path, capsys):
     on_disk(tmp_path, draws(3, 50, a=0.0, b=0.02))
     path = tmp_path / "b" / "seed-1" / "cells.npy"
     path.write_bytes(text)
-    assert (
-        pick(standings(kept.read([tmp_path])), "b")["evidence"] == "3 seeds × 50 cells"
-    )  # of the other runs
+    row = pick(standings(kept.read([tmp_path])), "b")
+    assert row["evidence"] == "3 seeds × 50 cells", "of the other runs"
     assert capsys.readouterr().err == (
         f"left out: expected scores of 50 test cells in {path}, found something else; delete it, and the "
         "command of the run writes it again\n"

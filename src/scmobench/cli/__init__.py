@@ -21,9 +21,9 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script ``scmobench``."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    closed = Path(os.devnull).open("w")  # noqa: SIM115
-    sys.stdout, sys.stderr = sys.stdout or closed, sys.stderr or closed
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        if (stream := getattr(sys, name)) is None:  # closed
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
         if isinstance(stream, io.TextIOWrapper):  # not every terminal or file can hold ↓
             stream.reconfigure(errors="backslashreplace")
     try:

@@ -44,12 +44,11 @@ class Own(Annotated):
         FileNotFoundError : a file is missing.
         ValueError : the cells are not given in exactly one way; a file is a pipe or a device.
         """
-        if missing := [
-            name for name in ("gex", "mod2") if (self.gex or self.mod2) and not getattr(self, name)
-        ]:
+        if bool(self.gex) != bool(self.mod2):
+            other = "mod2" if self.gex else "gex"
             raise ValueError(
-                f"{self.name}: expected two h5ad files, found one: give dataset.{missing[0]}=FILE too, or "
-                "one file that holds both as dataset.h5ad=FILE"
+                f"{self.name}: expected two h5ad files, found one: give dataset.{other}=FILE too, or one file "
+                "that holds both as dataset.h5ad=FILE"
             )
         given = [way for way in (self.gex or self.mod2, self.h5ad, self.h5mu, self.tenx) if way]
         if len(given) != 1:

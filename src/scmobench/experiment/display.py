@@ -20,13 +20,13 @@ ARROWS = {"max": "↑", "min": "↓"}
 
 
 def title(run: Mapping[str, Any]) -> str:
-    """A run in one line, with the cells that it is scored on if they are no test cells."""
+    """A run in one line; a score that only chooses settings says so."""
     where = " ".join(str(run[name]) for name in ("task", "dataset", "subtask", "method"))
     return f"{where} seed {run['seed']}{held_out(run)}"
 
 
 def held_out(run: Mapping[str, Any]) -> str:
-    """`` (score_on=validation)`` for a score of held-out training cells; empty for one of test cells."""
+    """`` (score_on=validation)``, or another such choice, for a score that no table shows; else empty."""
     chosen = (run.get("config") or {}).get("score_on")
     return f" (score_on={chosen})" if chosen else ""
 

@@ -11,6 +11,7 @@ from scmobench.experiment import pairs, schema
 from scmobench.experiment.records import RECORD
 from scmobench.machine import files
 from scmobench.machine.files import file_name
+from scmobench.machine.terminal import visible
 
 LARGEST = 1 << 26  # bytes of a file of kept records
 
@@ -41,7 +42,7 @@ def read(folders: Iterable[str | Path]) -> list[Kept]:
             except ValueError as error:
                 if path.suffix == ".jsonl":
                     raise
-                print(f"left out: {error}", file=sys.stderr)
+                print(visible(f"left out: {error}"), file=sys.stderr)
                 continue
             for record in held:
                 record.where = path

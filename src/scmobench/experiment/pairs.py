@@ -18,6 +18,7 @@ import numpy as np
 from scmobench.experiment.config import digest
 from scmobench.experiment.records import CELLS, RECORD
 from scmobench.machine import files
+from scmobench.machine.terminal import visible
 
 FILE = "paired.csv"
 COLUMNS = ["cells", "dataset", "subtask", "method", "runs", "variances"]
@@ -112,7 +113,7 @@ def _cells(path: Path, count: int, changed: int) -> np.ndarray | None:
             return found
     except (OSError, ValueError, EOFError):
         pass
-    told = f"left out: expected scores of {count} test cells in {path}, found something else"
+    told = f"left out: expected scores of {count} test cells in {visible(str(path))}, found something else"
     print(f"{told}; delete it, and the command of the run writes it again", file=sys.stderr)
     return None
 

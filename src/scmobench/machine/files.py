@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+FULL = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # torch gives no number
 LONGEST = 255  # bytes of a file's name on most file systems
 READABLE = 80  # characters of a text that a shortened name keeps
 PLAIN = re.compile(r"(?![. ])[ -.0-\[\]-~]+(?<![. ])")  # printable ASCII without slash and backslash
@@ -59,12 +60,8 @@ def whole(path: Path) -> Iterator[Path]:
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
         found = getattr(error, "strerror", None)  # without our own file's name
         found = found or " ".join(str(error).split())
-        room = (
-            "make room there, or "
-            if getattr(error, "errno", None) in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            else ""
-        )
-        raise OSError(f"expected to write {path}, found {found}: {room}write to another folder") from error
+        advice = "make room there, or " if getattr(error, "errno", None) in FULL else ""
+        raise OSError(f"expected to write {path}, found {found}: {advice}write to another folder") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
