@@ -47,8 +47,8 @@ class Own(Annotated):
         if bool(self.gex) != bool(self.mod2):
             other = "mod2" if self.gex else "gex"
             raise ValueError(
-                f"{self.name}: expected two h5ad files, found one: give dataset.{other}=FILE too, or one file "
-                "that holds both as dataset.h5ad=FILE"
+                f"{self.name}: expected two h5ad files, found one: give dataset.{other}=FILE too, or one "
+                "file that holds both as dataset.h5ad=FILE"
             )
         given = [way for way in (self.gex or self.mod2, self.h5ad, self.h5mu, self.tenx) if way]
         if len(given) != 1:
