@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import scmobench as sb
 from command_line import OWN, here, own_model
 from scmobench.experiment.config import compose
 
@@ -102,6 +103,10 @@ def test_an_ablation_or_ensemble_of_another_model_is_named(choice: str, setting:
     expected = f"expected settings that the model takes in {choice}, found {takes}: leave {choice} out"
     assert told == f"scmobench: {expected}"
     assert not list(tmp_path.iterdir())
+    tried = here("validate", *line[1:], choice, cwd=tmp_path)
+    assert tried.stderr == f"scmobench: {expected}\n"
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        sb.run("knn", "tiny_cite", task="predict_modality", overrides=[choice])
     swept = here(*line, "-m", f"{choice},none", "smoke=true", cwd=tmp_path)
     assert f"{expected}\n" in swept.stdout
     assert "1 ran, 1 failed" in swept.stdout

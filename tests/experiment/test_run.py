@@ -206,11 +206,11 @@ def test_cells_to_choose_settings_by_are_exported_as_asked(tmp_path: Path) -> No
     names = build(training.dataset).load().obs.query("is_train").index
     inside = [anndata.read_h5ad(tmp_path / f"{part}.h5ad").obs_names for part in ("train_mod1", "solution")]
     assert sorted(inside[0].append(inside[1])) == sorted(names)
-    main(["data", "export", "tiny_cite", *order])
-    with pytest.raises(
-        SystemExit, match=r"no other export in .* found that of tiny_cite GEX2ADT: name another"
-    ):
-        main(["data", "export", "tiny_multiome", *order])
+    other = rf"no other export in .* found that of tiny_cite GEX2ADT with {len(inside[1])} scored cells: name"
+    for dataset in ("tiny_cite", "tiny_multiome"):
+        with pytest.raises(SystemExit, match=other):
+            main(["data", "export", dataset, *order])
+    main(["data", "export", "tiny_cite", *order, "score_on=validation"])
 
 
 def test_exported_files_are_all_that_a_prediction_from_outside_needs(tmp_path: Path, capsys) -> None:

@@ -1,7 +1,6 @@
 """The Hydra application behind ``scmobench run``: one experiment, or each experiment of a sweep."""
 
 import os
-import re
 import signal
 import sys
 import time
@@ -19,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from scmobench.experiment import display, records
-from scmobench.experiment.arguments import as_text, group, key, lazy_help, sorted_arguments
+from scmobench.experiment.arguments import as_text, lazy_help, sorted_arguments
 from scmobench.experiment.choices import OPTIONS as SETTINGS
 from scmobench.experiment.ensemble import run_ensemble
 from scmobench.experiment.evaluate import primary
@@ -28,8 +27,8 @@ from scmobench.experiment.loader import USER_ERRORS, conf_dir, one_line, refuse_
 from scmobench.experiment.plan import Plan, idle_ablation, method_name
 from scmobench.experiment.progress import LEDGER, TOTAL, end_of_sweep, place
 from scmobench.experiment.run import carry_out
-from scmobench.experiment.search import config_folder
-from scmobench.experiment.validate import checked
+from scmobench.experiment.search import NO_SCORE, config_folder
+from scmobench.experiment.validate import checked, naming_choice
 from scmobench.machine import terminal
 from scmobench.training.memory import within_memory
 
@@ -50,6 +49,10 @@ def launch(arguments: Sequence[str]) -> None:
     with lazy_help(), env_override(own):
         try:
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(experiment)()
+        except ValueError as error:
+            if str(error) == "Record does not exist.":  # Optuna's words
+                raise ValueError(NO_SCORE) from error
+            raise
         finally:
             end_of_sweep(begun)
 
@@ -79,7 +82,7 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
                     number = job.job.num  # Hydra counts the jobs of a sweep alone
                 else:
                     display.begins(plan)
-                with terminal.bar(place(number, f"{plan.name} seed {cfg.seed}")):
+                with terminal.bar(place(number, f"{plan.name} seed {cfg.seed}")), naming_choice(plan):
                     return Scored(run_ensemble(plan) if cfg.ensemble.members else carry_out(plan))
     except BaseException as error:
         if type(error) is KeyboardInterrupt:  # a subclass of it comes from a method
@@ -122,20 +125,10 @@ def failure(error: BaseException, plan: Plan | None, modules: Sequence[str]) -> 
         if place:
             error.add_note(place)
         return error
-    told = f"{of_choice(one_line(error), plan)} {place}".strip()
+    told = f"{one_line(error)} {place}".strip()
     if HydraConfig.get().mode == RunMode.RUN:
         return SystemExit(f"scmobench: {told}")
     return CompactHydraException(told)  # without a traceback of Hydra
-
-
-def of_choice(told: str, plan: Plan | None) -> str:
-    """The message; where it names a setting that nobody typed, with the ablation or ensemble that sets it."""
-    found = re.match("no setting '(.+?)'", told)
-    chosen = [o for o in plan.overrides if group(o) in ("ablation", "ensemble")] if found and plan else []
-    if not chosen or any(key(o).endswith(f".{found[1]}") for o in plan.overrides):
-        return told
-    its = " and ".join(chosen)
-    return f"expected settings that the model takes in {its}, found {told}: leave {its} out"
 
 
 def place_in_modules(error: BaseException, modules: Sequence[str]) -> str:

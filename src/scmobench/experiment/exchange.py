@@ -25,9 +25,12 @@ def export(overrides: Sequence[str], out: str | Path) -> list[Path]:
     problem = Plan.composed(overrides).problem
     data, out, written = problem.data, Path(out), []
     if (held := out / "solution.h5ad").is_file():
-        known = " ".join(str(read_h5ad(held)[0].uns.get(name)) for name in ("dataset_id", "subtask"))
-        if known != f"{data.dataset} {data.subtask}":
-            raise ValueError(f"expected no other export in {out}, found that of {known}: name another folder")
+        held = read_h5ad(held)[0]
+        known = " ".join(str(held.uns.get(name)) for name in ("dataset_id", "subtask"))
+        same = held.obs_names.equals(problem.solution.obs_names)
+        if not same or known != f"{data.dataset} {data.subtask}":
+            told = f"found that of {known} with {held.n_obs:,} scored cells"
+            raise ValueError(f"expected no other export in {out}, {told}: name another folder")
     parts = {name: part for name, part in vars(data).items() if isinstance(part, AnnData)}
     if isinstance(data, MatchingData):
         parts["train_sol"] = _pairs(data)

@@ -17,7 +17,7 @@ from scmobench.experiment.evaluate import evaluate, metrics
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.ranges import check_object
 from scmobench.experiment.run import asked, carry_out, respond
-from scmobench.experiment.validate import checked
+from scmobench.experiment.validate import checked, naming_choice
 from scmobench.machine.meter import metered
 from scmobench.models.base import Model
 from scmobench.tasks.base import Task
@@ -85,7 +85,8 @@ def run_plan(plan: Plan) -> Result:
     if plan.cfg.ensemble.members and plan.paired is not None:
         raise ValueError("an ensemble needs a data set by its name, found a file or cells in memory")
     checked(plan)
-    record = run_ensemble(plan) if plan.cfg.ensemble.members else carry_out(plan)
+    with naming_choice(plan):
+        record = run_ensemble(plan) if plan.cfg.ensemble.members else carry_out(plan)
     (prediction,) = read_h5ad(records.folder(plan.cfg.runs, record) / records.PREDICTION)
     return result(prediction, record, plan.cells)
 

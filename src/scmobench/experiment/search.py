@@ -17,6 +17,8 @@ from scmobench.machine.files import file_name, writable
 STUDY, RESULT = "study.db", "optimization_results.yaml"  # Optuna's sweeper names the second
 REVISION = "v2.6.0.a"  # of the tables of Optuna 2.10, the last that Hydra's sweeper takes
 PLACE = ("task", "dataset", "model", "direction")  # what the name of a study says
+NO_SCORE = "expected a trial with a score, found that all failed: mend what they said, and take a larger "
+NO_SCORE += "hydra.sweeper.n_trials"
 APART = ("sweep", "launcher", "runs", "force", "hydra", "score_on")  # no part of the settings
 
 
@@ -54,10 +56,7 @@ def prepare(config: DictConfig) -> dict[str, Any]:
     trials = _opened(sweeper, folder.resolve() / STUDY)
     sweeper.n_trials, ended = max(0, sweeper.n_trials - len(trials)), len(trials)
     if not (sweeper.n_trials or any(trial.values for trial in trials)):
-        raise ValueError(
-            f"expected a trial with a score, found that all failed ({ended}): mend what they said, "
-            "and take a larger hydra.sweeper.n_trials"
-        )
+        raise ValueError(NO_SCORE)
     if (sweeper.get("sampler") or {}).get("seed") is not None:
         sweeper.sampler.seed += ended  # else it would draw the first trials again
     (folder / RESULT).unlink(missing_ok=True)

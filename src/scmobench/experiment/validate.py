@@ -1,8 +1,10 @@
 """Dry runs: build everything that a run would need, and fit nothing."""
 
+import contextlib
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -40,6 +42,21 @@ def checked(plan: Plan) -> list[Plan]:
     return plans
 
 
+@contextlib.contextmanager
+def naming_choice(plan: Plan) -> Iterator[None]:
+    """Say of a setting that nobody typed which ablation or ensemble sets it, in the ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        found = re.match("no setting '(.+?)'", str(error))
+        chosen = [o for o in plan.overrides if group(o) in ("ablation", "ensemble")]
+        if not (found and chosen) or any(key(o).endswith(f".{found[1]}") for o in plan.overrides):
+            raise
+        its = " and ".join(chosen)
+        told = f"expected settings that the model takes in {its}, found {error}: leave {its} out"
+        raise ValueError(told) from error
+
+
 def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
     """Compose a run, load its data, cut the task, and build the model or all members of the ensemble.
 
@@ -56,7 +73,8 @@ def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
     if idle := idle_ablation(plan):
         raise ValueError(idle)
     data, train = plan.problem.data, plan.cells.obs["is_train"]
-    models = [build(plan.settings_of(p.cfg), MODEL, modules=p.cfg.modules) for p in plans]
+    with naming_choice(plan):
+        models = [build(plan.settings_of(p.cfg), MODEL, modules=p.cfg.modules) for p in plans]
     return (
         f"ok: {plan.task.name} {data.subtask} on {data.dataset} "
         f"({train.sum()} training, {(~train).sum()} test cells) "
