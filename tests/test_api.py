@@ -21,7 +21,7 @@ from scmobench.experiment import catalogue, result
 from scmobench.experiment.config import compose
 from scmobench.experiment.plan import method_name
 from scmobench.experiment.run import run
-from scmobench.types import TASKS
+from scmobench.types import TASKS, Paired
 
 
 class MeanOfTraining:
@@ -118,6 +118,27 @@ def test_a_mudata_as_scanpy_leaves_it_runs(tmp_path: Path, tiny_paired) -> None:
         gex=parts["rna"], mod2=parts["prot"], batch="batch", test_batches=list(held_out(tiny_paired))
     )
     assert (two.mod1.X != tiny_paired.mod1.X).nnz == 0
+
+
+@pytest.mark.parametrize("name", ["tiny_cite", "mini_cite", "own"])
+def test_cells_that_were_changed_after_load_are_refused(name: str, tmp_path: Path, tiny_paired) -> None:
+    def fresh() -> Paired:
+        parts = {"gex": tiny_paired.mod1, "mod2": tiny_paired.mod2}
+        return sb.load(**parts, organism="human") if name == "own" else sb.load(name)
+
+    changes = {
+        "values": lambda cells: sc.pp.log1p(cells.mod1),
+        "genes": lambda cells: sc.pp.filter_genes(cells.mod1, min_cells=30),
+        "split": lambda cells: cells.obs.__setitem__("is_train", ~cells.obs["is_train"]),
+    }
+    for change in changes.values():
+        cells = fresh()
+        change(cells)
+        with pytest.raises(ValueError, match="as load gave them, found that they were changed since: change"):
+            sb.run("mean", cells, runs=tmp_path)
+    cells = fresh()
+    cells.mod1.obsm["X_pca"] = np.ones((cells.mod1.n_obs, 2))
+    assert sb.load(cells).hash == cells.hash == sb.run("mean", cells, runs=tmp_path).record["data_hash"]
 
 
 def test_files_are_loaded_by_their_names(tmp_path: Path, tiny_paired) -> None:

@@ -12,14 +12,12 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
-from omegaconf import OmegaConf
 
 from scmobench.data.matrix import checked_matrix
-from scmobench.data.source import Source
 from scmobench.experiment.advice import refuse
 from scmobench.experiment.arguments import quoted
-from scmobench.experiment.catalogue import datasets, metrics, models, named, source_of
-from scmobench.experiment.config import build, check, compose
+from scmobench.experiment.catalogue import datasets, loaded, metrics, models, named, source_of
+from scmobench.experiment.config import build, compose
 from scmobench.experiment.evaluate import evaluate, known
 from scmobench.experiment.settings import checked_arguments, plain
 from scmobench.machine.terminal import hushed
@@ -52,7 +50,8 @@ def load(
     modalities : the names of both modalities in a MuData, e.g. ``{"gex": "my_rna", "adt": "my_prot"}``. Usual
         names (``rna``, ``prot``, ``adt``, ``atac``, ``peaks``) are known.
     **settings : settings of the data set, e.g. ``name="mine"``, ``batch="site"``, ``cell_type="celltype"``,
-        ``test_batches=["s4"]``; see ``conf/dataset/own.yaml``.
+        ``test_batches=["s4"]``; see ``conf/dataset/own.yaml``. From memory, features without counts are left
+        out (``empty_features="drop"``); in files they are refused.
 
     Returns
     -------
@@ -61,7 +60,7 @@ def load(
     Raises
     ------
     FileNotFoundError : a file is missing.
-    ValueError : the cells are not fit for a benchmark; the message says what to change.
+    ValueError : the cells are not fit for a benchmark, or were changed after they were loaded.
 
     Examples
     --------
@@ -71,7 +70,7 @@ def load(
     (('GEX', 'ADT'), (150, 120), (150, 20))
     """
     given = {"gex": gex, "mod2": mod2, "modalities": modalities} | settings
-    return _loaded(data, {name: plain(v) for name, v in given.items() if v is not None or name in settings})
+    return loaded(data, {name: plain(v) for name, v in given.items() if v is not None or name in settings})
 
 
 @hushed()
@@ -229,21 +228,6 @@ def leaderboard(*records: str | Path) -> pd.DataFrame:
     from scmobench.leaderboard.write import metric_metadata
 
     return standings(read(records or ("runs",)), metric_metadata())
-
-
-def _loaded(data: Any, given: dict[str, Any]) -> Paired:
-    if isinstance(data, Paired) and not given:
-        return data
-    two = [given.get("gex"), given.get("mod2")]
-    if not isinstance(data, str | Path | None) or any(isinstance(one, AnnData) for one in two):
-        from scmobench.data.memory import Memory
-
-        check({"_target_": "scmobench.data.memory.Memory"} | given, Source)
-        return Memory(**({"mdata": data} | given)).load()
-    if "modalities" in given:
-        raise ValueError(f"expected modalities beside a MuData, found {data}: use mudata.read(FILE)")
-    cfg = compose(["dataset=own"] if data is None else source_of(data))
-    return build(OmegaConf.to_container(cfg.dataset, resolve=True) | given, Source).load()
 
 
 def _task(name: str) -> Task:

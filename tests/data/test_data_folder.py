@@ -95,6 +95,11 @@ def test_layer_becomes_x_and_x_the_counts(files, tiny_paired):
     assert "counts" not in paired.mod2.layers
     with pytest.raises(ValueError, match="say what it holds"):
         Folder(name="mine", path=str(files), layer="log").load()
+    gex = ad.read_h5ad(files / "gex.h5ad")
+    gex.layers["counts"], gex.X = gex.X.copy(), gex.X > 0
+    gex.write_h5ad(files / "gex.h5ad")
+    again = Folder(name="mine", path=str(files), layer="log", normalization=normalization).load()
+    assert again.hash == paired.hash, "the layer counts holds counts, X does not"
     with pytest.raises(ValueError, match="no layer 'raw'"):
         Folder(name="mine", path=str(files), layer="raw", normalization=normalization).load()
 

@@ -250,7 +250,7 @@ def test_only_what_is_needed_is_read(files):
     assert not own.obsm
     assert not own.obsp
     assert own.obs.equals(cells.obs)
-    assert list(read_h5ad(files[1], layer="log")[0].layers) == ["log"]
+    assert list(read_h5ad(files[1], layer="log")[0].layers) == ["counts", "log"]
     with pytest.raises(ValueError, match=r"no layer 'raw' in /, it has \['counts', 'log'\]"):
         read_h5ad(files[1], layer="raw")
     prediction = read_scored(files[0], files[1])[1]

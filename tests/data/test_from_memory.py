@@ -245,3 +245,12 @@ def test_later_changes_of_the_objects_do_not_reach_the_cells(tiny_paired):
     before = cells.mod1.X.sum()
     gex.X.data[:] = 7
     assert cells.mod1.X.sum() == before
+
+
+def test_columns_of_the_public_deposit_are_known(tiny_paired):
+    cells = standard(tiny_paired)
+    cells.obs["GEX_phase"] = cells["rna"].obs["GEX_pseudotime_order"] = "1"
+    cells["prot"].obs["ADT_pseudotime_order"] = 0.5
+    found = from_memory(cells).obs
+    assert set(found["phase"]) == {"1"}
+    assert (found[["pseudotime_order_GEX", "pseudotime_order_ADT"]] == [1, 0.5]).all(axis=None)

@@ -124,7 +124,7 @@ def test_a_comparison_says_where_there_is_no_clear_difference() -> None:
     rmse, match = primary("predict_modality"), primary("match_modality")
     close = PairedTest(0.5, 0.51, -0.01, -0.03, 0.01, 0.3, 80)
     assert display.verdict(rmse, close, "a", "b") == (
-        "no clear difference: rmse 0.5000 against 0.5100, gap 0.0100 "
+        "no clear difference: rmse 0.5000 of a against 0.5100 of b, difference -0.0100 "
         "(95 % interval -0.0300 to 0.0100, p = 0.3000, 80 cells)"
     )
     higher = PairedTest(0.5, 0.4, 0.1, 0.05, 0.15, 0.002, 80)

@@ -184,7 +184,7 @@ def test_an_embedding_is_taken_from_obsm(case, told, form, capsys) -> None:
     assert f'obsm["X_emb"] of the prediction is scored (5 dimensions): X {told}' in capsys.readouterr().err
 
 
-def test_x_is_scored_where_it_may_be_the_embedding_and_a_line_says_so(capsys) -> None:
+def test_x_is_scored_where_it_may_be_the_embedding_and_a_line_says_so(tmp_path, capsys) -> None:
     right, solution = files("joint_embedding")
     expected = scored("joint_embedding", right, solution)
     assert same(scored("joint_embedding", in_obsm(right.X, right.X.copy(), right), solution), expected)
@@ -196,6 +196,11 @@ def test_x_is_scored_where_it_may_be_the_embedding_and_a_line_says_so(capsys) ->
     columns = in_obsm(np.ones((N, GENES)), right.X, right, proteins)
     assert same(scored("joint_embedding", columns, solution), expected)
     assert 'X holds features, as its var["feature_types"] says' in capsys.readouterr().err
+    places = [tmp_path / f"{name}.h5ad" for name in ("prediction", "solution")]
+    for cells, place in zip((columns, solution), places, strict=True):
+        cells.write_h5ad(place)
+    of_file, of_memory = (sb.score(*of, task="joint_embedding") for of in (places, (columns, solution)))
+    assert of_file.equals(of_memory)
     named = in_obsm(np.ones((N, GENES)), right.X, right, solution.var[[]])
     assert same(scored("joint_embedding", named, solution), expected)  # expression that was scaled
     with pytest.raises(ValueError, match=r'save the embedding as X, or beside X as obsm\["X_emb"\]'):

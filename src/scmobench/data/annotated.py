@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -11,7 +12,15 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scmobench.data.annotation import check_agreement, few_values, joined, named_columns, read_labels
+from scmobench.data.annotation import (
+    check_agreement,
+    few_values,
+    joined,
+    known_names,
+    named_columns,
+    read_labels,
+)
+from scmobench.data.check import check
 from scmobench.data.labels import LABELS
 from scmobench.data.matrix import checked_matrix
 from scmobench.data.source import Source
@@ -36,7 +45,8 @@ class Annotated(Source):
     ----------
     batch, cell_type : columns of the cell annotation; with no `batch`, all cells are one batch.
     labels : CSV with one row a cell (cell name first), for annotation that the cells lack.
-    layer : read X from this layer of both modalities; the former X is kept as the raw counts.
+    layer : read X from this layer of both modalities. The raw counts are then ``layers["counts"]`` where
+        it holds counts, else the former X.
     normalization : modality -> name of the values in X; None means raw counts, which are taken from
         ``layers["counts"]`` where it holds counts, else from X. Needed with `layer`.
     """
@@ -58,10 +68,7 @@ class Annotated(Source):
                 f"{self.name}: expected dataset.organism to be one of {', '.join(ORGANISMS)}, found "
                 f"{self.organism!r}: leave it out for another one, and the cell cycle is not scored"
             )
-        paired = super().load()
-        if not self.organism:
-            return paired
-        return replace(paired, hash=sha256(f"{paired.hash} {self.organism}".encode()).hexdigest())
+        return _with_organism(super().load(), self.organism)
 
     def describe(self, paired: Paired | None = None) -> dict[str, Any]:
         """See `Source.describe`; without a batch, ``batch_columns`` are those that could be one."""
@@ -76,7 +83,7 @@ class Annotated(Source):
         labels = read_labels(self.name, self.labels, gex.obs_names)
         columns = {self.batch, self.cell_type, "is_train", "is_scored", *LABELS[1:]}
         check_agreement(self.name, tables, columns - set(labels))
-        obs = joined({"labels": labels, **tables}, gex.obs_names)
+        obs = known_names(joined({"labels": labels, **tables}, gex.obs_names))
         if self.batch is None and "is_train" not in obs:
             self._batch_columns = few_values(obs.drop(columns=[*{*LABELS, self.cell_type}], errors="ignore"))
         obs = named_columns(self.name, obs, self.batch, self.cell_type)
@@ -92,9 +99,12 @@ class Annotated(Source):
                 f"e.g. 'dataset.normalization={{{counts}}}'"
             )
         for modality in pair:
+            counts = self._is_counts(modality)
             if self.layer:
-                modality.layers["counts"], modality.X = modality.X, modality.layers[self.layer]
-            elif not self.normalization and self._is_counts(modality):
+                former, modality.X = modality.X, modality.layers[self.layer]
+                if not counts:
+                    modality.layers["counts"] = former
+            elif counts and not self.normalization:
                 modality.X = modality.layers.pop("counts")
 
     def _is_counts(self, modality: AnnData) -> bool:
@@ -106,3 +116,22 @@ class Annotated(Source):
         )
         values = layer.data if sp.issparse(layer) else layer
         return bool((values >= 0).all() and (values == np.floor(values)).all())
+
+
+def unchanged(cells: Paired) -> Paired:
+    """Cells that were loaded before, as they were. Raises ValueError if somebody changed them since."""
+    with suppress(ValueError):
+        again = check(cells, empty_features="keep", copy=False)
+        for found in (again, _with_organism(again, cells.organism)):
+            if cells.hash in ("", found.hash):
+                return found
+    raise ValueError(
+        f"expected the cells of {cells.name} as load gave them, found that they were changed since: change "
+        "your own AnnData or MuData, and load it"
+    )
+
+
+def _with_organism(paired: Paired, organism: str) -> Paired:
+    if not organism:
+        return paired
+    return replace(paired, hash=sha256(f"{paired.hash} {organism}".encode()).hexdigest())

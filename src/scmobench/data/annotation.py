@@ -8,6 +8,7 @@ import pandas as pd
 
 from scmobench.data.labels import FLAGS, MISSING, NUMBERS, tidy_labels
 from scmobench.data.table import read_table
+from scmobench.types import MODALITIES
 
 MOST = 50  # batches that a column may name
 
@@ -38,6 +39,14 @@ def named_columns(name: str, obs: pd.DataFrame, batch: str | None, cell_type: st
             f"{len(obs)} cells: name another column as dataset.batch=COLUMN, or leave it out"
         )
     return obs.assign(batch="all") if batch is None else obs
+
+
+def known_names(obs: pd.DataFrame) -> pd.DataFrame:
+    """The cell annotation with columns of the competition's deposit, GEO GSE194122, under our names."""
+    ours = {"GEX_phase": "phase"} | {
+        f"{kind}_pseudotime_order": f"pseudotime_order_{kind}" for kind in MODALITIES
+    }
+    return obs.rename(columns={name: our for name, our in ours.items() if name in obs and our not in obs})
 
 
 def few_values(obs: pd.DataFrame) -> list[str]:

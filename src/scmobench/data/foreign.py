@@ -42,7 +42,7 @@ WHAT = {"h5ad": "an h5ad file", "h5mu": "an h5mu file", "tenx": "Cell Ranger's f
 
 
 def read_h5ad(*paths: Path, layer: str | None = None, factors: str = "") -> list[AnnData]:
-    """X, obs, var, the used entries of uns, and one layer: ``layer``, else ``counts`` where it exists.
+    """X, obs, var, the used entries of uns, ``layer``, and the layer ``counts`` where it exists.
 
     ``factors`` names matrices of obsm and varm to read as well, where they exist.
 
@@ -61,7 +61,8 @@ def read_h5ad(*paths: Path, layer: str | None = None, factors: str = "") -> list
 def read_scored(solution: Path, *predictions: Path) -> list[AnnData]:
     """A solution and its predictions; a large file that cannot be a prediction is not read.
 
-    Of predictions, X, ``obsm["X_emb"]`` and the names of rows and columns are read.
+    Of predictions, X, ``obsm["X_emb"]``, the names of rows and columns, and whether columns have
+    ``feature_types`` are read.
     """
     files = [Wanted(str(solution), matrices=("X",))]
     files += [Wanted(str(path), matrices=("X", "obsm/X_emb"), tables=False) for path in predictions]
@@ -121,7 +122,8 @@ def memory_share() -> int:
 
 
 def _wanted(path: Path, kind: str, layer: str | None = None) -> Wanted:
-    return Wanted(str(path), kind, ("X", f"layers/{layer or 'counts'}"), layer)
+    layers = dict.fromkeys(f"layers/{name}" for name in ("counts", layer) if name)
+    return Wanted(str(path), kind, ("X", *layers), layer)
 
 
 def _read(files: list[Wanted], reader: Callable[..., Any], *, scored: bool = False) -> list[Any]:
@@ -228,7 +230,8 @@ def _matrix(item: h5py.Group | h5py.Dataset, path: str) -> Any:
 
 
 def _names(table: h5py.Group) -> pd.DataFrame:
-    return pd.DataFrame(index=_element(table[table.attrs["_index"]]))
+    stated = {"feature_types"} & {*table}  # that there are some is enough
+    return pd.DataFrame(dict.fromkeys(stated, ""), index=_element(table[table.attrs["_index"]]))
 
 
 def _element(item: h5py.Group | h5py.Dataset) -> Any:

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from anndata import AnnData
 from omegaconf import OmegaConf
 
+from scmobench.data.annotated import unchanged
+from scmobench.data.source import Source
 from scmobench.experiment import evaluate
 from scmobench.experiment.advice import no_such
 from scmobench.experiment.arguments import quoted
-from scmobench.experiment.config import conf_dir, contents, names, not_installed
+from scmobench.experiment.config import build, check, compose, conf_dir, contents, names, not_installed
 from scmobench.experiment.evaluate import known
 from scmobench.experiment.settings import checked_arguments
-from scmobench.types import TASKS
+from scmobench.types import TASKS, Paired
 
 FILES = {".h5ad": "h5ad", ".h5mu": "h5mu", ".h5": "tenx"}  # setting of `Own` by the end of a name
 
@@ -95,6 +98,25 @@ def source_of(data: str | Path) -> list[str]:
         files = f"the name of a data set, a file {', '.join(FILES)} or Cell Ranger's folder"
         raise ValueError(f"expected {files}, found {data}")
     return [named("dataset", data)]
+
+
+def loaded(data: Any, given: Mapping[str, Any]) -> Paired:
+    """Cells by the name of a data set, from files or from memory; `unchanged` ones if loaded before.
+
+    Raises ValueError for settings that do not fit, and for cells that are not fit for a benchmark.
+    """
+    if isinstance(data, Paired) and not given:
+        return unchanged(data)
+    two = [given.get("gex"), given.get("mod2")]
+    if not isinstance(data, str | Path | None) or any(isinstance(one, AnnData) for one in two):
+        from scmobench.data.memory import Memory
+
+        check({"_target_": "scmobench.data.memory.Memory"} | given, Source)
+        return Memory(**({"mdata": data} | given)).load()
+    if "modalities" in given:
+        raise ValueError(f"expected modalities beside a MuData, found {data}: use mudata.read(FILE)")
+    cfg = compose(["dataset=own"] if data is None else source_of(data))
+    return build(OmegaConf.to_container(cfg.dataset, resolve=True) | given, Source).load()
 
 
 def named(kind: str, name: str) -> str:

@@ -80,18 +80,21 @@ def scores(
 
 def verdict(metric: Metric, test: PairedTest, a: str, b: str) -> str:
     """In one sentence, which of two predictions is better, by how much and how surely."""
-    better, worse = (a, b) if (test.difference < 0) == (metric.direction == "min") else (b, a)
-    values = {a: test.a, b: test.b}
-    told = f"{metric.name} {values[better]:.4f} against {values[worse]:.4f}"
-    gap, ends = abs(test.difference), sorted((abs(test.low), abs(test.high)))
     if test.difference == 0 and test.p_value == 1:
         return f"{a} and {b} are equally good: {metric.name} {test.a:.4f} on {test.n:,} cells"
     p_value = "p < 0.0001" if test.p_value < 1e-4 else f"p = {test.p_value:.4f}"
+    sure = f"{p_value}, {test.n:,} cells"
     if not (test.low * test.high > 0 and test.p_value < ALPHA):
-        between = f"95 % interval {test.low:.4f} to {test.high:.4f}"
-        return f"no clear difference: {told}, gap {gap:.4f} ({between}, {p_value}, {test.n:,} cells)"
-    between = f"95 % interval {ends[0]:.4f} to {ends[1]:.4f}"
-    return f"{better} is better: {told}, gap {gap:.4f} ({between}, {p_value}, {test.n:,} cells)"
+        told = (
+            f"{metric.name} {test.a:.4f} of {a} against {test.b:.4f} of {b}, difference {test.difference:.4f}"
+        )
+        return f"no clear difference: {told} (95 % interval {test.low:.4f} to {test.high:.4f}, {sure})"
+    better, value, other = (
+        (a, test.a, test.b) if (test.difference < 0) == (metric.direction == "min") else (b, test.b, test.a)
+    )
+    low, high = sorted((abs(test.low), abs(test.high)))
+    told = f"{metric.name} {value:.4f} against {other:.4f}, gap {abs(test.difference):.4f}"
+    return f"{better} is better: {told} (95 % interval {low:.4f} to {high:.4f}, {sure})"
 
 
 def outcome(record: Mapping[str, Any], runs: str) -> None:

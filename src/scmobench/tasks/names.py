@@ -51,9 +51,10 @@ def check_order(what: str, found: pd.Index, expected: pd.Index, axis: str) -> No
                 f"expected every name of the {what} once, found {twice!r} twice in the {file}; {take}"
             )
     others = [name for name in found if name not in known] or list(found)
+    there = expected[list(found).index(others[0])]
     raise ValueError(
         f"{len(others)} of {len(found)} names of the {what} are not the solution's, the first is "
-        f"{others[0]!r} (there {expected[0]!r}): name all as the solution does, or none; {take}"
+        f"{others[0]!r} (there {there!r}): name all as the solution does, or none; {take}"
     )
 
 
