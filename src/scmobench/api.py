@@ -185,13 +185,18 @@ def score(
     >>> float(sb.score(problem.solution, problem, task="predict_modality")["rmse"])
     0.0
     """
-    from scmobench.data.foreign import held
+    from scmobench.data.foreign import held, read_scored
     from scmobench.experiment.applicable import of_task
+    from scmobench.experiment.exchange import read_predictions
     from scmobench.experiment.result import series
 
-    judge = _task(task)
-    truth = of_task(task, held(solution.solution if isinstance(solution, Problem) else solution))
-    if not isinstance(prediction, AnnData | str | Path):
+    judge, truth = _task(task), solution.solution if isinstance(solution, Problem) else solution
+    if not isinstance(truth, AnnData) and isinstance(prediction, str | Path):
+        truth, prediction = read_scored(Path(truth), Path(prediction))
+    truth = of_task(task, held(truth))
+    if isinstance(prediction, str | Path):
+        (prediction,) = read_predictions(truth, Path(prediction))
+    if not isinstance(prediction, AnnData):
         if not isinstance(solution, Problem):
             raise TypeError("score: expected the Problem of split as the solution of an array, found another")
         prediction = judge.pack(checked_matrix(prediction, "the prediction"), solution.data, "prediction")

@@ -199,8 +199,9 @@ def test_x_is_scored_where_it_may_be_the_embedding_and_a_line_says_so(tmp_path, 
     places = [tmp_path / f"{name}.h5ad" for name in ("prediction", "solution")]
     for cells, place in zip((columns, solution), places, strict=True):
         cells.write_h5ad(place)
-    of_file, of_memory = (sb.score(*of, task="joint_embedding") for of in (places, (columns, solution)))
-    assert of_file.equals(of_memory)
+    ways = product((columns, places[0], str(places[0])), (solution, places[1]))
+    first, *others = (sb.score(*way, task="joint_embedding") for way in ways)
+    assert all(first.equals(other) for other in others)
     named = in_obsm(np.ones((N, GENES)), right.X, right, solution.var[[]])
     assert same(scored("joint_embedding", named, solution), expected)  # expression that was scaled
     with pytest.raises(ValueError, match=r'save the embedding as X, or beside X as obsm\["X_emb"\]'):
