@@ -1,5 +1,6 @@
 """What somebody may have meant: the nearest name, in a message of one line."""
 
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
@@ -22,11 +23,12 @@ OTHERS = {  # a setting -> its names in other tools
     "model=NAME": "method",
     "runs=FOLDER": "out output",
     "seed=NUMBER": "random_state",
-    "dataset.h5mu=FILE": "h5mu mudata",
-    "dataset.h5ad=FILE": "h5ad adata anndata",
-    "dataset.tenx=FILE": "tenx",
-    "dataset.gex=FILE and dataset.mod2=FILE": "gex mod2",
+    "dataset=own dataset.h5mu=FILE": "h5mu mudata",
+    "dataset=own dataset.h5ad=FILE": "h5ad adata anndata",
+    "dataset=own dataset.tenx=FILE": "tenx",
+    "dataset=own dataset.gex=FILE dataset.mod2=FILE": "gex mod2",
 }
+FILES = {".h5ad": "h5ad", ".h5mu": "h5mu", ".h5": "tenx"}  # setting of `Own` by the end of a name
 OWN = ", and --config-dir FOLDER adds your own from FOLDER/model"
 
 
@@ -53,6 +55,8 @@ def no_such(kind: str, word: str, known: Sequence[str]) -> str:
     told = f"no {kind} {word!r}{meant or ';'}"
     if kind in LISTS:
         own = "; your own cells are dataset=own dataset.name=NAME" if kind == "dataset" else ""
+        if own and (way := FILES.get(os.path.splitext(word)[1])):
+            own += f" dataset.{way}={shlex.quote(word)}"
         return f"{told} `{LISTS[kind]}` lists them{own}"
     return told if meant else f"{told} there are {', '.join(known)}"
 
@@ -189,6 +193,8 @@ def for_key(message: str, overrides: Sequence[str], compose: Callable[[list[str]
     if last in known:
         advice = "add logger=wandb" if before + last == "wandb" else f"write {before}{last}=VALUE"
         return f"no setting {found[1]!r}, as {before}{last} has none within: {advice}"
+    if place == ["dataset"] and last in compose(["dataset=own"]).dataset:
+        return f"no setting {found[1]!r} of dataset={node.name}: for your own cells add dataset=own"
     rest = f"{found[1].removeprefix(before + last)}={typed.partition('=')[2]}"
     if deeper := [name for name in known if OmegaConf.is_dict(node[name]) and last in node[name]]:
         return f"no setting {found[1]!r}: did you mean {before}{deeper[0]}.{last}{rest}?"

@@ -13,14 +13,12 @@ from omegaconf import OmegaConf
 from scmobench.data.annotated import unchanged
 from scmobench.data.source import Source
 from scmobench.experiment import evaluate
-from scmobench.experiment.advice import no_such
+from scmobench.experiment.advice import FILES, no_such
 from scmobench.experiment.arguments import quoted
 from scmobench.experiment.config import build, check, compose, conf_dir, contents, names, not_installed
 from scmobench.experiment.evaluate import known
 from scmobench.experiment.settings import checked_arguments
 from scmobench.types import TASKS, Paired
-
-FILES = {".h5ad": "h5ad", ".h5mu": "h5mu", ".h5": "tenx"}  # setting of `Own` by the end of a name
 
 
 def datasets() -> pd.DataFrame:

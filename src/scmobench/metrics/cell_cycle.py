@@ -120,7 +120,8 @@ def _genes_found(embedding: ScoredEmbedding) -> str:
     without = embedding.obs.reindex(columns=SCORES).isna().any(axis=1).sum()
     lacking = f"{without} of {embedding.n_cells} cells have no S and G2M scores"
     if not embedding.organism:
-        raise NotApplicable(f"{lacking}, and uns['organism'] is not in the solution")
+        own = "of your own cells: dataset.organism=human or mouse"
+        raise NotApplicable(f"{lacking}, and uns['organism'] is not in the solution ({own})")
     try:
         known = scib.preprocessing.get_cell_cycle_genes(embedding.organism)
     except AssertionError as error:
