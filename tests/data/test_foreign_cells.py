@@ -260,12 +260,17 @@ def test_names_of_cells_in_a_table_of_labels_are_text(gex: Path, tmp_path: Path)
     assert found.tolist() == [f"type {name}" for name in names]
 
 
-def test_a_mudata_file_is_named_as_one(gex: Path, tmp_path: Path) -> None:
-    both = tmp_path / "both.h5mu"
-    mudata.MuData({"rna": ad.read_h5ad(gex), "prot": ad.read_h5ad(gex.with_name("adt.h5ad"))}).write(both)
-    with pytest.raises(ValueError, match=r"it is a MuData file: .* are given as dataset\.h5mu=FILE"):
-        Own(name="mine", h5ad=str(both)).load()
-    assert Own(name="mine", h5mu=str(both)).load().hash
+def test_a_file_of_another_kind_is_named_with_its_setting(gex: Path, tmp_path: Path) -> None:
+    rna, prot = ad.read_h5ad(gex), ad.read_h5ad(gex.with_name("adt.h5ad"))
+    files = {"h5mu": tmp_path / "both.h5mu", "h5ad": tmp_path / "both.h5ad", "tenx": tmp_path / "both.h5"}
+    mudata.MuData({"rna": rna, "prot": prot}).write(files["h5mu"])
+    ad.concat([rna, prot], axis="var", merge="same").write_h5ad(files["h5ad"])
+    write_h5(files["tenx"], [rna, prot])
+    for kind, file in files.items():
+        for wrong in files.keys() - {kind}:
+            with pytest.raises(ValueError, match=rf"cells of your own are given as dataset\.{kind}=FILE"):
+                Own(name="mine", **{wrong: str(file)}).load()
+        assert Own(name="mine", **{kind: str(file)}).load().hash
 
 
 def test_a_table_of_labels_is_read_as_text(gex: Path, tmp_path: Path) -> None:

@@ -15,6 +15,11 @@ TABLE_VALUES = 10**6  # values that any column may have; a table with more rows 
 TEXT = 2**10  # bytes of a name or label
 UNS = ("dataset_id", "protocol", "subtask", "organism", "source", "pairing_ix")
 FORMATS = {"csr_matrix": 0, "csr": 0, "csc_matrix": 1, "csc": 1}  # format: the axis of its pointers
+KINDS = {  # groups that tell a file's kind, and its name
+    "h5ad": ({"obs", "var", "X"}, "an AnnData file"),
+    "h5mu": ({"obs", "var", "mod"}, "a MuData file"),
+    "tenx": ({"matrix"}, "Cell Ranger's file"),
+}
 ARRAYS = ("data", "indices", "indptr")
 TENX_NAMES = ("barcodes", "features/name", "features/feature_type")
 
@@ -62,6 +67,9 @@ class Plan:
         self.wanted, self.shape = wanted, (0, 0)
         self.datasets: list[h5py.Dataset] = []
         self.sparse: list[Sparse] = []
+        for kind, (parts, what) in KINDS.items():
+            if parts <= file.keys() and kind != wanted.kind:
+                raise ValueError(f"it is {what}: cells of your own are given as dataset.{kind}=FILE")
         {"h5ad": self._anndata, "h5mu": self._mudata, "tenx": self._tenx}[wanted.kind](file)
         self.bytes = sum(map(size, self.datasets))
 

@@ -134,8 +134,6 @@ def _read(files: list[Wanted], reader: Callable[..., Any], *, scored: bool = Fal
     for wanted in files:
         try:
             with h5py.File(wanted.path, "r") as file:
-                if wanted.kind == "h5ad" and "mod" in file:
-                    raise ValueError("it is a MuData file: cells of your own are given as dataset.h5mu=FILE")
                 read.append(reader(file, wanted))
         except Exception as error:
             expected = f"expected {WHAT[wanted.kind]} at {wanted.path}"
