@@ -207,8 +207,8 @@ def test_paired_test_of_matchings():
 def test_a_metric_file_without_what_tables_need_is_named(tmp_path: Path, old: str, new: str) -> None:
     text = (conf_dir() / "metric" / "predict_modality" / "rmse.yaml").read_text()
     assert old in text
-    (tmp_path / "mine.yaml").write_text(text)
-    assert _read(tmp_path / "mine.yaml").name == "mine"
+    (tmp_path / "right.yaml").write_text(text)
+    assert _read(tmp_path / "right.yaml").name == "right"
     (tmp_path / "mine.yaml").write_text(text.replace(old, new))
     with pytest.raises(ValueError, match=r"expected `metadata` in .*mine\.yaml with bounds, citation"):
         _read(tmp_path / "mine.yaml")

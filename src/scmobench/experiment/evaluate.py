@@ -5,6 +5,7 @@ The files ``conf/metric/<task>/<name>.yaml`` list the metrics. The task checks t
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -195,6 +196,7 @@ def known(task: str) -> str:
     return task
 
 
+@cache
 def _read(path: Path) -> Metric:
     """The metric that a YAML file describes.
 
