@@ -19,12 +19,12 @@ from scmobench.experiment.plan import TRAINING_CHOICES, model_settings
 from scmobench.leaderboard import write as board
 from scmobench.leaderboard.effects import effects
 from scmobench.leaderboard.figures import axis, costs
-from scmobench.leaderboard.pages import environment
+from scmobench.leaderboard.pages import TEMPLATES
 from scmobench.leaderboard.panels import panels
 from scmobench.leaderboard.provenance import command, overrides
 from scmobench.leaderboard.published import read_published
 from scmobench.leaderboard.readme import readme_section
-from scmobench.leaderboard.report import PAGE, boards, report_page
+from scmobench.leaderboard.report import PAGE, boards
 from scmobench.leaderboard.roster import VARIANT
 from scmobench.leaderboard.tables import TITLES, groups, heading, primary
 
@@ -175,11 +175,10 @@ def test_page_is_one_well_formed_file(made, whole):
 def test_names_and_messages_are_escaped():
     runs = [run("<b>x", 0.5), run("a&b+<i>", 0.6), failure("<u>", message='"<script>" & more')]
     runs.append(run("y", {"rmse": 0.4, "mae": 'a "<reason>"'}, dataset='d"<d>', normalization={"GEX": "<n>"}))
-    found = report_page(boards(standings(runs), METRICS), METRICS, records=runs)
-    shown = Page(found)
+    shown = page(runs)
     assert not {"u", "d", "n", "reason"} & {e["tag"] for e in shown.found}
     assert len(shown.all("script")) == 2
-    assert "<b>x" not in found
+    assert "<b>x" not in shown.text
     assert "da7ada7ada7a" in [e["text"] for e in shown.all("code", within=shown.all("article")[0])]
     assert "<b>x" in [e["text"] for e in shown.all("th")]
     assert '<u>, seed 0: "<script>" & more' in [e["text"] for e in shown.all("li")]
@@ -382,7 +381,7 @@ def test_methods_below_the_best_control_are_named():
 
 def test_the_zero_point_is_told_in_the_same_words_everywhere():
     files = render(study())
-    words = environment().get_template("words.jinja").module.scaled["predict_modality"]
+    words = TEMPLATES.get_template("words.jinja").module.scaled["predict_modality"]
     assert (
         " ".join(Page(files["index.html"]).all("p", "legend")[1]["text"].split()).count(
             words.replace("`", "")

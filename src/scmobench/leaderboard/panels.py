@@ -26,7 +26,6 @@ class Cell(NamedTuple):
 
     text: str
     note: str = ""
-    failed: bool = False
     place: float | None = None
 
 
@@ -101,11 +100,12 @@ class Panel:
     @cached_property
     def verdicts(self) -> list[str]:
         """For each track of methods: who leads, by how much, how surely; and who has the same scores."""
-        tracks = {role: self.roles[role] for role in ("method", "supervised") if role in self.roles}
-        apart = "supervised" in tracks and len(tracks) > 1
-        titles = {"method": "", "supervised": ROLES["supervised"] if apart else ""}
-        told = [(*_lead(titles[role], rows), *_same(rows)) for role, rows in tracks.items()]
-        return [sentence for sentences in told for sentence in sentences]
+        told = []
+        for role in ("method", "supervised"):
+            rows = self.roles.get(role, [])
+            track = f"{ROLES[role]}: " if role == "supervised" and "method" in self.roles else ""
+            told += [f"{track}{sentence}" for sentence in _lead(rows)] + _same(rows)
+        return told
 
     @cached_property
     def worse(self) -> str:
@@ -125,7 +125,6 @@ class Panel:
 def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], task: str) -> list[Panel]:
     """Panels of one task, from the standings of all tasks and the metadata of its metrics."""
     first = primary(metrics)
-    direction = metrics[first]["direction"]
     found: list[Panel] = []
     for key, table in groups(standings[standings["task"] == task]):
         held = set(table["metric"]) - {first, ""}
@@ -133,27 +132,25 @@ def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], ta
         methods: dict[tuple, dict[str, Row]] = {}
         for row in table.to_dict("records"):
             methods.setdefault((row["method"], row["source"], row["kind"]), {})[row["metric"]] = row
-        rows = [_row(of, order, metrics) for of in methods.values()]
-        rows.sort(key=lambda row: _place(row, direction))
+        rows = sorted((_row(of, order, metrics) for of in methods.values()), key=_place)
         about = labels.dataset(key["dataset"], standings[standings["dataset"] == key["dataset"]])
         headings = [heading(metric, metrics) for metric in order]
-        found.append(Panel(key, len(found) + 1, about, headings, direction, rows))
+        found.append(Panel(key, len(found) + 1, about, headings, metrics[first]["direction"], rows))
     return found
 
 
-def _lead(track: str, methods: Sequence[Row]) -> list[str]:
+def _lead(methods: Sequence[Row]) -> list[str]:
     """A sentence on the first methods of a track, best first, and on the gap to the next one."""
     ranked = [row for row in methods if pd.notna(row["rank"])]
     if len(ranked) < 2:
         return []
-    text = f"{track}: " if track else ""
     if not ranked[0]["tested"]:
         seeds = f"{ranked[0]['n']} seed" + ("s" if ranked[0]["n"] > 1 else "")
-        return [f"{text}{ranked[0]['method']} has the best mean, untested ({seeds})."]
+        return [f"{ranked[0]['method']} has the best mean, untested ({seeds})."]
     first = [row["method"] for row in ranked if row["leads"]]
     behind = next((row for row in ranked if row["rank"] > 1), None)
     more = [f"{len(first) - NAMED} more"] if len(first) > NAMED else []
-    text += f"{_joined(first[:NAMED] + more)} lead{'s' if len(first) == 1 else ' together'}"
+    text = f"{_joined(first[:NAMED] + more)} lead{'s' if len(first) == 1 else ' together'}"
     if len(first) > 1:
         text += f": the tests {_over(ranked[0])} cannot tell them apart"
     if behind is None:
@@ -196,35 +193,31 @@ def _row(of: Mapping[str, Row], order: Sequence[str], metrics: Mapping[str, Mapp
     unscored |= {"metric": order[0], "reason": "", "by_seed": {}, "full": False, "applicable": ""}
     row = of.get(order[0]) or {**next(iter(of.values())), **unscored}
     role = "supervised" if row["label_supervised"] is True else "method"
-    signs = [-1 if metrics.get(metric, {}).get("direction") == "max" else 1 for metric in order]
     tested = pd.notna(row["rank"]) and row["evidence"] not in ("", UNTESTED)
-    cells = [_cell(of.get(m), m == order[0], sign) for m, sign in zip(order, signs, strict=True)]
     return row | {
         "role": "control" if row["kind"] == "control" else role,
         "tested": tested,
         "leads": tested and row["rank"] == 1,
         "gloss": EXTERNAL if row["source"] == "external" else labels.gloss(row["method"]),
-        "cells": cells,
+        "cells": [_cell(of.get(m), m == order[0], metrics.get(m, {}).get("direction")) for m in order],
         "seeds": [of[metric]["by_seed"] if metric in of else {} for metric in order],
     }
 
 
-def _place(row: Row, direction: str) -> tuple:
+def _place(row: Row) -> tuple:
     """Order in a table: methods before controls, best first."""
-    control = row["kind"] == "control"
-    if pd.isna(row["mean"]):
-        return control, True, 0.0, row["method"]
-    return control, False, row["mean"] if direction == "min" else -row["mean"], row["method"]
+    place = row["cells"][0].place
+    return row["kind"] == "control", place is None, place or 0.0, row["method"]
 
 
-def _cell(row: Row | None, counted: bool, sign: int) -> Cell:
-    """A cell; ``sign`` makes what is better come first."""
+def _cell(row: Row | None, counted: bool, direction: str | None) -> Cell:
+    """A cell; what is better comes first."""
     if row is None:
         return Cell(ABSENT)
     note = f"{row['metric']}: {row['reason']}" if row["reason"] else ""
     if pd.isna(row["mean"]):
-        return Cell("n/a", note) if note else Cell("failed" if row["failed"] > 0 else ABSENT, failed=True)
-    some_seeds = note and not row["applicable"]
-    text = score(row["mean"], row["sd"], row["n"] if counted or some_seeds else None)
-    text = f"{text} of {row['applicable']}" if note and row["applicable"] else text
-    return Cell(text, note, place=sign * row["mean"])
+        return Cell("n/a" if note else "failed" if row["failed"] > 0 else ABSENT, note)
+    of = row["applicable"] if note else ""
+    text = score(row["mean"], row["sd"], row["n"] if counted or (note and not of) else None)
+    text += f" of {of}" if of else ""
+    return Cell(text, note, -row["mean"] if direction == "max" else row["mean"])

@@ -11,7 +11,7 @@ from scmobench.experiment.kept import sortable, turn
 from scmobench.leaderboard.panels import Panel
 from scmobench.leaderboard.roster import Record
 
-NAME = re.compile(r"(?P<model>[^+\[ ]+)(?P<added>(?:\+[^+\[ ]+)*)(?:\[(?P<changed>.*)\])?(?: #.*)?")
+NAME = re.compile(r"(?P<parts>[^+\[ ]+(?:\+[^+\[ ]+)*)(?:\[(?P<changed>.*)\])?(?: #.*)?")
 SEED = re.compile(r" seed=\d+")
 SHOWN = ("device", "threads", "arithmetic", "tuning", "commit")
 
@@ -26,14 +26,14 @@ def overrides(record: Record) -> list[str]:
     found = NAME.fullmatch(record["method"])
     if not found:  # a name that no run of this suite has
         return [f"model={record['method']}", f"task={record['task']}", f"dataset={record['dataset']}"]
-    parts = [found["model"], *filter(None, found["added"].split("+"))]
-    if not parts[0].startswith("ensemble_"):  # an ensemble of unlike members names its models itself
-        parts[0] = f"model={parts[0]}"
     told = [f"task={record['task']}", f"dataset={record['dataset']}"]
     told += ["direction=to_gex"] if record.get("direction") == "to_gex" else []
-    for part in parts:
-        known = part.startswith(("model=", "ensemble_"))
-        told.append(part.replace("ensemble_", "ensemble=", 1) if known else f"ablation={part}")
+    for place, part in enumerate(found["parts"].split("+")):
+        ensemble = part.startswith(
+            "ensemble_"
+        )  # the first part: one of unlike members, which names its models
+        group = "ensemble" if ensemble else "ablation" if place else "model"
+        told.append(f"{group}={part.removeprefix('ensemble_')}")
     return told + (of_row(found["changed"], record["task"]) if found["changed"] else [])
 
 

@@ -9,14 +9,10 @@ from scmobench.leaderboard.standings import frame
 from scmobench.leaderboard.tables import score
 from scmobench.types import PROTOCOL
 
-DATASETS = {
-    "GEX2ADT": "neurips2021_cite_phase2",
-    "ADT2GEX": "neurips2021_cite_phase2",
-    "GEX-ADT": "neurips2021_cite_phase2",
-    "GEX2ATAC": "neurips2021_multiome_phase2",
-    "ATAC2GEX": "neurips2021_multiome_phase2",
-    "GEX-ATAC": "neurips2021_multiome_phase2",
-    "Overall": "neurips2021_cite_phase2 + neurips2021_multiome_phase2",
+CITE, MULTIOME = "neurips2021_cite_phase2", "neurips2021_multiome_phase2"
+DATASETS = dict.fromkeys(("GEX2ADT", "ADT2GEX", "GEX-ADT"), CITE)
+DATASETS |= dict.fromkeys(("GEX2ATAC", "ATAC2GEX", "GEX-ATAC"), MULTIOME) | {
+    "Overall": f"{CITE} + {MULTIOME}"
 }
 TEXTS = ["applicable", "reason", "device", "normalization", "data_hash", "config_hash", "task_settings"]
 
@@ -56,8 +52,6 @@ def join_published(standings: pd.DataFrame, published: pd.DataFrame) -> pd.DataF
     ours = standings[list(COMPARABLE)].drop_duplicates()
     same = ["task", "dataset", "subtask", "protocol"]
     beside = published.drop(columns=["normalization", "data_hash", "task_settings"]).merge(ours, on=same)
-    if beside.empty:
-        return standings
     joined = pd.concat([standings, beside[standings.columns]], ignore_index=True)
     return joined.sort_values([*COMPARABLE], kind="stable", ignore_index=True)
 

@@ -45,22 +45,19 @@ def roster(records: Iterable[Record]) -> pd.DataFrame:
     done = [row for row in rows if row["status"] == "ok"]
     data = {row["home"]: {name: row[name] for name in COMPARABLE} for row in done}
     ended = {(row["home"], row["method"], row["seed"]): row["turn"] for row in done}
-    counting = []
-    for row in rows:
-        failed = row["status"] != "ok"
-        if failed and row["turn"] <= ended.get((row["home"], row["method"], row["seed"]), ()):
-            continue
-        stopped_early = failed and not row["data_hash"]
-        counting.append(row | data.get(row["home"], {}) if stopped_early else row)
-    runs = pd.DataFrame(counting, columns=list(_row({})))
+    rows = [
+        row | data.get(row["home"], {}) if row["status"] != "ok" and not row["data_hash"] else row
+        for row in rows
+        if row["status"] == "ok" or row["turn"] > ended.get((row["home"], row["method"], row["seed"]), ())
+    ]
+    runs = pd.DataFrame(rows, columns=list(_row({})))
     runs = runs.drop_duplicates([*COMPARABLE, "method", "config_hash", "seed"], keep="last")
     runs = runs.sort_values("seed", key=lambda seeds: seeds.map(lambda seed: (isinstance(seed, str), seed)))
     runs = runs.sort_values([*COMPARABLE, "method", "config_hash"], ignore_index=True)
     told_apart = runs["method"] + " #" + runs["config_hash"].str[:6]
     runs["method"] = runs["method"].mask(_not_default(runs), told_apart)
-    marks = runs["kind"].map({"method": VARIANT, "ensemble": CHANGED_ENSEMBLE})
-    marked = zip(marks, runs["method"], strict=True)
-    runs["variant"] = [pd.notna(mark) and bool(mark.search(method)) for mark, method in marked]
+    ensemble, varied = runs["kind"] == "ensemble", runs["method"].str.contains
+    runs["variant"] = (ensemble & varied(CHANGED_ENSEMBLE)) | ((runs["kind"] == "method") & varied(VARIANT))
     runs["scores"] = means_of_six(runs)
     return pd.DataFrame([*runs.to_dict("records"), *_overall(runs)], columns=runs.columns)
 
@@ -111,8 +108,7 @@ def _not_default(runs: pd.DataFrame) -> pd.Series:
 
 def normalization_name(scalings: Mapping[str, str]) -> str:
     """``GEX log_library, ADT clr``: the modalities in their fixed order."""
-    order = {name: place for place, name in enumerate(MODALITIES)}
-    names = sorted(scalings, key=lambda m: (order.get(m, len(order)), m))
+    names = [*(name for name in MODALITIES if name in scalings), *sorted({*scalings} - {*MODALITIES})]
     return ", ".join(f"{name} {scalings[name]}" for name in names)
 
 

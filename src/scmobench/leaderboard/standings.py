@@ -27,7 +27,6 @@ REAL += ["p_holm", "gap", "gap_low", "gap_high", "loss"]
 WHOLE = ["n", "n_expected", "rank", "group", "parameters", "failed", "n_train", "n_test", "n_test_seen"]
 TYPES = dict.fromkeys(REAL, "float") | dict.fromkeys(WHOLE, "Int64")
 TYPES |= dict.fromkeys([*FLAGS, "full", "variant", "primary"], "boolean")
-KNOWN = ["task", "metric", "primary", "root"]
 TIE = 1e-12
 
 
@@ -61,23 +60,20 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
     table = _methods(runs).merge(scores, on=METHOD, how="left").assign(reference=None)
     table["source"] = np.where(table["kind"] == "external", "external", "this suite")
     known = [about | {"task": t, "metric": m} for t, found in metrics.items() for m, about in found.items()]
-    known = pd.DataFrame(known).rename_axis("place").reset_index()
-    known = known.reindex(columns=[*KNOWN, "place", "direction"])
-    known["sign"] = known["direction"].map({"min": 1.0, "max": -1.0})
+    known = pd.DataFrame(known, columns=["task", "metric", "primary", "root", "direction"])
     known[["primary", "root"]] = known[["primary", "root"]].eq(True)
+    known["sign"] = known.pop("direction").map({"min": 1.0, "max": -1.0})
     first = known[known["primary"]].set_index("task")["metric"]
     table["metric"] = table["metric"].fillna(table["task"].map(first))
     table = table.fillna({"metric": "", "n": 0, "applicable": "", "reason": ""})
-    table = table.merge(known[[*KNOWN, "place", "sign"]], on=["task", "metric"], how="left")
+    table = table.merge(known.rename_axis("place").reset_index(), on=["task", "metric"], how="left")
     table = table.sort_values([*METHOD, "place", "metric"], ignore_index=True)
     whole = table["mean"].notna() & (table["n"] == table["tried"])
     table["full"] = whole & ~table["reason"].str.startswith(WITHOUT)
-    table["able"] = (
-        whole & _enough(table["applicable"]) & (table["kind"] != "control") & table["sign"].notna()
-    )
-    counting = table["n"].where((table["kind"] != "control") & ~table["variant"])
-    column = [table[name] for name in COLUMN]
-    table["n_expected"] = counting.groupby(column).transform(lambda n: n.mode().max())
+    method = table["kind"] != "control"
+    table["able"] = whole & _enough(table["applicable"]) & method & table["sign"].notna()
+    counting = table.assign(n=table["n"].where(method & ~table["variant"])).groupby(COLUMN)["n"]
+    table["n_expected"] = counting.transform(lambda n: n.mode().max())
     table["loss"] = table["sign"] * table["mean"]
     table = table.assign(**evidence(table, runs), scaled=_scaled(table))
     return frame(table)
@@ -122,7 +118,7 @@ def _scores(runs: pd.DataFrame) -> pd.DataFrame:
     """One row a finished run (``run`` is its row in the roster) and metric."""
     rows = [
         (run, metric, *_told(found), *(interval.get(metric) or (None, None)))
-        for run, (scores, interval) in enumerate(zip(runs["scores"], runs["interval"], strict=True))
+        for run, scores, interval in runs[["scores", "interval"]].itertuples()
         for metric, found in scores.items()
     ]
     columns = ["run", "metric", "value", "why", "reason", "applicable", "low", "high"]
@@ -142,8 +138,8 @@ def _summaries(scores: pd.DataFrame) -> pd.DataFrame:
     """One row a method and metric: mean, sd, number of seeds, mean interval, and why seeds are missing."""
     row = [*METHOD, "metric"]
     deviation = scores["value"] - scores.groupby(row)["value"].transform("mean")
-    explained = scores["value"].isna() & (scores["why"] != "")
-    scores = scores.assign(square=deviation**2, why=scores["why"].where(explained))
+    why = scores["why"].where(scores["value"].isna() & (scores["why"] != ""))
+    scores = scores.assign(square=deviation**2, why=why)
     table = scores.groupby(row, as_index=False).agg(
         mean=("value", "mean"),
         squares=("square", "sum"),

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
-from statistics import median
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -108,14 +107,13 @@ def summary(panels: Sequence[Panel], across: pd.DataFrame) -> Summary:
     whole = [panel for panel in panels if panel.key["subtask"] != "Overall"]
     most = max((len(_scored(panel)) for panel in whole), default=0)
     shown = [panel for panel in whole if len(_scored(panel)) >= COVERED * most]
-    scaled = [row["scaled"] for panel in shown for row in panel.main if row["role"] != "control"]
-    top = max([value for value in scaled if pd.notna(value) and value > 0], default=1.0)
+    top = max([row["scaled"] for panel in shown for row in _scored(panel) if row["scaled"] > 0], default=1.0)
     held = [{row["method"]: row for row in panel.main} for panel in shown]
     roles = {row["method"]: row["role"] for panel in shown for row in panel.main}
     means = {row["method"]: row for row in across.to_dict("records")}
     lines = [_line(m, role, [of.get(m) for of in held], top, means.get(m)) for m, role in roles.items()]
-    order = {role: place for place, role in enumerate(ROLES)}
-    lines.sort(key=lambda line: (order[line.role], pd.isna(line.mean_rank), line.mean_rank, line.method))
+    order = [*ROLES].index
+    lines.sort(key=lambda line: (order(line.role), pd.isna(line.mean_rank), line.mean_rank, line.method))
     often = [line for line in lines if sum(tile is not None for tile in line.tiles) >= COVERED * len(shown)]
     return Summary(shown, often, [line for line in lines if line not in often], top, _tracks(across))
 
@@ -137,19 +135,10 @@ def _scored(panel: Panel) -> list[Row]:
 def _line(method: str, role: str, rows: Sequence[Row | None], top: float, mean: Mapping | None) -> Line:
     tiles = [None if row is None else Tile(row, _shade(row, top)) for row in rows]
     held = [row for row in rows if row is not None]
-    known = [row["seconds"] for row in held if pd.notna(row["seconds"])]
-    mean = mean or {"mean_rank": math.nan, "missing": []}
-    return Line(
-        method,
-        role,
-        held[0]["gloss"],
-        tiles,
-        mean["mean_rank"],
-        mean["missing"],
-        seconds=median(known) if known else math.nan,
-        leads=sum(row["leads"] for row in held),
-        tested=sum(row["tested"] for row in held),
-    )
+    rank, missing = (mean["mean_rank"], mean["missing"]) if mean else (math.nan, [])
+    seconds = pd.Series([row["seconds"] for row in held], dtype=float).median()
+    leads, tested = (sum(row[name] for row in held) for name in ("leads", "tested"))
+    return Line(method, role, held[0]["gloss"], tiles, rank, missing, seconds, leads, tested)
 
 
 def _shade(row: Mapping[str, Any], top: float) -> str:

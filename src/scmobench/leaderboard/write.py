@@ -53,20 +53,21 @@ def leaderboard(
     link = os.path.relpath(page, out) if methods or page.is_file() else ""
     found = boards(ours, metrics)
     made = tables(ours, found, published_figures(beside), metrics, records, beside / PICTURES, link)
-    contents = {Path(out) / name: text for name, text in made.items()}
+    files = {Path(out) / name: text for name, text in made.items()}
     if readme:
-        text = Path(readme).read_text(encoding="utf-8")
-        contents[Path(readme)] = replaced(text, readme_section(found), readme)
+        files[Path(readme)] = replaced(
+            Path(readme).read_text(encoding="utf-8"), readme_section(found), readme
+        )
     if methods:
-        contents[Path(methods)] = methods_page(records)
-    stale = {path: text for path, text in contents.items() if _on_disk(path) != text}
+        files[Path(methods)] = methods_page(records)
+    stale = {path: text for path, text in files.items() if _on_disk(path) != text}
     if check and stale:
         differences = "\n".join(_difference(path, text) for path, text in stale.items())
         raise SystemExit(f"not current; the same command without --check writes them\n{differences}")
     for path, text in stale.items():
         with whole(path.resolve()) as partial:  # a link stays one
             partial.write_text(text, encoding="utf-8")
-    return list(contents)
+    return list(files)
 
 
 def published_figures(results: Path | None = None) -> pd.DataFrame | None:
@@ -89,21 +90,14 @@ def tables(
     found: Boards,
     published: pd.DataFrame | None,
     metrics: Metadata,
-    records: Iterable[Record] = (),
+    records: Iterable[Record],
     cells: Path | None = None,
     methods: str = "",
 ) -> dict[str, str]:
     """Name and content of every file that the leaderboard's folder holds.
 
-    Parameters
-    ----------
-    ours : standings of our runs.
-    found : their panels and summaries, from `scmobench.leaderboard.report.boards`.
-    published : published figures, from `scmobench.leaderboard.published.read_published`.
-    metrics : task -> metric -> metadata.
-    records : the runs, for where the page's numbers come from.
-    cells : folder of pictures of cells for the page.
-    methods : the page of methods, as links of the page name it.
+    ``ours`` are the standings of the runs, the other arguments those of
+    `scmobench.leaderboard.report.report_page`.
     """
     published = ours.head(0) if published is None else published
     files = {}
@@ -126,7 +120,7 @@ def metric_metadata() -> dict[str, dict[str, dict]]:
     metrics = {}
     for task in TITLES:
         found = {metric: node["metadata"] for metric, node in contents(f"metric/{task}").items()}
-        order = sorted(found, key=lambda m: (not found[m].get("primary"), bool(found[m].get("extra")), m))
+        order = sorted(found, key=lambda m: (not found[m].get("primary"), bool(found[m].get("extra"))))
         metrics[task] = {metric: found[metric] for metric in order}
     return metrics
 
