@@ -163,12 +163,11 @@ def submit(options: argparse.Namespace) -> None:
 
     given = {f.name: getattr(options, f.name) for f in fields(Card) if hasattr(options, f.name)}
     seeds = options.seeds or list(range(len(options.predictions)))
-    given_seeds, count = sorted(set(seeds)), len(options.predictions)
-    if not len(given_seeds) == len(seeds) == count or given_seeds[0] < 0:
+    count = len(options.predictions)
+    if not len({*seeds}) == len(seeds) == count or min(seeds) < 0:
         raise ValueError(f"expected {count} different seeds from 0 on, one a prediction, found {seeds}")
     card = Card(**given)
-    parts = (card.name, card.task, card.dataset, card.direction)
-    usual = file_name("-".join(parts), ".zip")
+    usual = file_name("-".join((card.name, card.task, card.dataset, card.direction)), ".zip")
     out = options.out or Path(usual)
     if out.is_dir():
         raise ValueError(f"expected a file for the archive, found the folder {out}: give --out {out / usual}")

@@ -41,7 +41,7 @@ def umaps(
         axes.set_aspect("equal", adjustable="datalim")
         axes.margins(0.03)
     for axes in all_axes:
-        style.bare(axes)
+        axes.set_axis_off()
     style.legend(figure, keys, LEGEND)
     return figure
 

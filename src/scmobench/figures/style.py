@@ -102,10 +102,3 @@ def rows(axes: Axes, names: Sequence[str]) -> np.ndarray:
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return heights
-
-
-def bare(axes: Axes) -> None:
-    """Take away axes that have no unit, as those of a UMAP."""
-    axes.set(xticks=[], yticks=[])
-    for side in axes.spines.values():
-        side.set_visible(False)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
+from statistics import median
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -136,7 +137,7 @@ def _line(method: str, role: str, rows: Sequence[Row | None], top: float, mean: 
     tiles = [None if row is None else Tile(row, _shade(row, top)) for row in rows]
     held = [row for row in rows if row is not None]
     rank, missing = (mean["mean_rank"], mean["missing"]) if mean else (math.nan, [])
-    seconds = pd.Series([row["seconds"] for row in held], dtype=float).median()
+    seconds = median([row["seconds"] for row in held if pd.notna(row["seconds"])] or [math.nan])
     leads, tested = (sum(row[name] for row in held) for name in ("leads", "tested"))
     return Line(method, role, held[0]["gloss"], tiles, rank, missing, seconds, leads, tested)
 
