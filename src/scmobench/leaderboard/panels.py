@@ -16,6 +16,8 @@ from scmobench.leaderboard.tables import ABSENT, groups, heading, primary, score
 EXTERNAL = "external: its prediction was submitted"
 NAMED = 3
 """Methods that a sentence names; of more it tells the number."""
+DIGITS = 4
+"""Of a score without its spread, at most."""
 ROLES = {"method": "Methods", "supervised": "Label-supervised track", "control": "Controls"}
 
 Row = Mapping[str, Any]
@@ -43,7 +45,8 @@ class Panel:
     rows : of the standings, for the ranking metric; methods before controls, best first. In
         addition they have ``role`` (one of `ROLES`), ``variant`` (an ablation, or changed settings),
         ``tested`` (the rank rests on a test), ``leads`` (tested, and not told from the best of its track),
-        and in the order of the headings ``cells`` and ``seeds`` (scores by seed).
+        ``brief`` (the score without its spread), ``mark`` (``5/6`` for a mean of five metrics where the data
+        support six), and in the order of the headings ``cells`` and ``seeds`` (scores by seed).
     """
 
     key: Mapping[str, str]
@@ -150,9 +153,10 @@ def _lead(methods: Sequence[Row]) -> list[str]:
     first = [row["method"] for row in ranked if row["leads"]]
     behind = next((row for row in ranked if row["rank"] > 1), None)
     more = [f"{len(first) - NAMED} more"] if len(first) > NAMED else []
-    text = f"{_joined(first[:NAMED] + more)} lead{'s' if len(first) == 1 else ' together'}"
-    if len(first) > 1:
-        text += f": the tests {_over(ranked[0])} cannot tell them apart"
+    names = first[:NAMED] + more
+    text = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    together = f" lead together: the tests {_over(ranked[0])} cannot tell them apart"
+    text += together if len(first) > 1 else " leads"
     if behind is None:
         return [f"{text}."]
     if not behind["tested"] or pd.isna(behind["gap_low"]):
@@ -160,11 +164,6 @@ def _lead(methods: Sequence[Row]) -> list[str]:
     low, high = sorted((abs(behind["gap_low"]), abs(behind["gap_high"])))
     interval = f"95 % interval {low:.2g} to {high:.2g}, {_over(behind)}"
     return [f"{text}. Next is {behind['method']}, {abs(behind['gap']):.2g} behind the best ({interval})."]
-
-
-def _joined(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _over(row: Row) -> str:
@@ -194,14 +193,23 @@ def _row(of: Mapping[str, Row], order: Sequence[str], metrics: Mapping[str, Mapp
     row = of.get(order[0]) or {**next(iter(of.values())), **unscored}
     role = "supervised" if row["label_supervised"] is True else "method"
     tested = pd.notna(row["rank"]) and row["evidence"] not in ("", UNTESTED)
+    cells = [_cell(of.get(m), m == order[0], metrics.get(m, {}).get("direction")) for m in order]
     return row | {
         "role": "control" if row["kind"] == "control" else role,
         "tested": tested,
         "leads": tested and row["rank"] == 1,
         "gloss": EXTERNAL if row["source"] == "external" else labels.gloss(row["method"]),
-        "cells": [_cell(of.get(m), m == order[0], metrics.get(m, {}).get("direction")) for m in order],
+        "cells": cells,
+        "brief": _brief(cells[0].text.split(" ")[0], row["mean"]),
+        "mark": row["applicable"] if pd.notna(row["mean"]) and cells[0].note else "",
         "seeds": [of[metric]["by_seed"] if metric in of else {} for metric in order],
     }
+
+
+def _brief(text: str, mean: float | None) -> str:
+    """A mean in four significant digits at most."""
+    decimals, digits = len(text.partition(".")[2]), len(text.replace(".", "").lstrip("-0"))
+    return text if pd.isna(mean) or digits <= DIGITS else f"{mean:.{max(0, decimals - digits + DIGITS)}f}"
 
 
 def _place(row: Row) -> tuple:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -13,42 +13,23 @@ from scmobench.leaderboard.across import COVERED
 from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.panels import ROLES, Panel, Row
 
-DIGITS = 4
 PODIUM = 3
 """Methods that a headline names; more where they share a mean rank."""
 LEVELS = 10
 """Shades of the colour ramp."""
 
 
-class Tile(NamedTuple):
-    """One method on one data set; ``shade`` is ``h0`` to ``h9``, or ``worse`` than the trivial control."""
-
-    row: Row
-    shade: str
-
-    @property
-    def text(self) -> str:
-        """The score without its spread, in four significant digits at most."""
-        text = self.row["cells"][0].text.split(" ")[0]
-        if pd.isna(self.row["mean"]):
-            return text
-        decimals, digits = len(text.partition(".")[2]), len(text.replace(".", "").lstrip("-0"))
-        return f"{self.row['mean']:.{max(0, decimals - digits + DIGITS)}f}" if digits > DIGITS else text
-
-    @property
-    def mark(self) -> str:
-        """``5/6`` for a mean of five metrics where the data support six, else empty."""
-        return self.row["applicable"] if pd.notna(self.row["mean"]) and self.row["cells"][0].note else ""
-
-
 @dataclass(frozen=True)
 class Line:
-    """A method and its tiles, one a column; ``missing`` names the data sets without which it has no rank."""
+    """A method and its rows in the panels (``tiles``); ``missing`` names the data sets that its rank lacks.
+
+    A tile has a ``shade``, too: ``h0`` to ``h9``, or ``worse`` than the trivial control.
+    """
 
     method: str
     role: str
     gloss: str
-    tiles: Sequence[Tile | None]
+    tiles: Sequence[Row | None]
     mean_rank: float
     missing: Sequence[str]
     seconds: float
@@ -96,7 +77,7 @@ class Summary:
     @property
     def partial(self) -> bool:
         """Whether a tile is the mean of fewer metrics than others of its column."""
-        return any(tile and tile.mark for line in self.lines for tile in line.tiles)
+        return any(tile and tile["mark"] for line in self.lines for tile in line.tiles)
 
 
 Boards = Mapping[str, tuple[Sequence[Panel], Summary]]
@@ -134,7 +115,7 @@ def _scored(panel: Panel) -> list[Row]:
 
 
 def _line(method: str, role: str, rows: Sequence[Row | None], top: float, mean: Mapping | None) -> Line:
-    tiles = [None if row is None else Tile(row, _shade(row, top)) for row in rows]
+    tiles = [row and row | {"shade": _shade(row, top)} for row in rows]
     held = [row for row in rows if row is not None]
     rank, missing = (mean["mean_rank"], mean["missing"]) if mean else (math.nan, [])
     seconds = median([row["seconds"] for row in held if pd.notna(row["seconds"])] or [math.nan])
