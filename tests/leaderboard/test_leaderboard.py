@@ -147,11 +147,13 @@ def test_narrow_tables_leave_out_the_other_direction_and_simulated_cells_first()
 
 
 def test_readme_is_replaced_between_its_markers_only(study, tmp_path):
-    section = readme_section(boards(standings(study), METRICS))
-    assert replaced(f"x\n{BEGIN}\nold\n{END}\ny\n", section) == f"x\n{section}\ny\n"
+    section, path = readme_section(boards(standings(study), METRICS)), tmp_path / "README.md"
+    path.write_text(f"x\n{BEGIN}\nold\n{END}\ny\n")
+    assert replaced(path, section) == f"x\n{section}\ny\n"
     for text in ("none", f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}"):
+        path.write_text(text)
         with pytest.raises(ValueError, match="expected one line"):
-            replaced(text, section)
+            replaced(path, section)
 
 
 def test_check_tells_what_is_not_current(study, tmp_path):

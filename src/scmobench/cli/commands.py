@@ -116,6 +116,7 @@ def leaderboard(options: argparse.Namespace) -> None:
     from scmobench.experiment import kept
     from scmobench.leaderboard import comparison
     from scmobench.leaderboard import write as leaderboard
+    from scmobench.leaderboard.published import paper_table
 
     committed = options.records == COMMITTED
     if not committed:
@@ -136,7 +137,7 @@ def leaderboard(options: argparse.Namespace) -> None:
     if options.compare:
         print(comparison.verdict(comparison.compare(found, kept.read([options.compare]))))
     if options.paper:
-        print(leaderboard.paper_table(found))
+        print(paper_table(found))
     if options.readme and not options.readme.is_file():
         raise FileNotFoundError(f"expected a file with the tables' markers at {options.readme}, found none")
     _check_folder(out, "tables")

@@ -20,7 +20,7 @@ from scmobench.leaderboard.roster import VARIANT, number
 from scmobench.types import TASKS, Paired
 
 MOST = 4  # methods beside each other, the best ones
-ALWAYS = ("scmognn",)  # shown first wherever it was run
+ALWAYS = "scmognn"  # shown first wherever it was run
 CONTROLS = {"match_modality": ("constant",), "joint_embedding": ("gex_only", "mod2_only")}
 PLACE = ("task", "dataset", "subtask")
 
@@ -54,8 +54,8 @@ class Problem:
 
     def _shown(self) -> list[Kept]:
         methods = [m for m, runs in self.runs.items() if _is_method(runs[0])]
-        methods = [m for place, m in enumerate(methods) if place < MOST or m in ALWAYS]
-        methods.sort(key=lambda method: method not in ALWAYS)  # they look the same in all pictures
+        methods = [m for place, m in enumerate(methods) if place < MOST or m == ALWAYS]
+        methods.sort(key=lambda method: method != ALWAYS)  # it looks the same in all pictures
         controls = [name for name in CONTROLS.get(self.plan.task.name, ()) if name in self.runs]
         by_seed = [{run["seed"]: run for run in self.runs[name]} for name in (*methods, *controls)]
         if not by_seed:

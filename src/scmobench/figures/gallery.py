@@ -152,17 +152,15 @@ def _matching(problem: Problem, answers: Answers) -> Iterator[Picture]:
 
 
 def _training(problem: Problem) -> Iterator[Picture]:
-    for method in ALWAYS:
-        runs = {str(run["seed"]): run for run in problem.runs.get(method, ())}
-        curves = {seed: c for seed, run in runs.items() if (c := cells.curve(run.where.parent)) is not None}
-        if not curves:
-            continue
+    runs = {str(run["seed"]): run for run in problem.runs.get(ALWAYS, ())}
+    curves = {seed: c for seed, run in runs.items() if (c := cells.curve(run.where.parent)) is not None}
+    if curves:
         best = {seed: (run.get("report") or {}).get("best_epoch") for seed, run in runs.items()}
         measure = MEASURE[problem.plan.task.name]
         kept = ", ".join(f"{c.get(best[s], c.iloc[-1]):.3f} at epoch {best[s]}" for s, c in curves.items())
-        alt = f"Validation {measure} of {method} by epoch, {len(curves)} seeds; kept: {kept}."
+        alt = f"Validation {measure} of {ALWAYS} by epoch, {len(curves)} seeds; kept: {kept}."
         drawn = drawing.training(curves, best, measure)
-        yield Picture("training", f"Training of {method}", alt, drawn, [runs[seed] for seed in curves])
+        yield Picture("training", f"Training of {ALWAYS}", alt, drawn, [runs[seed] for seed in curves])
 
 
 def _entry(problem: Problem, picture: Picture) -> dict[str, Any]:

@@ -67,9 +67,8 @@ def _track(rows: pd.DataFrame) -> pd.DataFrame:
     table = table.sort_values(["mean_rank", "method"], ignore_index=True)
     better = groups[compared].to_numpy()
     signs = np.sign(better[None] - better[:, None])  # method, other, panel: 1 where the other is worse
-    counts = [(signs == sign).sum(axis=(1, 2)) for sign in (1, 0, -1)]
-    counts[1] -= better.shape[1]  # itself
-    for name, count in zip(("wins", "ties", "losses"), counts, strict=True):
+    for name, sign in {"wins": 1, "ties": 0, "losses": -1}.items():
+        count = (signs == sign).sum(axis=(1, 2)) - (sign == 0) * better.shape[1]  # no tie with itself
         table[name] = table["method"].map(pd.Series(count, groups.index[compared])).astype("Int64")
     table["p_friedman"], table["critical_difference"] = _friedman(ranks)
     table["group"] = _letters(table)

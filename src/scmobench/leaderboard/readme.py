@@ -50,11 +50,12 @@ def pictures(boards: Boards) -> dict[str, str]:
     return {f"summary-{t}.svg": filled("picture.svg.jinja", theme=t, **about) for t in THEMES}
 
 
-def replaced(text: str, section: str, path: str | Path = "README.md") -> str:
-    """The text with its marked part replaced.
+def replaced(path: Path, section: str) -> str:
+    """The text of a file with its marked part replaced.
 
     Raises ValueError if the markers are not there once each, begin before end.
     """
+    text = path.read_text(encoding="utf-8")
     begin, end = text.find(BEGIN), text.find(END)
     if text.count(BEGIN) != 1 or text.count(END) != 1 or begin > end:
         raise ValueError(

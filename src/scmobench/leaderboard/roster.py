@@ -87,12 +87,11 @@ def means_of_six(runs: pd.DataFrame) -> list[Mapping[str, Any]]:
     means = six.where(supported & ~lacking).mean(axis=1)
     found = runs["scores"].to_dict()
     for run in rows.index[supported.any(axis=1)]:
-        if "mean" not in found[run]:
-            continue
-        lost = [name for name in COMPONENTS if lacking.at[run, name]]
+        lost, counted = [name for name in COMPONENTS if lacking.at[run, name]], supported.loc[run].sum()
         mean = {"value": means[run], "reason": WITHOUT + ", ".join(lost) if lost else ""}
-        counted = int(supported.loc[run].sum())
-        found[run] = {**found[run], "mean": mean | {"applicable": f"{counted - len(lost)}/{counted}"}}
+        if "mean" in found[run]:
+            mean["applicable"] = f"{counted - len(lost)}/{counted}"
+            found[run] = {**found[run], "mean": mean}
     return list(found.values())
 
 
@@ -132,7 +131,6 @@ def _row(record: Record) -> dict[str, Any]:
         "kind": record.get("kind") or "method",
         "seed": record.get("seed"),
         "device": str(record.get("device") or "") if done else "",
-        "variant": False,
         "record": record,
         "scores": record.get("scores") or {} if done else {},
         "interval": record.get("interval") or {},

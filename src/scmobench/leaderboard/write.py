@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from scmobench.experiment.config import conf_dir, contents
+from scmobench.experiment.config import contents
 from scmobench.leaderboard.methods import methods_page
-from scmobench.leaderboard.paper import paper
-from scmobench.leaderboard.published import join_published, read_published
+from scmobench.leaderboard.published import join_published, published_figures
 from scmobench.leaderboard.readme import folder_page, pictures, readme_section, replaced
 from scmobench.leaderboard.report import PAGE, boards, report_page
 from scmobench.leaderboard.roster import Record
@@ -20,7 +19,6 @@ from scmobench.leaderboard.tables import TITLES
 from scmobench.machine.files import whole
 
 DIFFERENCE_LINES = 40
-PUBLISHED = Path("published", "published.csv")
 PICTURES = "figures"
 
 
@@ -55,9 +53,7 @@ def leaderboard(
     made = tables(ours, found, published_figures(beside), metrics, records, beside / PICTURES, link)
     files = {Path(out) / name: text for name, text in made.items()}
     if readme:
-        files[Path(readme)] = replaced(
-            Path(readme).read_text(encoding="utf-8"), readme_section(found), readme
-        )
+        files[Path(readme)] = replaced(Path(readme), readme_section(found))
     if methods:
         files[Path(methods)] = methods_page(records)
     stale = {path: text for path, text in files.items() if _on_disk(path) != text}
@@ -68,21 +64,6 @@ def leaderboard(
         with whole(path.resolve()) as partial:  # a link stays one
             partial.write_text(text, encoding="utf-8")
     return list(files)
-
-
-def published_figures(results: Path | None = None) -> pd.DataFrame | None:
-    """Published figures of a folder of results, else of the checkout; None where there are none."""
-    places = [folder / PUBLISHED for folder in (results, conf_dir().parent / "results") if folder]
-    return next((read_published(path) for path in places if path.is_file()), None)
-
-
-def paper_table(records: Iterable[Record]) -> str:
-    """`scmobench.leaderboard.paper.paper` as text. Raises FileNotFoundError without published figures."""
-    figures = published_figures()
-    if figures is None:
-        raise FileNotFoundError(f"expected {PUBLISHED} in results/, found none: run this in a checkout")
-    table = paper(records, figures).round({"mean": 4, "sd": 4})
-    return table.to_string(index=False, na_rep="—")
 
 
 def tables(
