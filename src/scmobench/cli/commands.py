@@ -5,12 +5,9 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from scmobench.machine.files import file_name
-
-if TYPE_CHECKING:
-    from anndata import AnnData
 
 COMMITTED = [Path("results/records")]
 USAGE = """\
@@ -49,8 +46,8 @@ def run(options: argparse.Namespace) -> None:
         raise SystemExit(128 + signal.SIGINT) from None
 
 
-def _checked(task: str, solution: Path, *predictions: Path) -> "list[tuple[AnnData, AnnData]]":
-    """Each prediction with the solution, as they are scored."""
+def _checked(task: str, solution: Path, *predictions: Path) -> list[tuple[Any, Any]]:
+    """Each prediction with the solution, as they are scored; all are AnnData."""
     from scmobench.data.foreign import read_scored
     from scmobench.experiment.applicable import of_task
     from scmobench.experiment.config import build, compose

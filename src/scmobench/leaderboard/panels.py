@@ -89,11 +89,6 @@ class Panel:
         return max((int(row["applicable"].partition("/")[2] or 0) for row in self.rows), default=0)
 
     @cached_property
-    def notes(self) -> list[str]:
-        """Notes of all cells, once each."""
-        return list(dict.fromkeys(cell.note for row in self.main for cell in row["cells"] if cell.note))
-
-    @cached_property
     def failures(self) -> list[tuple[str, Any, str]]:
         """Method, seed and message of each failed run."""
         rows = sorted(self.rows, key=lambda row: row["method"])
@@ -132,9 +127,9 @@ def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], ta
     for key, table in groups(standings[standings["task"] == task]):
         held = set(table["metric"]) - {first, ""}
         order = [first, *(m for m in metrics if m in held), *sorted(held - {*metrics})]
-        methods: dict[tuple, dict[str, Row]] = {}
+        methods: dict[str, dict[str, Row]] = {}
         for row in table.to_dict("records"):
-            methods.setdefault((row["method"], row["source"], row["kind"]), {})[row["metric"]] = row
+            methods.setdefault(row["method"], {})[row["metric"]] = row
         rows = sorted((_row(of, order, metrics) for of in methods.values()), key=_place)
         about = labels.dataset(key["dataset"], standings[standings["dataset"] == key["dataset"]])
         headings = [heading(metric, metrics) for metric in order]

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scmobench.experiment.advice import of_row
@@ -72,7 +72,7 @@ def provenance(records: Iterable[Record], panels: Iterable[Panel]) -> dict[str, 
         for row in panel.rows:
             name, _, digits = row["method"].partition(" #")
             same = [r for r in runs[*place, name].values() if r["config_hash"].startswith(digits)]
-            if same and row["source"] != "published":
+            if same:
                 same.sort(key=lambda record: sortable([record["seed"]]))
                 found[row["method"]] = _told(same, told)
     return told
@@ -84,15 +84,12 @@ def _told(records: Sequence[Record], told: dict[str, Any]) -> dict[str, Any]:
     told["versions"] += [one for n, one in enumerate(versions) if one not in told["versions"] + versions[:n]]
     hashes = list(dict.fromkeys(record["config_hash"] for record in records))
     told["configs"] |= {record["config_hash"]: record.get("config") for record in records}
+    shown = {name: {str(r[name]) for r in records if r.get(name) is not None} for name in SHOWN}
     return {
         "seeds": [record["seed"] for record in records],
         "config": hashes,
         "overrides": overrides(records[0]),
         "versions": sorted({told["versions"].index(one) for one in versions}),
-        **{name: _values(records, name) for name in SHOWN if _values(records, name)},
+        **{name: ", ".join(sorted(texts)) for name, texts in shown.items() if any(texts)},
         "command": command(records),
     }
-
-
-def _values(records: Iterable[Mapping[str, Any]], name: str) -> str:
-    return ", ".join(sorted({str(record[name]) for record in records if record.get(name) is not None}))

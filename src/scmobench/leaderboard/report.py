@@ -58,7 +58,8 @@ def report_page(
     pictures : folder of pictures of cells, with their index ``figures.json``.
     methods : the page of methods, as links of the page name it; empty where there is none.
     """
-    shown = [panel for members, _ in found.values() for panel in members]
+    told = provenance(records, [panel for members, _ in found.values() for panel in members])
+    told = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return filled(
         "index.html.jinja",
         boards=found,
@@ -66,7 +67,7 @@ def report_page(
         roles=ROLES,
         methods=methods,
         published=_published(published, metrics),
-        provenance=_script(provenance(records, shown)),
+        provenance=Markup(told.replace("<", "\\u003c")),  # a script element holds it whatever it says
         pictures=_pictures(pictures),
         anchor=lambda task, dataset: "-".join([task, *dataset.split()]),
         figures=figures,
@@ -97,12 +98,6 @@ def _pictures(folder: Path | None) -> dict[tuple[str, ...], list[Mapping[str, An
         place = tuple(picture[name] for name in ("task", "dataset", "direction"))
         found.setdefault(place, []).append(picture | {"source": source})
     return found
-
-
-def _script(values: Any) -> Markup:
-    """Plain values as JSON that a script element holds whatever they say."""
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return Markup(text.replace("<", "\\u003c"))
 
 
 def _datatables() -> Markup:

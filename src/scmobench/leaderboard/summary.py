@@ -67,18 +67,6 @@ class Summary:
         rows = self.tracks[role]
         return not self.level(role) or (rows[0]["p_friedman"] < LEVEL and self.level(role) < len(rows))
 
-    @property
-    def problems(self) -> str:
-        """What the columns are: ``6 data sets``, or ``both directions of 6 data sets``."""
-        sets = len({panel.key["dataset"] for panel in self.panels})
-        both = len(self.panels) == 2 * sets
-        return f"{'both directions of ' if both else ''}{sets} data sets"
-
-    @property
-    def partial(self) -> bool:
-        """Whether a tile is the mean of fewer metrics than others of its column."""
-        return any(tile and tile["mark"] for line in self.lines for tile in line.tiles)
-
 
 Boards = Mapping[str, tuple[Sequence[Panel], Summary]]
 """Panels and summary of each task."""

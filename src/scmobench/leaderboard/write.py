@@ -19,7 +19,6 @@ from scmobench.leaderboard.tables import TITLES
 from scmobench.machine.files import whole
 
 DIFFERENCE_LINES = 40
-PICTURES = "figures"
 
 
 def leaderboard(
@@ -50,7 +49,7 @@ def leaderboard(
     page = methods or beside / "methods.md"
     link = os.path.relpath(page, out) if methods or page.is_file() else ""
     found = boards(ours, metrics)
-    made = tables(ours, found, published_figures(beside), metrics, records, beside / PICTURES, link)
+    made = tables(ours, found, published_figures(beside), metrics, records, beside / "figures", link)
     files = {Path(out) / name: text for name, text in made.items()}
     if readme:
         files[Path(readme)] = replaced(Path(readme), readme_section(found))
