@@ -10,7 +10,7 @@ import pandas as pd
 
 from scmobench.leaderboard import labels
 from scmobench.leaderboard.evidence import UNTESTED
-from scmobench.leaderboard.roster import VARIANT
+from scmobench.leaderboard.roster import FLAGS, VARIANT
 from scmobench.leaderboard.tables import ABSENT, groups, heading, primary, score
 
 EXTERNAL = "external: its prediction was submitted"
@@ -38,33 +38,25 @@ class Panel:
     Attributes
     ----------
     key : the values of `scmobench.leaderboard.roster.COMPARABLE`.
-    place : its number among the panels of its task.
+    id : its name on the page, the task with a number.
+    title : its subtask as papers write it.
     about : its data set in words.
     headings : of the metrics, the ranking metric first.
     direction : of the ranking metric, ``min`` or ``max``.
-    rows : of the standings, for the ranking metric; methods before controls, best first. In
-        addition they have ``role`` (one of `ROLES`), ``variant`` (an ablation, or changed settings),
-        ``tested`` (the rank rests on a test), ``leads`` (tested, and not told from the best of its track),
-        ``brief`` (the score without its spread), ``mark`` (``5/6`` for a mean of five metrics where the data
-        support six), and in the order of the headings ``cells`` and ``seeds`` (scores by seed).
+    rows : of the standings, for the ranking metric; methods before controls, best first. They also have
+        ``role`` (one of `ROLES`), ``handed`` (of a control: the solution), ``tested`` (the rank rests on a
+        test), ``leads`` (tested, and not told from the best of its track), ``brief`` (the score without its
+        spread), ``mark`` (``5/6`` for a mean of five metrics where the data support six), and in the order
+        of the headings ``cells`` and ``seeds`` (scores by seed).
     """
 
     key: Mapping[str, str]
-    place: int
+    id: str
+    title: str
     about: labels.Dataset
     headings: Sequence[str]
     direction: str
     rows: Sequence[Row]
-
-    @property
-    def id(self) -> str:
-        """Its name on the page."""
-        return f"{self.key['task']}-{self.place}"
-
-    @property
-    def title(self) -> str:
-        """Its subtask as papers write it."""
-        return labels.direction(self.key["subtask"])
 
     @cached_property
     def main(self) -> list[Row]:
@@ -110,7 +102,7 @@ class Panel:
         """Methods worse than the best control that is not handed the answer; empty where none is."""
         sign = 1 if self.direction == "min" else -1
         methods = [r for r in self.main if r["role"] != "control" and pd.notna(r["rank"])]
-        controls = [r for r in self.roles.get("control", []) if r["full"] is True and not handed(r)]
+        controls = [r for r in self.roles.get("control", []) if r["full"] is True and not r["handed"]]
         if not controls:
             return ""
         best = min(controls, key=lambda row: sign * row["mean"])
@@ -124,7 +116,7 @@ def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], ta
     """Panels of one task, from the standings of all tasks and the metadata of its metrics."""
     first = primary(metrics)
     found: list[Panel] = []
-    for key, table in groups(standings[standings["task"] == task]):
+    for number, (key, table) in enumerate(groups(standings[standings["task"] == task]), 1):
         held = set(table["metric"]) - {first, ""}
         order = [first, *(m for m in metrics if m in held), *sorted(held - {*metrics})]
         methods: dict[str, dict[str, Row]] = {}
@@ -133,7 +125,8 @@ def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], ta
         rows = sorted((_row(of, order, metrics) for of in methods.values()), key=_place)
         about = labels.dataset(key["dataset"], standings[standings["dataset"] == key["dataset"]])
         headings = [heading(metric, metrics) for metric in order]
-        found.append(Panel(key, len(found) + 1, about, headings, metrics[first]["direction"], rows))
+        title, direction = labels.direction(key["subtask"]), metrics[first]["direction"]
+        found.append(Panel(key, f"{task}-{number}", title, about, headings, direction, rows))
     return found
 
 
@@ -166,11 +159,6 @@ def _over(row: Row) -> str:
     return "over " + row["evidence"].replace(" × ", " and ")
 
 
-def handed(row: Row) -> bool:
-    """Whether a control is handed the solution."""
-    return row["transductive"] is True and row["label_supervised"] is True
-
-
 def _same(methods: Sequence[Row]) -> list[str]:
     sentences = []
     for one, other in combinations(methods, 2):
@@ -191,6 +179,7 @@ def _row(of: Mapping[str, Row], order: Sequence[str], metrics: Mapping[str, Mapp
     cells = [_cell(of.get(m), m == order[0], metrics.get(m, {}).get("direction")) for m in order]
     return row | {
         "role": "control" if row["kind"] == "control" else role,
+        "handed": all(row[flag] is True for flag in FLAGS),
         "tested": tested,
         "leads": tested and row["rank"] == 1,
         "gloss": EXTERNAL if row["source"] == "external" else labels.gloss(row["method"]),

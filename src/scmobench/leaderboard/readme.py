@@ -11,7 +11,6 @@ import pandas as pd
 
 from scmobench.leaderboard.evidence import FEWEST_SEEDS
 from scmobench.leaderboard.pages import filled
-from scmobench.leaderboard.panels import handed
 from scmobench.leaderboard.summary import LEVELS, Boards, Line, Summary
 from scmobench.leaderboard.tables import TITLES
 
@@ -92,7 +91,7 @@ def _brief(summary: Summary) -> list[Line]:
     """The first methods, scMoGNN, and the best control that is not handed the solution."""
     methods = [line for line in summary.lines if line.role != "control"]
     controls = [line for line in summary.lines if line.role == "control"]
-    trivial = [c for c in controls if not any(tile and handed(tile) for tile in c.tiles)]
+    trivial = [c for c in controls if not any(tile and tile["handed"] for tile in c.tiles)]
     best = sorted(trivial, key=lambda line: (-_gain(line), line.method))
     own = [line for line in methods[BRIEF:] if line.method == "scmognn"]
     return [*methods[:BRIEF], *own, *best[:1]]
