@@ -103,7 +103,6 @@ class Costs:
     score: Axis
     rows: Sequence[Mapping[str, Any]]
     front: Sequence[Mapping[str, Any]]
-
     measure: str
     direction: str
 

@@ -116,5 +116,4 @@ def _places(summaries: Iterable[Summary]) -> tuple[list[tuple[int, int]], int]:
 
 def _gain(line: Line) -> float:
     """The mean scaled score of a control; those without any come last."""
-    scaled = [tile["scaled"] for tile in line.tiles if tile and pd.notna(tile["scaled"])]
-    return fmean(scaled) if scaled else -math.inf
+    return fmean([t["scaled"] for t in line.tiles if t and pd.notna(t["scaled"])] or [-math.inf])
