@@ -145,7 +145,7 @@ def _groups(results: Results, scores: Scores, order: np.ndarray, printed: np.nda
         tests = scores.against(leader, others)
         if group == 1:
             results["evidence"][leader] = tests["evidence"][0]
-        else:
+        else:  # gaps are to the leader of all
             tests = {name: tests[name] for name in ("p_holm", "evidence")}
         corrected = _tell(results, tests, others)
         same = (corrected >= LEVEL) | (np.isnan(corrected) & (printed[others] == printed[leader]))
