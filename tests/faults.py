@@ -328,7 +328,7 @@ STATISTICS = {
     ("leaderboard/standings", "standings"): [
         ("sd biased", '(table["n"] - 1).where', 'table["n"].where'),
         ("ranks the other way", '"min": 1.0, "max": -1.0', '"min": -1.0, "max": 1.0'),
-        ("controls have ranks", ' & (table["kind"] != "control") & table["sign"]', ' & table["sign"]'),
+        ("controls have ranks", ' & method & table["sign"]', ' & table["sign"]'),
         ("seeds without a score not told", '[table["n"] == table["tried"], ', '[table["n"] > 0, '),
         (
             "the worst control is the floor",
@@ -347,7 +347,7 @@ STATISTICS = {
         ("a gap of squared errors", "np.sqrt(a) + np.sqrt(b)", "1 + 0 * a"),
         ("roots are tested", "self.by_seed**2 if self.root", "self.by_seed if self.root"),
         ("two seeds are enough", "FEWEST_SEEDS = 3", "FEWEST_SEEDS = 1"),
-        ("seeds of other seeds", "~both, np.nan", "both, np.nan"),
+        ("seeds of other seeds", "np.where(used, x", "np.where(~used, x"),
     ],
     ("metrics/paired", "paired"): [
         ("no freedom lost", "np.subtract(n, 1)", "np.multiply(n, 100)"),

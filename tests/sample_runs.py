@@ -101,7 +101,7 @@ def standings(records):
 def render(records, published=None):
     """Name and content of every file of the leaderboard."""
     ours = standings(records)
-    return write.tables(ours, boards(ours, METRICS), published, METRICS)
+    return write.tables(ours, boards(ours, METRICS), published, METRICS, records)
 
 
 def page(records, task="predict_modality", published=None):

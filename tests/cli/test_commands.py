@@ -13,16 +13,15 @@ import pandas as pd
 import pytest
 
 from command_line import here
+from scmobench.cli import main
 from scmobench.cli.parser import EXAMPLES, parsed
 from scmobench.experiment import catalogue
-from scmobench.experiment.config import names
+from scmobench.experiment.config import compose, names
 from scmobench.experiment.loader import one_line
 from scmobench.types import TASKS, Paired
 
 
 def test_help_of_a_run_is_short_and_its_examples_compose(tmp_path: Path) -> None:
-    from scmobench.experiment.config import compose
-
     done = here("run", "--help", cwd=tmp_path)
     lines = done.stdout.splitlines()
     assert len(lines) <= 25
@@ -35,8 +34,6 @@ def test_help_of_a_run_is_short_and_its_examples_compose(tmp_path: Path) -> None
 
 
 def test_a_terminal_that_knows_no_arrows_sees_the_tables_all_the_same(monkeypatch) -> None:
-    from scmobench.cli import main
-
     printed = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii"))
     main(["metrics"])
@@ -67,20 +64,13 @@ def test_no_command_at_all_shows_the_help(tmp_path: Path) -> None:
     assert here(cwd=tmp_path).stdout == here("--help", cwd=tmp_path).stdout
 
 
-def test_every_help_has_examples_that_can_be_read() -> None:
-    assert set(EXAMPLES) == {name for name in _commands() if name != "run"}
+def test_every_help_has_examples_that_can_be_read(tmp_path: Path) -> None:
+    commands = re.search(r"one of ([^;]*), found", here("nonesuch", cwd=tmp_path).stderr)[1].split(", ")
+    assert {"run", *EXAMPLES} == {*commands}
     for text in EXAMPLES.values():
         assert max(map(len, text.splitlines())) <= 105
         for line in text.replace("\\\n  ", "").splitlines():
             parsed(shlex.split(re.split("   +", line)[0])[1:])
-
-
-def _commands() -> list[str]:
-    return re.search(r"one of ([^;]*), found", _said("nonesuch"))[1].split(", ")
-
-
-def _said(*typed: str) -> str:
-    return here(*typed, cwd=Path()).stderr
 
 
 def test_models_lists_each_with_its_tasks_and_what_is_missing(tmp_path: Path, monkeypatch) -> None:
@@ -109,10 +99,7 @@ def test_data_list_says_what_is_at_hand(tmp_path: Path) -> None:
     assert done.stderr.endswith("found tiny_cite: see `data describe tiny_cite`\n")
 
 
-METRICS = [f"metric/{task}" for task in TASKS]
-
-
-@pytest.mark.parametrize("group", ["model", "dataset", *METRICS])
+@pytest.mark.parametrize("group", ["model", "dataset", *(f"metric/{task}" for task in TASKS)])
 def test_every_file_begins_with_what_it_is(group: str) -> None:
     for name, words in catalogue.headlines(group).items():
         assert 10 < len(words) <= 110, name
@@ -154,10 +141,8 @@ def donors(tiny_paired: Paired, tmp_path: Path) -> list[str]:
 
 def test_own_cells_without_a_batch_are_told_what_could_be_one(donors: list[str], tmp_path: Path) -> None:
     told = here(*donors, cwd=tmp_path)
-    assert (
-        "  batches   no batch column given: random split; columns that could be one: donor, ct, batch\n"
-        in told.stdout
-    )
+    line = "  batches   no batch column given: random split; columns that could be one: donor, ct, batch\n"
+    assert line in told.stdout
     assert "all (" not in told.stdout
     told = here(*donors, "dataset.batch=donor", cwd=tmp_path)
     assert "  batches   batch1 (" in told.stdout

@@ -14,8 +14,7 @@ from places import ROOT
 from sample_runs import PUBLISHED, run
 from scmobench.cli import main
 from scmobench.experiment import kept
-from scmobench.leaderboard.paper import paper
-from scmobench.leaderboard.published import read_published
+from scmobench.leaderboard.published import paper, read_published
 from scmobench.types import PROTOCOL
 
 OFFICIAL = {kind: f"openproblems_bmmc_{kind}_phase2" for kind in ("cite", "multiome")}

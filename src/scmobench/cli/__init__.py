@@ -4,14 +4,12 @@
 it needs, so that help comes at once.
 """
 
-import argparse
 import io
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scmobench.cli import commands
 from scmobench.cli.parser import parsed
 from scmobench.machine.arithmetic import prepare
 
@@ -30,10 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prepare(arguments)
     except ValueError as error:
         raise SystemExit(f"scmobench: {error}") from error
-    if arguments[:1] == ["run"]:
-        options = argparse.Namespace(command=commands.run, arguments=arguments[1:])
-    else:
-        options = parsed(arguments)
+    options = parsed(arguments)
     from scmobench.machine.terminal import hushed
 
     try:

@@ -5,12 +5,9 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from scmobench.machine.files import file_name
-
-if TYPE_CHECKING:
-    from anndata import AnnData
 
 COMMITTED = [Path("results/records")]
 USAGE = """\
@@ -49,8 +46,8 @@ def run(options: argparse.Namespace) -> None:
         raise SystemExit(128 + signal.SIGINT) from None
 
 
-def _checked(task: str, solution: Path, *predictions: Path) -> "list[tuple[AnnData, AnnData]]":
-    """Each prediction with the solution, as they are scored."""
+def _checked(task: str, solution: Path, *predictions: Path) -> list[tuple[Any, Any]]:
+    """Each prediction with the solution, as they are scored; all are AnnData."""
     from scmobench.data.foreign import read_scored
     from scmobench.experiment.applicable import of_task
     from scmobench.experiment.config import build, compose
@@ -116,6 +113,7 @@ def leaderboard(options: argparse.Namespace) -> None:
     from scmobench.experiment import kept
     from scmobench.leaderboard import comparison
     from scmobench.leaderboard import write as leaderboard
+    from scmobench.leaderboard.published import paper_table
 
     committed = options.records == COMMITTED
     if not committed:
@@ -136,7 +134,7 @@ def leaderboard(options: argparse.Namespace) -> None:
     if options.compare:
         print(comparison.verdict(comparison.compare(found, kept.read([options.compare]))))
     if options.paper:
-        print(leaderboard.paper_table(found))
+        print(paper_table(found))
     if options.readme and not options.readme.is_file():
         raise FileNotFoundError(f"expected a file with the tables' markers at {options.readme}, found none")
     _check_folder(out, "tables")
@@ -163,12 +161,11 @@ def submit(options: argparse.Namespace) -> None:
 
     given = {f.name: getattr(options, f.name) for f in fields(Card) if hasattr(options, f.name)}
     seeds = options.seeds or list(range(len(options.predictions)))
-    given_seeds, count = sorted(set(seeds)), len(options.predictions)
-    if not len(given_seeds) == len(seeds) == count or given_seeds[0] < 0:
+    count = len(options.predictions)
+    if not len({*seeds}) == len(seeds) == count or min(seeds) < 0:
         raise ValueError(f"expected {count} different seeds from 0 on, one a prediction, found {seeds}")
     card = Card(**given)
-    parts = (card.name, card.task, card.dataset, card.direction)
-    usual = file_name("-".join(parts), ".zip")
+    usual = file_name("-".join((card.name, card.task, card.dataset, card.direction)), ".zip")
     out = options.out or Path(usual)
     if out.is_dir():
         raise ValueError(f"expected a file for the archive, found the folder {out}: give --out {out / usual}")

@@ -67,8 +67,7 @@ def _checked_data(about: dict[str, Any]) -> str:
     ]
     if "batch_columns" in about:
         found = ", ".join(map(visible, about["batch_columns"]))
-        batches = ["no batch column given: random split"]
-        batches[0] += f"; columns that could be one: {found}" if found else ""
+        batches = [f"no batch column given: random split{found and f'; columns that could be one: {found}'}"]
     return "\n".join(
         (
             f"{about['name']}: ok, sha256 {about['hash']}",

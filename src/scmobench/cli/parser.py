@@ -50,7 +50,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
-    """Options and overrides in any order; argparse itself wants all overrides in one place."""
+    """Options and overrides in any order; argparse itself wants all overrides in one place.
+
+    Hydra reads the arguments of ``run``.
+    """
+    if arguments[:1] == ["run"]:
+        return argparse.Namespace(command=commands.run, arguments=arguments[1:])
     parser = _parser()
     options, rest = parser.parse_known_args(arguments or ["--help"])
     if rest and not (hasattr(options, "override") and all("=" in o and o[0] != "-" for o in rest)):
@@ -68,18 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"scmobench {__version__}")
     choices = parser.add_subparsers(required=True, metavar="COMMAND")
-    for arguments in (
-        _run,
-        _models,
-        _metrics,
-        _data,
-        _score,
-        _compare,
-        _leaderboard,
-        _figures,
-        _submit,
-        _validate,
-    ):
+    for arguments in COMMANDS:
         name = arguments.__name__.strip("_")
         made = choices.add_parser(name, help=arguments.__doc__, add_help=name != "run")
         made.description = f"{arguments.__doc__[:1].upper()}{arguments.__doc__[1:]}."
@@ -196,3 +190,6 @@ def _validate(add: Add) -> None:
     """check everything that a run needs, and fit nothing"""
     add("override", nargs="*", help="as for run; none: all data sets and models")
     add("--config-dir", type=_path, metavar="FOLDER", help="as for run: your own YAML")
+
+
+COMMANDS = (_run, _models, _metrics, _data, _score, _compare, _leaderboard, _figures, _submit, _validate)

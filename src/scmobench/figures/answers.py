@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 
@@ -16,11 +16,11 @@ from scmobench.experiment.exchange import read_predictions
 from scmobench.experiment.kept import Kept
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.records import PREDICTION, RECORD, prediction_hash
-from scmobench.leaderboard.roster import VARIANT
+from scmobench.leaderboard.roster import VARIANT, number
 from scmobench.types import TASKS, Paired
 
 MOST = 4  # methods beside each other, the best ones
-ALWAYS = ("scmognn",)  # shown first wherever it was run
+ALWAYS = "scmognn"  # shown first wherever it was run
 CONTROLS = {"match_modality": ("constant",), "joint_embedding": ("gex_only", "mod2_only")}
 PLACE = ("task", "dataset", "subtask")
 
@@ -33,9 +33,9 @@ class Problem:
     runs: Mapping[str, Sequence[Kept]]
 
     @property
-    def name(self) -> str:
-        """Task, data set and subtask, for messages."""
-        return " ".join((self.plan.task.name, self.plan.cells.name, self.plan.problem.data.subtask))
+    def place(self) -> tuple[str, str, str]:
+        """Task, data set and subtask."""
+        return self.plan.task.name, self.plan.cells.name, self.plan.problem.data.subtask
 
     def answers(self) -> list[tuple[Kept, AnnData]]:
         """Runs that a picture shows, with their predictions as the metrics take them, all of one seed.
@@ -54,8 +54,8 @@ class Problem:
 
     def _shown(self) -> list[Kept]:
         methods = [m for m, runs in self.runs.items() if _is_method(runs[0])]
-        methods = [m for place, m in enumerate(methods) if place < MOST or m in ALWAYS]
-        methods.sort(key=lambda method: method not in ALWAYS)  # they look the same in all pictures
+        methods = [m for place, m in enumerate(methods) if place < MOST or m == ALWAYS]
+        methods.sort(key=lambda method: method != ALWAYS)  # it looks the same in all pictures
         controls = [name for name in CONTROLS.get(self.plan.task.name, ()) if name in self.runs]
         by_seed = [{run["seed"]: run for run in self.runs[name]} for name in (*methods, *controls)]
         if not by_seed:
@@ -73,28 +73,20 @@ def problems(folders: Iterable[Path]) -> list[Problem]:
     Raises FileNotFoundError if there is no such folder, and ValueError for a file that is not a record, or if
     there is no run with a prediction.
     """
-    runs = [run for run in _last(folders) if _has_prediction(run)]
+    runs = [run for run in _last(folders) if run["task"] in TASKS and _has_prediction(run)]
     if not runs:
         places = ", ".join(map(str, folders))
         raise ValueError(
             f"expected runs with {PREDICTION} below {places}, found none: name the folder that `scmobench "
             "run` wrote to (--runs)"
         )
-    order, cells = _order(runs), {}
-    together: dict[tuple[str, ...], list[Kept]] = {}
-    for run in runs:
-        together.setdefault(tuple(run[name] for name in PLACE), []).append(run)
-    found = []
-    for place in sorted(together, key=lambda p: (TASKS.index(p[0]), *p[1:])):
-        if (problem := _problem(together[place], order[place[0]], cells)) is not None:
-            found.append(problem)
-    return found
-
-
-def value(run: Kept, metric: str) -> float:
-    """A score of a run; NaN where the metric does not apply."""
-    found = run["scores"].get(metric, {}).get("value")
-    return np.nan if found is None else float(found)
+    found, cells = [], {}
+    for task in TASKS:
+        same = [run for run in runs if run["task"] == task]
+        order = _order(same, task)
+        for _, together in groupby(same, lambda run: (run["dataset"], run["subtask"])):
+            found.append(_problem(list(together), order, cells))
+    return [problem for problem in found if problem is not None]
 
 
 def _last(folders: Iterable[Path]) -> list[Kept]:
@@ -106,10 +98,9 @@ def _last(folders: Iterable[Path]) -> list[Kept]:
 
 
 def _has_prediction(run: Kept) -> bool:
-    present = _file(run).is_file()
-    if not present and run["task"] in TASKS:
+    if not (present := _file(run).is_file()):
         _left_out(run, f"expected its prediction at {_file(run)}, found none")
-    return present and run["task"] in TASKS
+    return present
 
 
 def _left_out(run: Kept, reason: str) -> None:
@@ -129,22 +120,15 @@ def _is_method(run: Kept) -> bool:
     return (run.get("kind") or "method") == "method" and not VARIANT.search(run["method"])
 
 
-def _order(runs: Sequence[Kept]) -> dict[str, list[str]]:
-    """Methods of each task by their mean rank over its subtasks; those that lack a subtask come last."""
-    order = {}
-    for task in TASKS:
-        metric = primary(task)
-        rows = [
-            (*(run[name] for name in (*PLACE, "method")), value(run, metric.name))
-            for run in runs
-            if run["task"] == task
-        ]
-        table = pd.DataFrame(rows, columns=[*PLACE, "method", "score"])
-        scores = table.pivot_table(index="method", columns=list(PLACE), values="score", aggfunc="mean")
-        ranks = scores.rank(ascending=metric.direction == "min")
-        keys = pd.DataFrame({"lacking": ranks.isna().sum(axis=1), "rank": ranks.mean(axis=1).round(9)})
-        order[task] = list(keys.sort_index().sort_values(["lacking", "rank"], kind="stable").index)
-    return order
+def _order(runs: Sequence[Kept], task: str) -> list[str]:
+    """Methods of a task by their mean rank over its subtasks; those that lack a subtask come last."""
+    metric = primary(task)
+    table = pd.DataFrame(runs, columns=["dataset", "subtask", "method"])
+    table["score"] = pd.Series([number(run["scores"].get(metric.name)) for run in runs], dtype=float)
+    scores = table.pivot_table(index="method", columns=["dataset", "subtask"], values="score", aggfunc="mean")
+    ranks = scores.rank(ascending=metric.direction == "min")
+    keys = pd.DataFrame({"lacking": ranks.isna().sum(axis=1), "rank": ranks.mean(axis=1).round(9)})
+    return list(keys.sort_index().sort_values(["lacking", "rank"], kind="stable").index)
 
 
 def _problem(runs: Sequence[Kept], order: Sequence[str], cells: dict[str, Paired]) -> Problem | None:

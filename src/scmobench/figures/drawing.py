@@ -1,6 +1,7 @@
 """Each kind of picture, drawn from numbers."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,7 @@ def umaps(
         axes.set_aspect("equal", adjustable="datalim")
         axes.margins(0.03)
     for axes in all_axes:
-        style.bare(axes)
+        axes.set_axis_off()
     style.legend(figure, keys, LEGEND)
     return figure
 
@@ -130,8 +131,7 @@ def training(curves: Mapping[str, pd.Series], best: Mapping[str, int | None], me
     figure = style.canvas(1.9)
     axes: Axes = figure.subplots()
     keys = []
-    for place, (seed, curve) in enumerate(curves.items()):
-        colour = SEEDS[place % len(SEEDS)]
+    for (seed, curve), colour in zip(curves.items(), cycle(SEEDS), strict=False):
         keys += axes.plot(curve.index, curve, color=colour, linewidth=1.1, label=f"seed {seed}")
         if best.get(seed) in curve.index:
             axes.plot(best[seed], curve[best[seed]], "o", color=colour, markersize=4.5, markeredgecolor=CARD)

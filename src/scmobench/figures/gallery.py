@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from scmobench.experiment.kept import Kept
 from scmobench.figures import cells, drawing, style
-from scmobench.figures.answers import ALWAYS, Problem, problems, value
+from scmobench.figures.answers import ALWAYS, Problem, problems
+from scmobench.leaderboard.roster import number
 from scmobench.machine.files import file_name, whole
 from scmobench.types import NotApplicable
 
@@ -52,10 +53,10 @@ def figures(folders: Iterable[Path], out: Path) -> list[Path]:
             for picture in pictures(problem):
                 entry = _entry(problem, picture)
                 entries.append(entry)
-                files[Path(out) / entry["file"]] = style.webp(picture.drawn)
-    for old in _listed(Path(out)) - set(files):
+                files[out / entry["file"]] = style.webp(picture.drawn)
+    for old in _listed(out) - set(files):
         old.unlink(missing_ok=True)
-    files[Path(out) / LIST] = (json.dumps(entries, indent=1, ensure_ascii=False) + "\n").encode()
+    files[out / LIST] = (json.dumps(entries, indent=1, ensure_ascii=False) + "\n").encode()
     for path, content in files.items():
         with whole(path) as partial:
             partial.write_bytes(content)
@@ -70,14 +71,13 @@ def pictures(problem: Problem) -> Iterator[Picture]:
         try:
             yield from makers[problem.plan.task.name](problem, answers)
         except NotApplicable as reason:
-            print(f"no picture of {problem.name}: {reason}", file=sys.stderr)
+            print(f"no picture of {' '.join(problem.place)}: {reason}", file=sys.stderr)
     yield from _training(problem)
 
 
 def _embedding(problem: Problem, answers: Answers) -> Iterator[Picture]:
     obs = problem.plan.problem.solution.obs
-    pair = problem.plan.cells.pair
-    names = {"gex_only": "RNA alone", "mod2_only": f"{WORDS[pair[1]]} alone"}
+    names = {"gex_only": "RNA alone", "mod2_only": f"{WORDS[problem.plan.cells.pair[1]]} alone"}
     layouts: dict[str, np.ndarray] = {}
     for run, prediction in answers:
         first = next(iter(layouts.values()), None)
@@ -86,10 +86,10 @@ def _embedding(problem: Problem, answers: Answers) -> Iterator[Picture]:
     for column, words, metric, label in COLOURED:
         if column not in obs:
             continue
-        values = {title: value(run, metric) for title, run in zip(layouts, runs, strict=True)}
-        notes = {title: "" if np.isnan(v) else f"{label} {v:.2f}" for title, v in values.items()}
-        panels = {title: (places, notes[title]) for title, places in layouts.items()}
-        told = ", ".join(f"{title} {v:.2f}" for title, v in values.items() if not np.isnan(v))
+        values = {title: number(run["scores"].get(metric)) for title, run in zip(layouts, runs, strict=True)}
+        texts = {title: f"{v:.2f}" for title, v in values.items() if v is not None}
+        panels = {t: (places, f"{label} {texts[t]}" if t in texts else "") for t, places in layouts.items()}
+        told = ", ".join(f"{title} {text}" for title, text in texts.items())
         groups = obs[column].astype("object")
         shades = drawing.colours(groups)
         alt = f"UMAPs of {len(obs)} cells, coloured by {len(shades)} {words}, one panel a method"
@@ -127,10 +127,8 @@ def _scatter(
         column = solution.var_names.get_loc(name)
         both = (sp.csc_matrix(X)[:, [column]].toarray() for X in (solution.X, prediction.X))
         panels[name] = (*(values.ravel() for values in both), f"r = {r[name]:.2f}".replace("-", "−"))
-    everyone = problem.plan.cells.obs
-    if "cell_type" not in everyone:
-        everyone = everyone.assign(cell_type=what)
-    types = everyone["cell_type"].astype("object")
+    obs = problem.plan.cells.obs
+    types = obs.get("cell_type", pd.Series(what, obs.index)).astype("object")
     drawn = drawing.scatters(panels, types.loc[solution.obs_names], drawing.colours(types), run["method"])
     told = ", the worst ".join(f"{name} (r = {r[name]:.2f})" for name in named)
     alt = f"Predicted by {run['method']} against measured in {solution.n_obs} test cells: "
@@ -143,44 +141,38 @@ def _matching(problem: Problem, answers: Answers) -> Iterator[Picture]:
     tables = [(run, cells.success(solution, prediction)) for run, prediction in answers]
     methods = {run["method"]: table for run, table in tables if run["kind"] == "method"}
     control = next((table for run, table in tables if run["kind"] == "control"), None)
-    parts = []
-    for method, table in methods.items():
-        best = table["partner"].idxmax()
-        parts.append(f"{method} {table['partner'][best]:.2f} and {table['type'][best]:.2f} on {best}")
+    best = {method: table.loc[table["partner"].idxmax()] for method, table in methods.items()}
+    told = (f"{m} {row['partner']:.2f} and {row['type']:.2f} on {row.name}" for m, row in best.items())
     alt = (
         "Probability of a cell's true partner, and of any cell of its type, by cell type; the type with the "
-        f"best partners: {', '.join(parts)}."
+        f"best partners: {', '.join(told)}."
     )
     drawn = drawing.success(methods, control)
     yield Picture("cell_types", "Success by cell type", alt, drawn, [run for run, _ in answers])
 
 
 def _training(problem: Problem) -> Iterator[Picture]:
-    for method in ALWAYS:
-        runs = {str(run["seed"]): run for run in problem.runs.get(method, ())}
-        curves = {seed: c for seed, run in runs.items() if (c := cells.curve(run.where.parent)) is not None}
-        if not curves:
-            continue
+    runs = {str(run["seed"]): run for run in problem.runs.get(ALWAYS, ())}
+    curves = {seed: c for seed, run in runs.items() if (c := cells.curve(run.where.parent)) is not None}
+    if curves:
         best = {seed: (run.get("report") or {}).get("best_epoch") for seed, run in runs.items()}
         measure = MEASURE[problem.plan.task.name]
         kept = ", ".join(f"{c.get(best[s], c.iloc[-1]):.3f} at epoch {best[s]}" for s, c in curves.items())
-        alt = f"Validation {measure} of {method} by epoch, {len(curves)} seeds; kept: {kept}."
+        alt = f"Validation {measure} of {ALWAYS} by epoch, {len(curves)} seeds; kept: {kept}."
         drawn = drawing.training(curves, best, measure)
-        yield Picture("training", f"Training of {method}", alt, drawn, [runs[seed] for seed in curves])
+        yield Picture("training", f"Training of {ALWAYS}", alt, drawn, [runs[seed] for seed in curves])
 
 
 def _entry(problem: Problem, picture: Picture) -> dict[str, Any]:
     """What the list tells about a picture."""
-    plan, (width, height) = problem.plan, picture.drawn.canvas.get_width_height()
-    parts = [plan.task.name, plan.cells.name, plan.problem.data.subtask, picture.kind, picture.part]
+    place, (width, height) = problem.place, picture.drawn.canvas.get_width_height()
+    parts = filter(None, [*place, picture.kind, picture.part])
     return {
-        "task": plan.task.name,
-        "dataset": plan.cells.name,
-        "direction": plan.problem.data.subtask,
+        **dict(zip(("task", "dataset", "direction"), place, strict=True)),
         "kind": picture.kind,
         "title": picture.title,
         "alt": picture.alt,
-        "file": file_name("-".join(filter(None, parts)), ".webp"),
+        "file": file_name("-".join(parts), ".webp"),
         "width": width,
         "height": height,
         "records": [{key: run.get(key) for key in IDENTITY} for run in picture.runs],

@@ -35,16 +35,14 @@ STYLE = {
     **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width", "grid.linewidth"), 0.6),
     **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 2.5),
     "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
     "axes.axisbelow": True,
     "grid.color": GRID,
     "legend.frameon": False,
     "legend.handletextpad": 0.4,
     "legend.columnspacing": 1.2,
     "figure.constrained_layout.use": True,
-    "figure.constrained_layout.h_pad": 0.05,
-    "figure.constrained_layout.w_pad": 0.05,
+    **dict.fromkeys(("figure.constrained_layout.h_pad", "figure.constrained_layout.w_pad"), 0.05),
 }
 
 
@@ -102,10 +100,3 @@ def rows(axes: Axes, names: Sequence[str]) -> np.ndarray:
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return heights
-
-
-def bare(axes: Axes) -> None:
-    """Take away axes that have no unit, as those of a UMAP."""
-    axes.set(xticks=[], yticks=[])
-    for side in axes.spines.values():
-        side.set_visible(False)

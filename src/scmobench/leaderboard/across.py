@@ -52,27 +52,23 @@ def across(standings: pd.DataFrame, task: str) -> pd.DataFrame:
 
 def _track(rows: pd.DataFrame) -> pd.DataFrame:
     """`across` for methods that are ranked together."""
-    panels = [rows[name] for name in COMPARABLE]
-    panel = rows.groupby(panels).ngroup()
-    groups = rows.assign(panel=panel).pivot(index="method", columns="panel", values="group").astype(float)
-    names = rows.groupby(panel)[["dataset", "subtask"]].first()
-    held = groups.notna()
-    often = held.columns[held.mean() >= COVERED]
-    groups, names = groups[often], names.loc[often]
-    compared = held[often].all(axis=1)
-    place = rows.assign(panel=panel).pivot(index="method", columns="panel", values="loss")[often]
-    ranks = place[compared].rank().T.groupby(names["dataset"]).mean().T
+    rows = rows.assign(panel=rows.groupby(list(COMPARABLE)).ngroup())
+    groups, losses = (rows.pivot(index="method", columns="panel", values=of) for of in ("group", "loss"))
+    often = groups.columns[groups.notna().mean() >= COVERED]
+    groups, held = groups[often].astype(float), groups[often].notna()
+    names = rows.groupby("panel")[["dataset", "subtask"]].first().loc[often]
+    compared = held.all(axis=1)
+    ranks = losses.loc[compared, often].rank().T.groupby(names["dataset"]).mean().T
     table = pd.DataFrame({"method": groups.index, "label_supervised": bool(rows["label_supervised"].iloc[0])})
     table["data_sets"] = names["dataset"].nunique()
     titles = names["dataset"] + " " + names["subtask"]
-    table["missing"] = [list(titles[~held.loc[method, often]]) for method in groups.index]
+    table["missing"] = [list(titles[~held.loc[method]]) for method in groups.index]
     table["mean_rank"] = table["method"].map(ranks.mean(axis=1))
     table = table.sort_values(["mean_rank", "method"], ignore_index=True)
     better = groups[compared].to_numpy()
     signs = np.sign(better[None] - better[:, None])  # method, other, panel: 1 where the other is worse
-    counts = [(signs == sign).sum(axis=(1, 2)) for sign in (1, 0, -1)]
-    counts[1] -= better.shape[1]  # itself
-    for name, count in zip(("wins", "ties", "losses"), counts, strict=True):
+    for name, sign in {"wins": 1, "ties": 0, "losses": -1}.items():
+        count = (signs == sign).sum(axis=(1, 2)) - (sign == 0) * better.shape[1]  # no tie with itself
         table[name] = table["method"].map(pd.Series(count, groups.index[compared])).astype("Int64")
     table["p_friedman"], table["critical_difference"] = _friedman(ranks)
     table["group"] = _letters(table)
@@ -101,8 +97,7 @@ def _letters(table: pd.DataFrame) -> list[str]:
         width = np.inf
     ends = np.searchsorted(ranks, ranks + width, side="right")
     starts = [i for i in range(len(ranks)) if i == 0 or ends[i] > ends[i - 1]]
-    letters = ["" for _ in range(len(table))]
+    letters = np.full(len(table), "", dtype=object)
     for letter, start in zip(ascii_lowercase, starts, strict=False):
-        for i in range(start, ends[start]):
-            letters[i] += letter
-    return letters
+        letters[start : ends[start]] += letter
+    return letters.tolist()

@@ -11,6 +11,7 @@ from scmobench.leaderboard.roster import Record, number
 
 IDENTITY = ["task", "dataset", "subtask", "method", "seed", "config_hash", "data_hash"]
 METHOD = IDENTITY[:4]
+TOLERANCE = 1e-6
 
 
 def compare(records: Iterable[Record], reference: Iterable[Record]) -> pd.DataFrame:
@@ -38,7 +39,7 @@ def compare(records: Iterable[Record], reference: Iterable[Record]) -> pd.DataFr
     return compared.assign(difference=difference.mask(both_missing, 0.0))
 
 
-def verdict(compared: pd.DataFrame, tolerance: float = 1e-6) -> str:
+def verdict(compared: pd.DataFrame) -> str:
     """How many scores were reproduced, and which means over seeds and methods differ.
 
     Another processor rounds differently unless both runs use portable arithmetic, and training amplifies
@@ -51,14 +52,14 @@ def verdict(compared: pd.DataFrame, tolerance: float = 1e-6) -> str:
     """
     if compared.empty:
         return "reproduced: nothing to compare, no run is in both (other data, settings or seeds?)"
-    outside, means = compared[~(compared["difference"] <= tolerance)], _means(compared)
+    outside, means = compared[~(compared["difference"] <= TOLERANCE)], _means(compared)
     return filled(
         "verdict.txt.jinja",
         compared=compared,
-        tolerance=tolerance,
+        tolerance=TOLERANCE,
         outside=outside,
         means=means,
-        far=means[~(means["gap"] <= means["sd"].clip(lower=tolerance))],
+        far=means[~(means["gap"] <= means["sd"].clip(lower=TOLERANCE))],
         sizes=compared.groupby(METHOD).size(),
         identity=METHOD,
     ).rstrip()

@@ -44,19 +44,15 @@ class Effect:
 def effects(panel: Panel) -> list[Effect]:
     """Effects of all variants in a panel on the ranking metric, the most harmful ones last."""
     bases = {row["method"]: row["by_seed"] for row in panel.main if not row["variant"]}
-    found = []
+    sign, found = 1 if panel.direction == "min" else -1, []
     for row in panel.rows:
-        base = VARIANT.split(row["method"])[0]
-        seeds = sorted(bases.get(base, {}).keys() & row["by_seed"].keys(), key=str)
-        if row["variant"] and seeds:
-            tested = pd.notna(row["gap"])
-            mean = row["gap"] if tested else np.mean([row["by_seed"][s] - bases[base][s] for s in seeds])
-            better = "better" if (mean < 0) == (panel.direction == "min") else "worse"
-            sure = better if row["p_holm"] < LEVEL else ""
-            gloss = _gloss(row["method"][len(base) :])
-            bounds = row["gap_low"], row["gap_high"]
-            found.append(Effect(row["method"], base, gloss, float(mean), *bounds, len(seeds), sure))
-    sign = 1 if panel.direction == "min" else -1
+        base, own = VARIANT.split(row["method"])[0], row["by_seed"]
+        gaps = [own[seed] - unchanged for seed, unchanged in bases.get(base, {}).items() if seed in own]
+        if row["variant"] and gaps:
+            mean = float(row["gap"] if pd.notna(row["gap"]) else np.mean(gaps))
+            sure = ("better" if sign * mean < 0 else "worse") if row["p_holm"] < LEVEL else ""
+            told = row["method"], base, _gloss(row["method"][len(base) :])
+            found.append(Effect(*told, mean, row["gap_low"], row["gap_high"], len(gaps), sure))
     return sorted(found, key=lambda effect: (effect.base, sign * effect.mean, effect.method))
 
 

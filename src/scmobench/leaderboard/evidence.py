@@ -1,7 +1,6 @@
 """Evidence: which methods a paired test tells apart, and so which share a rank."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,14 +18,8 @@ COLUMN = [*COMPARABLE, "metric"]
 NUMBERS = ["rank", "group", "p_holm", "gap", "gap_low", "gap_high"]
 
 
-class Tests(NamedTuple):
-    """Methods against one: the difference of their metrics with its 95 % interval, p-values, and on what."""
-
-    gap: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    p_value: np.ndarray
-    evidence: np.ndarray
+Results = dict[str, np.ndarray]
+"""Name -> one value a method."""
 
 
 @dataclass
@@ -47,25 +40,27 @@ class Scores:
     n_cells: float
     root: bool
 
-    def against(self, one: int, others: np.ndarray) -> Tests:
-        """Paired tests of some methods against one, on all seeds that both have (see `paired_t`)."""
+    def against(self, one: int, others: np.ndarray) -> Results:
+        """Paired tests of some methods against one, on all seeds that both have (see `paired_t`).
+
+        Returns the difference of their metrics (``gap``) with its 95 % interval, the p-values, not corrected
+        (``p_holm``), and what they rest on (``evidence``).
+        """
         losses = self.by_seed**2 if self.root else self.by_seed
         both = np.isfinite(losses[others]) & np.isfinite(losses[one])
         n = both.sum(axis=1)
-        a, b = (
-            np.where((n > 0)[:, None] & ~both, np.nan, np.broadcast_to(x, both.shape))
-            for x in (losses[others], losses[one])
-        )
-        a, b = _mean(a), _mean(b)  # without a common seed, the means over the seeds of each
+        used = both | (n == 0)[:, None]  # without a common seed, all seeds of each
+        a, b = (_mean(np.where(used, x, np.nan)) for x in (losses[others], losses[one]))
         seeds = _variance(np.where(both, losses[others] - losses[one], np.nan), n)
         cells = self.by_cell[one, others]
         test = paired_t(a - b, (seeds, n), (cells, self.n_cells))
         enough = np.isfinite(cells) | (n >= FEWEST_SEEDS)
         p_value = np.where(enough, test.p_value, np.nan)
         scale = 1 / np.maximum(np.sqrt(a) + np.sqrt(b), 1e-300) if self.root else 1.0
-        shown = [np.where(np.isfinite(p_value), x * scale, np.nan) for x in (a - b, test.low, test.high)]
+        gaps = {"gap": a - b, "gap_low": test.low, "gap_high": test.high}
+        found = {name: np.where(np.isfinite(p_value), gap * scale, np.nan) for name, gap in gaps.items()}
         words = [self._words(*of) for of in zip(n, seeds, cells, p_value, strict=True)]
-        return Tests(*shown, p_value, np.array(words))
+        return found | {"p_holm": p_value, "evidence": np.array(words)}
 
     def _words(self, n: int, seeds: float, cells: float, p_value: float) -> str:
         if np.isnan(p_value):
@@ -104,10 +99,9 @@ def evidence(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
       the seeds that both have, with a 95 % interval (not corrected); missing where untested.
     - ``evidence``: what ``p_holm`` rests on; the leader's is that of the second method.
     """
-    results = {name: np.full(len(table), np.nan) for name in NUMBERS}
-    results["evidence"] = np.full(len(table), "", dtype=object)
+    results = pd.DataFrame(np.nan, table.index, NUMBERS).assign(evidence="")
     finished = runs[runs["status"] == "ok"].groupby(METHOD, sort=False)["record"].agg(list).to_dict()
-    table = table.assign(at=np.arange(len(table)), printed=table["mean"].map(score, na_action="ignore"))
+    table = table.assign(printed=table["mean"].map(score, na_action="ignore"))
     for key, panel in table[table["able"]].groupby(list(COMPARABLE), sort=False):
         methods = panel["method"].unique().tolist()
         # a mean over subtasks has no record
@@ -115,34 +109,32 @@ def evidence(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         cells = np.full((len(own), len(own)), np.nan) if None in own[0] else variances(own)
         for _, column in panel.groupby("metric", sort=False):
             places = [methods.index(method) for method in column["method"]]
-            known = cells[np.ix_(places, places)]
-            _judge(results, column, known if column["primary"].iloc[0] else np.full_like(known, np.nan))
-    return pd.DataFrame(results, index=table.index)
+            known = 1 if column["primary"].iloc[0] else np.nan  # of cells: what they tell of this metric
+            results.loc[column.index] = _judged(column, known * cells[np.ix_(places, places)])
+    return results
 
 
-def _judge(results: dict[str, np.ndarray], column: pd.DataFrame, cells: np.ndarray) -> None:
-    """Write what is found of one metric's methods and variants into the results, at the rows ``at``."""
+def _judged(column: pd.DataFrame, cells: np.ndarray) -> pd.DataFrame:
+    """What is found of one metric's methods and variants."""
     seeds = list(dict.fromkeys(seed for values in column["by_seed"] for seed in values))
     by_seed = np.array([[values.get(s, np.nan) for s in seeds] for values in column["by_seed"]], float)
     scores = Scores(by_seed, cells, column["n_test"].max(), bool(column["root"].iloc[0]))
-    own = {name: values[column["at"]] for name, values in results.items()}
+    results = {name: np.full(len(column), np.nan) for name in NUMBERS}
+    results["evidence"] = np.full(len(column), "", dtype=object)
     names = column["method"].tolist()
     order = np.lexsort((names, column["loss"].to_numpy()))
     variant, track = (column[name].to_numpy(bool) for name in ("variant", "label_supervised"))
     for supervised in (False, True):
         ranked = order[(~variant & (track == supervised))[order]]
-        _groups(own, scores, ranked, column["printed"].to_numpy())
-    bases: dict[str, list[int]] = {}
-    for i in np.flatnonzero(variant):
-        bases.setdefault(VARIANT.split(names[i])[0], []).append(i)
-    for base, variants in bases.items():
-        if base in names:
-            _tell(own, scores.against(names.index(base), np.array(variants)), np.array(variants), gaps=True)
-    for name, values in own.items():
-        results[name][column["at"]] = values
+        _groups(results, scores, ranked, column["printed"].to_numpy())
+    bases = np.array([VARIANT.split(name)[0] for name in names])
+    for base in {*bases[variant]} & {*names}:
+        variants = np.flatnonzero(variant & (bases == base))
+        _tell(results, scores.against(names.index(base), variants), variants)
+    return pd.DataFrame(results, column.index)
 
 
-def _groups(results: dict[str, np.ndarray], scores: Scores, order: np.ndarray, printed: np.ndarray) -> None:
+def _groups(results: Results, scores: Scores, order: np.ndarray, printed: np.ndarray) -> None:
     left, group = order, 0
     while left.size:
         leader, others, group = left[0], left[1:], group + 1
@@ -151,9 +143,11 @@ def _groups(results: dict[str, np.ndarray], scores: Scores, order: np.ndarray, p
         if not others.size:
             return
         tests = scores.against(leader, others)
-        corrected = _tell(results, tests, others, gaps=group == 1)
         if group == 1:
-            results["evidence"][leader] = tests.evidence[0]
+            results["evidence"][leader] = tests["evidence"][0]
+        else:  # gaps are to the leader of all
+            tests = {name: tests[name] for name in ("p_holm", "evidence")}
+        corrected = _tell(results, tests, others)
         same = (corrected >= LEVEL) | (np.isnan(corrected) & (printed[others] == printed[leader]))
         same &= np.cumsum(corrected < LEVEL) == 0
         members = np.flatnonzero(same).max(initial=-1) + 1  # untested methods between two of them included
@@ -162,12 +156,11 @@ def _groups(results: dict[str, np.ndarray], scores: Scores, order: np.ndarray, p
         left = others[members:]
 
 
-def _tell(results: dict[str, np.ndarray], tests: Tests, rows: np.ndarray, gaps: bool) -> np.ndarray:
+def _tell(results: Results, tests: Results, rows: np.ndarray) -> np.ndarray:
     """Write the tests of some methods, with p-values that are Holm-corrected over them; returns these."""
-    corrected = holm(tests.p_value)
-    results["p_holm"][rows], results["evidence"][rows] = corrected, tests.evidence
-    if gaps:
-        results["gap"][rows], results["gap_low"][rows], results["gap_high"][rows] = tests[:3]
+    corrected = holm(tests["p_holm"])
+    for name, values in (tests | {"p_holm": corrected}).items():
+        results[name][rows] = values
     return corrected
 
 

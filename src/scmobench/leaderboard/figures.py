@@ -103,7 +103,6 @@ class Costs:
     score: Axis
     rows: Sequence[Mapping[str, Any]]
     front: Sequence[Mapping[str, Any]]
-
     measure: str
     direction: str
 
@@ -135,8 +134,7 @@ class Costs:
 
 def costs(rows: Sequence[Mapping[str, Any]], measure: str, direction: str) -> Costs | None:
     """Score against ``seconds`` or ``peak_memory_gb`` of methods; None where fewer than two have both."""
-    known = [r for r in rows if pd.notna(r["mean"]) and pd.notna(r[measure]) and r[measure] > 0]
-    known = [row for row in known if row["role"] != "control"]
+    known = [r for r in rows if r["role"] != "control" and pd.notna(r["mean"]) and r[measure] > 0]
     scale = axis(known, direction)
     known = [row for row in known if scale and scale.holds(row["mean"])]
     if len(known) < 2:

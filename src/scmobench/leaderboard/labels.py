@@ -30,7 +30,7 @@ def dataset(name: str, rows: pd.DataFrame) -> Dataset:
     told = [_table()["datasets"].get(one) or [one, None, one] for one in names]
     label = " + ".join(", ".join(filter(None, words[:-1])) for words in told)
     cells = rows["n_train"].fillna(0) + rows["n_test"].fillna(0) - rows["n_test_seen"].fillna(0)
-    count = int(cells.max()) if len(cells) else 0
+    count = int(cells.max())
     label += f" ({count:,} cells)" if count else ""
     short = " + ".join(words[-1] for words in told)
     return Dataset(label, short, "large" if count >= LARGE else "small", count)

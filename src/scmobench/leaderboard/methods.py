@@ -42,10 +42,8 @@ def methods_page(records: Iterable[Record], folder: str | Path | None = None) ->
 
 
 def _flags(runs: pd.DataFrame) -> str:
-    if runs.empty:
-        return "—"
-    letters = dict(zip(FLAGS, "TL", strict=True))
-    return ", ".join(letter for flag, letter in letters.items() if runs[flag].eq(True).any()) or "none"
+    letters = [letter for flag, letter in zip(FLAGS, "TL", strict=True) if runs[flag].eq(True).any()]
+    return "—" if runs.empty else ", ".join(letters) or "none"
 
 
 def _costs(runs: pd.DataFrame) -> Iterable[NamedTuple]:

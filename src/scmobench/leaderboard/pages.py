@@ -1,7 +1,6 @@
 """Pages: the templates in ``templates/``, filled with what they show."""
 
 import re
-from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,7 @@ from scmobench.leaderboard.tables import escaped, score
 
 def filled(template: str, **shown: Any) -> str:
     """The text of a page; an HTML page escapes whatever it is given."""
-    return environment().get_template(template).render(shown)
-
-
-@cache
-def environment() -> Environment:
-    """The templates, with the filters and the test that they use."""
-    made = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=lambda name: ".html" in name,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    made.tests["missing"] = pd.isna
-    made.filters.update(escaped=escaped, breakable=_breakable, inline=_inline, score=score)
-    made.filters.update(direction=direction, pair=pair)
-    return made
+    return TEMPLATES.get_template(template).render(shown)
 
 
 def _breakable(name: str) -> Markup:
@@ -46,3 +28,16 @@ def _inline(markdown: str) -> Markup:
     markdown = str(markdown)  # text that a macro returns counts as safe HTML, which would not be escaped
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(markdown))
     return Markup(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text))
+
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=lambda name: ".html" in name,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+TEMPLATES.tests["missing"] = pd.isna
+TEMPLATES.filters.update(escaped=escaped, breakable=_breakable, inline=_inline, score=score)
+TEMPLATES.filters.update(direction=direction, pair=pair)

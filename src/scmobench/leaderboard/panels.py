@@ -10,12 +10,14 @@ import pandas as pd
 
 from scmobench.leaderboard import labels
 from scmobench.leaderboard.evidence import UNTESTED
-from scmobench.leaderboard.roster import VARIANT
+from scmobench.leaderboard.roster import FLAGS, VARIANT
 from scmobench.leaderboard.tables import ABSENT, groups, heading, primary, score
 
 EXTERNAL = "external: its prediction was submitted"
 NAMED = 3
 """Methods that a sentence names; of more it tells the number."""
+DIGITS = 4
+"""Of a score without its spread, at most."""
 ROLES = {"method": "Methods", "supervised": "Label-supervised track", "control": "Controls"}
 
 Row = Mapping[str, Any]
@@ -26,7 +28,6 @@ class Cell(NamedTuple):
 
     text: str
     note: str = ""
-    failed: bool = False
     place: float | None = None
 
 
@@ -37,32 +38,25 @@ class Panel:
     Attributes
     ----------
     key : the values of `scmobench.leaderboard.roster.COMPARABLE`.
-    place : its number among the panels of its task.
+    id : its name on the page, the task with a number.
+    title : its subtask as papers write it.
     about : its data set in words.
     headings : of the metrics, the ranking metric first.
     direction : of the ranking metric, ``min`` or ``max``.
-    rows : of the standings, for the ranking metric; methods before controls, best first. In
-        addition they have ``role`` (one of `ROLES`), ``variant`` (an ablation, or changed settings),
-        ``tested`` (the rank rests on a test), ``leads`` (tested, and not told from the best of its track),
-        and in the order of the headings ``cells`` and ``seeds`` (scores by seed).
+    rows : of the standings, for the ranking metric; methods before controls, best first. They also have
+        ``role`` (one of `ROLES`), ``handed`` (of a control: the solution), ``tested`` (the rank rests on a
+        test), ``leads`` (tested, and not told from the best of its track), ``brief`` (the score without its
+        spread), ``mark`` (``5/6`` for a mean of five metrics where the data support six), and in the order
+        of the headings ``cells`` and ``seeds`` (scores by seed).
     """
 
     key: Mapping[str, str]
-    place: int
+    id: str
+    title: str
     about: labels.Dataset
     headings: Sequence[str]
     direction: str
     rows: Sequence[Row]
-
-    @property
-    def id(self) -> str:
-        """Its name on the page."""
-        return f"{self.key['task']}-{self.place}"
-
-    @property
-    def title(self) -> str:
-        """Its subtask as papers write it."""
-        return labels.direction(self.key["subtask"])
 
     @cached_property
     def main(self) -> list[Row]:
@@ -87,11 +81,6 @@ class Panel:
         return max((int(row["applicable"].partition("/")[2] or 0) for row in self.rows), default=0)
 
     @cached_property
-    def notes(self) -> list[str]:
-        """Notes of all cells, once each."""
-        return list(dict.fromkeys(cell.note for row in self.main for cell in row["cells"] if cell.note))
-
-    @cached_property
     def failures(self) -> list[tuple[str, Any, str]]:
         """Method, seed and message of each failed run."""
         rows = sorted(self.rows, key=lambda row: row["method"])
@@ -101,18 +90,19 @@ class Panel:
     @cached_property
     def verdicts(self) -> list[str]:
         """For each track of methods: who leads, by how much, how surely; and who has the same scores."""
-        tracks = {role: self.roles[role] for role in ("method", "supervised") if role in self.roles}
-        apart = "supervised" in tracks and len(tracks) > 1
-        titles = {"method": "", "supervised": ROLES["supervised"] if apart else ""}
-        told = [(*_lead(titles[role], rows), *_same(rows)) for role, rows in tracks.items()]
-        return [sentence for sentences in told for sentence in sentences]
+        told = []
+        for role in ("method", "supervised"):
+            rows = self.roles.get(role, [])
+            track = f"{ROLES[role]}: " if role == "supervised" and "method" in self.roles else ""
+            told += [f"{track}{sentence}" for sentence in _lead(rows)] + _same(rows)
+        return told
 
     @cached_property
     def worse(self) -> str:
         """Methods worse than the best control that is not handed the answer; empty where none is."""
         sign = 1 if self.direction == "min" else -1
         methods = [r for r in self.main if r["role"] != "control" and pd.notna(r["rank"])]
-        controls = [r for r in self.roles.get("control", []) if r["full"] is True and not handed(r)]
+        controls = [r for r in self.roles.get("control", []) if r["full"] is True and not r["handed"]]
         if not controls:
             return ""
         best = min(controls, key=lambda row: sign * row["mean"])
@@ -125,37 +115,36 @@ class Panel:
 def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], task: str) -> list[Panel]:
     """Panels of one task, from the standings of all tasks and the metadata of its metrics."""
     first = primary(metrics)
-    direction = metrics[first]["direction"]
     found: list[Panel] = []
-    for key, table in groups(standings[standings["task"] == task]):
+    for number, (key, table) in enumerate(groups(standings[standings["task"] == task]), 1):
         held = set(table["metric"]) - {first, ""}
         order = [first, *(m for m in metrics if m in held), *sorted(held - {*metrics})]
-        methods: dict[tuple, dict[str, Row]] = {}
+        methods: dict[str, dict[str, Row]] = {}
         for row in table.to_dict("records"):
-            methods.setdefault((row["method"], row["source"], row["kind"]), {})[row["metric"]] = row
-        rows = [_row(of, order, metrics) for of in methods.values()]
-        rows.sort(key=lambda row: _place(row, direction))
+            methods.setdefault(row["method"], {})[row["metric"]] = row
+        rows = sorted((_row(of, order, metrics) for of in methods.values()), key=_place)
         about = labels.dataset(key["dataset"], standings[standings["dataset"] == key["dataset"]])
         headings = [heading(metric, metrics) for metric in order]
-        found.append(Panel(key, len(found) + 1, about, headings, direction, rows))
+        title, direction = labels.direction(key["subtask"]), metrics[first]["direction"]
+        found.append(Panel(key, f"{task}-{number}", title, about, headings, direction, rows))
     return found
 
 
-def _lead(track: str, methods: Sequence[Row]) -> list[str]:
+def _lead(methods: Sequence[Row]) -> list[str]:
     """A sentence on the first methods of a track, best first, and on the gap to the next one."""
     ranked = [row for row in methods if pd.notna(row["rank"])]
     if len(ranked) < 2:
         return []
-    text = f"{track}: " if track else ""
     if not ranked[0]["tested"]:
         seeds = f"{ranked[0]['n']} seed" + ("s" if ranked[0]["n"] > 1 else "")
-        return [f"{text}{ranked[0]['method']} has the best mean, untested ({seeds})."]
+        return [f"{ranked[0]['method']} has the best mean, untested ({seeds})."]
     first = [row["method"] for row in ranked if row["leads"]]
     behind = next((row for row in ranked if row["rank"] > 1), None)
     more = [f"{len(first) - NAMED} more"] if len(first) > NAMED else []
-    text += f"{_joined(first[:NAMED] + more)} lead{'s' if len(first) == 1 else ' together'}"
-    if len(first) > 1:
-        text += f": the tests {_over(ranked[0])} cannot tell them apart"
+    names = first[:NAMED] + more
+    text = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    together = f" lead together: the tests {_over(ranked[0])} cannot tell them apart"
+    text += together if len(first) > 1 else " leads"
     if behind is None:
         return [f"{text}."]
     if not behind["tested"] or pd.isna(behind["gap_low"]):
@@ -165,19 +154,9 @@ def _lead(track: str, methods: Sequence[Row]) -> list[str]:
     return [f"{text}. Next is {behind['method']}, {abs(behind['gap']):.2g} behind the best ({interval})."]
 
 
-def _joined(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
 def _over(row: Row) -> str:
     """What a test rests on: ``over 5 seeds and 400 cells``."""
     return "over " + row["evidence"].replace(" × ", " and ")
-
-
-def handed(row: Row) -> bool:
-    """Whether a control is handed the solution."""
-    return row["transductive"] is True and row["label_supervised"] is True
 
 
 def _same(methods: Sequence[Row]) -> list[str]:
@@ -196,35 +175,41 @@ def _row(of: Mapping[str, Row], order: Sequence[str], metrics: Mapping[str, Mapp
     unscored |= {"metric": order[0], "reason": "", "by_seed": {}, "full": False, "applicable": ""}
     row = of.get(order[0]) or {**next(iter(of.values())), **unscored}
     role = "supervised" if row["label_supervised"] is True else "method"
-    signs = [-1 if metrics.get(metric, {}).get("direction") == "max" else 1 for metric in order]
     tested = pd.notna(row["rank"]) and row["evidence"] not in ("", UNTESTED)
-    cells = [_cell(of.get(m), m == order[0], sign) for m, sign in zip(order, signs, strict=True)]
+    cells = [_cell(of.get(m), m == order[0], metrics.get(m, {}).get("direction")) for m in order]
     return row | {
         "role": "control" if row["kind"] == "control" else role,
+        "handed": all(row[flag] is True for flag in FLAGS),
         "tested": tested,
         "leads": tested and row["rank"] == 1,
         "gloss": EXTERNAL if row["source"] == "external" else labels.gloss(row["method"]),
         "cells": cells,
+        "brief": _brief(cells[0].text.split(" ")[0], row["mean"]),
+        "mark": row["applicable"] if pd.notna(row["mean"]) and cells[0].note else "",
         "seeds": [of[metric]["by_seed"] if metric in of else {} for metric in order],
     }
 
 
-def _place(row: Row, direction: str) -> tuple:
+def _brief(text: str, mean: float | None) -> str:
+    """A mean in four significant digits at most."""
+    decimals, digits = len(text.partition(".")[2]), len(text.replace(".", "").lstrip("-0"))
+    return text if pd.isna(mean) or digits <= DIGITS else f"{mean:.{max(0, decimals - digits + DIGITS)}f}"
+
+
+def _place(row: Row) -> tuple:
     """Order in a table: methods before controls, best first."""
-    control = row["kind"] == "control"
-    if pd.isna(row["mean"]):
-        return control, True, 0.0, row["method"]
-    return control, False, row["mean"] if direction == "min" else -row["mean"], row["method"]
+    place = row["cells"][0].place
+    return row["kind"] == "control", place is None, place or 0.0, row["method"]
 
 
-def _cell(row: Row | None, counted: bool, sign: int) -> Cell:
-    """A cell; ``sign`` makes what is better come first."""
+def _cell(row: Row | None, counted: bool, direction: str | None) -> Cell:
+    """A cell; what is better comes first."""
     if row is None:
         return Cell(ABSENT)
     note = f"{row['metric']}: {row['reason']}" if row["reason"] else ""
     if pd.isna(row["mean"]):
-        return Cell("n/a", note) if note else Cell("failed" if row["failed"] > 0 else ABSENT, failed=True)
-    some_seeds = note and not row["applicable"]
-    text = score(row["mean"], row["sd"], row["n"] if counted or some_seeds else None)
-    text = f"{text} of {row['applicable']}" if note and row["applicable"] else text
-    return Cell(text, note, place=sign * row["mean"])
+        return Cell("n/a" if note else "failed" if row["failed"] > 0 else ABSENT, note)
+    of = row["applicable"] if note else ""
+    text = score(row["mean"], row["sd"], row["n"] if counted or (note and not of) else None)
+    text += f" of {of}" if of else ""
+    return Cell(text, note, -row["mean"] if direction == "max" else row["mean"])

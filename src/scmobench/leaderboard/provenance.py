@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scmobench.experiment.advice import of_row
@@ -11,7 +11,7 @@ from scmobench.experiment.kept import sortable, turn
 from scmobench.leaderboard.panels import Panel
 from scmobench.leaderboard.roster import Record
 
-NAME = re.compile(r"(?P<model>[^+\[ ]+)(?P<added>(?:\+[^+\[ ]+)*)(?:\[(?P<changed>.*)\])?(?: #.*)?")
+NAME = re.compile(r"(?P<parts>[^+\[ ]+(?:\+[^+\[ ]+)*)(?:\[(?P<changed>.*)\])?(?: #.*)?")
 SEED = re.compile(r" seed=\d+")
 SHOWN = ("device", "threads", "arithmetic", "tuning", "commit")
 
@@ -26,14 +26,14 @@ def overrides(record: Record) -> list[str]:
     found = NAME.fullmatch(record["method"])
     if not found:  # a name that no run of this suite has
         return [f"model={record['method']}", f"task={record['task']}", f"dataset={record['dataset']}"]
-    parts = [found["model"], *filter(None, found["added"].split("+"))]
-    if not parts[0].startswith("ensemble_"):  # an ensemble of unlike members names its models itself
-        parts[0] = f"model={parts[0]}"
     told = [f"task={record['task']}", f"dataset={record['dataset']}"]
     told += ["direction=to_gex"] if record.get("direction") == "to_gex" else []
-    for part in parts:
-        known = part.startswith(("model=", "ensemble_"))
-        told.append(part.replace("ensemble_", "ensemble=", 1) if known else f"ablation={part}")
+    for place, part in enumerate(found["parts"].split("+")):
+        ensemble = part.startswith(
+            "ensemble_"
+        )  # the first part: one of unlike members, which names its models
+        group = "ensemble" if ensemble else "ablation" if place else "model"
+        told.append(f"{group}={part.removeprefix('ensemble_')}")
     return told + (of_row(found["changed"], record["task"]) if found["changed"] else [])
 
 
@@ -72,7 +72,7 @@ def provenance(records: Iterable[Record], panels: Iterable[Panel]) -> dict[str, 
         for row in panel.rows:
             name, _, digits = row["method"].partition(" #")
             same = [r for r in runs[*place, name].values() if r["config_hash"].startswith(digits)]
-            if same and row["source"] != "published":
+            if same:
                 same.sort(key=lambda record: sortable([record["seed"]]))
                 found[row["method"]] = _told(same, told)
     return told
@@ -84,15 +84,12 @@ def _told(records: Sequence[Record], told: dict[str, Any]) -> dict[str, Any]:
     told["versions"] += [one for n, one in enumerate(versions) if one not in told["versions"] + versions[:n]]
     hashes = list(dict.fromkeys(record["config_hash"] for record in records))
     told["configs"] |= {record["config_hash"]: record.get("config") for record in records}
+    shown = {name: {str(r[name]) for r in records if r.get(name) is not None} for name in SHOWN}
     return {
         "seeds": [record["seed"] for record in records],
         "config": hashes,
         "overrides": overrides(records[0]),
         "versions": sorted({told["versions"].index(one) for one in versions}),
-        **{name: _values(records, name) for name in SHOWN if _values(records, name)},
+        **{name: ", ".join(sorted(texts)) for name, texts in shown.items() if any(texts)},
         "command": command(records),
     }
-
-
-def _values(records: Iterable[Mapping[str, Any]], name: str) -> str:
-    return ", ".join(sorted({str(record[name]) for record in records if record.get(name) is not None}))

@@ -11,7 +11,6 @@ import pandas as pd
 
 from scmobench.leaderboard.evidence import FEWEST_SEEDS
 from scmobench.leaderboard.pages import filled
-from scmobench.leaderboard.panels import handed
 from scmobench.leaderboard.summary import LEVELS, Boards, Line, Summary
 from scmobench.leaderboard.tables import TITLES
 
@@ -50,11 +49,12 @@ def pictures(boards: Boards) -> dict[str, str]:
     return {f"summary-{t}.svg": filled("picture.svg.jinja", theme=t, **about) for t in THEMES}
 
 
-def replaced(text: str, section: str, path: str | Path = "README.md") -> str:
-    """The text with its marked part replaced.
+def replaced(path: Path, section: str) -> str:
+    """The text of a file with its marked part replaced.
 
     Raises ValueError if the markers are not there once each, begin before end.
     """
+    text = path.read_text(encoding="utf-8")
     begin, end = text.find(BEGIN), text.find(END)
     if text.count(BEGIN) != 1 or text.count(END) != 1 or begin > end:
         raise ValueError(
@@ -66,11 +66,11 @@ def replaced(text: str, section: str, path: str | Path = "README.md") -> str:
 def _legend(tables: Iterable[Summary]) -> dict[str, Any]:
     """What the legend of narrow tables says of seeds and of means of fewer metrics."""
     tiles = [t for table in tables for line in table.lines for t in line.tiles if t]
-    counts = [tile.row["n"] for tile in tiles if pd.notna(tile.row["mean"])]
+    counts = [tile["n"] for tile in tiles if pd.notna(tile["mean"])]
     many = [n for n in counts if n >= FEWEST_SEEDS]
     seeds = f"{min(many)} to {max(many)} seeds" if many else "seeds"
     seeds += " (fewer: in brackets)" if len(many) < len(counts) else ""
-    marked = any(tile.mark for tile in tiles)
+    marked = any(tile["mark"] for tile in tiles)
     part = " <sup>5/6</sup>: mean of fewer metrics than the others (the page says which)." if marked else ""
     return {"seeds": seeds, "part": part, "fewest": FEWEST_SEEDS}
 
@@ -91,7 +91,7 @@ def _brief(summary: Summary) -> list[Line]:
     """The first methods, scMoGNN, and the best control that is not handed the solution."""
     methods = [line for line in summary.lines if line.role != "control"]
     controls = [line for line in summary.lines if line.role == "control"]
-    trivial = [c for c in controls if not any(tile and handed(tile.row) for tile in c.tiles)]
+    trivial = [c for c in controls if not any(tile and tile["handed"] for tile in c.tiles)]
     best = sorted(trivial, key=lambda line: (-_gain(line), line.method))
     own = [line for line in methods[BRIEF:] if line.method == "scmognn"]
     return [*methods[:BRIEF], *own, *best[:1]]
@@ -116,5 +116,4 @@ def _places(summaries: Iterable[Summary]) -> tuple[list[tuple[int, int]], int]:
 
 def _gain(line: Line) -> float:
     """The mean scaled score of a control; those without any come last."""
-    scaled = [tile.row["scaled"] for tile in line.tiles if tile and pd.notna(tile.row["scaled"])]
-    return fmean(scaled) if scaled else -math.inf
+    return fmean([t["scaled"] for t in line.tiles if t and pd.notna(t["scaled"])] or [-math.inf])

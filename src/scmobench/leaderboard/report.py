@@ -42,17 +42,24 @@ def boards(standings: pd.DataFrame, metrics: Metadata) -> Boards:
 def report_page(
     found: Boards,
     metrics: Metadata,
-    published: pd.DataFrame | None = None,
-    records: Iterable[Record] = (),
-    pictures: Path | None = None,
-    methods: str = "",
+    published: pd.DataFrame,
+    records: Iterable[Record],
+    pictures: Path | None,
+    methods: str,
 ) -> str:
-    """The HTML page, of what `scmobench.leaderboard.write.tables` is given.
+    """The HTML page.
 
-    Published figures have a tab of their own. The folder of ``pictures`` of cells holds their index
-    ``figures.json``.
+    Parameters
+    ----------
+    found : panels and summaries, from `boards`.
+    metrics : task -> metric -> metadata.
+    published : figures, from `scmobench.leaderboard.published.read_published`; they have a tab of their own.
+    records : the runs, for where the page's numbers come from.
+    pictures : folder of pictures of cells, with their index ``figures.json``.
+    methods : the page of methods, as links of the page name it; empty where there is none.
     """
-    shown = [panel for members, _ in found.values() for panel in members]
+    told = provenance(records, [panel for members, _ in found.values() for panel in members])
+    told = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return filled(
         "index.html.jinja",
         boards=found,
@@ -60,7 +67,7 @@ def report_page(
         roles=ROLES,
         methods=methods,
         published=_published(published, metrics),
-        provenance=_script(provenance(records, shown)),
+        provenance=Markup(told.replace("<", "\\u003c")),  # a script element holds it whatever it says
         pictures=_pictures(pictures),
         anchor=lambda task, dataset: "-".join([task, *dataset.split()]),
         figures=figures,
@@ -69,15 +76,13 @@ def report_page(
     )
 
 
-def _published(published: pd.DataFrame | None, metrics: Metadata) -> list[tuple[str, str, pd.DataFrame]]:
+def _published(published: pd.DataFrame, metrics: Metadata) -> list[tuple[str, str, pd.DataFrame]]:
     """Task, heading and table of the published figures of each task that has any."""
     found = []
-    for task in TITLES:
-        rows = None if published is None else published[published["task"] == task]
-        if rows is not None and not rows.empty:
-            first = primary(metrics[task])
-            table = published_table(rows, first, metrics[task][first]["direction"])
-            found.append((task, heading(first, metrics[task]), table))
+    for task in [task for task in TITLES if task in set(published["task"])]:
+        first, rows = primary(metrics[task]), published[published["task"] == task]
+        table = published_table(rows, first, metrics[task][first]["direction"])
+        found.append((task, heading(first, metrics[task]), table))
     return found
 
 
@@ -93,12 +98,6 @@ def _pictures(folder: Path | None) -> dict[tuple[str, ...], list[Mapping[str, An
         place = tuple(picture[name] for name in ("task", "dataset", "direction"))
         found.setdefault(place, []).append(picture | {"source": source})
     return found
-
-
-def _script(values: Any) -> Markup:
-    """Plain values as JSON that a script element holds whatever they say."""
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return Markup(text.replace("<", "\\u003c"))
 
 
 def _datatables() -> Markup:

@@ -45,22 +45,19 @@ def roster(records: Iterable[Record]) -> pd.DataFrame:
     done = [row for row in rows if row["status"] == "ok"]
     data = {row["home"]: {name: row[name] for name in COMPARABLE} for row in done}
     ended = {(row["home"], row["method"], row["seed"]): row["turn"] for row in done}
-    counting = []
-    for row in rows:
-        failed = row["status"] != "ok"
-        if failed and row["turn"] <= ended.get((row["home"], row["method"], row["seed"]), ()):
-            continue
-        stopped_early = failed and not row["data_hash"]
-        counting.append(row | data.get(row["home"], {}) if stopped_early else row)
-    runs = pd.DataFrame(counting, columns=list(_row({})))
+    rows = [
+        row | data.get(row["home"], {}) if row["status"] != "ok" and not row["data_hash"] else row
+        for row in rows
+        if row["status"] == "ok" or row["turn"] > ended.get((row["home"], row["method"], row["seed"]), ())
+    ]
+    runs = pd.DataFrame(rows, columns=list(_row({})))
     runs = runs.drop_duplicates([*COMPARABLE, "method", "config_hash", "seed"], keep="last")
     runs = runs.sort_values("seed", key=lambda seeds: seeds.map(lambda seed: (isinstance(seed, str), seed)))
     runs = runs.sort_values([*COMPARABLE, "method", "config_hash"], ignore_index=True)
     told_apart = runs["method"] + " #" + runs["config_hash"].str[:6]
     runs["method"] = runs["method"].mask(_not_default(runs), told_apart)
-    marks = runs["kind"].map({"method": VARIANT, "ensemble": CHANGED_ENSEMBLE})
-    marked = zip(marks, runs["method"], strict=True)
-    runs["variant"] = [pd.notna(mark) and bool(mark.search(method)) for mark, method in marked]
+    ensemble, varied = runs["kind"] == "ensemble", runs["method"].str.contains
+    runs["variant"] = (ensemble & varied(CHANGED_ENSEMBLE)) | ((runs["kind"] == "method") & varied(VARIANT))
     runs["scores"] = means_of_six(runs)
     return pd.DataFrame([*runs.to_dict("records"), *_overall(runs)], columns=runs.columns)
 
@@ -90,12 +87,11 @@ def means_of_six(runs: pd.DataFrame) -> list[Mapping[str, Any]]:
     means = six.where(supported & ~lacking).mean(axis=1)
     found = runs["scores"].to_dict()
     for run in rows.index[supported.any(axis=1)]:
-        if "mean" not in found[run]:
-            continue
-        lost = [name for name in COMPONENTS if lacking.at[run, name]]
+        lost, counted = [name for name in COMPONENTS if lacking.at[run, name]], supported.loc[run].sum()
         mean = {"value": means[run], "reason": WITHOUT + ", ".join(lost) if lost else ""}
-        counted = int(supported.loc[run].sum())
-        found[run] = {**found[run], "mean": mean | {"applicable": f"{counted - len(lost)}/{counted}"}}
+        if "mean" in found[run]:
+            mean["applicable"] = f"{counted - len(lost)}/{counted}"
+            found[run] = {**found[run], "mean": mean}
     return list(found.values())
 
 
@@ -111,8 +107,7 @@ def _not_default(runs: pd.DataFrame) -> pd.Series:
 
 def normalization_name(scalings: Mapping[str, str]) -> str:
     """``GEX log_library, ADT clr``: the modalities in their fixed order."""
-    order = {name: place for place, name in enumerate(MODALITIES)}
-    names = sorted(scalings, key=lambda m: (order.get(m, len(order)), m))
+    names = [*(name for name in MODALITIES if name in scalings), *sorted({*scalings} - {*MODALITIES})]
     return ", ".join(f"{name} {scalings[name]}" for name in names)
 
 
@@ -136,7 +131,6 @@ def _row(record: Record) -> dict[str, Any]:
         "kind": record.get("kind") or "method",
         "seed": record.get("seed"),
         "device": str(record.get("device") or "") if done else "",
-        "variant": False,
         "record": record,
         "scores": record.get("scores") or {} if done else {},
         "interval": record.get("interval") or {},

@@ -27,7 +27,6 @@ REAL += ["p_holm", "gap", "gap_low", "gap_high", "loss"]
 WHOLE = ["n", "n_expected", "rank", "group", "parameters", "failed", "n_train", "n_test", "n_test_seen"]
 TYPES = dict.fromkeys(REAL, "float") | dict.fromkeys(WHOLE, "Int64")
 TYPES |= dict.fromkeys([*FLAGS, "full", "variant", "primary"], "boolean")
-KNOWN = ["task", "metric", "primary", "root"]
 TIE = 1e-12
 
 
@@ -61,32 +60,25 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
     table = _methods(runs).merge(scores, on=METHOD, how="left").assign(reference=None)
     table["source"] = np.where(table["kind"] == "external", "external", "this suite")
     known = [about | {"task": t, "metric": m} for t, found in metrics.items() for m, about in found.items()]
-    known = pd.DataFrame(known).rename_axis("place").reset_index()
-    known = known.reindex(columns=[*KNOWN, "place", "direction"])
-    known["sign"] = known["direction"].map({"min": 1.0, "max": -1.0})
+    known = pd.DataFrame(known, columns=["task", "metric", "primary", "root", "direction"])
     known[["primary", "root"]] = known[["primary", "root"]].eq(True)
+    known["sign"] = known.pop("direction").map({"min": 1.0, "max": -1.0})
     first = known[known["primary"]].set_index("task")["metric"]
     table["metric"] = table["metric"].fillna(table["task"].map(first))
     table = table.fillna({"metric": "", "n": 0, "applicable": "", "reason": ""})
-    table = table.merge(known[[*KNOWN, "place", "sign"]], on=["task", "metric"], how="left")
+    table = table.merge(known.rename_axis("place").reset_index(), on=["task", "metric"], how="left")
     table = table.sort_values([*METHOD, "place", "metric"], ignore_index=True)
     whole = table["mean"].notna() & (table["n"] == table["tried"])
     table["full"] = whole & ~table["reason"].str.startswith(WITHOUT)
-    table["able"] = (
-        whole & _enough(table["applicable"]) & (table["kind"] != "control") & table["sign"].notna()
-    )
-    counting = table["n"].where((table["kind"] != "control") & ~table["variant"])
-    column = [table[name] for name in COLUMN]
-    table["n_expected"] = counting.groupby(column).transform(lambda n: n.mode().max())
+    method = table["kind"] != "control"
+    of_six = table["applicable"].str.extract(r"(\d+)/(\d+)").astype(float)
+    enough = ~(2 * of_six[0] < of_six[1])  # an embedding that is one point has few metrics
+    table["able"] = whole & enough & method & table["sign"].notna()
+    counting = table.assign(n=table["n"].where(method & ~table["variant"])).groupby(COLUMN)["n"]
+    table["n_expected"] = counting.transform(lambda n: n.mode().max())
     table["loss"] = table["sign"] * table["mean"]
     table = table.assign(**evidence(table, runs), scaled=_scaled(table))
     return frame(table)
-
-
-def _enough(applicable: pd.Series) -> pd.Series:
-    """Whether a mean of six has at least half of the metrics. An embedding that is one point has fewer."""
-    counts = applicable.str.extract(r"(\d+)/(\d+)").astype(float)
-    return ~(2 * counts[0] < counts[1])
 
 
 def frame(rows: pd.DataFrame) -> pd.DataFrame:
@@ -119,43 +111,44 @@ def _methods(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scores(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row a finished run (``run`` is its row in the roster) and metric."""
+    """One row a finished run (``run`` is its row in the roster) and metric.
+
+    ``why`` tells why there is no value; of a mean of six, ``reason`` tells what it lacks.
+    """
     rows = [
-        (run, metric, *_told(found), *(interval.get(metric) or (None, None)))
-        for run, (scores, interval) in enumerate(zip(runs["scores"], runs["interval"], strict=True))
+        (run, metric, number(found), found.get("reason") or "", found.get("applicable", ""), *bounds)
+        for run, scores, interval in runs[["scores", "interval"]].itertuples()
         for metric, found in scores.items()
+        for bounds in [interval.get(metric) or (None, None)]
     ]
-    columns = ["run", "metric", "value", "why", "reason", "applicable", "low", "high"]
-    scores = pd.DataFrame(rows, columns=columns)
-    scores = scores.astype({"run": int, "value": float, "low": float, "high": float})
+    scores = pd.DataFrame(rows, columns=["run", "metric", "value", "told", "applicable", "low", "high"])
+    scores = scores.astype({"run": int, "value": float, "told": str, "low": float, "high": float})
+    told, known = scores["told"], scores["value"].notna()
+    scores["why"] = told.where(~known & (told != ""))
+    scores["reason"] = told.where(known & told.str.startswith(WITHOUT), "")
     return scores.join(runs[[*METHOD, "seed"]], on="run")
-
-
-def _told(found: Mapping[str, Any]) -> tuple[float | None, str, str, str]:
-    """Value, why there is none, and for a mean of six what it lacks and how many metrics it covers."""
-    reason, applicable = found.get("reason") or "", found.get("applicable", "")
-    whole = reason.startswith(WITHOUT) and number(found) is not None
-    return number(found), "" if whole else reason, reason if whole else "", applicable
 
 
 def _summaries(scores: pd.DataFrame) -> pd.DataFrame:
     """One row a method and metric: mean, sd, number of seeds, mean interval, and why seeds are missing."""
     row = [*METHOD, "metric"]
     deviation = scores["value"] - scores.groupby(row)["value"].transform("mean")
-    explained = scores["value"].isna() & (scores["why"] != "")
-    scores = scores.assign(square=deviation**2, why=scores["why"].where(explained))
-    table = scores.groupby(row, as_index=False).agg(
-        mean=("value", "mean"),
-        squares=("square", "sum"),
-        n=("value", "count"),
-        tried=("value", "size"),
-        ci_low=("low", "mean"),
-        ci_high=("high", "mean"),
-        why=("why", "first"),
-        applicable=("applicable", "first"),
-        reason=("reason", "first"),
-        seeds=("seed", list),
-        values=("value", list),
+    table = (
+        scores.assign(square=deviation**2)
+        .groupby(row, as_index=False)
+        .agg(
+            mean=("value", "mean"),
+            squares=("square", "sum"),
+            n=("value", "count"),
+            tried=("value", "size"),
+            ci_low=("low", "mean"),
+            ci_high=("high", "mean"),
+            why=("why", "first"),
+            applicable=("applicable", "first"),
+            reason=("reason", "first"),
+            seeds=("seed", list),
+            values=("value", list),
+        )
     )
     table["sd"] = np.sqrt(table["squares"] / (table["n"] - 1).where(table["n"] > 1))
     why = table["why"].fillna("no finite value")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -13,42 +13,23 @@ from scmobench.leaderboard.across import COVERED
 from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.panels import ROLES, Panel, Row
 
-DIGITS = 4
 PODIUM = 3
 """Methods that a headline names; more where they share a mean rank."""
 LEVELS = 10
 """Shades of the colour ramp."""
 
 
-class Tile(NamedTuple):
-    """One method on one data set; ``shade`` is ``h0`` to ``h9``, or ``worse`` than the trivial control."""
-
-    row: Row
-    shade: str
-
-    @property
-    def text(self) -> str:
-        """The score without its spread, in four significant digits at most."""
-        text = self.row["cells"][0].text.split(" ")[0]
-        if pd.isna(self.row["mean"]):
-            return text
-        decimals, digits = len(text.partition(".")[2]), len(text.replace(".", "").lstrip("-0"))
-        return f"{self.row['mean']:.{max(0, decimals - digits + DIGITS)}f}" if digits > DIGITS else text
-
-    @property
-    def mark(self) -> str:
-        """``5/6`` for a mean of five metrics where the data support six, else empty."""
-        return self.row["applicable"] if pd.notna(self.row["mean"]) and self.row["cells"][0].note else ""
-
-
 @dataclass(frozen=True)
 class Line:
-    """A method and its tiles, one a column; ``missing`` names the data sets without which it has no rank."""
+    """A method and its rows in the panels (``tiles``); ``missing`` names the data sets that its rank lacks.
+
+    A tile has a ``shade``, too: ``h0`` to ``h9``, or ``worse`` than the trivial control.
+    """
 
     method: str
     role: str
     gloss: str
-    tiles: Sequence[Tile | None]
+    tiles: Sequence[Row | None]
     mean_rank: float
     missing: Sequence[str]
     seconds: float
@@ -86,18 +67,6 @@ class Summary:
         rows = self.tracks[role]
         return not self.level(role) or (rows[0]["p_friedman"] < LEVEL and self.level(role) < len(rows))
 
-    @property
-    def problems(self) -> str:
-        """What the columns are: ``6 data sets``, or ``both directions of 6 data sets``."""
-        sets = len({panel.key["dataset"] for panel in self.panels})
-        both = len(self.panels) == 2 * sets
-        return f"{'both directions of ' if both else ''}{sets} data sets"
-
-    @property
-    def partial(self) -> bool:
-        """Whether a tile is the mean of fewer metrics than others of its column."""
-        return any(tile and tile.mark for line in self.lines for tile in line.tiles)
-
 
 Boards = Mapping[str, tuple[Sequence[Panel], Summary]]
 """Panels and summary of each task."""
@@ -108,14 +77,13 @@ def summary(panels: Sequence[Panel], across: pd.DataFrame) -> Summary:
     whole = [panel for panel in panels if panel.key["subtask"] != "Overall"]
     most = max((len(_scored(panel)) for panel in whole), default=0)
     shown = [panel for panel in whole if len(_scored(panel)) >= COVERED * most]
-    scaled = [row["scaled"] for panel in shown for row in panel.main if row["role"] != "control"]
-    top = max([value for value in scaled if pd.notna(value) and value > 0], default=1.0)
+    top = max([row["scaled"] for panel in shown for row in _scored(panel) if row["scaled"] > 0], default=1.0)
     held = [{row["method"]: row for row in panel.main} for panel in shown]
     roles = {row["method"]: row["role"] for panel in shown for row in panel.main}
     means = {row["method"]: row for row in across.to_dict("records")}
     lines = [_line(m, role, [of.get(m) for of in held], top, means.get(m)) for m, role in roles.items()]
-    order = {role: place for place, role in enumerate(ROLES)}
-    lines.sort(key=lambda line: (order[line.role], pd.isna(line.mean_rank), line.mean_rank, line.method))
+    order = [*ROLES].index
+    lines.sort(key=lambda line: (order(line.role), pd.isna(line.mean_rank), line.mean_rank, line.method))
     often = [line for line in lines if sum(tile is not None for tile in line.tiles) >= COVERED * len(shown)]
     return Summary(shown, often, [line for line in lines if line not in often], top, _tracks(across))
 
@@ -135,21 +103,12 @@ def _scored(panel: Panel) -> list[Row]:
 
 
 def _line(method: str, role: str, rows: Sequence[Row | None], top: float, mean: Mapping | None) -> Line:
-    tiles = [None if row is None else Tile(row, _shade(row, top)) for row in rows]
+    tiles = [row and row | {"shade": _shade(row, top)} for row in rows]
     held = [row for row in rows if row is not None]
-    known = [row["seconds"] for row in held if pd.notna(row["seconds"])]
-    mean = mean or {"mean_rank": math.nan, "missing": []}
-    return Line(
-        method,
-        role,
-        held[0]["gloss"],
-        tiles,
-        mean["mean_rank"],
-        mean["missing"],
-        seconds=median(known) if known else math.nan,
-        leads=sum(row["leads"] for row in held),
-        tested=sum(row["tested"] for row in held),
-    )
+    rank, missing = (mean["mean_rank"], mean["missing"]) if mean else (math.nan, [])
+    seconds = median([row["seconds"] for row in held if pd.notna(row["seconds"])] or [math.nan])
+    leads, tested = (sum(row[name] for row in held) for name in ("leads", "tested"))
+    return Line(method, role, held[0]["gloss"], tiles, rank, missing, seconds, leads, tested)
 
 
 def _shade(row: Mapping[str, Any], top: float) -> str:

@@ -29,11 +29,11 @@ def score(value: float, sd: float | None = None, n: int | None = None) -> str:
     That is one digit of the sd that is not 0, two where it begins with 1; the mean has the same decimals.
     Without spread the value has four digits.
     """
-    spread = sd if sd is not None and pd.notna(sd) and sd > TINY * abs(value) else 0.0
+    spread = sd if pd.notna(sd) and sd > TINY * abs(value) else 0.0
     text = f"{value:.{_decimals(spread, 1) if spread else _decimals(value, 4)}f}"
-    if sd is not None and pd.notna(sd):
+    if pd.notna(sd):
         text += f" ± {spread:.{_decimals(spread, 1)}f}" if spread else " ± 0"
-    return text + (f" ({n})" if n is not None and pd.notna(n) else "")
+    return text + (f" ({n})" if pd.notna(n) else "")
 
 
 def _decimals(number: float, digits: int) -> int:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from scmobench.experiment.config import conf_dir, contents
+from scmobench.experiment.config import contents
 from scmobench.leaderboard.methods import methods_page
-from scmobench.leaderboard.paper import paper
-from scmobench.leaderboard.published import join_published, read_published
+from scmobench.leaderboard.published import join_published, published_figures
 from scmobench.leaderboard.readme import folder_page, pictures, readme_section, replaced
 from scmobench.leaderboard.report import PAGE, boards, report_page
 from scmobench.leaderboard.roster import Record
@@ -20,8 +19,6 @@ from scmobench.leaderboard.tables import TITLES
 from scmobench.machine.files import whole
 
 DIFFERENCE_LINES = 40
-PUBLISHED = Path("published", "published.csv")
-PICTURES = "figures"
 
 
 def leaderboard(
@@ -52,36 +49,20 @@ def leaderboard(
     page = methods or beside / "methods.md"
     link = os.path.relpath(page, out) if methods or page.is_file() else ""
     found = boards(ours, metrics)
-    made = tables(ours, found, published_figures(beside), metrics, records, beside / PICTURES, link)
-    contents = {Path(out) / name: text for name, text in made.items()}
+    made = tables(ours, found, published_figures(beside), metrics, records, beside / "figures", link)
+    files = {Path(out) / name: text for name, text in made.items()}
     if readme:
-        text = Path(readme).read_text(encoding="utf-8")
-        contents[Path(readme)] = replaced(text, readme_section(found), readme)
+        files[Path(readme)] = replaced(Path(readme), readme_section(found))
     if methods:
-        contents[Path(methods)] = methods_page(records)
-    stale = {path: text for path, text in contents.items() if _on_disk(path) != text}
+        files[Path(methods)] = methods_page(records)
+    stale = {path: text for path, text in files.items() if _on_disk(path) != text}
     if check and stale:
         differences = "\n".join(_difference(path, text) for path, text in stale.items())
         raise SystemExit(f"not current; the same command without --check writes them\n{differences}")
     for path, text in stale.items():
         with whole(path.resolve()) as partial:  # a link stays one
             partial.write_text(text, encoding="utf-8")
-    return list(contents)
-
-
-def published_figures(results: Path | None = None) -> pd.DataFrame | None:
-    """Published figures of a folder of results, else of the checkout; None where there are none."""
-    places = [folder / PUBLISHED for folder in (results, conf_dir().parent / "results") if folder]
-    return next((read_published(path) for path in places if path.is_file()), None)
-
-
-def paper_table(records: Iterable[Record]) -> str:
-    """`scmobench.leaderboard.paper.paper` as text. Raises FileNotFoundError without published figures."""
-    figures = published_figures()
-    if figures is None:
-        raise FileNotFoundError(f"expected {PUBLISHED} in results/, found none: run this in a checkout")
-    table = paper(records, figures).round({"mean": 4, "sd": 4})
-    return table.to_string(index=False, na_rep="—")
+    return list(files)
 
 
 def tables(
@@ -89,21 +70,14 @@ def tables(
     found: Boards,
     published: pd.DataFrame | None,
     metrics: Metadata,
-    records: Iterable[Record] = (),
+    records: Iterable[Record],
     cells: Path | None = None,
     methods: str = "",
 ) -> dict[str, str]:
     """Name and content of every file that the leaderboard's folder holds.
 
-    Parameters
-    ----------
-    ours : standings of our runs.
-    found : their panels and summaries, from `scmobench.leaderboard.report.boards`.
-    published : published figures, from `scmobench.leaderboard.published.read_published`.
-    metrics : task -> metric -> metadata.
-    records : the runs, for where the page's numbers come from.
-    cells : folder of pictures of cells for the page.
-    methods : the page of methods, as links of the page name it.
+    ``ours`` are the standings of the runs, the other arguments those of
+    `scmobench.leaderboard.report.report_page`.
     """
     published = ours.head(0) if published is None else published
     files = {}
@@ -126,7 +100,7 @@ def metric_metadata() -> dict[str, dict[str, dict]]:
     metrics = {}
     for task in TITLES:
         found = {metric: node["metadata"] for metric, node in contents(f"metric/{task}").items()}
-        order = sorted(found, key=lambda m: (not found[m].get("primary"), bool(found[m].get("extra")), m))
+        order = sorted(found, key=lambda m: (not found[m].get("primary"), bool(found[m].get("extra"))))
         metrics[task] = {metric: found[metric] for metric in order}
     return metrics
 
