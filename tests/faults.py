@@ -228,7 +228,7 @@ PROVENANCE = {
     ("data/annotated", "from_memory"): [
         (
             "whole numbers in X are counts",
-            "elif not self.normalization and self._is_counts(modality):",
+            "elif counts and not self.normalization:",
             'elif not self.normalization and "counts" in modality.layers and (modality.X.data % 1).any():',
         )
     ],

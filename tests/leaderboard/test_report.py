@@ -21,7 +21,7 @@ from scmobench.leaderboard.effects import effects
 from scmobench.leaderboard.figures import axis, costs
 from scmobench.leaderboard.pages import TEMPLATES
 from scmobench.leaderboard.panels import panels
-from scmobench.leaderboard.provenance import command, overrides
+from scmobench.leaderboard.provenance import command, overrides, provenance
 from scmobench.leaderboard.published import read_published
 from scmobench.leaderboard.readme import readme_section
 from scmobench.leaderboard.report import PAGE, boards
@@ -305,7 +305,8 @@ def test_mean_ranks_are_drawn_with_half_a_critical_difference_to_each_side():
     shown = page(runs)
     svg = next(e for e in shown.all("svg", "plot") if not any(below(e, a) for a in shown.all("article")))
     found = drawn(shown, svg)
-    assert list(found) == ["a", "b", "c", "d"]
+    assert list(found) == ["Methods", "a", "b", "c", "d"]
+    del found["Methods"]
     assert [text.split(" · ")[0] for text, *_ in found.values()] == ["1.0", "2.0", "3.0", "4.0"]
     assert found["a"][0] == "1.0 · 18–0–0 · a"
     places = [dots[0] for _, dots, _ in found.values()]
@@ -318,7 +319,7 @@ def test_mean_ranks_are_drawn_with_half_a_critical_difference_to_each_side():
     told = " ".join(shown.all("p", "verdict")[0]["text"].split())
     assert told == (
         "a has the best mean rank, 1.0, then b (2.0) and c (3.0). Over 6 data sets the best cannot be told "
-        "from the next 1."
+        "from the next one."
     )
 
 
@@ -332,11 +333,46 @@ def test_the_headline_says_what_is_shared_and_what_is_not_significant():
     ]
     told = " ".join(page(runs).all("p", "verdict")[0]["text"].split())
     assert told.startswith(
-        "a and b share the best mean rank, 1.5, then c (3.0). There is no significant order over 4 data sets"
+        "a and b share the best mean rank, 1.5, then c (3.0). The ranks differ over 4 data sets "
+        "(Friedman p = 0.05), but no method can be told from the best."
     )
     assert told.endswith(
         "Among the leaders (4 data sets): a in 2 of 4 tested, b in 2 of 4 tested, c in 0 of 4 tested."
     )
+
+
+def test_what_a_user_adds_is_in_the_summary_and_what_the_suite_has_too_little_of_is_named():
+    suite = ("svd_linear", "knn", "ls_lab", "scmognn", "guanlab_krr")
+    runs = [run(m, 0.1, dataset=d) for d in ("mini_cite", "pbmc10x_cite") for m in suite]
+    runs += [run("knn", 0.2, dataset="mine"), run("mine", 0.3, dataset="mini_cite")]
+    runs += [run("knn", 0.2, dataset="synthetic_cite"), run("babel_like", 0.2, dataset="mini_cite")]
+    runs += [run("knn[smoke]", 0.2, dataset="mine", data_hash="beef" * 16)]
+    shown = page(runs)
+    (table,) = shown.all("table", "heat")
+    told = " ".join(table["text"].split())
+    assert "mine100 cells" in told
+    assert "GEX→ADT, data da7ada" in told.replace("→ ", "→")
+    assert "babel_like" not in told
+    assert "synthetic" not in told
+    assert [row["text"] for row in shown.all("th", "name") if below(row, table)][-1].startswith("mine")
+    left_out = [
+        " ".join(p["text"].split()) for p in shown.all("p", "about") if "not in the table" in p["text"]
+    ]
+    assert left_out == [
+        "On fewer than half of these columns, so not in the table: babel_like.",
+        "With fewer than half as many methods as others, so not in the table: mine GEX→ADT, data beefbe, "
+        "Simulated GEX→ADT.",
+    ]
+
+
+def test_a_row_comes_from_the_runs_of_its_own_settings():
+    runs = [run("a", 0.1, seed, config_hash="0" * 12) for seed in range(3)]
+    runs += [run("a", 0.3, seed, config_hash="1" * 12) for seed in range(2)]
+    found = provenance(runs, boards(standings(runs), METRICS)["predict_modality"][0])["runs"]
+    assert {name: told["seeds"] for name, told in found["predict_modality-1"].items()} == {
+        "a": [0, 1, 2],
+        "a #111111": [0, 1],
+    }
 
 
 def test_a_leader_without_a_test_has_no_frame_and_says_so():

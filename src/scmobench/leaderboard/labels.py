@@ -13,12 +13,16 @@ LARGE = 2000
 
 
 class Dataset(NamedTuple):
-    """A data set in words: its label with the number of cells, a short form, and what filters ask."""
+    """A data set in words: its label with the number of cells, a short form, and what filters ask.
+
+    ``known``: it is one of the suite's.
+    """
 
     label: str
     short: str
     size: str
     cells: int
+    known: bool
 
 
 def dataset(name: str, rows: pd.DataFrame) -> Dataset:
@@ -33,7 +37,8 @@ def dataset(name: str, rows: pd.DataFrame) -> Dataset:
     count = int(cells.max())
     label += f" ({count:,} cells)" if count else ""
     short = " + ".join(words[-1] for words in told)
-    return Dataset(label, short, "large" if count >= LARGE else "small", count)
+    known = {*names} <= _table()["datasets"].keys()
+    return Dataset(label, short, "large" if count >= LARGE else "small", count, known)
 
 
 def direction(subtask: str) -> str:

@@ -1,5 +1,6 @@
 """Panels: the rows of one comparable group of runs, arranged and worded for tables and figures."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,9 +117,11 @@ def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], ta
     """Panels of one task, from the standings of all tasks and the metadata of its metrics."""
     first = primary(metrics)
     found: list[Panel] = []
-    for number, (key, table) in enumerate(groups(standings[standings["task"] == task]), 1):
-        held = set(table["metric"]) - {first, ""}
-        order = [first, *(m for m in metrics if m in held), *sorted(held - {*metrics})]
+    held = groups(standings[standings["task"] == task])
+    named = Counter((key["dataset"], key["subtask"]) for key, _ in held)
+    for number, (key, table) in enumerate(held, 1):
+        others = set(table["metric"]) - {first, ""}
+        order = [first, *(m for m in metrics if m in others), *sorted(others - {*metrics})]
         methods: dict[str, dict[str, Row]] = {}
         for row in table.to_dict("records"):
             methods.setdefault(row["method"], {})[row["metric"]] = row
@@ -126,6 +129,8 @@ def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], ta
         about = labels.dataset(key["dataset"], standings[standings["dataset"] == key["dataset"]])
         headings = [heading(metric, metrics) for metric in order]
         title, direction = labels.direction(key["subtask"]), metrics[first]["direction"]
+        if named[key["dataset"], key["subtask"]] > 1:
+            title += f", data {key['data_hash'][:6]}"
         found.append(Panel(key, f"{task}-{number}", title, about, headings, direction, rows))
     return found
 

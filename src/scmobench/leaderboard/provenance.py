@@ -70,8 +70,8 @@ def provenance(records: Iterable[Record], panels: Iterable[Panel]) -> dict[str, 
         place = tuple(panel.key[name] for name in ("task", "dataset", "subtask", "data_hash"))
         told["runs"][panel.id] = found = {}
         for row in panel.rows:
-            name, _, digits = row["method"].partition(" #")
-            same = [r for r in runs[*place, name].values() if r["config_hash"].startswith(digits)]
+            name = row["method"].partition(" #")[0]
+            same = [r for r in runs[*place, name].values() if r["config_hash"] in row["config_hash"]]
             if same:
                 same.sort(key=lambda record: sortable([record["seed"]]))
                 found[row["method"]] = _told(same, told)

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from itertools import accumulate, compress, groupby
 from statistics import median
 from typing import Any
 
 import pandas as pd
 
+from scmobench.leaderboard import labels
 from scmobench.leaderboard.across import COVERED
 from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.panels import ROLES, Panel, Row
@@ -41,11 +42,13 @@ class Line:
 class Summary:
     """The summary of a task.
 
-    ``rare`` are methods with runs on few data sets; ``top`` is the scaled score of the strongest colour.
+    ``few`` are panels with few methods, and ``rare`` methods with runs on few data sets, of those that the
+    suite knows; what a user adds is always shown. ``top`` is the scaled score of the strongest colour.
     ``tracks`` are the rows of `scmobench.leaderboard.across.across` that have a mean rank, by role.
     """
 
     panels: Sequence[Panel]
+    few: Sequence[Panel]
     lines: Sequence[Line]
     rare: Sequence[Line]
     top: float
@@ -62,10 +65,9 @@ class Summary:
         """How many methods cannot be told from the best one over data sets; 0 where no test is possible."""
         return sum("a" in row["group"] for row in self.tracks[role])
 
-    def ordered(self, role: str) -> bool:
+    def differ(self, role: str) -> bool:
         """Whether a test finds any order over data sets."""
-        rows = self.tracks[role]
-        return not self.level(role) or (rows[0]["p_friedman"] < LEVEL and self.level(role) < len(rows))
+        return bool(self.level(role)) and self.tracks[role][0]["p_friedman"] < LEVEL
 
 
 Boards = Mapping[str, tuple[Sequence[Panel], Summary]]
@@ -75,8 +77,13 @@ Boards = Mapping[str, tuple[Sequence[Panel], Summary]]
 def summary(panels: Sequence[Panel], across: pd.DataFrame) -> Summary:
     """The summary of the panels of a task, means over subtasks left out, and of its methods over all."""
     whole = [panel for panel in panels if panel.key["subtask"] != "Overall"]
-    most = max((len(_scored(panel)) for panel in whole), default=0)
-    shown = [panel for panel in whole if len(_scored(panel)) >= COVERED * most]
+    methods = [sum(not row["variant"] for row in _scored(panel)) for panel in whole]
+    most = max(methods, default=0)
+    enough = [
+        n >= (COVERED * most if of.about.known else min(1, most))
+        for n, of in zip(methods, whole, strict=True)
+    ]
+    shown, few = ([*compress(whole, chosen)] for chosen in (enough, [not one for one in enough]))
     top = max([row["scaled"] for panel in shown for row in _scored(panel) if row["scaled"] > 0], default=1.0)
     held = [{row["method"]: row for row in panel.main} for panel in shown]
     roles = {row["method"]: row["role"] for panel in shown for row in panel.main}
@@ -84,8 +91,12 @@ def summary(panels: Sequence[Panel], across: pd.DataFrame) -> Summary:
     lines = [_line(m, role, [of.get(m) for of in held], top, means.get(m)) for m, role in roles.items()]
     order = [*ROLES].index
     lines.sort(key=lambda line: (order(line.role), pd.isna(line.mean_rank), line.mean_rank, line.method))
-    often = [line for line in lines if sum(tile is not None for tile in line.tiles) >= COVERED * len(shown)]
-    return Summary(shown, often, [line for line in lines if line not in often], top, _tracks(across))
+    often = [line for line in lines if _often(line) or not labels.gloss(line.method.split("+")[0])]
+    return Summary(shown, few, often, [line for line in lines if line not in often], top, _tracks(across))
+
+
+def _often(line: Line) -> bool:
+    return sum(tile is not None for tile in line.tiles) >= COVERED * len(line.tiles)
 
 
 def _tracks(across: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
