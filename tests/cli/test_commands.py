@@ -145,7 +145,26 @@ def test_own_cells_without_a_batch_are_told_what_could_be_one(donors: list[str],
     assert line in told.stdout
     assert "all (" not in told.stdout
     told = here(*donors, "dataset.batch=donor", cwd=tmp_path)
-    assert "  batches   batch1 (" in told.stdout
+    assert re.search(r"scored\n  batches   batch1 \(53\), batch2 \(53\), batch3 \(44, test\)\n", told.stdout)
+
+
+def test_data_check_tells_a_split_across_batches_and_exchanged_modalities(
+    donors: list[str], tmp_path: Path
+) -> None:
+    cells = ad.read_h5ad(tmp_path / "gex.h5ad")
+    cells.obs["is_train"] = np.arange(150) % 3 > 0
+    cells.write_h5ad(tmp_path / "gex.h5ad")
+    told = here(*donors, "dataset.batch=donor", cwd=tmp_path).stdout
+    assert '100 training, 50 test, 150 scored; obs["is_train"] says which, and not the batches\n' in told
+    assert re.search(r"batches   batch1 \(\d+, \d+ test\), batch2 \(\d+, \d+ test\)", told)
+    for name in ("gex", "adt"):
+        cells = ad.read_h5ad(tmp_path / f"{name}.h5ad")
+        del cells.var["feature_types"]
+        cells.write_h5ad(tmp_path / f"{name}.h5ad")
+    told = here(
+        *donors[:3], "dataset.gex=adt.h5ad", "dataset.mod2=gex.h5ad", "dataset.kind=ADT", cwd=tmp_path
+    )
+    assert "20 GEX and 120 ADT features: more proteins than genes, are they exchanged?\n" in told.stdout
 
 
 def test_a_batch_has_several_cells_and_own_cells_a_name(donors: list[str], tmp_path: Path) -> None:

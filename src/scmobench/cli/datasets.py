@@ -58,21 +58,28 @@ def _checked_data(about: dict[str, Any]) -> str:
     """What `Source.describe` tells of cells that passed all checks, in five lines."""
     from scmobench.machine.terminal import visible
 
-    features = " and ".join(f"{number:,} {kind}" for kind, number in about["features"].items())
+    features = " and ".join(f"{number:,} {kind}" for kind, number in about["features"].items()) + " features"
+    if about["features"]["GEX"] < about["features"].get("ADT", 0):
+        features += ": more proteins than genes, are they exchanged?"
     kinds = {"cell_type": "types", "phase": "phases"}
     labels = [f"{name} ({number:,} {kinds.get(name, 'cells')})" for name, number in about["labels"].items()]
-    batches = [
-        f"{visible(name)} ({number:,}{', test' if name in about['test_batches'] else ''})"
-        for name, number in about["batches"].items()
-    ]
+    batches, mixed = [], False
+    for name, number in about["batches"].items():
+        test = about["test_batches"].get(name, 0)
+        mixed |= 0 < test < number
+        held_out = "" if not test else ", test" if test == number else f", {test:,} test"
+        batches.append(f"{visible(name)} ({number:,}{held_out})")
+    split = f"{about['train']:,} training, {about['test']:,} test, {about['scored']:,} scored"
+    if mixed and len(batches) > 1:
+        split += '; obs["is_train"] says which, and not the batches'
     if "batch_columns" in about:
         found = ", ".join(map(visible, about["batch_columns"]))
         batches = [f"no batch column given: random split{found and f'; columns that could be one: {found}'}"]
     return "\n".join(
         (
             f"{about['name']}: ok, sha256 {about['hash']}",
-            f"  cells     {about['cells']:,} with {features} features",
-            f"  split     {about['train']:,} training, {about['test']:,} test, {about['scored']:,} scored",
+            f"  cells     {about['cells']:,} with {features}",
+            f"  split     {split}",
             f"  batches   {', '.join(batches)}",
             f"  labels    {', '.join(labels) or 'none, so that few metrics can score an embedding'}",
         )

@@ -93,7 +93,11 @@ class Source(ABC):
             "scored": int(obs["is_scored"].sum()),
             "features": dict(zip(paired.pair, (paired.mod1.n_vars, paired.mod2.n_vars), strict=True)),
             "batches": obs["batch"].value_counts(sort=False).to_dict(),
-            "test_batches": sorted(obs.loc[~obs["is_train"], "batch"].unique()),
+            "test_batches": obs.loc[~obs["is_train"], "batch"]
+            .astype(str)
+            .value_counts()
+            .sort_index()
+            .to_dict(),
             "labels": labels,
             "normalization": dict(paired.normalization),
             "organism": paired.organism or "not stated",
