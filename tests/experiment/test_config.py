@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from scmobench.experiment import config
 from scmobench.experiment.code import own_code
-from scmobench.experiment.plan import Plan, method_name, model_block
+from scmobench.experiment.plan import Plan, model_block
 from scmobench.experiment.validate import validate_all
 
 
@@ -102,19 +102,22 @@ def test_every_dataset_and_model_builds(capsys: pytest.CaptureFixture[str]) -> N
     assert "ok" in capsys.readouterr().out
 
 
-def test_method_name_says_what_was_changed() -> None:
-    cfg = config.compose(["model=knn"])
-    assert method_name(cfg, ["model=knn", "seed=3"]) == "knn"
-    assert method_name(cfg, ["model.predict_modality.k=5", "seed=3"]) == "knn[k=5]"
-    assert method_name(cfg, ["+model.predict_modality.k=5"]) == "knn[k=5]"
-    given = ["trainer.max_epochs=1", "trainer.checkpoint=true"]
-    assert method_name(cfg, given) == "knn"
-    assert method_name(config.compose(["model=scmognn"]), given) == "scmognn[trainer.max_epochs=1]"
-    cfg.smoke = True
-    assert method_name(cfg, ["model.predict_modality.k=5"]) == "knn[k=5,smoke]"
-    cfg.smoke = False
-    cfg.variant = "short"
-    assert method_name(cfg, []) == "knn+short"
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("model=knn seed=3", "knn"),
+        ("model=knn model.predict_modality.k=5 seed=3", "knn[k=5]"),
+        ("model=knn ++model.predict_modality.k=5", "knn[k=5]"),
+        ("model=knn ~model.predict_modality.k", "knn[k]"),
+        ("model=knn model.predict_modality.k=20", "knn"),
+        ("model=knn trainer.max_epochs=1", "knn"),
+        ("model=scmognn trainer.max_epochs=1 trainer.checkpoint=true", "scmognn[trainer.max_epochs=1]"),
+        ("model=knn smoke=true model.predict_modality.k=5", "knn[k=5,smoke]"),
+        ("model=scmognn ablation=no_pathway", "scmognn+no_pathway"),
+    ],
+)
+def test_the_name_of_a_method_says_what_was_changed(given: str, name: str) -> None:
+    assert Plan.composed(given.split()).name == name
 
 
 OFFICIAL = "neurips2021_cite_phase2"

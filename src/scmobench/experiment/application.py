@@ -73,7 +73,8 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     try:
         check_ablation(cfg, job.runtime.choices.get("ablation"))
         given = list(job.overrides.task)
-        plan = Plan(cfg, method_name(cfg, given), given, config_folder(job))
+        folder = config_folder(job)
+        plan = Plan(cfg, method_name(cfg, given, folder), given, folder)
         checked(plan)
         with terminal.hushed(), within_memory():
             if not (idle := idle_ablation(plan)):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class Plan:
     def composed(cls, overrides: Sequence[str], folder: str | Path | None = None) -> Plan:
         """The plan that these overrides describe."""
         cfg = compose(overrides, folder)
-        return cls(cfg, method_name(cfg, overrides), overrides, folder)
+        return cls(cfg, method_name(cfg, overrides, folder), overrides, folder)
 
     @cached_property
     def task(self) -> Task:
@@ -167,17 +168,21 @@ def model_settings(cfg: DictConfig, subtask: str, cells: int = 0) -> dict[str, A
     return for_subtask(model_block(cfg, cfg.task.name, subtask), subtask, cells=cells)
 
 
-def method_name(cfg: DictConfig, overrides: Sequence[str]) -> str:
+def method_name(cfg: DictConfig, overrides: Sequence[str], folder: str | Path | None = None) -> str:
     """The name in the tables: model, ``+`` the ablation, ``[...]`` settings changed by hand, or smoke."""
     smoke = ["smoke"] if cfg.smoke else []
     if cfg.ensemble.get("unlike", False):  # its members have names and settings of their own
         return "+".join(filter(None, (cfg.variant, cfg.ensemble.name))) + "[smoke]" * len(smoke)
     name = "+".join(filter(None, (cfg.model.name, cfg.variant, cfg.ensemble.name)))
-    given = [o.lstrip("+~") for o in overrides]
-    changed = [o.split(".", 2)[2] for o in given if o.startswith("model.") and o.count(".") >= 2] + smoke
-    if "trainer" in cfg.model.get(cfg.task.name, {}):
-        choices = {f"trainer.{choice}" for choice in TRAINING_CHOICES}
-        changed += [o for o in given if key(o) in choices]
+    trained = "trainer" in cfg.model.get(cfg.task.name, {})
+    choices = [f"trainer.{choice}" for choice in TRAINING_CHOICES if trained]
+    typed = [o for o in overrides if re.match(r"model\.\w+\.", key(o)) or key(o) in choices]
+    if typed:  # a default that was typed changes nothing
+        others = [o for o in overrides if o not in typed and group(o) not in ("sweep", "hydra")]
+        was, now = (partial(OmegaConf.select, one) for one in (compose(others, folder), cfg))
+        typed = [o for o in typed if was(key(o)) != now(key(o))]
+    given = [o.lstrip("+~") for o in typed]
+    changed = [o.split(".", 2)[2] if group(o) == "model" else o for o in given] + smoke
     return name + (f"[{','.join(sorted(changed))}]" if changed else "")
 
 
