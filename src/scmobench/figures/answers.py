@@ -68,7 +68,7 @@ class Problem:
 def problems(folders: Iterable[Path]) -> list[Problem]:
     """The runs below some folders, by task, data set and subtask, with their cells loaded.
 
-    Runs of other cells than the data set has now, or of other settings of the task, are left out with a line.
+    Runs of other cells than the data set has now are left out with a line.
 
     Raises FileNotFoundError if there is no such folder, and ValueError for a file that is not a record, or if
     there is no run with a prediction.
@@ -80,13 +80,18 @@ def problems(folders: Iterable[Path]) -> list[Problem]:
             f"expected runs with {PREDICTION} below {places}, found none: name the folder that `scmobench "
             "run` wrote to (--runs)"
         )
-    found, cells = [], {}
+    found: list[Problem] = []
+    cells: dict[str, Paired | None] = {}
     for task in TASKS:
         same = [run for run in runs if run["task"] == task]
-        order = _order(same, task)
-        for _, together in groupby(same, lambda run: (run["dataset"], run["subtask"])):
-            found.append(_problem(list(together), order, cells))
-    return [problem for problem in found if problem is not None]
+        groups = [list(its) for _, its in groupby(same, lambda run: (run["dataset"], run["subtask"]))]
+        planned = [(plan, _of_now(its, plan)) for its in groups if (plan := _plan(its[0], cells))]
+        order = _order([run for _, its in planned for run in its], task)
+        for plan, its in planned:
+            its.sort(key=lambda run: ([*order, run["method"]].index(run["method"]), run["method"]))
+            by_method = {method: list(same) for method, same in groupby(its, lambda run: run["method"])}
+            found += [Problem(plan, by_method)] if its else []
+    return found
 
 
 def _last(folders: Iterable[Path]) -> list[Kept]:
@@ -131,25 +136,30 @@ def _order(runs: Sequence[Kept], task: str) -> list[str]:
     return list(keys.sort_index().sort_values(["lacking", "rank"], kind="stable").index)
 
 
-def _problem(runs: Sequence[Kept], order: Sequence[str], cells: dict[str, Paired]) -> Problem | None:
-    """The runs of one subtask that were made from the data set's cells as they are now."""
-    task, dataset, direction = (runs[0].get(name) for name in ("task", "dataset", "direction"))
-    if dataset not in names("dataset"):
-        print(f"{dataset} is left out: it is no data set of `scmobench data list`", file=sys.stderr)
+def _plan(run: Kept, cells: dict[str, Paired | None]) -> Plan | None:
+    """The problem of a run with its cells, each loaded once; None, with one line, where they cannot be."""
+    task, dataset, direction = (run.get(name) for name in ("task", "dataset", "direction"))
+    if cells.get(dataset, ...) is None:
         return None
-    cfg = compose([f"task={task}", f"dataset={dataset}", f"direction={direction}"])
-    plan = Plan(cfg, paired=cells.get(dataset))
     try:
+        if dataset not in names("dataset"):  # the runs do not say where somebody's own cells are
+            raise ValueError("it is no data set of `scmobench data list`")
+        cfg = compose([f"task={task}", f"dataset={dataset}", f"direction={direction}"])
+        plan = Plan(cfg, paired=cells.get(dataset))
         cells[dataset] = plan.cells
-    except (ValueError, OSError) as error:  # the runs do not say where somebody's own cells are
+    except (ValueError, OSError) as error:
         print(f"{dataset} is left out: {error}", file=sys.stderr)
+        cells[dataset] = None
         return None
-    by_method: dict[str, list[Kept]] = {}
-    for run in sorted(runs, key=lambda run: [*order, run["method"]].index(run["method"])):
-        if run["data_hash"] == plan.cells.hash:
-            by_method.setdefault(run["method"], []).append(run)
-    now = {(run["method"], run["seed"]) for its in by_method.values() for run in its}
-    for run in runs:
-        if (run["method"], run["seed"]) not in now:
-            _left_out(run, "its cells are not those of the data set now")
-    return Problem(plan, by_method) if by_method else None
+    return plan
+
+
+def _of_now(runs: Sequence[Kept], plan: Plan) -> list[Kept]:
+    """The runs that were made from the data set's cells as they are now; a line tells of the others."""
+    now = [run for run in runs if run["data_hash"] == plan.cells.hash]
+    again = {(run["method"], run["seed"]) for run in now}
+    others = [run for run in runs if (run["method"], run["seed"]) not in again]
+    if others:
+        more = f", nor are those of {len(others) - 1} other runs" if len(others) > 1 else ""
+        _left_out(others[0], f"its cells are not those of the data set now{more}")
+    return now
