@@ -8,6 +8,7 @@ import struct
 import tarfile
 import zipfile
 
+import anndata
 import h5py
 import numpy as np
 import pandas as pd
@@ -371,6 +372,23 @@ def test_the_same_prediction_as_two_seeds_is_refused(sound, tmp_path):
     content = members(sound / "mine.zip")
     content["seed-1.h5ad"] = content["seed-0.h5ad"]
     assert "found the same in seed-0.h5ad and seed-1.h5ad" in refusal(written(tmp_path / "odd.zip", content))
+
+
+@pytest.mark.parametrize("form", ["without X", "beside proteins"])
+def test_embeddings_in_obsm_are_told_apart_by_their_values(form, tmp_path):
+    cells = Plan.composed(["task=joint_embedding", "dataset=tiny_cite"]).problem.data.mod2
+    rng, var = np.random.default_rng(0), pd.DataFrame({"feature_types": "ADT"}, cells.var_names)
+    for name in ("p0", "p1"):
+        X = cells.X if form == "beside proteins" else None
+        obsm = {"X_emb": rng.normal(size=(cells.n_obs, 3))}
+        anndata.AnnData(X, cells.obs[[]], var if X is not None else None, obsm=obsm).write_h5ad(
+            tmp_path / f"{name}.h5ad"
+        )
+    done = submitted(tmp_path, "p0.h5ad", "p1.h5ad", task="joint_embedding")
+    assert done.returncode == 0, done.stderr
+    assert len(score_folder(tmp_path)) == 2
+    done = submitted(tmp_path, "p0.h5ad", "p0.h5ad", task="joint_embedding", seeds="0,1", out="twice.zip")
+    assert "found the same in p0.h5ad and p0.h5ad" in done.stderr
 
 
 def test_archives_are_known_by_any_case_and_other_files_are_named(sound, tmp_path, capsys):

@@ -98,8 +98,9 @@ def _checked(plan: Plan, files: Mapping[int, Path]) -> dict[int, tuple[AnnData, 
     for seed, path in files.items():
         try:
             (found,) = read_predictions(plan.problem.solution, path)
-            hashed = prediction_hash(found) if found.X is not None else ""
-            answers[seed] = plan.task.check(found, plan.problem.solution)[0], hashed
+            answer = plan.task.check(found, plan.problem.solution)[0]
+            hashed = prediction_hash(answer)
+            answers[seed] = answer, hashed
         except ValueError as error:
             told = str(error).replace(str(path), path.name)
             raise ValueError(told if path.name in told else f"{path.name}: {told}") from error
