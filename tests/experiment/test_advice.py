@@ -112,6 +112,7 @@ def test_an_ablation_or_ensemble_of_another_model_is_named(choice: str, setting:
         sb.run("knn", "tiny_cite", task="predict_modality", overrides=[choice])
     swept = here(*line, "-m", f"{choice},none", "smoke=true", cwd=tmp_path)
     assert f"{expected}\n" in swept.stdout
+    assert swept.stderr == f"scmobench: {expected}\n"
     assert "1 ran, 1 failed" in swept.stdout
     typed = here(*line, "+model.predict_modality.other=1", cwd=tmp_path)
     assert typed.stderr.startswith("scmobench: no setting 'other'; it takes")

@@ -65,7 +65,7 @@ def _checked_data(about: dict[str, Any]) -> str:
     labels = [f"{name} ({number:,} {kinds.get(name, 'cells')})" for name, number in about["labels"].items()]
     batches, mixed = [], False
     for name, number in about["batches"].items():
-        test = about["test_batches"].get(name, 0)
+        test = about["test_by_batch"].get(name, 0)
         mixed |= 0 < test < number
         held_out = "" if not test else ", test" if test == number else f", {test:,} test"
         batches.append(f"{visible(name)} ({number:,}{held_out})")

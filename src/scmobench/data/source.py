@@ -83,6 +83,7 @@ class Source(ABC):
         """Sizes, batches, labels and origin; loads the cells unless ``paired`` is given."""
         paired = paired or self.load()
         obs = paired.obs
+        tested = obs.loc[~obs["is_train"], "batch"]
         labels = {c: int(obs[c].nunique()) for c in ("cell_type", "phase") if c in obs}
         labels |= {c: int(obs[c].notna().sum()) for c in LABELS if c in obs and c not in labels}
         return {
@@ -93,11 +94,8 @@ class Source(ABC):
             "scored": int(obs["is_scored"].sum()),
             "features": dict(zip(paired.pair, (paired.mod1.n_vars, paired.mod2.n_vars), strict=True)),
             "batches": obs["batch"].value_counts(sort=False).to_dict(),
-            "test_batches": obs.loc[~obs["is_train"], "batch"]
-            .astype(str)
-            .value_counts()
-            .sort_index()
-            .to_dict(),
+            "test_batches": sorted(tested.unique()),
+            "test_by_batch": tested.astype(str).value_counts().sort_index().to_dict(),
             "labels": labels,
             "normalization": dict(paired.normalization),
             "organism": paired.organism or "not stated",

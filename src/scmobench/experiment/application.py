@@ -1,18 +1,20 @@
 """The Hydra application behind ``scmobench run``: one experiment, or each experiment of a sweep."""
 
+import io
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import env_override
+from hydra.core.utils import JobReturn, env_override
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -55,6 +57,14 @@ def launch(arguments: Sequence[str]) -> None:
             raise
         finally:
             end_of_sweep(begun)
+
+
+def _returned(job: JobReturn, told: Callable[[JobReturn], Any] = JobReturn.return_value.fget) -> Any:
+    with redirect_stderr(io.StringIO()):  # Hydra lists the overrides; the line of the run has said all
+        return told(job)
+
+
+JobReturn.return_value = JobReturn.return_value.getter(_returned)
 
 
 class Scored(dict[str, Any]):
