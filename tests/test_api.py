@@ -138,6 +138,7 @@ def test_cells_that_were_changed_after_load_are_refused(name: str, tmp_path: Pat
             sb.run("mean", cells, runs=tmp_path)
     cells = fresh()
     cells.mod1.obsm["X_pca"] = np.ones((cells.mod1.n_obs, 2))
+    cells.obs["leiden"] = cells.mod1.obs["leiden"] = "1"
     assert sb.load(cells).hash == cells.hash == sb.run("mean", cells, runs=tmp_path).record["data_hash"]
 
 

@@ -21,7 +21,7 @@ from scmobench.data.annotation import (
     read_labels,
 )
 from scmobench.data.check import check
-from scmobench.data.labels import LABELS
+from scmobench.data.labels import FLAGS, LABELS
 from scmobench.data.matrix import checked_matrix
 from scmobench.data.source import Source
 from scmobench.types import Paired, feature_type
@@ -119,9 +119,13 @@ class Annotated(Source):
 
 
 def unchanged(cells: Paired) -> Paired:
-    """Cells that were loaded before, as they were. Raises ValueError if somebody changed them since."""
+    """Cells that were loaded before, as they were, without what was added to them.
+
+    Raises ValueError if values, features or known columns of cells were changed.
+    """
     with suppress(ValueError):
-        again = check(cells, empty_features="keep", copy=False)
+        known = [name for name in ("batch", *FLAGS, *LABELS) if name in cells.obs]
+        again = check(replace(cells, obs=cells.obs[known]), empty_features="keep", copy=False)
         for found in (again, _with_organism(again, cells.organism)):
             if cells.hash in ("", found.hash):
                 return found
