@@ -240,3 +240,40 @@ def test_what_is_advised_for_such_an_override_is_there(tmp_path: Path) -> None:
     assert "test_batches:\n  - batch3" in shown
     for right in ("model=knn", "seed=3", "~tuned", "++seed=3"):
         assert compose(["dataset=tiny_cite", right])
+
+
+UNLIKE = "[[model=knn], [model=mean]]"
+WRONG_FILES = {
+    (
+        "sweep",
+        "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}",
+    ): "begin with `# @package _global_`",
+    ("sweep", "# @package _global_\nhydra: {sweeper: {params: {seed: '0,1'}}}"): "say `mode: MULTIRUN` under",
+    ("ablation", "variant: mine\nmodel: {predict_modality: {k: 5}}"): "begin with `# @package _global_`",
+    (
+        "ablation",
+        "# @package _global_\nvariant: layers_5\nmodel: {predict_modality: {k: 5}}",
+    ): "`variant: mine`",
+    ("ensemble", "weights: equal\nmembers: [[], []]"): "say `name: ensemble_mine`",
+    ("ensemble", "name: ensemble_seeds\nweights: equal\nmembers: [[], []]"): "say `name: ensemble_mine`",
+    (
+        "ensemble",
+        f"name: ensemble_mine\nweights: equal\nmembers: {UNLIKE}",
+    ): "say `unlike: true`: its members",
+}
+
+
+@pytest.mark.parametrize(("group", "text"), WRONG_FILES)
+def test_a_file_that_would_make_other_runs_than_it_says_is_refused(
+    group: str, text: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine" / group).mkdir(parents=True)
+    (tmp_path / "mine" / group / "mine.yaml").write_text(text)
+    done = here(
+        "run", "--config-dir", "mine", "model=knn", "dataset=tiny_cite", f"{group}=mine", cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert f"expected {group}/mine.yaml to " in done.stderr
+    assert WRONG_FILES[group, text] in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [place.name for place in tmp_path.iterdir()] == ["mine"]

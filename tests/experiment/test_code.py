@@ -11,7 +11,7 @@ import pytest
 
 from places import ROOT
 from scmobench.experiment import records
-from scmobench.experiment.code import PACKAGE, _file, _read, _spell, code_digest
+from scmobench.experiment.code import PACKAGE, SILENT, _file, _read, _spell, code_digest
 from scmobench.experiment.config import compose
 from scmobench.experiment.run import run
 from scmobench.machine.files import whole
@@ -46,6 +46,19 @@ def copy(tmp_path: Path):
         return code_digest(start, TASK, settings, place)
 
     return digest
+
+
+def test_a_method_counts_whatever_its_file_is_called(copy, tmp_path: Path) -> None:
+    own = [{"_target_": "scmobench.models.prediction.settings.Own"}]
+    for folder, names in SILENT.items():
+        assert all((PACKAGE / folder / f"{name}.py").is_file() for name in names.split())
+    digests = set()
+    for body in ("0", "1"):
+        place = tmp_path / body
+        shutil.copytree(PACKAGE, place, ignore=shutil.ignore_patterns("__pycache__"))
+        (place / "models" / "prediction" / "settings.py").write_text(f"class Own:\n    answer = {body}\n")
+        digests.add(code_digest("scmobench.experiment.run", TASK, own, place))
+    assert len(digests) == 2
 
 
 def test_a_copy_elsewhere_gives_the_same_digest(copy) -> None:

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 from scipy import stats
 
+from scmobench.experiment.config import build
 from scmobench.experiment.evaluate import (
     Metric,
     _read,
@@ -20,6 +21,8 @@ from scmobench.experiment.evaluate import (
     primary,
 )
 from scmobench.experiment.loader import conf_dir
+from scmobench.experiment.plan import Plan
+from scmobench.models.base import SolutionControl
 from scmobench.types import TASKS, NotApplicable, Score
 
 SIX = {"nmi", "asw_label", "asw_batch", "graph_conn", "cc_cons", "ti_cons_batch_mean"}
@@ -212,3 +215,23 @@ def test_a_metric_file_without_what_tables_need_is_named(tmp_path: Path, old: st
     (tmp_path / "mine.yaml").write_text(text.replace(old, new))
     with pytest.raises(ValueError, match=r"expected `metadata` in .*mine\.yaml with bounds, citation"):
         _read(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("task", ["predict_modality", "match_modality"])
+def test_every_metric_prefers_the_solution_to_chance(task: str) -> None:
+    problem = Plan.composed([f"task={task}", "dataset=tiny_cite"]).problem
+    scores = {}
+    for name in ("solution", "random", "constant" if task == "match_modality" else "mean"):
+        plan = Plan.composed([f"task={task}", "dataset=tiny_cite", f"model={name}"])
+        model = build(plan.settings)
+        own = isinstance(model, SolutionControl)
+        answer = (
+            model.answer(problem.solution, 0) if own else model.fit(problem.data, 0).predict(problem.data)
+        )
+        packed = plan.task.pack(answer, problem.data, name)
+        scores[name] = evaluate(task, *plan.task.check(packed, problem.solution))
+    for name, metric in metrics(task).items():
+        sign = 1 if metric.direction == "max" else -1
+        best, *others = (found[name].value for found in scores.values())
+        found = [other for other in others if best is not None and other is not None]
+        assert all(sign * best > sign * other for other in found), name

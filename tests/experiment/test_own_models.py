@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from command_line import OWN, begin, here, own_model
+from command_line import OWN, begin, here, own_model, scmobench
 from scmobench.experiment import catalogue, kept, run
 from scmobench.experiment.config import build, compose
 from scmobench.experiment.plan import cells
@@ -285,3 +285,12 @@ def test_a_reader_that_closes_the_pipe_gets_no_error(tmp_path: Path) -> None:
     with begin("data", "describe", "tiny_cite", cwd=tmp_path) as described:
         described.stdout.close()
     assert described.returncode == 0
+
+
+def test_a_traceback_comes_when_it_is_asked_for(tmp_path: Path) -> None:
+    own_model(tmp_path, "        raise ValueError('my bug')\n\n    def predict(self, data): ...\n")
+    line = ("run", "model=own", *OWN)
+    assert "Traceback" not in scmobench(*line, cwd=tmp_path).stderr
+    told = scmobench(*line, cwd=tmp_path, SCMOBENCH_TRACEBACK="1").stderr
+    assert "Traceback" in told
+    assert "my_method.py" in told

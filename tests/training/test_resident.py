@@ -278,7 +278,7 @@ def test_resume_on_the_device_goes_on_to_the_same_bytes(tmp_path):
 
 @gpu
 @pytest.mark.parametrize("head", HEADS)
-def test_steps_are_captured(head, caplog):
+def test_steps_are_captured(head, capsys):
     held = []
     own = DeviceSteps._captured
     try:
@@ -287,7 +287,7 @@ def test_steps_are_captured(head, caplog):
     finally:
         DeviceSteps._captured = own
     assert held
-    assert all(held), caplog.text
+    assert all(held), capsys.readouterr().err
 
 
 @gpu

@@ -43,7 +43,7 @@ def lacking(task: str, solution: AnnData) -> dict[str, str]:
 
 
 def of_task(task: str, solution: AnnData) -> AnnData:
-    """The solution. Raises ValueError if it is of another task, or lacks all labels of an embedding's."""
+    """The solution. Raises ValueError if it is of another task, or of an embedding without any label."""
     subtask, found = str(solution.uns.get("subtask", "")), task
     if "pairing_ix" in solution.uns:
         found = "match_modality"

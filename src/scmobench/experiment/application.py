@@ -81,7 +81,6 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     """Make one run, and return its record. A run that fails leaves a failed record, and raises its error."""
     plan, job = None, HydraConfig.get()
     try:
-        check_ablation(cfg, job.runtime.choices.get("ablation"))
         given = list(job.overrides.task)
         folder = config_folder(job)
         plan = Plan(cfg, method_name(cfg, given, folder), given, folder)
@@ -115,16 +114,10 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     return {"skipped": True, "message": idle}  # sweeps cross lists of ablations with lists of datasets
 
 
-def check_ablation(cfg: DictConfig, choice: str | None) -> None:
-    """Raise ValueError for an ablation without ``variant``: the tables would show it as the whole method."""
-    if choice not in (None, "none") and not cfg.variant:
-        raise ValueError(
-            f"expected ablation/{choice}.yaml to say `variant: {choice}`, the name in the tables"
-        )
-
-
 def failure(error: BaseException, plan: Plan | None, modules: Sequence[str]) -> BaseException:
     """Write a failed record if the fit had begun, and return what the run raises so that a sweep goes on."""
+    if os.environ.get("SCMOBENCH_TRACEBACK"):
+        return error
     if not isinstance(error, Exception):  # raised by the model; nothing above would catch it
         name = type(error).__name__
         did = f"called sys.exit({error.code!r})" if name == "SystemExit" else f"raised {name}({error})"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from scmobench.experiment.advice import nearest, ours
@@ -15,7 +16,7 @@ from scmobench.machine.files import checked_name
 from scmobench.tasks.base import DIRECTIONS
 from scmobench.types import TASKS
 
-MODEL = ("name", "kind", "gloss", "source", "description", "tuning", "smoke", "subtasks", "requires")
+MODEL = ("name", "kind", "source", "description", "tuning", "smoke", "subtasks", "requires")
 SEEDS = 2**32  # what numpy takes
 OPTIONS = (
     "task dataset model trainer logger tuned ablation ensemble launcher sweep "
@@ -81,7 +82,7 @@ def check_choices(cfg: DictConfig) -> None:
 
 
 def check_task(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Raise ValueError for a model's setting of another task: the row would be named by what does nothing."""
+    """Raise ValueError for a model's setting of another task: a row would be named by it without effect."""
     for override in overrides:
         task = key(override).removeprefix("model.").partition(".")[0]
         if key(override).startswith("model.") and task in TASKS and task != cfg.task.name:
@@ -91,7 +92,7 @@ def check_task(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def typed_over_smoke(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Take out of a model's ``smoke`` settings what the user typed for the task: the row is named by that."""
+    """Remove from a model's ``smoke`` settings those that the user typed for the task: typed values win."""
     for place in [key(override).split(".") for override in overrides]:
         if place[:2] == ["model", cfg.task.name] and place[2:] and cfg.model.get("smoke"):
             with open_dict(cfg):
@@ -99,11 +100,10 @@ def typed_over_smoke(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def check_name(cfg: DictConfig, overrides: Sequence[str], conf: Path) -> None:
-    """Refuse a model's file that is called otherwise than the model, or that holds a key of no model.
+    """Refuse a model's file with another name than the model, or with a key that no model has.
 
-    Raises ValueError: the tables would show the model under a name by which it cannot be chosen. So it does
-    for cells under the name of another data set in ``conf``, the folder of YAML: one heading would stand for
-    both.
+    Raises ValueError: the name in the tables could not be used in a command. Cells with the name of another
+    data set in ``conf``, the folder of YAML, are refused too: both would share one heading.
     """
     choice, model = cfg.hydra.runtime.choices.get("model"), cfg.model
     typed = {key(override) for override in overrides}
@@ -122,6 +122,34 @@ def check_name(cfg: DictConfig, overrides: Sequence[str], conf: Path) -> None:
         keys = [*MODEL, *TASKS]
         meant = nearest(unknown[0], keys) or f"; there are {', '.join(keys)}"
         raise ValueError(f"{choice}.yaml: no key {unknown[0]!r} of a model{meant}")
+
+
+def check_files(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse a sweep, an ablation or an ensemble whose file would make other runs, or rows, than it says.
+
+    Raises ValueError for a sweep or an ablation without its first line, a sweep of one run, an ablation or an
+    ensemble with the name of another, and an ensemble that names its models but not ``unlike``.
+    """
+    choices, typed = cfg.hydra.runtime.choices, {key(override) for override in overrides}
+    for group in ("sweep", "ablation"):
+        if OmegaConf.is_dict(cfg.get(group)):
+            raise ValueError(f"expected {group}/{choices[group]}.yaml to begin with `# @package _global_`")
+    if cfg.hydra.sweeper.get("params") and cfg.hydra.mode != RunMode.MULTIRUN:
+        raise ValueError(f"expected sweep/{choices['sweep']}.yaml to say `mode: MULTIRUN` under `hydra:`")
+    ablation, ensemble = choices.get("ablation"), choices.get("ensemble")
+    if ablation not in (None, "none") and "variant" not in typed and cfg.variant != ablation:
+        raise ValueError(
+            f"expected ablation/{ablation}.yaml to say `variant: {ablation}`, the name in the tables"
+        )
+    if not cfg.ensemble.get("members"):
+        return
+    if "ensemble.name" not in typed and cfg.ensemble.get("name") != f"ensemble_{ensemble}":
+        raise ValueError(
+            f"expected ensemble/{ensemble}.yaml to say `name: ensemble_{ensemble}`, the name in the tables"
+        )
+    named = [key(one) for member in cfg.ensemble.members for one in member]
+    if "model" in named and not cfg.ensemble.get("unlike"):
+        raise ValueError(f"expected ensemble/{ensemble}.yaml to say `unlike: true`: its members name models")
 
 
 def _plain(value: Any) -> Any:

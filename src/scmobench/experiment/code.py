@@ -13,9 +13,14 @@ from scmobench.experiment.config import allowed, contents, digest, targets
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # modules that change no score: they decide whether there is a run, or read, write and print
-SILENT = ("arguments", "arithmetic", "code", "config", "download", "files", "loggers")
-SILENT += ("advice", "applicable", "display", "fit_memory", "memory", "meter", "progress", "records")
-SILENT += ("schema", "search", "settings", "terminal", "tracking")
+SILENT = {
+    "data": "download",
+    "experiment": "advice applicable arguments code config display progress records schema search settings "
+    "tracking",
+    "machine": "arithmetic files meter terminal",
+    "models/scmognn": "fit_memory",
+    "training": "loggers memory progress",
+}
 WORDS = ("label", "citation", "bounds", "direction", "extra")  # of a metric's YAML: tables alone use them
 
 
@@ -33,7 +38,11 @@ def code_digest(start: str, task: str, settings: Iterable[Any] = (), package: Pa
     seen: set[Path] = set()
     while waiting:
         file = _file(waiting.pop(), package)
-        if file is None or file in seen or file.stem in SILENT:
+        if (
+            file is None
+            or file in seen
+            or file.stem in SILENT.get(file.parent.relative_to(package).as_posix(), "").split()
+        ):
             continue
         seen.add(file)
         own, imported = _read(file)

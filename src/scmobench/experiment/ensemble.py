@@ -64,7 +64,7 @@ def run_ensemble(plan: Plan) -> dict[str, Any]:
 
 
 def _carried_out(parts: Sequence[Plan], how: str = "") -> Iterator[dict[str, Any]]:
-    """The records of the members, each told where a person looks on."""
+    """Make the members' runs, and yield their records. On a terminal, each prints a line."""
     for number, part in enumerate(parts, 1):
         which = f"{how}member {number}/{len(parts)}"
         with terminal.bar(f"{which}: {part.name} seed {part.cfg.seed}"):

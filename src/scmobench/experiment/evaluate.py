@@ -146,7 +146,7 @@ def intervals(task: str, prediction: AnnData, solution: AnnData) -> dict[str, tu
 
 
 def scores_by_cell(task: str, prediction: AnnData, solution: AnnData) -> np.ndarray | None:
-    """What the ranking metric is the mean of: one number a test cell, float32; None if it is no such mean.
+    """The ranking metric of each test cell, float32; None if the metric is no mean over cells.
 
     Prediction: the squared error of each cell, a mean over features. Matching: the probability that each cell
     is given its own profile.

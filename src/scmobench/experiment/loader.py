@@ -22,7 +22,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from scmobench.experiment.advice import check_typed, for_key, parsed
 from scmobench.experiment.arguments import key
-from scmobench.experiment.choices import OPTIONS, check_choices, check_name, check_task, typed_over_smoke
+from scmobench.experiment.choices import (
+    OPTIONS,
+    check_choices,
+    check_files,
+    check_name,
+    check_task,
+    typed_over_smoke,
+)
 from scmobench.experiment.ranges import check_numbers
 from scmobench.machine.terminal import visible
 
@@ -101,6 +108,7 @@ class CheckedLoader(ConfigLoaderImpl):
         if run_mode == RunMode.RUN:
             check_name(cfg, overrides, conf_dir())
             check_choices(cfg)
+            check_files(cfg, overrides)
             typed_over_smoke(cfg, overrides)
             check_numbers(cfg)
             check_task(cfg, overrides)

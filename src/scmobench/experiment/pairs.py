@@ -87,7 +87,7 @@ def write(path: Path, kept: Iterable[Any], runs: Iterable[Any]) -> None:
 
 
 def _prediction(run: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What makes two records those of one prediction; never so for older records, which do not name it."""
+    """A key that two records of one prediction share. Older records have no hash: each has its own key."""
     return same_cells(run), run["method"], run["seed"], run.get("prediction_hash") or id(run)
 
 

@@ -55,7 +55,7 @@ class Summary:
     tracks: Mapping[str, Sequence[Mapping[str, Any]]]
 
     def best(self, role: str) -> list[list[Line]]:
-        """Methods of a role by mean rank, those together that share it as printed; three or a few more."""
+        """The first methods of a role by mean rank: at least three, in groups whose printed rank is equal."""
         ranked = [line for line in self.lines if line.role == role and pd.notna(line.mean_rank)]
         shared = [list(same) for _, same in groupby(ranked, key=lambda line: f"{line.mean_rank:.1f}")]
         before = accumulate(map(len, shared), initial=0)

@@ -81,7 +81,7 @@ def nearest_cells(embedding: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _rounding_decides(squared: np.ndarray, largest: float) -> bool:
-    """Is a cell at another's point, or as near as the last of its nearest cells, but for rounding?"""
+    """Whether, but for rounding, a cell lies on its nearest one, or two tie for its last neighbour."""
     apart = ROUNDING * largest
     return not ((squared[:, 1] > apart) & (squared[:, -1] - squared[:, -2] > apart)).all()
 

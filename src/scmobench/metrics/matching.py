@@ -68,7 +68,7 @@ def foscttm(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None) -> f
 
     Raises
     ------
-    NotApplicable : one of the n^2 values is 0, as if it were not stored, or there is one cell.
+    NotApplicable : there is only one cell, or a similarity is 0, which counts as not stored.
     """
     similarity = _checked(similarity, partner)
     n = similarity.shape[0]

@@ -5,7 +5,7 @@ kernels waits for the host, which launches one after another. A CUDA graph is la
 results/speed/gpu.json.
 """
 
-import logging
+import sys
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ WARM_UP = 3  # steps of each size before it is captured, as PyTorch advises; the
 
 
 class Resident(LightningModule):
-    """A network whose step needs the numbers of its cells alone: what they stand for lies on the device.
+    """A network whose training step takes only indices of cells: their data lie on the device.
 
     A training step of Lightning is one batch, or after `on_host` a list of them. On CUDA, after
     `steps_on_device`, it is a whole epoch (`DeviceSteps`), with the loss of each step as ``loss`` says.
@@ -43,7 +43,7 @@ class Resident(LightningModule):
     def steps_on_device(
         self, cells: Tensor, size: int, settings: TrainerSettings | None, drop_last: bool
     ) -> DataLoader | None:
-        """Make the steps on CUDA where the module is trained there; the loader of one item an epoch.
+        """Let `DeviceSteps` make the steps of a module on CUDA; returns a loader of one item an epoch.
 
         None on the CPU, and with ``precision=16-mixed``, whose scale of the loss is decided on the host.
 
@@ -157,13 +157,13 @@ class DeviceSteps:
     def __init__(self, cells: Tensor, size: int, drop_last: bool) -> None:
         whole, rest = divmod(len(cells), size)
         self.plan = [(size, whole)] + ([(rest, 1)] if rest and not drop_last else [])
-        self.cells, self.capture = cells, True  # False: launch by launch
+        self.cells, self.capture = cells, True  # False: steps are launched one by one
         self.count = sum(length * times for length, times in self.plan)
         self.made: Counter[int] = Counter()
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
     def prepare(self, module: Resident) -> None:
-        """Room on the device; an optimiser whose rate a captured step reads from there."""
+        """Make room on the device, and keep the learning rate there, where captured steps read it."""
         self.module, device = module, module.device
         self.cells = self.cells.to(device)
         self.order = torch.empty_like(self.cells)
@@ -210,13 +210,13 @@ class DeviceSteps:
         torch.cuda.current_stream().wait_stream(self.stream)
 
     def _captured(self, length: int) -> bool:
-        """Capture a step without making it; whether that was possible."""
+        """Record one step as a CUDA graph without making it. False if CUDA refuses."""
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, stream=self.stream):
                 self._update(length)
         except RuntimeError as error:
-            logging.getLogger(__name__).warning("steps are launched one by one: %s", error)
+            print(f"steps are launched one by one: {error}", file=sys.stderr)
             self.capture = False
             return False
         self.graphs[length] = graph

@@ -3,7 +3,6 @@
 The file holds tensors and plain containers only, and is read as such: no code of a file runs.
 """
 
-import logging
 import sys
 import time
 from importlib.metadata import version
@@ -86,6 +85,6 @@ def resumable(folder: Path | None) -> Path | None:
         found = f"no checkpoint ({type(error).__name__})"
     if found == VERSION:
         return path
-    logging.getLogger(__name__).warning("%s: found %s, training starts anew", path, found)
+    print(f"{path}: found {found}, training starts anew", file=sys.stderr)
     path.unlink()
     return None

@@ -36,8 +36,9 @@ class ScMoGNNPrediction(NetworkSettings, Model):
     2022, and its competition entry. Deviations: validation never sees the test targets; all
     parameters of the best epoch are restored; every random draw comes from the seed; the loss is
     the RMSE of the paper (the published code: the MSE, the same minimiser on the whole graph). With
-    ``batch_size`` a step takes the RMSE over its own cells, and features are means over those cells only;
-    with ``feature_share`` below 1 cells are means over the drawn features, more often those with many edges.
+    ``batch_size`` a step takes the RMSE over its own cells, and features are means over those cells only.
+    With ``feature_share`` below 1, cells are means over features that are drawn; features with many edges
+    are drawn more often.
     """
 
     transductive: bool = True  # test cells' inputs are nodes of the training graph, not only at prediction
