@@ -58,6 +58,19 @@ def test_a_heavier_member_has_more_to_say_in_a_matching() -> None:
         np.testing.assert_array_equal(combine(data, members, np.array(weights)).toarray(), right)
 
 
+def test_the_members_settings_give_the_quantile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    def noted(*given: object) -> object:
+        found.append(given[3])
+        return combine(*given)
+
+    monkeypatch.setattr("scmobench.experiment.ensemble.combine", noted)
+    given = ["task=match_modality", "dataset=tiny_cite", "model=novel_clip", "smoke=true", f"runs={tmp_path}"]
+    run_ensemble(Plan.composed([*given, "ensemble=seeds", "ensemble.members=[[]]"]))
+    assert found == [0.99]
+
+
 def test_matching_is_assigned_with_the_quantile_of_the_members() -> None:
     """All pairs (quantile 0) give the best total; the two best of each row and column may not."""
     rng = np.random.default_rng(0)
