@@ -85,8 +85,8 @@ def test_a_narrow_terminal_cuts_no_value(columns: int, capsys, monkeypatch) -> N
 def test_members_of_an_ensemble_are_shown_as_they_end(tmp_path: Path) -> None:
     given = ("ensemble=seeds", "ensemble.members=[['model=knn'],['model=mean']]", "dataset=tiny_cite")
     refused = on_a_terminal("run", *given, cwd=tmp_path)
-    assert "expected ensemble.unlike=true beside ensemble.members that name models: add it" in refused
-    shown = on_a_terminal("run", *given, "ensemble.unlike=true", cwd=tmp_path)
+    assert "expected +ensemble.unlike=true beside ensemble.members that name models: add it" in refused
+    shown = on_a_terminal("run", *given, "+ensemble.unlike=true", cwd=tmp_path)
     for number, name in enumerate(("knn", "mean"), 1):
         assert f"member {number}/2  predict_modality tiny_cite GEX2ADT {name} seed 0" in shown
 
