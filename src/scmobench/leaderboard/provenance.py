@@ -29,9 +29,7 @@ def overrides(record: Record) -> list[str]:
     told = [f"task={record['task']}", f"dataset={record['dataset']}"]
     told += ["direction=to_gex"] if record.get("direction") == "to_gex" else []
     for place, part in enumerate(found["parts"].split("+")):
-        ensemble = part.startswith(
-            "ensemble_"
-        )  # the first part: one of unlike members, which names its models
+        ensemble = part.startswith("ensemble_")  # the first part where members name their models
         group = "ensemble" if ensemble else "ablation" if place else "model"
         told.append(f"{group}={part.removeprefix('ensemble_')}")
     return told + (of_row(found["changed"], record["task"]) if found["changed"] else [])
