@@ -62,7 +62,7 @@ def run_blocks(page: str, folder: Path) -> int:
         if language == "bash":
             for line in text.replace("\\\n", " ").splitlines():
                 run_line(line.replace("<this repository>", "here"), folder)
-        elif first := re.match(r"# (\S+\.(?:py|yaml))\n", text):
+        elif first := re.match(r"(?:# @package \S+\n)?# (\S+\.(?:py|yaml))\n", text):
             path = folder / first[1]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)

@@ -155,7 +155,7 @@ def test_data_check_tells_a_split_across_batches_and_exchanged_modalities(
     cells.obs["is_train"] = np.arange(150) % 3 > 0
     cells.write_h5ad(tmp_path / "gex.h5ad")
     told = here(*donors, "dataset.batch=donor", cwd=tmp_path).stdout
-    assert '100 training, 50 test, 150 scored; obs["is_train"] says which, and not the batches\n' in told
+    assert "100 training, 50 test, 150 scored; some batches are on both sides, as is_train says\n" in told
     assert re.search(r"batches   batch1 \(\d+, \d+ test\), batch2 \(\d+, \d+ test\)", told)
     for name in ("gex", "adt"):
         cells = ad.read_h5ad(tmp_path / f"{name}.h5ad")

@@ -294,3 +294,7 @@ def test_a_traceback_comes_when_it_is_asked_for(tmp_path: Path) -> None:
     told = scmobench(*line, cwd=tmp_path, SCMOBENCH_TRACEBACK="1").stderr
     assert "Traceback" in told
     assert "my_method.py" in told
+    (failed,) = (tmp_path / "runs" / "failed").rglob("record.json")
+    failed.unlink()
+    scmobench(*line, cwd=tmp_path, SCMOBENCH_TRACEBACK="1")
+    assert failed.is_file(), "a failed run leaves its record then, too"

@@ -356,12 +356,12 @@ def test_what_a_user_adds_is_in_the_summary_and_what_the_suite_has_too_little_of
     assert "synthetic" not in told
     assert [row["text"] for row in shown.all("th", "name") if below(row, table)][-1].startswith("mine")
     left_out = [
-        " ".join(p["text"].split()) for p in shown.all("p", "about") if "not in the table" in p["text"]
+        " ".join(p["text"].split()) for p in shown.all("p", "about") if "Not in the table" in p["text"]
     ]
     assert left_out == [
-        "On fewer than half of these columns, so not in the table: babel_like.",
-        "With fewer than half as many methods as others, so not in the table: mine GEX→ADT, data beefbe, "
-        "Simulated GEX→ADT.",
+        "Not in the table, because they were run on fewer than half of its columns: babel_like.",
+        "Not in the table, because fewer than half as many methods were run on them: mine GEX→ADT, data "
+        "beefbe, Simulated GEX→ADT.",
     ]
 
 

@@ -71,7 +71,7 @@ def _checked_data(about: dict[str, Any]) -> str:
         batches.append(f"{visible(name)} ({number:,}{held_out})")
     split = f"{about['train']:,} training, {about['test']:,} test, {about['scored']:,} scored"
     if mixed and len(batches) > 1:
-        split += '; obs["is_train"] says which, and not the batches'
+        split += "; some batches are on both sides, as is_train says"
     if "batch_columns" in about:
         found = ", ".join(map(visible, about["batch_columns"]))
         batches = [f"no batch column given: random split{found and f'; columns that could be one: {found}'}"]

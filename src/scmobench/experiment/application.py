@@ -116,8 +116,6 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
 
 def failure(error: BaseException, plan: Plan | None, modules: Sequence[str]) -> BaseException:
     """Write a failed record if the fit had begun, and return what the run raises so that a sweep goes on."""
-    if os.environ.get("SCMOBENCH_TRACEBACK"):
-        return error
     if not isinstance(error, Exception):  # raised by the model; nothing above would catch it
         name = type(error).__name__
         did = f"called sys.exit({error.code!r})" if name == "SystemExit" else f"raised {name}({error})"
@@ -125,7 +123,8 @@ def failure(error: BaseException, plan: Plan | None, modules: Sequence[str]) -> 
         error = ValueError(told).with_traceback(error.__traceback__)
     lost = records.write_failure(plan.cfg.runs, plan.attempt, error) if plan and plan.begun else ""
     place = f"{place_in_modules(error, modules)} {lost}".strip()
-    if not (isinstance(error, USER_ERRORS) or (isinstance(error, TypeError) and place.startswith("("))):
+    told = isinstance(error, USER_ERRORS) or (isinstance(error, TypeError) and place.startswith("("))
+    if os.environ.get("SCMOBENCH_TRACEBACK") or not told:
         if place:
             error.add_note(place)
         return error

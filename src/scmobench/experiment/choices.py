@@ -150,7 +150,9 @@ def check_files(cfg: DictConfig, overrides: Sequence[str]) -> None:
     named = [key(one) for member in cfg.ensemble.members for one in member]
     if "model" in named and not cfg.ensemble.get("unlike"):
         if "ensemble.members" in typed:
-            raise ValueError("expected +ensemble.unlike=true beside ensemble.members that name models: add it")
+            raise ValueError(
+                "expected +ensemble.unlike=true beside ensemble.members that name models: add it"
+            )
         raise ValueError(f"expected ensemble/{ensemble}.yaml to say `unlike: true`: its members name models")
 
 

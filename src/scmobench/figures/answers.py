@@ -160,6 +160,6 @@ def _of_now(runs: Sequence[Kept], plan: Plan) -> list[Kept]:
     again = {(run["method"], run["seed"]) for run in now}
     others = [run for run in runs if (run["method"], run["seed"]) not in again]
     if others:
-        more = f", nor are those of {len(others) - 1} other runs" if len(others) > 1 else ""
-        _left_out(others[0], f"its cells are not those of the data set now{more}")
+        reason = "its cells are not those of the data set now"
+        _left_out(others[0], f"{reason} (runs left out for this: {len(others)})")
     return now
