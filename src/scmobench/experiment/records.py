@@ -19,6 +19,7 @@ import numpy as np
 from scmobench.experiment import schema
 from scmobench.machine import files
 from scmobench.machine.files import file_name
+from scmobench.machine.gpu import gpu
 
 PACKAGES = (
     "scmobench numpy scipy pandas scikit-learn anndata scanpy scib igraph "
@@ -32,11 +33,9 @@ WHOLE |= {"transductive", "label_supervised"}
 
 def versions() -> dict[str, str]:
     """What can change a score: versions of Python and of the packages that compute it, processor and GPU."""
-    import torch  # late: portable arithmetic is prepared before it loads
-
     found = {"python": platform.python_version(), "processor": processor()}
-    if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
+    if card := gpu():
+        found["gpu"] = card
     for package in PACKAGES.split():
         with suppress(PackageNotFoundError):
             found[package] = version(package)

@@ -113,7 +113,6 @@ def identity(arithmetic: str) -> dict[str, str]:
 def reported() -> Iterator[str]:
     """What the loaded libraries report that is not portable arithmetic, one line for each."""
     import numpy
-    import torch
     from threadpoolctl import threadpool_info
 
     if others := unset():
@@ -130,14 +129,15 @@ def reported() -> Iterator[str]:
             yield f"{name} with kernels for {library['architecture']}, not Haswell"
         if library["num_threads"] != 1:
             yield f"{name} with {library['num_threads']} threads, not 1"
-    if (found := torch.backends.cpu.get_cpu_capability()) != "AVX2":
-        yield f"PyTorch with kernels for {found}, not AVX2"
-    if torch.get_num_threads() != 1:
-        yield f"PyTorch with {torch.get_num_threads()} threads, not 1"
-    if torch.cuda.is_available():
-        yield "PyTorch with a GPU"
-    if torch.backends.mkl.is_available() and (branch := mkl_branch()) not in (None, MKL_COMPATIBLE):
-        yield f"MKL, below PyTorch, on branch {branch}, not COMPATIBLE ({MKL_COMPATIBLE})"
+    if torch := sys.modules.get("torch"):
+        if (found := torch.backends.cpu.get_cpu_capability()) != "AVX2":
+            yield f"PyTorch with kernels for {found}, not AVX2"
+        if torch.get_num_threads() != 1:
+            yield f"PyTorch with {torch.get_num_threads()} threads, not 1"
+        if torch.cuda.is_available():
+            yield "PyTorch with a GPU"
+        if torch.backends.mkl.is_available() and (branch := mkl_branch()) not in (None, MKL_COMPATIBLE):
+            yield f"MKL, below PyTorch, on branch {branch}, not COMPATIBLE ({MKL_COMPATIBLE})"
     config = getattr(sys.modules.get("numba"), "config", None)
     if config is not None and recipe()["NUMBA_CPU_NAME"] != config.CPU_NAME:
         yield f"numba with code for {config.CPU_NAME or 'this processor'}, not haswell"

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
-import torch
+
+from scmobench.machine.gpu import gpu
 
 # where Linux keeps the limit of a container or a batch job, in its newer and older form
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -82,7 +83,7 @@ def within_memory() -> Iterator[None]:
     """
     before = resource.getrlimit(resource.RLIMIT_DATA)
     try:
-        if sys.platform == "linux" and not torch.cuda.is_available():
+        if sys.platform == "linux" and not gpu():
             most = int(room_gb() * 1e9) + _reserved()
             soft = most if before[0] == resource.RLIM_INFINITY else min(most, before[0])
             resource.setrlimit(resource.RLIMIT_DATA, (soft, before[1]))
