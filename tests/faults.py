@@ -369,7 +369,7 @@ STATISTICS = {
     ],
     ("experiment/evaluate", "evaluate"): [
         ("an interval of 90 %", "(0.025, 0.975)", "(0.05, 0.95)"),
-        ("an interval of squared errors", "np.sqrt(means) if chosen.root else means", "means"),
+        ("an interval of squared errors", "np.sqrt(means) if metric.root else means", "means"),
         ("a difference the other way", "totals[0] - totals[1], low", "totals[1] - totals[0], low"),
     ],
     ("leaderboard/roster", "standings"): [

@@ -11,6 +11,7 @@ from scmobench.types import Paired, part
 
 MIN_TRAIN = 10
 MIN_TEST = 5
+INNER_FRACTION = 0.2  # of the training cells, that settings are chosen on
 
 
 def assign_split(
@@ -56,18 +57,18 @@ def assign_split(
     return pd.Series(~test, index=obs.index, name="is_train")
 
 
-def training_cells_split(paired: Paired, fraction: float = 0.2) -> Paired:
+def training_cells_split(paired: Paired) -> Paired:
     """The training cells alone, split again by `assign_split`, to choose settings on."""
     train = paired.obs["is_train"].to_numpy(dtype=bool)
     obs = paired.obs[train].copy()
-    obs["is_train"] = assign_split(obs, test_fraction=fraction)
+    obs["is_train"] = assign_split(obs, test_fraction=INNER_FRACTION)
     return replace(
         paired,
         mod1=part(paired.mod1, train),
         mod2=part(paired.mod2, train),
         obs=obs,
         protocol="",
-        hash=f"{paired.hash}-training-cells-{fraction:g}",
+        hash=f"{paired.hash}-training-cells-{INNER_FRACTION:g}",
     )
 
 

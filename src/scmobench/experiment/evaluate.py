@@ -25,6 +25,7 @@ from scmobench.types import COUNTED, TASKS, NotApplicable, Score
 METRICS = "scmobench.metrics"
 NEEDED = {"label", "direction", "bounds", "citation"}  # of a metric's `metadata`
 OPTIONAL = {"primary", "extra", "per_cell", "root"}
+RESAMPLES = 1000  # of the test cells, for an interval
 
 
 @dataclass(frozen=True)
@@ -124,25 +125,19 @@ def _labels(solution: AnnData, *columns: str) -> pd.DataFrame:
     return tidy_labels("the solution", pd.DataFrame(found, index=solution.obs.index))
 
 
-def bootstrap(
-    task: str, prediction: AnnData, solution: AnnData, metric: str = "", n: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """95 % percentile interval of a metric over ``n`` resamples of the test cells.
-
-    ``metric`` is by default the ranking metric. Raises ValueError for a metric that is no mean over cells, or
-    that the data cannot support.
-    """
-    chosen, values = _per_cell(task, metric, scorer_inputs(task, prediction, solution))
-    rng = np.random.default_rng(seed)
-    means = np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(n)])
-    low, high = np.quantile(np.sqrt(means) if chosen.root else means, (0.025, 0.975))
-    return float(low), float(high)
-
-
 def intervals(task: str, prediction: AnnData, solution: AnnData) -> dict[str, tuple[float, float]]:
-    """`bootstrap` of the ranking metric by its name; empty if that is no mean over cells."""
+    """95 % percentile interval of the ranking metric, by its name, over resamples of the test cells.
+
+    Empty if that metric is no mean over cells.
+    """
     metric = primary(task)
-    return {metric.name: bootstrap(task, prediction, solution)} if metric.per_cell else {}
+    if metric.per_cell is None:
+        return {}
+    values = metric.per_cell(*scorer_inputs(task, prediction, solution))
+    rng, n = np.random.default_rng(0), len(values)
+    means = np.array([values[rng.integers(n, size=n)].mean() for _ in range(RESAMPLES)])
+    low, high = np.quantile(np.sqrt(means) if metric.root else means, (0.025, 0.975))
+    return {metric.name: (float(low), float(high))}
 
 
 def scores_by_cell(task: str, prediction: AnnData, solution: AnnData) -> np.ndarray | None:
@@ -151,9 +146,10 @@ def scores_by_cell(task: str, prediction: AnnData, solution: AnnData) -> np.ndar
     Prediction: the squared error of each cell, a mean over features. Matching: the probability that each cell
     is given its own profile.
     """
-    if primary(task).per_cell is None:
+    per_cell = primary(task).per_cell
+    if per_cell is None:
         return None
-    return _per_cell(task, "", scorer_inputs(task, prediction, solution))[1].astype(np.float32)
+    return per_cell(*scorer_inputs(task, prediction, solution)).astype(np.float32)
 
 
 class PairedTest(NamedTuple):
@@ -171,18 +167,20 @@ class PairedTest(NamedTuple):
     n: int
 
 
-def paired_test(
-    task: str, prediction_a: AnnData, prediction_b: AnnData, solution: AnnData, metric: str = ""
-) -> PairedTest:
-    """Paired t-test of two predictions by their values per cell, as the leaderboard's (see `paired_t`).
+def paired_test(task: str, prediction_a: AnnData, prediction_b: AnnData, solution: AnnData) -> PairedTest:
+    """Paired t-test of two predictions by the ranking metric per cell, as the leaderboard's (see `paired_t`).
 
     It covers the luck of cells, and not that of seeds. Of a root of a mean, the squares are tested, and the
-    interval of their difference d gives that of a - b = d / (a + b). ``metric`` is as for `bootstrap`.
+    interval of their difference d gives that of a - b = d / (a + b). Raises ValueError if the metric is no
+    mean over cells.
     """
-    chosen, a = _per_cell(task, metric, scorer_inputs(task, prediction_a, solution))
-    _, b = _per_cell(task, metric, scorer_inputs(task, prediction_b, solution))
-    totals = [float(np.sqrt(v.mean()) if chosen.root else v.mean()) for v in (a, b)]
-    scale = 1 / sum(totals) if chosen.root and any(totals) else 1.0
+    metric = primary(task)
+    if metric.per_cell is None:
+        raise ValueError(f"expected a task that is ranked by a mean over cells, found {task} ({metric.name})")
+    both = (prediction_a, prediction_b)
+    a, b = (metric.per_cell(*scorer_inputs(task, prediction, solution)) for prediction in both)
+    totals = [float(np.sqrt(v.mean()) if metric.root else v.mean()) for v in (a, b)]
+    scale = 1 / sum(totals) if metric.root and any(totals) else 1.0
     gaps = a - b
     found = paired_t(gaps.mean(), (gaps.var(ddof=1) if len(gaps) > 1 else np.nan, len(gaps)))
     low, high, p_value = float(found.low * scale), float(found.high * scale), float(found.p_value)
@@ -224,18 +222,3 @@ def _read(path: Path) -> Metric:
         bounds=tuple(about.pop("bounds")),
         **about,
     )
-
-
-def _per_cell(task: str, name: str, inputs: tuple[Any, ...]) -> tuple[Metric, np.ndarray]:
-    known = metrics(task)
-    possible = [m.name for m in known.values() if m.per_cell is not None]
-    name = name or primary(task).name
-    if name not in possible:
-        raise ValueError(
-            f"expected a metric of {task} that is a mean over cells ({', '.join(possible) or 'none'}), "
-            f"found {name!r}"
-        )
-    try:
-        return known[name], known[name].per_cell(*inputs)
-    except NotApplicable as reason:
-        raise ValueError(f"expected a metric that the data support, found {name}: {reason}") from reason

@@ -12,13 +12,13 @@ from scmobench.types import NotApplicable
 RESOLUTIONS = tuple(step / 10 for step in range(1, 21))
 
 
-def nmi(embedding: ScoredEmbedding, seed: int = 0) -> float:
+def nmi(embedding: ScoredEmbedding) -> float:
     """Normalised mutual information of cell types and Louvain clusters, at the best resolution.
 
     max over r = 0.1, 0.2, ... 2.0 of 2 I(Y; C_r) / (H(Y) + H(C_r)), with clusters as the package louvain
     (vtraag) finds them on the directed, unweighted graph of 15 neighbours, as in the competition (Luecken
-    et al. 2021; scib's ``opt_louvain`` of that time). The number depends on this flavour, on the seed and
-    on the order of cells (by about 0.03).
+    et al. 2021; scib's ``opt_louvain`` of that time). The number depends on this flavour, on the seed (0)
+    and on the order of cells (by about 0.03).
 
     Raises
     ------
@@ -28,10 +28,10 @@ def nmi(embedding: ScoredEmbedding, seed: int = 0) -> float:
     from scmobench.metrics.louvain import partitions  # numba takes half a second
 
     cells = _typed_cells(embedding)
-    return _best(embedding, partitions(cells.obsp["connectivities"], RESOLUTIONS, seed))
+    return _best(embedding, partitions(cells.obsp["connectivities"], RESOLUTIONS))
 
 
-def nmi_leiden(embedding: ScoredEmbedding, seed: int = 0) -> float:
+def nmi_leiden(embedding: ScoredEmbedding) -> float:
     """As `nmi`, with scanpy's leiden clusters (igraph, two iterations): not comparable with `nmi`.
 
     Raises
@@ -42,7 +42,7 @@ def nmi_leiden(embedding: ScoredEmbedding, seed: int = 0) -> float:
     with quiet():
         import scanpy as sc
 
-        flavour = {"flavor": "igraph", "n_iterations": 2, "directed": False, "random_state": seed}
+        flavour = {"flavor": "igraph", "n_iterations": 2, "directed": False, "random_state": 0}
 
         def clusters(resolution: float) -> np.ndarray:
             sc.tl.leiden(cells, resolution=resolution, key_added="cluster", **flavour)

@@ -29,7 +29,7 @@ def rmse(truth: Matrix, prediction: Matrix) -> float:
 
 def mae(truth: Matrix, prediction: Matrix) -> float:
     """Mean absolute error, sum |T - P| / (n m)."""
-    return float(absolute_error_per_cell(truth, prediction).mean())
+    return float(_per_row(lambda t, p: np.abs(t - p).mean(axis=1), truth, prediction).mean())
 
 
 def mean_pearson_per_cell(truth: Matrix, prediction: Matrix) -> float:
@@ -66,11 +66,6 @@ def overall_spearman(truth: Matrix, prediction: Matrix) -> float:
 def squared_error_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
     """Mean squared error of each cell across features, length n."""
     return _per_row(lambda t, p: np.square(t - p).mean(axis=1), truth, prediction)
-
-
-def absolute_error_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
-    """Mean absolute error of each cell across features, length n."""
-    return _per_row(lambda t, p: np.abs(t - p).mean(axis=1), truth, prediction)
 
 
 def pearson_per_cell(truth: Matrix, prediction: Matrix) -> np.ndarray:
