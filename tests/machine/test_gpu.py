@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from scmobench.machine import gpu
 
@@ -30,8 +31,8 @@ def test_pytorch_loads_for_a_linear_method_only_beside_a_driver(
     assert run.stdout.splitlines()[-1] == told
 
 
-def test_pytorch_says_which_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a card")
+def test_pytorch_decides_once_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "DEVICES", ())
     for found in (True, False):
         monkeypatch.setattr("torch.cuda.is_available", lambda found=found: found)
-        assert gpu.gpu() == ("a card" if found else "")
+        assert (gpu.cuda() is torch.cuda) is found

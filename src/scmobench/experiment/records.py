@@ -19,7 +19,7 @@ import numpy as np
 from scmobench.experiment import schema
 from scmobench.machine import files
 from scmobench.machine.files import file_name
-from scmobench.machine.gpu import gpu
+from scmobench.machine.gpu import cuda
 
 PACKAGES = (
     "scmobench numpy scipy pandas scikit-learn anndata scanpy scib igraph "
@@ -34,8 +34,8 @@ WHOLE |= {"transductive", "label_supervised"}
 def versions() -> dict[str, str]:
     """What can change a score: versions of Python and of the packages that compute it, processor and GPU."""
     found = {"python": platform.python_version(), "processor": processor()}
-    if card := gpu():
-        found["gpu"] = card
+    if card := cuda():
+        found["gpu"] = card.get_device_name()
     for package in PACKAGES.split():
         with suppress(PackageNotFoundError):
             found[package] = version(package)

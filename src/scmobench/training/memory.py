@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from scmobench.machine.gpu import gpu
+from scmobench.machine.gpu import cuda
 
 # where Linux keeps the limit of a container or a batch job, in its newer and older form
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -83,7 +83,7 @@ def within_memory() -> Iterator[None]:
     """
     before = resource.getrlimit(resource.RLIMIT_DATA)
     try:
-        if sys.platform == "linux" and not gpu():
+        if sys.platform == "linux" and not cuda():
             most = int(room_gb() * 1e9) + _reserved()
             soft = most if before[0] == resource.RLIM_INFINITY else min(most, before[0])
             resource.setrlimit(resource.RLIMIT_DATA, (soft, before[1]))
