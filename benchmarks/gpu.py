@@ -162,6 +162,7 @@ def products(matrix: sp.csr_matrix) -> dict[str, Any]:
 def large_steps(matrix: sp.csr_matrix) -> dict[str, Any]:
     """A whole-graph step at the official shape as training makes it."""
     from scmobench.graph.cell_feature import CellFeatureGraph
+    from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
     from scmobench.models.scmognn.predict_module import PredictModule
     from scmobench.nn.scmognn import ScMoGNN
     from scmobench.training.fit import TrainerSettings, train
@@ -169,15 +170,15 @@ def large_steps(matrix: sp.csr_matrix) -> dict[str, Any]:
 
     rows, target, held = {}, torch.rand(TRAINING, TARGETS), np.arange(0, TRAINING, 7)
     shape = {"hidden": HIDDEN, "layers": LAYERS, "embedding_blocks": 2, "readout": "cat"}
-    optimiser = {"weight_averaging": 0.0, "learning_rate": 0.003, "weight_decay": 1e-5, "decay_start": 1200}
     for precision in ("16-products", "32-true"):
         for dropout in (0.0, EDGE_DROPOUT):
             settings = TrainerSettings(accelerator="cuda", precision=precision)
             with seeded(0), watched() as watch:
                 network = ScMoGNN(SHAPE[1], TARGETS, edge_dropout=dropout, **shape)
                 graph = CellFeatureGraph(matrix)
-                module = PredictModule(network, graph, target, held, 1.0, True, optimiser, settings)
-                loader = module.steps_on_device(torch.arange(SHAPE[0]), SHAPE[0], module.settings, False)
+                model = ScMoGNNPrediction(learning_rate=0.003, trainer=settings)
+                module = PredictModule(network, graph, target, held, True, model)
+                loader = module.steps_on_device(torch.arange(SHAPE[0]), SHAPE[0], settings, False)
                 train(module, loader, None, settings=settings, max_epochs=30)
             row = {"milliseconds": round(watch.typical(), 2), "data_gb": round(watch.before / 1e9, 2)}
             beyond = torch.cuda.max_memory_reserved() - watch.before

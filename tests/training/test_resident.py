@@ -13,6 +13,7 @@ from scmobench.models.prediction.regression import RegressionModule, Training, f
 from scmobench.models.scmognn import predict_module
 from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule, EmbedSettings, cycle_term, type_term
 from scmobench.models.scmognn.match_module import MatchModule, MatchSettings
+from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
 from scmobench.models.scmognn.predict_module import PredictModule
 from scmobench.nn.dense import SeededDense
 from scmobench.nn.mlp import MLP
@@ -37,15 +38,14 @@ def prediction(
     network = ScMoGNN(
         FEATURES, TARGETS, hidden=16, layers=2, pathway=True, batch_features=9, edge_dropout=edge_dropout
     )
-    optimiser = {
-        "weight_averaging": averaging,
-        "learning_rate": 0.01,
-        "weight_decay": 1e-4,
-        "decay_start": decay_start,
-    }
     target = torch.from_numpy(matrix[:70, :TARGETS].toarray() + 1)
-    settings = TrainerSettings(accelerator=device, precision=precision)
-    module = PredictModule(network, graph, target, np.arange(0, 70, 5), 1.0, whole, optimiser, settings)
+    settings = ScMoGNNPrediction(
+        weight_averaging=averaging,
+        weight_decay=1e-4,
+        decay_start=decay_start,
+        trainer=TrainerSettings(accelerator=device, precision=precision),
+    )
+    module = PredictModule(network, graph, target, np.arange(0, 70, 5), whole, settings)
     if device == "cpu" and not whole:
         module.graph.matrix = SeededDense.of(matrix)
     return module, torch.arange(CELLS)

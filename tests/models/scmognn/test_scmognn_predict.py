@@ -21,9 +21,6 @@ from scmobench.training.fit import TrainerSettings
 from scmobench.training.validation import validation_cells
 from scmobench.types import PredictionData
 
-OPTIMISER = {"weight_averaging": 0.0, "learning_rate": 0.01, "weight_decay": 0.0, "decay_start": 10}
-STEPS = {"weight_averaging": 0.0}
-
 
 @pytest.fixture(scope="module")
 def data() -> tuple[PredictionData, np.ndarray]:
@@ -104,8 +101,8 @@ def test_a_batch_of_all_cells_is_the_full_batch(data):
     graph = whole._graph(data)
     held_out = validation_cells(data.train_mod1.obs, "random", 0.15, 0)
     network = whole.module.network.eval()
-    full = PredictModule(network, graph, target, held_out, 1.0, True, STEPS).training_step(torch.zeros(1), 0)
-    module = PredictModule(network, graph, target, held_out, 1.0, False, STEPS)
+    full = PredictModule(network, graph, target, held_out, True, whole).training_step(torch.zeros(1), 0)
+    module = PredictModule(network, graph, target, held_out, False, whole)
     shuffled = torch.from_numpy(np.random.default_rng(0).permutation(160))
     torch.testing.assert_close(module.training_step(shuffled, 0), full)
     halves = [module.training_step(part, 0) for part in shuffled.split(80)]
@@ -146,9 +143,8 @@ def test_a_step_takes_the_root_of_the_mean_square_over_its_own_cells_that_are_no
     rng = np.random.default_rng(0)
     graph = CellFeatureGraph.build(sp.random(12, 8, 0.6, "csr", np.float32, rng))
     target, held_out = torch.randn(10, 3), np.array([1, 4, 5])  # cells 10 and 11 are test cells
-    module = PredictModule(
-        ScMoGNN(8, 3, hidden=8, layers=2), graph, target, held_out, 1.0, whole, OPTIMISER
-    ).eval()
+    network = ScMoGNN(8, 3, hidden=8, layers=2)
+    module = PredictModule(network, graph, target, held_out, whole, model()).eval()
     batch = torch.tensor([0, 4, 7, 11, 2])
     loss = module.training_step(batch, 0)
     cells = np.setdiff1d(np.arange(10), held_out) if whole else np.array([0, 7, 2])
@@ -162,7 +158,7 @@ def test_features_of_a_step_are_drawn_by_their_number_of_edges():
     matrix = np.array([[1, 0, 2, 1], [1, 0, 0, 3], [5, 0, 0, 0]], np.float32)  # 3, 0, 1 and 2 edges
     graph, network = CellFeatureGraph.build(sp.csr_matrix(matrix)), ScMoGNN(4, 1, hidden=8, layers=1)
     one, three = (
-        PredictModule(network, graph, torch.zeros(3, 1), np.array([0]), share, False, STEPS)
+        PredictModule(network, graph, torch.zeros(3, 1), np.array([0]), False, model(feature_share=share))
         for share in (0.25, 0.75)
     )
     torch.manual_seed(0)

@@ -1,14 +1,17 @@
 """The memory that a fit of scMoGNN for prediction needs, and the settings that need less."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scmobench.data.preprocess import as_csr
 from scmobench.graph.operator import DENSE_ABOVE
-from scmobench.nn.scmognn import NetworkSettings
 from scmobench.training import memory
 from scmobench.types import PredictionData
+
+if TYPE_CHECKING:
+    from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
 
 FLOAT = 4e-9  # GB of a float32
 BATCH = 64  # cells in a step that the advice names
@@ -17,19 +20,18 @@ LEAST = 256  # features; the advice names no fewer
 
 @dataclass(frozen=True)
 class FitMemory:
-    """What decides the memory of a fit, beside the data.
+    """What decides the memory of a fit of `ScMoGNNPrediction`.
 
     Attributes
     ----------
-    network : its settings.
+    settings : of the model; `advice` tries lower numbers for the last two attributes.
     train, held_out, test, targets : numbers of cells and of targets.
     edges : of each input feature, most first.
     features : how many of them are kept.
     batch_size : cells in a step; None: the whole graph.
-    learned : whether a feature graph is learned.
     """
 
-    network: NetworkSettings
+    settings: "ScMoGNNPrediction"
     train: int
     held_out: int
     test: int
@@ -37,15 +39,14 @@ class FitMemory:
     edges: np.ndarray
     features: int
     batch_size: int | None
-    learned: bool
 
     @classmethod
-    def of(cls, data: PredictionData, held_out: int, settings: NetworkSettings) -> "FitMemory":
-        """The sizes of a fit of `ScMoGNNPrediction` with these settings."""
+    def of(cls, data: PredictionData, held_out: int, settings: "ScMoGNNPrediction") -> "FitMemory":
+        """The sizes of a fit to the data with so many cells held out."""
         sides = [data.train_mod1] + ([] if data.test_mod1 is None else [data.test_mod1])
         edges = sum(as_csr(side.X).getnnz(axis=0) for side in sides)
         return cls(
-            network=settings,
+            settings=settings,
             train=data.train_mod1.n_obs,
             held_out=held_out,
             test=sum(side.n_obs for side in sides[1:]),
@@ -53,7 +54,6 @@ class FitMemory:
             edges=np.sort(edges)[::-1],
             features=min(settings.n_top_features or len(edges), len(edges)),
             batch_size=settings.batch_size,
-            learned=settings.pathway == "learned",
         )
 
     @property
@@ -63,13 +63,13 @@ class FitMemory:
         The constants follow measured peaks of fits on simulated cells. An edge takes 8 bytes in the matrix
         and 20 in the operator; a matrix above `DENSE_ABOVE` 5 bytes an entry.
         """
+        layers, blocks = self.settings.layers, self.settings.embedding_blocks
         cells, edges = self.train + self.test, float(self.edges[: self.features].sum())
         entries = float(cells * self.features)
         dense = edges > DENSE_ABOVE["cpu"] * entries
         graph = 8e-9 * edges + (5e-9 * entries if dense else 20e-9 * edges)
-        if not self.batch_size and self.network.edge_dropout > 0:  # masked values, and a mask for each layer
-            graph += 1e-9 * (entries if dense else edges) * (7 + self.network.layers)
-        layers, blocks = self.network.layers, self.network.embedding_blocks
+        if not self.batch_size and self.settings.edge_dropout > 0:  # masked values, and a mask for each layer
+            graph += 1e-9 * (entries if dense else edges) * (7 + layers)
         step = min(self.batch_size or cells, cells)
         if step == cells:
             states = (16 * layers + 4 * blocks) * (self.features + cells)
@@ -77,8 +77,8 @@ class FitMemory:
             states = (layers + blocks) * max(24 * (self.features + step), 8 * (self.features + cells))
         answers = self.held_out if self.batch_size else self.train - self.held_out
         targets = FLOAT * self.targets * max(self.train + 4 * answers, 2 * self.test)
-        learned = 28e-9 * min(self.train, 2000) * self.features if self.learned else 0.0
-        return max(graph + FLOAT * self.network.hidden * states + targets, learned)
+        learned = 28e-9 * min(self.train, 2000) * self.features if self.settings.pathway == "learned" else 0.0
+        return max(graph + FLOAT * self.settings.hidden * states + targets, learned)
 
     def check(self) -> None:
         """Refuse a fit that this machine cannot hold (ValueError), and name settings that it can hold."""

@@ -86,13 +86,9 @@ class ScMoGNNPrediction(NetworkSettings, Model):
         target = torch.from_numpy(as_csr(data.train_mod2.X).toarray())
         size = min(self.batch_size or cells, cells)
         whole = size == cells and self.feature_share == 1
-        names = ("learning_rate", "weight_decay", "decay_start", "weight_averaging")
-        optimiser = {name: getattr(self, name) for name in names}
         with seeded(seed):
             network = self._network(graph, target.shape[1])
-            self.module = PredictModule(
-                network, graph, target, held_out, self.feature_share, whole, optimiser, self.trainer
-            )
+            self.module = PredictModule(network, graph, target, held_out, whole, self)
             del target  # the module holds what it needs of it
             # one cell alone has no batch statistics
             drop = self.norm == "batch" and cells % size == 1 and not whole

@@ -1,7 +1,7 @@
 """The trained part of modality prediction: loss, optimiser and schedule, whole graph or cells by cells."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from scmobench.training.fit import TrainerSettings, accelerator
 from scmobench.training.resident import Resident
 from scmobench.training.weight_averaging import MeanNetwork
 
+if TYPE_CHECKING:
+    from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
+
 DECAY, DECAY_EVERY = 0.99, 15  # the published schedule
 WIDE = 10_000  # features
 FASTER = "model.predict_modality.feature_share=0.25 takes half of it or less; "  # measured: 0.37 with 13,188
@@ -29,7 +32,7 @@ class PredictModule(Resident):
     graph : its first cells are those of ``target`` (training cells x targets); others are test cells.
     held_out : indices of the training cells that validate.
     whole : a step is the whole graph, whatever the batch names; otherwise a batch names its cells.
-    settings : device and precision, from which the graph's operators follow (`graph.operator.operator_of`).
+    settings : device and precision among them, from which the graph's operators follow (`operator_of`).
 
     Attributes
     ----------
@@ -42,38 +45,33 @@ class PredictModule(Resident):
         graph: CellFeatureGraph,
         target: Tensor,
         held_out: np.ndarray,
-        feature_share: float,
         whole: bool,
-        optimiser: dict[str, float],
-        settings: TrainerSettings | None = None,
+        settings: "ScMoGNNPrediction",
     ) -> None:
         super().__init__()
-        self.network, self.cells, self.optimiser = network, graph, optimiser
-        decay = optimiser["weight_averaging"]
+        self.network, self.host_graph, self.whole, self.settings = network, graph, whole, settings
+        decay, trainer = settings.weight_averaging, settings.trainer or TrainerSettings()
         self.mean_network = MeanNetwork(network, decay) if decay else None
-        self.feature_share, self.whole = feature_share, whole
-        self.settings = settings or TrainerSettings()
-        half = self.settings.precision != "32-true"
-        self.graph = graph.tensors(device=accelerator(self.settings.accelerator), half=half, rows=not whole)
+        device, half = accelerator(trainer.accelerator), trainer.precision != "32-true"
+        self.graph = graph.tensors(device=device, half=half, rows=not whole)
         self.product = self.graph.matrix.kind
-        narrow = whole or feature_share < 1 or graph.matrix.shape[1] < WIDE
-        self.faster = "" if narrow or accelerator(self.settings.accelerator) != "cpu" else FASTER
-        learns = np.zeros(graph.matrix.shape[0], bool)
-        learns[np.setdiff1d(np.arange(len(target)), held_out)] = True
-        self.learns = learns
+        narrow = whole or settings.feature_share < 1 or graph.matrix.shape[1] < WIDE
+        self.faster = "" if narrow or device != "cpu" else FASTER
+        fitted = torch.from_numpy(np.setdiff1d(np.arange(len(target)), held_out))
+        learned = torch.zeros(graph.matrix.shape[0]).index_fill_(0, fitted, 1)  # 1: this cell is learned from
         self.lowest = min(0.0, float(target.min()))
-        learned = target[torch.from_numpy(learns[: len(target)])] if whole else target
-        self.register_buffer("target", learned, persistent=False)
+        self.register_buffer("target", target[fitted] if whole else target, persistent=False)
         self.register_buffer("held_target", target[torch.from_numpy(held_out)], persistent=False)
-        self.register_buffer("fitted", torch.from_numpy(np.flatnonzero(learns)), persistent=False)
+        self.register_buffer("fitted", fitted, persistent=False)
         self.register_buffer("held_out", torch.from_numpy(held_out), persistent=False)
-        self.register_buffer("learning", torch.from_numpy(learns.astype(np.float32)), persistent=False)
+        self.register_buffer("learned", learned, persistent=False)
 
     def steps_on_device(
         self, cells: Tensor, size: int, settings: TrainerSettings | None, drop_last: bool
     ) -> DataLoader | None:
         """Where a step can take its part of the graph on the device; else None."""
-        if not self.whole and (self.feature_share < 1 or not isinstance(self.graph.matrix, SeededDense)):
+        dense = isinstance(self.graph.matrix, SeededDense)
+        if not self.whole and (self.settings.feature_share < 1 or not dense):
             return None
         return super().steps_on_device(cells, size, settings, drop_last)
 
@@ -85,28 +83,28 @@ class PredictModule(Resident):
         numbers = (self.graph.batch_features, self.graph.cell_inputs)
         graph = GraphTensors(matrix, self.graph.pathway, *(n if n is None else n[cells] for n in numbers))
         target = self.target.index_select(0, cells.clamp(max=len(self.target) - 1))
-        learning = self.learning[cells]
-        errors = torch.linalg.vector_norm(self.network(graph) - target, dim=-1) * learning
-        learned = torch.linalg.vector_norm(learning).clamp(min=1)  # root of the number of ones
-        return torch.linalg.vector_norm(errors) / (learned * math.sqrt(target.shape[1]))
+        learned = self.learned[cells]
+        errors = torch.linalg.vector_norm(self.network(graph) - target, dim=-1) * learned
+        root = torch.linalg.vector_norm(learned).clamp(min=1)  # of their number
+        return torch.linalg.vector_norm(errors) / (root * math.sqrt(target.shape[1]))
 
     def loss_on_host(self, batch: Tensor) -> tuple[Tensor | None, int]:
         if self.whole:
             return self.loss(self.fitted), len(self.fitted)
-        cells = batch.cpu().numpy()
-        rows = torch.from_numpy(np.flatnonzero(self.learns[cells])).to(self.device)
+        rows = self.learned[batch].nonzero()[:, 0]
         if len(rows) == 0:
             return None, 0
         features = self._some_features()
         pathway = self.graph.pathway if features is None else None
-        graph = self.cells.sample(cells, features).tensors(pathway, self.device)
+        graph = self.host_graph.sample(batch.cpu().numpy(), features).tensors(pathway, self.device)
         return rmse(self.network(graph, rows), self.target[batch[rows]]), len(rows)
 
     def _some_features(self) -> np.ndarray | None:
-        if self.feature_share == 1:
+        if self.settings.feature_share == 1:
             return None
         edges = self.graph.matrix.column_counts
-        drawn = torch.multinomial(edges.clamp(min=1e-6), max(1, round(self.feature_share * len(edges))))
+        number = max(1, round(self.settings.feature_share * len(edges)))
+        drawn = torch.multinomial(edges.clamp(min=1e-6), number)
         return np.sort(drawn.cpu().numpy())
 
     def after_step(self) -> None:
@@ -124,8 +122,8 @@ class PredictModule(Resident):
         self.log("validation", rmse(predicted, self.held_target), batch_size=1)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        start, rate = self.optimiser["decay_start"], self.optimiser["learning_rate"]
-        decay = self.optimiser["weight_decay"]
+        start, rate = self.settings.decay_start, self.settings.learning_rate
+        decay = self.settings.weight_decay
         optimiser = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=decay, fused=True)
 
         def factor(epoch: int) -> float:
@@ -137,4 +135,4 @@ class PredictModule(Resident):
         """Keep the network that validated; forget graph and targets, as large as the data."""
         if self.mean_network is not None:
             self.network, self.mean_network = self.mean_network.module, None
-        self.cells = self.graph = self.target = self.held_target = None
+        self.host_graph = self.graph = self.target = self.held_target = None
