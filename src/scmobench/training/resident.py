@@ -89,12 +89,10 @@ class Resident(LightningModule):
         if self.trainer.is_last_batch:
             for scheduler in _listed(self.lr_schedulers()):
                 scheduler.step()
+        if not losses:
+            return None, 0
         total = sum(count for _, count in losses)
-        return (
-            (torch.tensor(sum(loss * count for loss, count in losses) / total), total)
-            if losses
-            else (None, 0)
-        )
+        return torch.tensor(sum(loss * count for loss, count in losses) / total), total
 
     def on_train_batch_end(self, *_: Any) -> None:
         if self.automatic_optimization:

@@ -63,7 +63,7 @@ def test_loss_written_out():
     regulariser = 1e-2 * sum(z[i, 3:5].norm() for i in range(4)) / 4 * 8
     cycle = ((z[:, 5:7] - module.cycle[cells]) ** 2).mean()
     expected = 0.7 * reconstruction + 0.2 * cell_type + 0.05 * regulariser + 0.05 * cycle
-    assert module.total(module.losses(cells)).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert module.loss(cells).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_reconstruction_does_not_pull_at_the_layer_weights_through_its_target():
@@ -97,7 +97,7 @@ def test_cells_without_scores_are_left_out():
 
 def test_every_parameter_is_trained_and_layer_weights_do_not_decay():
     module = small_module()
-    module.total(module.losses(torch.arange(10))).backward()
+    module.loss(torch.arange(10)).backward()
     still = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum()]
     assert still == []
     optimiser = module.configure_optimizers()

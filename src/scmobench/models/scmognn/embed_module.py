@@ -35,10 +35,6 @@ class EmbedSettings:
     learning_rate: float = 1e-4  # of AdamW
     weight_decay: float = 1e-2  # not of the layer weights
 
-    def __post_init__(self) -> None:
-        terms = ("reconstruction", "cell_type", "regulariser", "cell_cycle")
-        self.loss_weights = {term: getattr(self, f"{term}_weight") for term in terms}
-
 
 class EmbedModule(Resident):
     r"""Encoder, decoder and layer weights of the embedding head.
@@ -118,16 +114,13 @@ class EmbedModule(Resident):
             return 1e-2 * self.batch_size * block.norm(dim=1).mean()
         return -log_softmax(block, dim=1).mean() - math.log(block.shape[1])
 
-    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
-        """Weighted sum of the terms."""
-        return torch.stack([self.settings.loss_weights[name] * value for name, value in terms.items()]).sum()
-
     def loss(self, cells: Tensor) -> Tensor:
-        """The weighted sum on these cells."""
-        return self.total(self.losses(cells))
+        """Weighted sum of the terms on these cells."""
+        weighted = [getattr(self.settings, f"{k}_weight") * term for k, term in self.losses(cells).items()]
+        return torch.stack(weighted).sum()
 
     def validation_step(self, cells: Tensor, _: int) -> None:
-        self.log("validation", self.total(self.losses(cells)), batch_size=len(cells))
+        self.log("validation", self.loss(cells), batch_size=len(cells))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         decayed = [*self.encoder.parameters(), *self.decoder.parameters()]

@@ -69,7 +69,6 @@ class ScMoGNNEmbedding(EmbedSettings, Model):
     trainer: TrainerSettings | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         self.label_supervised = self.cell_type_weight > 0 or self.cell_cycle_weight > 0
 
     def fit(self, data: EmbeddingData, seed: int) -> "ScMoGNNEmbedding":
