@@ -24,7 +24,7 @@ class CellFeatureGraph:
     pathway: sp.csr_matrix | None = None  # P, features x features; row i: the in-neighbours of feature i
     batch_features: np.ndarray | None = None  # cells x 9
     cell_inputs: np.ndarray | None = None  # cells x components that describe each cell (SVD)
-    features: np.ndarray | None = None  # places of these features in a larger graph; None: all of them
+    features: np.ndarray | None = None  # places of these features in the graph that `sample` took; None: all
 
     @classmethod
     def build(
@@ -68,7 +68,7 @@ class CellFeatureGraph:
             part,
             matrix=part.matrix[:, features],
             pathway=None if self.pathway is None else self.pathway[features][:, features],
-            features=np.asarray(features if self.features is None else self.features[features]),
+            features=features,
         )
 
 

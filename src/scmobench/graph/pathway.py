@@ -16,6 +16,7 @@ from scmobench.data.preprocess import as_csr
 
 CHUNK = 8192  # cells worked on at a time
 FEATURES = 2048  # features whose similarities are computed at a time
+MOST_CELLS = 2000  # that a feature graph is learned from
 Edges = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, columns, weights
 
 
@@ -150,22 +151,20 @@ def coexpression_edges(
     neighbours: int = 10,
     weight: str = "cosine",
     threshold: float | None = None,
-    max_cells: int = 2000,
     seed: int = 0,
 ) -> sp.csr_matrix:
     """Edges between each feature and its most similar ones over training cells, both directions.
 
-    The default without prior knowledge; not part of the paper.
+    The default without prior knowledge; not part of the paper. Of more than `MOST_CELLS`, so many are drawn.
 
     Parameters
     ----------
     neighbours : for each feature, before the two directions are joined.
     weight : as in `gene_set_edges`; ``one`` picks by cosine.
-    max_cells : similarities are computed on at most this many cells, drawn with ``seed``.
     """
     X = as_csr(X)
-    if X.shape[0] > max_cells:
-        X = X[np.sort(np.random.default_rng(seed).choice(X.shape[0], max_cells, replace=False))]
+    if X.shape[0] > MOST_CELLS:
+        X = X[np.sort(np.random.default_rng(seed).choice(X.shape[0], MOST_CELLS, replace=False))]
     size = X.shape[1]
     neighbours = min(neighbours, size - 1)
     dense = _unit_columns(X.toarray(), centred=weight == "pearson")

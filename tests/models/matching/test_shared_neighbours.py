@@ -67,12 +67,13 @@ def test_identical_cells_are_their_own_neighbours_and_lengths_do_not_count() -> 
     np.testing.assert_allclose(same.sum(axis=1), 1, rtol=1e-6)
 
 
-def test_only_the_largest_weights_are_kept() -> None:
+def test_only_the_largest_weights_are_kept(monkeypatch) -> None:
     rng = np.random.default_rng(1)
     first, second = rng.standard_normal((2, 30, 3))
     batches = ["a"] * 30, ["a"] * 30
     whole = shared_neighbours(first, second, *batches, k=8).toarray()
-    few = shared_neighbours(first, second, *batches, k=8, partners=4).toarray()
+    monkeypatch.setattr("scmobench.models.matching.shared_neighbours.PARTNERS", 4)
+    few = shared_neighbours(first, second, *batches, k=8).toarray()
     assert (few > 0).sum(axis=1).max() == 4
     for row, kept in zip(whole, few, strict=True):
         assert row[kept > 0].min() >= row[kept == 0].max()

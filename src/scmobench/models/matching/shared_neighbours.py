@@ -8,14 +8,11 @@ from sklearn.preprocessing import normalize
 
 from scmobench.models.matching.assignment import checked_sides, chunks, shared_batches
 
+PARTNERS = 1000  # of a cell: the competition allows no more on average
+
 
 def shared_neighbours(
-    first: np.ndarray,
-    second: np.ndarray,
-    batch1: Sequence[str],
-    batch2: Sequence[str],
-    k: int = 1,
-    partners: int = 1000,
+    first: np.ndarray, second: np.ndarray, batch1: Sequence[str], batch2: Sequence[str], k: int = 1
 ) -> sp.csr_matrix:
     r"""Jaccard index of the neighbourhoods of each pair of cells within its batch, rows scaled to sum 1.
 
@@ -30,7 +27,7 @@ def shared_neighbours(
 
     Source: CLUE, the winner of the competition's matching task (Tu et al. 2022, NeurIPS), k = 1.
     Deviations: a cell is always a neighbour of itself, while the source may take an identical cell; a row
-    has at most ``partners`` weights.
+    keeps its `PARTNERS` largest weights.
 
     Parameters
     ----------
@@ -38,7 +35,6 @@ def shared_neighbours(
         (`Model.similarity`). Lengths of rows do not matter.
     batch1, batch2 : batch of each row of ``first`` and of ``second``.
     k : neighbours in each modality, at most the cells of the batch.
-    partners : weights kept in a row, the largest ones; the competition allows 1000.
 
     Returns
     -------
@@ -51,16 +47,14 @@ def shared_neighbours(
     units = [normalize(side) for side in checked_sides((first, second), len(batch1), len(batch2))]
     blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for rows, columns in shared_batches(batch1, batch2):
-        for part, weights in _batch(units[0][rows], units[1][columns], k, partners):
+        for part, weights in _batch(units[0][rows], units[1][columns], k):
             pairs = weights.tocoo()
             blocks.append((rows[part[pairs.row]], columns[pairs.col], pairs.data))
     row, column, value = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return sp.csr_matrix((value.astype(np.float32), (row, column)), shape=(len(batch1), len(batch2)))
 
 
-def _batch(
-    first: np.ndarray, second: np.ndarray, k: int, partners: int
-) -> Iterator[tuple[np.ndarray, sp.csr_matrix]]:
+def _batch(first: np.ndarray, second: np.ndarray, k: int) -> Iterator[tuple[np.ndarray, sp.csr_matrix]]:
     """Rows of one batch, a chunk at a time, and their weights (chunk x cells of ``second``)."""
     k = min(k, len(first), len(second))
     in_first, in_second = _neighbours(first, first, k), _neighbours(first, second, k)
@@ -69,7 +63,7 @@ def _batch(
     for part in chunks(len(first)):
         shared = in_second[part] @ second_in_second + in_first[part] @ second_in_first
         shared.data /= 4 * k - shared.data
-        kept = _largest(shared.tocsr(), partners)
+        kept = _largest(shared.tocsr(), PARTNERS)
         # a row always holds a value: its nearest cell of the other modality has one
         kept.data /= np.repeat(np.asarray(kept.sum(axis=1)).ravel(), np.diff(kept.indptr))
         yield part, kept

@@ -7,6 +7,7 @@ import numpy as np
 
 from scmobench.data.preprocess import as_csr
 from scmobench.graph.operator import DENSE_ABOVE
+from scmobench.graph.pathway import MOST_CELLS
 from scmobench.training import memory
 from scmobench.types import PredictionData
 
@@ -77,8 +78,10 @@ class FitMemory:
             states = (layers + blocks) * max(24 * (self.features + step), 8 * (self.features + cells))
         answers = self.held_out if self.batch_size else self.train - self.held_out
         targets = FLOAT * self.targets * max(self.train + 4 * answers, 2 * self.test)
-        learned = 28e-9 * min(self.train, 2000) * self.features if self.settings.pathway == "learned" else 0.0
-        return max(graph + FLOAT * self.settings.hidden * states + targets, learned)
+        needed = graph + FLOAT * self.settings.hidden * states + targets
+        if self.settings.pathway == "learned":
+            needed = max(needed, 28e-9 * min(self.train, MOST_CELLS) * self.features)
+        return needed
 
     def check(self) -> None:
         """Refuse a fit that this machine cannot hold (ValueError), and name settings that it can hold."""
