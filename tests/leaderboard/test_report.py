@@ -284,7 +284,7 @@ def test_label_supervised_methods_have_a_block_and_a_rank_of_their_own():
     assert order == [
         ("row method leads", "1"),
         ("row method", "2"),
-        ("row method", "3"),
+        ("row method hollow", "–"),
         ("row supervised leads", "1"),
         ("row supervised", "2"),
     ]
@@ -308,7 +308,7 @@ def test_mean_ranks_are_drawn_with_half_a_critical_difference_to_each_side():
     assert list(found) == ["Methods", "a", "b", "c", "d"]
     del found["Methods"]
     assert [text.split(" · ")[0] for text, *_ in found.values()] == ["1.0", "2.0", "3.0", "4.0"]
-    assert found["a"][0] == "1.0 · 18–0–0 · a"
+    assert found["a"][0] == "1.0 · a", "one seed makes no win"
     places = [dots[0] for _, dots, _ in found.values()]
     unit = places[1] - places[0]
     q = stats.studentized_range.ppf(0.95, 4, float("inf")) / 2**0.5

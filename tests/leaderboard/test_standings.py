@@ -113,54 +113,74 @@ def test_label_supervised_methods_are_a_track_of_their_own(study):
     assert " ".join(row[0] for row in rows[1:]) == "a b c worst labels labels2 solution mean zeros"
 
 
-def test_a_mean_without_a_metric_is_that_of_the_others():
-    """As in scIB's tables; all seeds of a method count by the same metrics."""
-    records = [embedding("full", 0.5), embedding("better", 0.6)]
-    records += [embedding(name, value, ("cc_cons",)) for name, value in (("partial", 0.9), ("mixed", 0.8))]
-    records.append(embedding("mixed", 0.4, seed=1))
-    records[-1]["scores"] |= {"cc_cons": {"value": 0.1}, "mean": {"value": 0.35}}
+def test_methods_are_compared_by_the_metrics_that_most_of_them_have():
+    """One seed without a metric would otherwise raise the mean of its method, or lower it."""
+    records = [embedding("whole", 0.5), embedding("better", 0.6), embedding("partial", 0.9, ("cc_cons",))]
+    records += [embedding("mixed", 0.8, ("cc_cons",)), embedding("mixed", 0.4, seed=1)]
+    for record in records[:2]:
+        record["scores"] |= {"cc_cons": {"value": 0.0}}
     table = standings(records)
-    ranks = {m: pick(table, m, "mean")["rank"] for m in ("partial", "better", "mixed", "full")}
-    assert ranks == {"partial": 1, "better": 2, "mixed": 2, "full": 4}
-    mixed = pick(table, "mixed", "mean")
-    assert (mixed["mean"], mixed["n"], mixed["applicable"]) == (pytest.approx(0.6), 2, "5/6")
-    assert mixed["reason"] == "without cc_cons"
-    assert pick(table, "full", "mean")["applicable"] == "6/6"
-    assert pick(table, "full", "mean")["reason"] == ""
-    assert "mean: without cc_cons" in page(records, "joint_embedding").text
+    means = table[table["metric"] == "mean"].set_index("method")
+    assert means["mean"].to_dict() == pytest.approx(
+        {"whole": 0.5, "better": 0.6, "mixed": 0.6, "partial": 0.9}
+    )
+    assert means["rank"].to_dict() == {"partial": 1, "better": 2, "mixed": 2, "whole": 4}
+    assert set(means["applicable"]) == {"5/5"}, "two of four methods are no majority"
+    assert set(means["reason"]) == {""}
 
 
-def test_an_embedding_with_fewer_than_half_of_the_metrics_has_no_rank():
+def test_a_mean_without_a_metric_that_counts_has_no_rank():
+    records = [embedding(name, value) for name, value in (("a", 0.5), ("b", 0.6), ("c", 0.7))]
+    records += [embedding("partial", 0.9, ("cc_cons",)), embedding("partial+idea", 0.9, ("cc_cons",))]
+    records += [embedding("a+idea", 0.9, ("cc_cons",)), embedding("a+other", 0.9, ("cc_cons",))]
+    table = standings(records)
+    assert [pick(table, m, "mean")["rank"] for m in "cba"] == [1, 2, 3]
+    partial = pick(table, "partial", "mean")
+    assert (partial["mean"], partial["applicable"], partial["reason"]) == (0.9, "5/6", "without cc_cons")
+    assert pd.isna(partial["rank"])
+    shown = page(records, "joint_embedding")
+    assert "mean: without cc_cons" in shown.text
+    assert "+0.4" not in shown.text, "an ablation is not compared by other metrics than its method"
+
+
+def test_an_embedding_with_fewer_than_half_of_the_metrics_has_no_mean():
     """Cells at one point mix their batches perfectly, and support little else."""
     four = ("nmi", "graph_conn", "cc_cons", "ti_cons_batch_mean")
-    table = standings(
-        [embedding("whole", 0.5), embedding("half", 0.6, four[1:]), embedding("point", 1, four)]
-    )
-    assert [pick(table, m, "mean")["rank"] for m in ("half", "whole")] == [1, 2]
-    point = pick(table, "point", "mean")
-    assert point["mean"] == 1
-    assert pd.isna(point["rank"])
-    assert point["applicable"] == "2/6"
-    assert point["reason"] == f"without {', '.join(four)}"
+    records = [embedding("whole", 0.5), embedding("other", 0.6), embedding("point", 1, four)]
+    records += [embedding("zeros", 1, four, kind="control"), embedding("half", 0.7, four[:3])]
+    table = standings([*records, embedding("third", 0.4)])
+    for name in ("point", "zeros"):
+        row = pick(table, name, "mean")
+        assert pd.isna(row[["mean", "rank", "scaled"]]).all()
+        assert (row["applicable"], row["reason"]) == ("2/6", f"without {', '.join(four)}")
+    assert pick(table, "half", "mean")["mean"] == pytest.approx(0.7)
 
 
-def test_metrics_that_no_method_can_have_do_not_count():
-    """Not even those that a control has which is not handed the labels."""
-    lacking, handed = ("cc_cons", "ti_cons_batch_mean"), {"transductive": True, "label_supervised": True}
-    records = [embedding("a", 0.5, lacking), embedding("b", 0.6, lacking)]
-    records.append(embedding("random", 0.3, kind="control"))
-    records[-1]["scores"] |= {"cc_cons": {"value": 0.9}, "mean": {"value": 0.4}}
+def test_without_methods_a_metric_counts_if_a_control_has_it_that_is_handed_the_labels():
+    handed = {"transductive": True, "label_supervised": True, "kind": "control"}
+    records = [embedding("solution", 0.9, ("cc_cons",), **handed), embedding("random", 0.3, kind="control")]
+    records[1]["scores"] |= {"cc_cons": {"value": 0.9}, "mean": {"value": 0.4}}
     table = standings(records)
-    assert [pick(table, m, "mean")["rank"] for m in "ab"] == [2, 1]
-    means = table[table["metric"] == "mean"]
-    assert set(means["applicable"]) == {"4/4"}
-    assert set(means["reason"]) == {""}
     assert pick(table, "random", "mean")["mean"] == pytest.approx(0.3)
-    records.append(embedding("solution", 0.9, lacking[1:], kind="control", **handed))
+    assert set(table[table["metric"] == "mean"]["applicable"]) == {"5/5"}
+    assert pick(table, "solution", "mean")["scaled"] == 1
+
+
+def test_a_method_with_failed_seeds_has_no_rank():
+    runs = [run("a", 0.4 + seed / 10, seed) for seed in range(3)] + [run("b", 0.7, s) for s in range(2)]
+    table = standings([*runs, failure("b", seed=2)])
+    assert (pick(table, "a")["rank"], pick(table, "b")["mean"], pick(table, "b")["failed"]) == (1, 0.7, 1)
+    assert pd.isna(pick(table, "b")["rank"])
+    assert pick(standings(runs), "b")["rank"] == 2
+
+
+def test_one_untested_method_leaves_the_others_tested():
+    records = [run("a", 0.40 + seed / 100, seed) for seed in range(3)] + [run("once", 0.42)]
+    records += [run("c", 0.6 + seed / 101, seed) for seed in range(3)]
     table = standings(records)
-    assert pick(table, "a", "mean")["reason"] == "without cc_cons"
-    assert pick(table, "solution", "mean")["applicable"] == "5/5"
-    assert pick(table, "random", "mean")["mean"] == pytest.approx((4 * 0.3 + 0.9) / 5)
+    assert {m: pick(table, m)["tested"] for m in ("a", "once", "c")} == {"a": True, "once": False, "c": True}
+    assert pick(table, "a")["evidence"] == "3 seeds"
+    assert "a leads. Next is once, untested." in page(records).text
 
 
 def test_a_metric_that_some_seeds_lack_has_no_rank():

@@ -5,6 +5,7 @@ from string import ascii_lowercase
 import numpy as np
 import pandas as pd
 
+from scmobench.leaderboard import labels
 from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.roster import COMPARABLE
 
@@ -27,13 +28,14 @@ def across(standings: pd.DataFrame, task: str) -> pd.DataFrame:
     -------
     One row a method, with
 
-    - ``data_sets``: how many the mean rank covers. At least half of the methods have these.
+    - ``data_sets``: how many the mean rank covers. At least half of the methods have these. The same cells
+      with other values are one data set (`scmobench.leaderboard.labels.cells`).
       A method that lacks one of them (not run, or failed) has no mean rank and no group; ``missing`` lists
       what it lacks. So nothing is averaged away.
     - ``mean_rank``: of the means, over subtasks within a data set and then over data sets. (Two directions of
       the same cells are no two data sets.)
-    - ``wins``, ``ties``, ``losses``: against each compared method on each data set and subtask; a tie is the
-      same tie group (`scmobench.leaderboard.evidence`).
+    - ``wins``, ``ties``, ``losses``: against each compared method on each data set and subtask where tests
+      compare both with the leader; a tie is the same tie group (`scmobench.leaderboard.evidence`).
     - ``group``: letters; methods that share one cannot be told apart. Their mean ranks differ by less than
       the ``critical_difference`` of Nemenyi's test at 5 %, and nothing is told apart where Friedman's test
       (``p_friedman``) finds no difference (Demšar 2006, Journal of Machine Learning Research 7:1).
@@ -57,18 +59,21 @@ def _track(rows: pd.DataFrame) -> pd.DataFrame:
     often = groups.columns[groups.notna().mean() >= COVERED]
     groups, held = groups[often].astype(float), groups[often].notna()
     names = rows.groupby("panel")[["dataset", "subtask"]].first().loc[often]
+    same_cells = names["dataset"].map(labels.cells)
     compared = held.all(axis=1)
-    ranks = losses.loc[compared, often].rank().T.groupby(names["dataset"]).mean().T
+    ranks = losses.loc[compared, often].rank().T.groupby(same_cells).mean().T
     table = pd.DataFrame({"method": groups.index, "label_supervised": bool(rows["label_supervised"].iloc[0])})
-    table["data_sets"] = names["dataset"].nunique()
+    table["data_sets"] = same_cells.nunique()
     titles = names["dataset"] + " " + names["subtask"]
     table["missing"] = [list(titles[~held.loc[method]]) for method in groups.index]
     table["mean_rank"] = table["method"].map(ranks.mean(axis=1))
     table = table.sort_values(["mean_rank", "method"], ignore_index=True)
-    better = groups[compared].to_numpy()
+    tested = rows.pivot(index="method", columns="panel", values="tested")[often].eq(True)
+    better = groups.where(tested)[compared].to_numpy()
     signs = np.sign(better[None] - better[:, None])  # method, other, panel: 1 where the other is worse
+    signs[np.diag_indices(len(better))] = np.nan  # no tie with itself
     for name, sign in {"wins": 1, "ties": 0, "losses": -1}.items():
-        count = (signs == sign).sum(axis=(1, 2)) - (sign == 0) * better.shape[1]  # no tie with itself
+        count = (signs == sign).sum(axis=(1, 2))
         table[name] = table["method"].map(pd.Series(count, groups.index[compared])).astype("Int64")
     table["p_friedman"], table["critical_difference"] = _friedman(ranks)
     table["group"] = _letters(table)

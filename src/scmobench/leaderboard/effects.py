@@ -48,7 +48,7 @@ def effects(panel: Panel) -> list[Effect]:
     for row in panel.rows:
         base, own = VARIANT.split(row["method"])[0], row["by_seed"]
         gaps = [own[seed] - unchanged for seed, unchanged in bases.get(base, {}).items() if seed in own]
-        if row["variant"] and gaps:
+        if row["variant"] and row["full"] is True and gaps:
             mean = float(row["gap"] if pd.notna(row["gap"]) else np.mean(gaps))
             sure = ("better" if sign * mean < 0 else "worse") if row["p_holm"] < LEVEL else ""
             told = row["method"], base, _gloss(row["method"][len(base) :])

@@ -97,7 +97,7 @@ def evidence(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
       group above; none for the leader. For a variant, against its method, Holm-corrected over the variants.
     - ``gap``, ``gap_low``, ``gap_high``: the metric minus the leader's (a variant: minus its method's), over
       the seeds that both have, with a 95 % interval (not corrected); missing where untested.
-    - ``evidence``: what ``p_holm`` rests on; the leader's is that of the second method.
+    - ``evidence``: what ``p_holm`` rests on; the leader's is that of the first method tested.
     """
     results = pd.DataFrame(np.nan, table.index, NUMBERS).assign(evidence="")
     finished = runs[runs["status"] == "ok"].groupby(METHOD, sort=False)["record"].agg(list).to_dict()
@@ -144,7 +144,7 @@ def _groups(results: Results, scores: Scores, order: np.ndarray, printed: np.nda
             return
         tests = scores.against(leader, others)
         if group == 1:
-            results["evidence"][leader] = tests["evidence"][0]
+            results["evidence"][leader] = next((e for e in tests["evidence"] if e != UNTESTED), UNTESTED)
         else:  # gaps are to the leader of all
             tests = {name: tests[name] for name in ("p_holm", "evidence")}
         corrected = _tell(results, tests, others)

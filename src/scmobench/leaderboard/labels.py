@@ -41,6 +41,11 @@ def dataset(name: str, rows: pd.DataFrame) -> Dataset:
     return Dataset(label, short, "large" if count >= LARGE else "small", count, known)
 
 
+def cells(name: str) -> str:
+    """The data set that has the same cells as this one, with other values; else the name itself."""
+    return _table()["same_cells"].get(name, name)
+
+
 def direction(subtask: str) -> str:
     """A subtask as papers write it: ``GEX→ADT``, ``GEX + ADT``; the mean over subtasks in words."""
     return "mean over all" if subtask == "Overall" else subtask.replace("2", "→").replace("-", " + ")

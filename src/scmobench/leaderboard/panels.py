@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from scmobench.leaderboard import labels
-from scmobench.leaderboard.evidence import UNTESTED
 from scmobench.leaderboard.roster import FLAGS, VARIANT
 from scmobench.leaderboard.tables import ABSENT, groups, heading, primary, score
 
@@ -177,16 +176,16 @@ def _same(methods: Sequence[Row]) -> list[str]:
 def _row(of: Mapping[str, Row], order: Sequence[str], metrics: Mapping[str, Mapping[str, Any]]) -> Row:
     """The row of a method's ranking metric, from its rows by metric."""
     unscored = dict.fromkeys(("mean", "sd", "n", "rank", "scaled", "ci_low", "ci_high"))
-    unscored |= {"metric": order[0], "reason": "", "by_seed": {}, "full": False, "applicable": ""}
+    unscored |= {"metric": order[0], "reason": "", "by_seed": {}, "applicable": ""}
+    unscored |= {"full": False, "tested": False}
     row = of.get(order[0]) or {**next(iter(of.values())), **unscored}
     role = "supervised" if row["label_supervised"] is True else "method"
-    tested = pd.notna(row["rank"]) and row["evidence"] not in ("", UNTESTED)
     cells = [_cell(of.get(m), m == order[0], metrics.get(m, {}).get("direction")) for m in order]
     return row | {
         "role": "control" if row["kind"] == "control" else role,
         "handed": all(row[flag] is True for flag in FLAGS),
-        "tested": tested,
-        "leads": tested and row["rank"] == 1,
+        "tested": row["tested"] is True,
+        "leads": row["tested"] is True and row["rank"] == 1,
         "gloss": EXTERNAL if row["source"] == "external" else labels.gloss(row["method"]),
         "cells": cells,
         "brief": _brief(cells[0].text.split(" ")[0], row["mean"]),
@@ -202,9 +201,9 @@ def _brief(text: str, mean: float | None) -> str:
 
 
 def _place(row: Row) -> tuple:
-    """Order in a table: methods before controls, best first."""
+    """Order in a table: methods before controls, best first; last those that lack a metric, or all."""
     place = row["cells"][0].place
-    return row["kind"] == "control", place is None, place or 0.0, row["method"]
+    return row["kind"] == "control", place is None, row["full"] is not True, place or 0.0, row["method"]
 
 
 def _cell(row: Row | None, counted: bool, direction: str | None) -> Cell:

@@ -68,29 +68,34 @@ def handed(rows: pd.DataFrame) -> pd.Series:
 
 
 def means_of_six(runs: pd.DataFrame) -> list[Mapping[str, Any]]:
-    """The scores of each run, with the mean of six over the metrics that the data support.
+    """The scores of each run, with the mean of six over the metrics that count on these data.
 
-    The data support a metric that a method has, or a control that is handed the labels. A method that lacks
-    one of these is handled as in scIB's tables: a metric that all lack is dropped, and the mean is taken over
-    the metrics that the method has (``rowMeans(..., na.rm = T)`` in scib-reproducibility,
-    visualization/plotSingleTaskRNA.R; unlike there, no metric is scaled by its range before). All seeds of a
-    method are averaged over the same metrics, so that no seed is dropped and none counts by another one.
-    ``applicable`` counts the metrics, ``reason`` names those that are lacking.
+    A metric counts if more than half of the methods have it for all their seeds; ablations and changed
+    settings are no methods here. Without methods, a metric counts if a control has it that is handed the
+    labels. So methods are compared by the same metrics. (scIB averages what each method has: ``rowMeans(...,
+    na.rm = T)`` in scib-reproducibility, visualization/plotSingleTaskRNA.R. A method then gains by a metric
+    that it lacks.) A row that lacks a counted metric for some seed has the mean of the others, for all seeds,
+    if these are at least half. ``applicable`` counts the metrics, ``reason`` names those that are lacking.
     """
     rows = runs[(runs["task"] == "joint_embedding") & (runs["status"] == "ok")]
     values = [[number(scores.get(name)) for name in COMPONENTS] for scores in rows["scores"]]
     six = pd.DataFrame(values, rows.index, COMPONENTS, dtype=float)
     panel = [rows[name] for name in COMPARABLE]
-    telling = (rows["kind"] != "control") | handed(rows)
-    supported = six.notna().mul(telling, axis=0).groupby(panel).transform("any")
-    lacking = supported & six.isna().groupby([*panel, rows["method"]]).transform("any")
-    means = six.where(supported & ~lacking).mean(axis=1)
+    method = [*panel, rows["method"]]
+    lacking = six.isna().groupby(method).transform("any")
+    ranked = (rows["kind"] != "control") & ~rows["variant"]
+    telling = ranked.where(ranked.groupby(panel).transform("any"), handed(rows))
+    once = telling & ~rows.duplicated([*COMPARABLE, "method"])
+    counted = (1.0 - lacking[once]).reindex(rows.index).groupby(panel).transform("mean") > 0.5
+    lacking &= counted
+    means = six.where(counted & ~lacking).mean(axis=1)
     found = runs["scores"].to_dict()
-    for run in rows.index[supported.any(axis=1)]:
-        lost, counted = [name for name in COMPONENTS if lacking.at[run, name]], supported.loc[run].sum()
-        mean = {"value": means[run], "reason": WITHOUT + ", ".join(lost) if lost else ""}
+    for run in rows.index[counted.any(axis=1)]:
+        lost, most = [name for name in COMPONENTS if lacking.at[run, name]], counted.loc[run].sum()
+        enough = 2 * len(lost) <= most  # an embedding that is one point has few metrics
+        mean = {"value": means[run] if enough else None, "reason": WITHOUT + ", ".join(lost) if lost else ""}
         if "mean" in found[run]:
-            mean["applicable"] = f"{counted - len(lost)}/{counted}"
+            mean["applicable"] = f"{most - len(lost)}/{most}"
             found[run] = {**found[run], "mean": mean}
     return list(found.values())
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scmobench.leaderboard.evidence import COLUMN, METHOD, evidence
+from scmobench.leaderboard.evidence import COLUMN, METHOD, UNTESTED, evidence
 from scmobench.leaderboard.roster import COSTS, FLAGS, WITHOUT, Record, handed, number, roster
 
 Metadata = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -19,14 +19,15 @@ COLUMNS = [
     *("task_settings", "device", "n_train", "n_test", "reference", "n_test_seen"),
 ]
 """What the CSV files hold."""
-DETAILS = ["by_seed", "full", "failures", "primary", "loss"]
-"""What the standings hold besides: scores by seed, whether the row has all that the data support, messages of
-failed runs, whether the metric ranks the task, the mean with the sign that makes less the better."""
+DETAILS = ["by_seed", "full", "failures", "primary", "loss", "tested"]
+"""What the standings hold besides: scores by seed, whether the row has all metrics that count, messages of
+failed runs, whether the metric ranks the task, the mean with the sign that makes less the better, whether a
+test compares the row with the leader."""
 REAL = ["mean", "sd", "ci_low", "ci_high", "scaled", "seconds", "peak_memory_gb"]
 REAL += ["p_holm", "gap", "gap_low", "gap_high", "loss"]
 WHOLE = ["n", "n_expected", "rank", "group", "parameters", "failed", "n_train", "n_test", "n_test_seen"]
 TYPES = dict.fromkeys(REAL, "float") | dict.fromkeys(WHOLE, "Int64")
-TYPES |= dict.fromkeys([*FLAGS, "full", "variant", "primary"], "boolean")
+TYPES |= dict.fromkeys([*FLAGS, "full", "variant", "primary", "tested"], "boolean")
 TIE = 1e-12
 
 
@@ -71,13 +72,13 @@ def standings(records: Iterable[Record], metrics: Metadata) -> pd.DataFrame:
     whole = table["mean"].notna() & (table["n"] == table["tried"])
     table["full"] = whole & ~table["reason"].str.startswith(WITHOUT)
     method = table["kind"] != "control"
-    of_six = table["applicable"].str.extract(r"(\d+)/(\d+)").astype(float)
-    enough = ~(2 * of_six[0] < of_six[1])  # an embedding that is one point has few metrics
-    table["able"] = whole & enough & method & table["sign"].notna()
+    table["able"] = table["full"] & (table["failed"] == 0) & method & table["sign"].notna()
     counting = table.assign(n=table["n"].where(method & ~table["variant"])).groupby(COLUMN)["n"]
     table["n_expected"] = counting.transform(lambda n: n.mode().max())
     table["loss"] = table["sign"] * table["mean"]
     table = table.assign(**evidence(table, runs), scaled=_scaled(table))
+    leader = (table["rank"] == 1) & ~table["evidence"].isin(("", UNTESTED))
+    table["tested"] = table["rank"].notna() & (leader | table["gap"].notna())
     return frame(table)
 
 
@@ -164,17 +165,14 @@ def _scaled(table: pd.DataFrame) -> pd.Series:
     """Control-scaled score: 0 for the best trivial control, 1 for the one that is handed the solution.
 
     ``scaled`` in templates/words.jinja says which these are in each task. Trivial controls read no test cell,
-    and their flags say so. Of several controls that are handed the solution the best counts. Controls that
-    lack a metric count only if they are handed the solution and none of these has all metrics. The score is
-    not cut: a method below the floor has a negative one. There is none where the positive control is not
-    better than the floor.
+    and their flags say so. Of several controls that are handed the solution the best counts; it may lack a
+    metric (`scmobench.leaderboard.roster.means_of_six`). The score is not cut: a method below the floor has a
+    negative one. There is none where the positive control is not better than the floor.
     """
     loss, column = table["loss"], [table[name] for name in COLUMN]
-    control = table["full"] & (table["kind"] == "control")
     reading = table["transductive"].astype(bool) | table["label_supervised"].astype(bool)
+    trivial = table["full"] & (table["kind"] == "control") & ~reading
     whole = table["n"] == table["tried"]
-    tops = [loss.where(rows & handed(table)).groupby(column).transform("min") for rows in (control, whole)]
-    top = tops[0].fillna(tops[1])
-    floor = loss.where(control & ~reading).groupby(column).transform("min")
-    apart = whole & (floor - top > TIE)
-    return ((floor - loss) / (floor - top)).where(apart)
+    top = loss.where(whole & handed(table)).groupby(column).transform("min")
+    floor = loss.where(trivial).groupby(column).transform("min")
+    return ((floor - loss) / (floor - top)).where(whole & (floor - top > TIE))

@@ -103,7 +103,8 @@ def _tracks(across: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """Rows of methods with a mean rank, best first, with their counts as ``text``."""
     rows = across[across["mean_rank"].notna()].to_dict("records")
     for row in rows:
-        counts = f"{row['wins']}–{row['ties']}–{row['losses']}"
+        tests = row["wins"], row["ties"], row["losses"]
+        counts = "–".join(map(str, tests)) if any(tests) else ""
         row["text"] = " · ".join(filter(None, (f"{row['mean_rank']:.1f}", counts, row["group"])))
     supervised = {"method": False, "supervised": True}
     return {role: [r for r in rows if r["label_supervised"] == flag] for role, flag in supervised.items()}
