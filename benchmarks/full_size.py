@@ -104,7 +104,7 @@ def lsi(place: Place, meter: Meter) -> None:
     cells = _source(place).load()
     counts, components = (cells.mod1.X, 256) if place.kind == "cite" else (cells.mod2.X, 512)
     with meter():
-        LSI(min(components, min(counts.shape) - 2)).fit_transform(counts)
+        LSI(min(components, min(counts.shape) - 2)).fit(counts).transform(counts)
 
 
 def graph(place: Place, meter: Meter) -> None:

@@ -74,17 +74,17 @@ def test_tfidf_and_lsi_against_a_dense_computation(counts):
     X = counts.toarray().astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         expected = np.nan_to_num(X / X.sum(1, keepdims=True)) * np.nan_to_num(40 / X.sum(0), posinf=0)
-    tfidf = TFIDF().fit_transform(counts)
+    tfidf = TFIDF().fit(counts).transform(counts)
     np.testing.assert_allclose(tfidf.toarray(), expected, rtol=1e-5)
 
     logs = np.log1p(1e4 * expected / np.maximum(expected.sum(1, keepdims=True), 1e-30))
     left, values, _ = np.linalg.svd(logs, full_matrices=False)
     with pytest.raises(ValueError, match="values >= 0 for an LSI, the lowest found is -1"):
         LSI(5).fit(-counts.sign())
-    found = LSI(5, seed=1).fit_transform(counts)
+    found = LSI(5, seed=1).fit(counts).transform(counts)
     assert found.shape == (40, 5)
     np.testing.assert_allclose(np.abs(found), np.abs(left * values)[:, 1:6], atol=0.02 * values[1])
-    with_first = LSI(6, drop_first=False, seed=1).fit_transform(counts)
+    with_first = LSI(6, drop_first=False, seed=1).fit(counts).transform(counts)
     np.testing.assert_allclose(with_first[:, 1:], found, atol=1e-3)
 
 

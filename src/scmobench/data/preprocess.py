@@ -61,9 +61,6 @@ class TFIDF:
         weighted.data *= self.idf_.astype(np.float32)[weighted.indices]
         return weighted
 
-    def fit_transform(self, X: Matrix) -> sp.csr_matrix:
-        return self.fit(X).transform(X)
-
 
 def zscore_rows(X: np.ndarray, ddof: int = 0) -> np.ndarray:
     """Each cell (row) minus its mean, over its standard deviation; constant rows become zero.

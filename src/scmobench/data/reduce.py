@@ -36,7 +36,10 @@ class SVD:
 
     def fit(self, X: Matrix) -> "SVD":
         """Learn the components from ``X``, cells x features."""
-        self.fit_transform(X)
+        X = as_csr(X)
+        if min(X.shape) < 2:
+            raise ValueError(f"expected at least 2 cells and 2 features for an SVD, found {X.shape}")
+        self.components_ = self._components(X, min(self.n_components, min(X.shape) - 1))
         return self
 
     def transform(self, X: Matrix) -> np.ndarray:
@@ -44,11 +47,7 @@ class SVD:
         return product(as_csr(X), self.components_.T)
 
     def fit_transform(self, X: Matrix) -> np.ndarray:
-        X = as_csr(X)
-        if min(X.shape) < 2:
-            raise ValueError(f"expected at least 2 cells and 2 features for an SVD, found {X.shape}")
-        self.components_ = self._components(X, min(self.n_components, min(X.shape) - 1))
-        return self.transform(X)
+        return self.fit(X).transform(X)
 
     def _components(self, X: sp.csr_matrix, width: int) -> np.ndarray:
         """Components x features: the first right singular vectors of ``X``."""
@@ -100,19 +99,14 @@ class LSI:
 
     def fit(self, X: Matrix) -> "LSI":
         """Learn weights and components from raw counts, cells x features."""
-        self.fit_transform(X)
+        if self.tfidf:
+            self.tfidf.fit(X)
+        self.svd.fit(self._logs(X))
         return self
 
     def transform(self, X: Matrix) -> np.ndarray:
         """Cells x components, float32."""
-        return self._kept(self.svd.transform(self._logs(X)))
-
-    def fit_transform(self, X: Matrix) -> np.ndarray:
-        if self.tfidf:
-            self.tfidf.fit(X)
-        return self._kept(self.svd.fit_transform(self._logs(X)))
-
-    def _kept(self, scores: np.ndarray) -> np.ndarray:
+        scores = self.svd.transform(self._logs(X))
         return (zscore_rows(scores, ddof=1) if self.zscore else scores)[:, int(self.drop_first) :]
 
     def _logs(self, X: Matrix) -> sp.csr_matrix:

@@ -74,7 +74,7 @@ class MOFA(PlacedCells):
         """Cells x chosen features, dense."""
         kind, values = feature_type(modality), as_csr(modality.X)
         if kind == "ATAC":
-            values = TFIDF().fit_transform(values)
+            values = TFIDF().fit(values).transform(values)
             values.data = np.log1p(1e4 * values.data)
         if kind in self.top_features:
             values = values[:, highly_variable(values, self.top_features[kind])]
