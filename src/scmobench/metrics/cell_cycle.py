@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.metrics.components import principal_components
-from scmobench.metrics.neighbors import EMBEDDING, ScoredEmbedding, finite, quiet
+from scmobench.metrics.neighbors import ScoredEmbedding, finite, quiet
 from scmobench.types import NotApplicable, Score
 
 MIN_GENES = 3
@@ -53,7 +53,6 @@ def _conserved(embedding: ScoredEmbedding, batch: str, inside: np.ndarray, given
     """The score of one batch, whose cells are ``inside``."""
     import scib
 
-    points = embedding.cells().obsm[EMBEDDING][inside]
     gex, scores = embedding.gex.X[inside], embedding.obs.loc[inside]
     if not given:
         genes = AnnData(gex, obs=scores, var=embedding.gex.var)
@@ -64,7 +63,7 @@ def _conserved(embedding: ScoredEmbedding, batch: str, inside: np.ndarray, given
         raise NotApplicable(f"the S and G2M scores of batch {batch} do not vary")
     scores = _plain(scores)
     before = _explained(gex, scores, f"the expression of batch {batch}")
-    after = _explained(points, scores, f"the embedding of batch {batch}")
+    after = _explained(embedding.matrix[inside], scores, f"the embedding of batch {batch}")
     if before < SAME:
         raise NotApplicable(f"S and G2M scores explain nothing of the expression of batch {batch}")
     return max(0.0, 1 - abs(after - before) / before)

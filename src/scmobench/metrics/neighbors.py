@@ -98,20 +98,15 @@ class ScoredEmbedding:
         """
         return bool(np.ptp(self.matrix[members], axis=0).any())
 
-    def cells(self, *columns: str) -> AnnData:
-        """A new AnnData of the embedding with these label columns, without the graph."""
-        obs = pd.DataFrame({c: self.categories(c) for c in columns}, index=self.obs.index)
-        return AnnData(obs=obs, obsm={EMBEDDING: self.matrix})
-
     def connected_cells(self, *columns: str) -> AnnData:
-        """As `cells`, with the kNN graph.
+        """A new AnnData of the embedding with these label columns and the kNN graph.
 
         Raises
         ------
         NotApplicable : see `categories`; there are at most 15 cells, or all cells are at one point.
         """
-        cells = self.cells(*columns)
-        cells.obsp.update(self._graph)
+        obs = pd.DataFrame({c: self.categories(c) for c in columns}, index=self.obs.index)
+        cells = AnnData(obs=obs, obsm={EMBEDDING: self.matrix}, obsp=self._graph)
         cells.uns["neighbors"] = {
             "connectivities_key": "connectivities",
             "distances_key": "distances",

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+ALPHA, EPSILON = 0.99, 1e-8
+
 
 class RMSprop(torch.optim.Optimizer):
     r"""Steps divided by the running root mean square of the gradient (Tieleman & Hinton 2012, lecture 6.5).
@@ -19,10 +21,8 @@ class RMSprop(torch.optim.Optimizer):
     right float32.
     """
 
-    def __init__(
-        self, params: Iterable[Any], lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8
-    ) -> None:
-        super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
+    def __init__(self, params: Iterable[Any], lr: float) -> None:
+        super().__init__(params, {"lr": lr})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
@@ -40,7 +40,7 @@ class RMSprop(torch.optim.Optimizer):
                 if not state:
                     state["square_avg"] = torch.zeros_like(parameter)
                 square = state["square_avg"]
-                square.mul_(group["alpha"]).addcmul_(gradient, gradient, value=1 - group["alpha"])
-                root = square.double().sqrt().to(parameter.dtype).add_(group["eps"])
+                square.mul_(ALPHA).addcmul_(gradient, gradient, value=1 - ALPHA)
+                root = square.double().sqrt().to(parameter.dtype).add_(EPSILON)
                 parameter.addcdiv_(gradient, root, value=-group["lr"])
         return loss

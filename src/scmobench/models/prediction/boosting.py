@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -32,11 +32,11 @@ class Boosting:
     learning_rate: float
     max_leaves: int
     l2: float
-    trees: list[tuple[DecisionTreeRegressor, np.ndarray]] = field(default_factory=list)
 
     def fit(self, X: np.ndarray, Y: np.ndarray, seed: int, timed: Callable[[float], None]) -> "Boosting":
         """Fit samples x features to samples x targets; ``timed`` is told the seconds of the first tree."""
         X, draw = np.asfortranarray(X, np.float32), np.random.RandomState(seed)
+        self.trees: list[tuple[DecisionTreeRegressor, np.ndarray]] = []
         self.mean = Y.mean(axis=0, dtype=np.float64)
         residual = Y - self.mean
         for number in range(self.rounds):
