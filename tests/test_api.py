@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import anndata
@@ -91,6 +92,21 @@ def test_an_ensemble_runs_too(tmp_path: Path) -> None:
     assert found.record["kind"] == "ensemble"
     with pytest.raises(ValueError, match="in memory"):
         sb.run("knn", sb.load("tiny_cite"), runs=tmp_path, overrides=["ensemble=seeds"])
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("knn[k=5,smoke]", ""),
+        ("scmognn+ensemble_seeds[smoke]", ""),
+        ("bar+foo", "no model 'bar'"),
+        ("knn+foo", "no ablation 'foo'; there are"),
+        ("ensemble_foo", "no ensemble 'foo'; there are"),
+    ],
+)
+def test_a_row_of_the_tables_runs_by_its_name(name: str, missing: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=missing) if missing else nullcontext():
+        assert sb.run(name, "tiny_cite", runs=tmp_path).record["method"] == name
 
 
 def test_cells_in_memory_run_as_their_file_does(tmp_path: Path, tiny_paired) -> None:

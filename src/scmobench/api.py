@@ -16,7 +16,7 @@ from anndata import AnnData
 from scmobench.data.matrix import checked_matrix
 from scmobench.experiment.advice import refuse
 from scmobench.experiment.arguments import quoted
-from scmobench.experiment.catalogue import datasets, loaded, metrics, models, named, source_of
+from scmobench.experiment.catalogue import datasets, loaded, metrics, models, row, source_of
 from scmobench.experiment.config import build, compose
 from scmobench.experiment.evaluate import evaluate, known
 from scmobench.experiment.settings import checked_arguments, plain
@@ -118,7 +118,8 @@ def run(
 
     Parameters
     ----------
-    model : a name of `models`, or any object with ``fit(data, seed)`` and ``predict(data)``.
+    model : a name of `models` or of a row of the tables (``scmognn+ensemble_seeds``), or any object with
+        ``fit(data, seed)`` and ``predict(data)``.
     data, task, direction : as for `load` and `split`.
     seed : of every random draw.
     runs : folder of records and predictions. A named model's finished run is not repeated; an object's run is
@@ -147,7 +148,7 @@ def run(
         return run_object(model, load(data), build(cfg.task, Task), direction, seed)
     source = source_of(data) if isinstance(data, str | Path) else None
     refuse(overrides, ("model", "task", "direction", "seed", "runs", "sweep"), cells=source is None)
-    given = [named("model", model), *(source or ["dataset=own"]), f"task={known(task)}", f"seed={seed}"]
+    given = [*row(model, known(task)), *(source or ["dataset=own"]), f"task={task}", f"seed={seed}"]
     plan = Plan.composed([*given, f"direction={quoted(direction)}", f"runs={quoted(runs)}", *overrides])
     plan.paired = None if source else load(data)
     return run_plan(plan)

@@ -73,6 +73,11 @@ ADVISED = {
         "of a table: write ",
         "model=scmognn 'model.predict_modality.hidden=[8]' smoke=true",
     ),
+    "model=ensemble_seeds": ("found the row ensemble_seeds of a table: write ", "ensemble=seeds"),
+    "model=scmognn+no_pathway+ensemble_seeds": (
+        "of a table: write ",
+        "model=scmognn ablation=no_pathway ensemble=seeds",
+    ),
     "dataset.h5mu": ("expected NAME=VALUE, found dataset.h5mu: did you mean dataset.h5mu=...?", ""),
     "seed = 5": ("expected no spaces around =, found 'seed = 5': write ", "seed=5"),
     "tuned=null": ("expected the name of a file in conf/tuned, found tuned=null: for none, write ", "~tuned"),

@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from scmobench.experiment.arguments import group, key
 from scmobench.experiment.settings import shown
 
+# the name of a row: model, ablation, ensemble; settings that were changed; the hash of another configuration
+ROW = re.compile(r"(?P<parts>[^+\[ ]+(?:\+[^+\[ ]+)*)(?:\[(?P<changed>.*)\])?(?: #.*)?")
 CHANGES = re.compile(r",(?=[^,\]]*=|smoke(?:,|$))")  # between the settings of a row
 LISTS = {"model": "scmobench models", "dataset": "scmobench data list"}  # commands that list a group
 OTHERS = {  # a setting -> its names in other tools
@@ -78,10 +80,11 @@ def check_typed(
             meant += [f"{typed}=..."] if "." in typed and group(typed) in options else []
             near = f": did you mean {' or '.join(meant)}?" if meant else nearest(typed, options, after="=...")
             raise ValueError(f"expected NAME=VALUE, found {typed}{near}")
-        if row := re.fullmatch(r"model=([\w-]+)\[(.+)\]", typed):
+        row = typed.removeprefix("model=")
+        if row != typed and re.match(r"ensemble_|[\w-]+[+\[]", row) and row not in names("model"):
             tasks = [one.partition("=")[2] for one in overrides if key(one) == "task"]
-            command = shlex.join([f"model={row[1]}", *of_row(row[2], *tasks[:1])])
-            raise ValueError(f"expected a model, found the row {typed[6:]} of a table: write {command}")
+            command = shlex.join(of_row(row, *tasks[:1]))
+            raise ValueError(f"expected a model, found the row {row} of a table: write {command}")
     read = parsed(overrides)
     for one in read:
         _check_one(one, options, names)
@@ -127,10 +130,21 @@ def refuse(overrides: Sequence[str], settings: Sequence[str], cells: bool) -> No
         raise ValueError(f"expected one value for each override, found {lists[0]}: call run once for each")
 
 
-def of_row(changed: str, task: str = "predict_modality") -> list[str]:
-    """The overrides that the name of a row of a table holds in brackets."""
-    parts = ["smoke=true" if one == "smoke" else one for one in re.split(CHANGES, changed)]
-    return [one if one.startswith(("trainer.", "smoke=")) else f"model.{task}.{one}" for one in parts]
+def of_row(method: str, task: str = "predict_modality") -> list[str]:
+    """The overrides that the name of a row of a table stands for; for another name those of a model."""
+    if not (found := ROW.fullmatch(method)):
+        return [f"model={method}"]
+    told = []
+    for place, part in enumerate(found["parts"].split("+")):
+        ensemble = part.startswith("ensemble_")  # the first part where members name their models
+        kind = "ensemble" if ensemble else "ablation" if place else "model"
+        told.append(f"{kind}={part.removeprefix('ensemble_')}")
+    changes = [
+        "smoke=true" if one == "smoke" else one for one in re.split(CHANGES, found["changed"] or "") if one
+    ]
+    return told + [
+        one if one.startswith(("trainer.", "smoke=")) else f"model.{task}.{one}" for one in changes
+    ]
 
 
 def _command(overrides: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from scmobench.data.annotated import unchanged
 from scmobench.data.source import Source
 from scmobench.experiment import evaluate
-from scmobench.experiment.advice import FILES, no_such
+from scmobench.experiment.advice import FILES, no_such, of_row
 from scmobench.experiment.arguments import quoted
 from scmobench.experiment.config import build, check, compose, conf_dir, contents, names, not_installed
 from scmobench.experiment.evaluate import known
@@ -122,6 +122,12 @@ def named(kind: str, name: str) -> str:
     if not re.fullmatch(r"[\w+-]+", name, re.ASCII):
         raise ValueError(no_such(kind, name, names(kind)))
     return f"{kind}={name}"
+
+
+def row(name: str, task: str) -> list[str]:
+    """The overrides for a model, or for a row of the tables. Raises ValueError for what is not there."""
+    parts = [one.partition("=") for one in of_row(name, task)]
+    return [kind + equals + word if "." in kind else named(kind, word) for kind, equals, word in parts]
 
 
 def _listed(group: str, nodes: Mapping[str, Any], columns: Sequence[str]) -> pd.DataFrame:

@@ -34,7 +34,7 @@ def read(folders: Iterable[str | Path]) -> list[Kept]:
         if not os.path.isdir(where):
             raise FileNotFoundError(
                 f"expected a folder of records at {where}, found none: name the folder of your runs, "
-                "--records runs, or run something first, e.g. scmobench run model=knn dataset=mini_cite"
+                "or run something first, e.g. scmobench run model=knn dataset=mini_cite"
             )
         for path in record_files(where):
             try:

@@ -11,7 +11,6 @@ from scmobench.experiment.kept import sortable, turn
 from scmobench.leaderboard.panels import Panel
 from scmobench.leaderboard.roster import Record
 
-NAME = re.compile(r"(?P<parts>[^+\[ ]+(?:\+[^+\[ ]+)*)(?:\[(?P<changed>.*)\])?(?: #.*)?")
 SEED = re.compile(r" seed=\d+")
 SHOWN = ("device", "threads", "arithmetic", "tuning", "commit")
 
@@ -23,16 +22,9 @@ def overrides(record: Record) -> list[str]:
     """
     if record.get("kind") == "external":
         return [f"{name}: {text}." for name, text in (record.get("report") or {}).items() if text]
-    found = NAME.fullmatch(record["method"])
-    if not found:  # a name that no run of this suite has
-        return [f"model={record['method']}", f"task={record['task']}", f"dataset={record['dataset']}"]
     told = [f"task={record['task']}", f"dataset={record['dataset']}"]
     told += ["direction=to_gex"] if record.get("direction") == "to_gex" else []
-    for place, part in enumerate(found["parts"].split("+")):
-        ensemble = part.startswith("ensemble_")  # the first part where members name their models
-        group = "ensemble" if ensemble else "ablation" if place else "model"
-        told.append(f"{group}={part.removeprefix('ensemble_')}")
-    return told + (of_row(found["changed"], record["task"]) if found["changed"] else [])
+    return told + of_row(record["method"], record["task"])
 
 
 def command(records: Sequence[Record]) -> str:
