@@ -392,9 +392,9 @@ def test_a_leader_without_a_test_has_no_frame_and_says_so():
 def test_methods_below_the_best_control_are_named():
     control = [run("mean", 0.3, kind="control"), run("zeros", 0.9, kind="control")]
     runs = [run("a", 0.1), run("b", 0.4), *control]
-    assert "Worse than the control mean: b." in page(runs).all("article")[0]["text"]
+    assert "A worse mean than the control mean: b." in page(runs).all("article")[0]["text"]
     many = [*runs, *(run(f"m{n}", 0.5) for n in range(4))]
-    assert "5 of 6 methods are worse than the control mean." in page(many).all("article")[0]["text"]
+    assert "5 of 6 methods have a worse mean than the control mean." in page(many).all("article")[0]["text"]
     assert "the control mean" not in page(runs[:1] + control).all("article")[0]["text"]
 
 

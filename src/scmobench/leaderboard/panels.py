@@ -99,7 +99,7 @@ class Panel:
 
     @cached_property
     def worse(self) -> str:
-        """Methods worse than the best control that is not handed the answer; empty where none is."""
+        """Methods with a worse mean than the best control that is not handed the answer; empty if none is."""
         sign = 1 if self.direction == "min" else -1
         methods = [r for r in self.main if r["role"] != "control" and pd.notna(r["rank"])]
         controls = [r for r in self.roles.get("control", []) if r["full"] is True and not r["handed"]]
@@ -108,8 +108,10 @@ class Panel:
         best = min(controls, key=lambda row: sign * row["mean"])
         names = [row["method"] for row in methods if sign * row["mean"] > sign * best["mean"]]
         if len(names) > NAMED:
-            return f"{len(names)} of {len(methods)} methods are worse than the control {best['method']}."
-        return f"Worse than the control {best['method']}: {', '.join(names)}." if names else ""
+            return (
+                f"{len(names)} of {len(methods)} methods have a worse mean than the control {best['method']}."
+            )
+        return f"A worse mean than the control {best['method']}: {', '.join(names)}." if names else ""
 
 
 def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], task: str) -> list[Panel]:
