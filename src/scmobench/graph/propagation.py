@@ -35,7 +35,12 @@ def propagate(matrix: np.ndarray, layers: int, *, first: int = 2) -> np.ndarray:
     """
     if layers < 2:
         raise ValueError(f"propagation keeps layers 2 … L, so layers must be at least 2; found {layers}")
-    weights = _finite(np.ascontiguousarray(matrix, dtype=np.float32))
+    weights = np.ascontiguousarray(matrix, dtype=np.float32)
+    if min(weights.shape) == 0 or not np.isfinite(weights).all():
+        raise ValueError(
+            f"expected a finite, non-empty cells x features matrix; found shape {weights.shape} "
+            "with missing, infinite or no values: check the reduction"
+        )
     n_cells, n_features = weights.shape
     features = np.eye(n_features, dtype=np.float32)
     kept = np.empty((layers - first + 1, n_cells, n_features), dtype=np.float32)
@@ -56,15 +61,6 @@ def standardised(matrix: np.ndarray) -> np.ndarray:
     result = np.array(matrix, dtype=np.float32, order="C")
     _standardise(result)
     return result
-
-
-def _finite(weights: np.ndarray) -> np.ndarray:
-    if min(weights.shape) == 0 or not np.isfinite(weights).all():
-        raise ValueError(
-            f"expected a finite, non-empty cells x features matrix; found shape {weights.shape} "
-            "with missing, infinite or no values: check the reduction"
-        )
-    return weights
 
 
 def _mixed(state: np.ndarray, message: np.ndarray) -> np.ndarray:

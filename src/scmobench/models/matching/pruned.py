@@ -35,7 +35,9 @@ def solve_batch(block: Block, n: int, k: int, warm: bool = False) -> np.ndarray:
     """
     if n <= DENSE_CELLS:
         return solve_dense(block(np.arange(n), np.arange(n)))
-    pairs, values = _merge(candidates(block, n, min(k, n)), _diagonal(block, n))
+    # with the pairs of row i and column i the sparse problem always has a full matching
+    diagonal = np.concatenate([np.diagonal(block(part, part)) for part in chunks(n)])
+    pairs, values = _merge(candidates(block, n, min(k, n)), (np.arange(n) * (n + 1), diagonal))
     profit, price = _entropic(pairs, values, n) if warm else (np.zeros(n), np.zeros(n))
     while True:
         # net of profit and price: the same problem, which is solved fast once most prices are right
@@ -74,11 +76,6 @@ def candidates(block: Block, n: int, k: int, ties: bool = False) -> Pairs:
             values.append(chunk[place, best])
     pairs, first = np.unique(np.concatenate(pairs), return_index=True)
     return pairs, np.concatenate(values)[first]
-
-
-def _diagonal(block: Block, n: int) -> Pairs:
-    """Pairs of row i and column i: with them the sparse problem always has a full matching."""
-    return np.arange(n) * (n + 1), np.concatenate([np.diagonal(block(part, part)) for part in chunks(n)])
 
 
 def solve_sparse(pairs: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:

@@ -40,10 +40,11 @@ class Boosting:
         self.mean = Y.mean(axis=0, dtype=np.float64)
         residual = Y - self.mean
         for number in range(self.rounds):
-            begun = time.monotonic()
+            begun, targets = time.monotonic(), residual.shape[1]
+            seen = residual if targets <= SKETCH else residual @ draw.normal(size=(targets, SKETCH))
             tree = DecisionTreeRegressor(
                 max_leaf_nodes=self.max_leaves, min_samples_leaf=MIN_LEAF, random_state=draw
-            ).fit(X, self._sketch(residual, draw))
+            ).fit(X, seen)
             leaf = tree.apply(X)
             members = sp.csr_matrix((np.ones(len(X)), (leaf, np.arange(len(X)))))
             shrunken = self.learning_rate / np.maximum(np.bincount(leaf) + self.l2, 1)
@@ -53,12 +54,6 @@ class Boosting:
             if number == 0:
                 timed(time.monotonic() - begun)
         return self
-
-    @staticmethod
-    def _sketch(residual: np.ndarray, draw: np.random.RandomState) -> np.ndarray:
-        if residual.shape[1] <= SKETCH:
-            return residual
-        return residual @ draw.normal(size=(residual.shape[1], SKETCH))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Samples x targets."""
