@@ -84,9 +84,7 @@ class SeededDense(Operator):
         if plain:
             matrix = self.matrix[:, : self.shape[1]]
             return (matrix.T if transpose else matrix) @ x
-        total = (
-            x.new_zeros(self.shape[1], x.shape[1]) if transpose else x.new_empty(len(self.matrix), x.shape[1])
-        )
+        total = x.new_zeros(self.shape[1] if transpose else len(self.matrix), x.shape[1])
         step = max(1, BLOCK // self.matrix.shape[1])
         for a in range(0, len(self.matrix), step):
             block = self.matrix[a : a + step, : self.shape[1]].to(x.dtype)

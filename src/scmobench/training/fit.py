@@ -64,9 +64,8 @@ class FitReport:
     device: str = "cpu"
     resumed: bool = field(default=False, compare=False)  # training was killed, and continued from its file
 
-    def summary(self, network: nn.Module, notes: str | Sequence[str] = ()) -> dict[str, Any]:
+    def summary(self, network: nn.Module, notes: Sequence[str] = ()) -> dict[str, Any]:
         """`Model.report` of the training of one network."""
-        notes = [notes] if isinstance(notes, str) else notes
         return averaged_report([network], [self], self.best, notes) | {"best_epoch": self.best_epoch}
 
 

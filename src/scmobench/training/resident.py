@@ -117,9 +117,8 @@ class Blocks:
     in the same order, and the steps are the same.
     """
 
-    def __init__(self, module: Resident, loader: DataLoader) -> None:
+    def __init__(self, loader: DataLoader) -> None:
         self.loader = loader
-        module.automatic_optimization = False
 
     def __len__(self) -> int:
         return -(-len(self.loader) // BLOCK)
@@ -131,9 +130,11 @@ class Blocks:
 
 
 def on_host(module: Resident, loader: DataLoader, settings: TrainerSettings | None) -> DataLoader | Blocks:
-    """The loader's `Blocks` where the module is trained on the CPU; else the loader."""
-    settings = settings or TrainerSettings()
-    return Blocks(module, loader) if accelerator(settings.accelerator) == "cpu" else loader
+    """On the CPU the loader's `Blocks`, whose steps are the module's own; elsewhere the loader."""
+    if accelerator((settings or TrainerSettings()).accelerator) != "cpu":
+        return loader
+    module.automatic_optimization = False
+    return Blocks(loader)
 
 
 def _listed(found: Any) -> list[Any]:

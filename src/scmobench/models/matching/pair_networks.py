@@ -86,7 +86,7 @@ class PairNetworks(SimilarityMatching):
         if len(self.modules) == 1:
             return self.fitted[0].summary(self.modules[0], self.states.notes())
         validation = float(np.mean([fit.best for fit in self.fitted]))
-        found = averaged_report(self.modules, self.fitted, validation, [self.states.notes()])
+        found = averaged_report(self.modules, self.fitted, validation, self.states.notes())
         return found | {"epochs": sum(fit.epochs for fit in self.fitted)}
 
 

@@ -121,9 +121,9 @@ class MatchStates:
         sides = ((data.train_mod1, data.test_mod1), (data.train_mod2, data.test_mod2))
         return self._states([sides[place] for place in gex_first(data)], slice(data.train_mod1.n_obs, None))
 
-    def notes(self) -> str:
+    def notes(self) -> list[str]:
         """What the reductions did differently from the settings."""
-        return "; ".join(note for reduction in self.reductions for note in reduction.notes)
+        return [note for reduction in self.reductions for note in reduction.notes]
 
     def _states(self, blocks: list[list[AnnData]], cells: slice) -> list[Tensor]:
         reduced = (r.transform(*block) for r, block in zip(self.reductions, blocks, strict=True))
