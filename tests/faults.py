@@ -332,10 +332,10 @@ STATISTICS = {
         ("seeds without a score not told", '[table["n"] == table["tried"], ', '[table["n"] > 0, '),
         (
             "the worst control is the floor",
-            'loss.where(control & ~reading).groupby(column).transform("min")',
-            'loss.where(control & ~reading).groupby(column).transform("max")',
+            'loss.where(trivial).groupby(column).transform("min")',
+            'loss.where(trivial).groupby(column).transform("max")',
         ),
-        ("scaled cut at 0 and 1", ".where(apart)", ".where(apart).clip(0, 1)"),
+        ("scaled cut at 0 and 1", "(floor - top > TIE))", "(floor - top > TIE)).clip(0, 1)"),
         ("least memory", 'else "max") for cost', 'else "min") for cost'),
     ],
     ("leaderboard/evidence", "evidence standings"): [
@@ -375,12 +375,8 @@ STATISTICS = {
     ("leaderboard/roster", "standings"): [
         ("overall of the subtasks that ended", " if len(same) == subtasks]", "]"),
         ("configurations averaged", '(runs["config_hash"] != default)', '(runs["config_hash"] == "")'),
-        (
-            "mean of six over what each run has",
-            'groupby([*panel, rows["method"]]).transform("any")',
-            "eq(True)",
-        ),
-        ("metrics of any control count", '(rows["kind"] != "control") | handed(rows)', 'rows["kind"] != ""'),
+        ("mean of six over what each run has", 'groupby(method).transform("any")', "eq(True)"),
+        ("metrics of any control count", '(rows["kind"] != "control") & ~', "~"),
         ("the first attempt counts", 'keep="last"', 'keep="first"'),
     ],
 }

@@ -133,6 +133,8 @@ def test_a_mean_without_a_metric_that_counts_has_no_rank():
     records = [embedding(name, value) for name, value in (("a", 0.5), ("b", 0.6), ("c", 0.7))]
     records += [embedding("partial", 0.9, ("cc_cons",)), embedding("partial+idea", 0.9, ("cc_cons",))]
     records += [embedding("a+idea", 0.9, ("cc_cons",)), embedding("a+other", 0.9, ("cc_cons",))]
+    records.append(embedding("partial", 0.9, seed=1))
+    records[-1]["scores"] |= {"cc_cons": {"value": 0.0}}  # which counts in neither seed
     table = standings(records)
     assert [pick(table, m, "mean")["rank"] for m in "cba"] == [1, 2, 3]
     partial = pick(table, "partial", "mean")
