@@ -77,13 +77,14 @@ def operator_of(
     rows : whether training steps take rows of the matrix on the device; only a dense matrix can do this.
     """
     device = torch.device(device)
+    filled = matrix.nnz / max(1, matrix.shape[0] * matrix.shape[1])
     if device.type == "cpu":
-        if filled(matrix) > DENSE_ABOVE["cpu"]:
+        if filled > DENSE_ABOVE["cpu"]:
             return DenseOperator(torch.from_numpy(matrix.toarray()))
         return compressed_operator(matrix)
     largest = max(matrix.data.max(initial=0), -matrix.data.min(initial=0))
     dtype = torch.float16 if half and largest < torch.finfo(torch.float16).max else torch.float32
-    dense = rows or filled(matrix) >= DENSE_ABOVE[f"cuda, {str(dtype).removeprefix('torch.')}"]
+    dense = rows or filled >= DENSE_ABOVE[f"cuda, {str(dtype).removeprefix('torch.')}"]
     if dense and fits_card(np.prod(matrix.shape, dtype=float), dtype, device):
         return SeededDense.of(matrix, device, dtype)
     return compressed_operator(matrix, device)
@@ -94,8 +95,3 @@ def compressed_operator(matrix: sp.csr_matrix, device: torch.device | str = "cpu
     if torch.device(device).type == "cpu":
         return SparseOperator(compressed_pair(matrix))
     return SeededSparse(compressed_pair(matrix, tile=max(matrix.shape))).to(device)
-
-
-def filled(matrix: sp.csr_matrix) -> float:
-    """Share of the entries that are not zero."""
-    return matrix.nnz / max(1, matrix.shape[0] * matrix.shape[1])

@@ -54,9 +54,8 @@ class ScMoGNNMatching(MatchSettings, OnePairOfNetworks):
         return super().similarity(data) if self.hard else None
 
     def report(self) -> dict[str, Any]:
-        module = self.modules[0]
-        weights = {k: m.rounded() for k, m in zip(("GEX", "other"), module.mixers, strict=True)}
-        return self.fitted[0].summary(module, self.states.notes()) | {"layer_weights": weights}
+        weights = [mixer.rounded() for mixer in self.modules[0].mixers]
+        return super().report() | {"layer_weights": dict(zip(("GEX", "other"), weights, strict=True))}
 
 
 def soft_matching(
