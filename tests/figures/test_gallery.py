@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from types import SimpleNamespace
 
 import h5py
 import matplotlib
@@ -17,6 +18,7 @@ from scmobench.experiment import kept
 from scmobench.experiment.config import compose
 from scmobench.experiment.run import run
 from scmobench.figures import drawing, style
+from scmobench.figures.answers import Problem
 from scmobench.figures.gallery import IDENTITY, LIST
 
 pytestmark = pytest.mark.usefixtures("plain_umap")
@@ -63,6 +65,7 @@ def test_every_kind_of_picture_is_made_and_listed(runs, tmp_path):
         assert all(record[key] is not None for record in entry["records"] for key in IDENTITY)
         assert entry["alt"].endswith(".")
         assert any(letter.isdigit() for letter in entry["alt"])
+    assert any("scmognn (L)" in entry["alt"] for entry in entries if entry["kind"] == "umap")
     methods = {e["kind"]: [r["method"] for r in e["records"]] for e in entries}
     assert methods["umap"] == ["scmognn", "gex_only", "mod2_only"]
     assert methods["cell_types"] == ["linear_hungarian", "constant"]
@@ -150,6 +153,23 @@ def test_cells_of_other_data_are_left_out(runs, tmp_path):
     assert done.stderr.startswith("own is left out: own: give the cells in one way")
     assert done.stderr.count("\n") == 1
     assert done.returncode == 0
+
+
+def test_scmognn_and_the_three_best_other_methods_are_shown():
+    runs = {m: [{"method": m, "seed": 0}] for m in ("a", "b", "c", "d", "scmognn")}
+    problem = Problem(SimpleNamespace(task=SimpleNamespace(name="predict_modality")), runs)
+    assert [run["method"] for run in problem._shown()] == ["scmognn", "a", "b", "c"]
+
+
+def test_methods_of_a_row_do_not_hide_each_other():
+    same = pd.DataFrame({"partner": [0.5], "type": [0.5], "cells": [3]}, index=["T"])
+    r = pd.Series([0.5, 0.1], ["g", "h"])
+    with style.styled():
+        success = drawing.success({"a": same, "b": same}, None)
+        features = drawing.features({"a": r, "b": r}, "gh", 9, "genes")
+    for axes in (*success.axes, features.axes[1]):
+        heights = [float(line.get_ydata()[0]) for line in axes.lines[:2]]
+        assert abs(heights[0] - heights[1]) == pytest.approx(drawing.APART)
 
 
 def test_rare_groups_share_a_colour():

@@ -229,9 +229,23 @@ def test_frames_and_hatches_can_be_seen(browser):
     browser.open()
     ring = browser.js(style, f"{HEAT} td.leads button", "boxShadow")
     ink, ground = (browser.js(style, "body", name) for name in ("color", "backgroundColor"))
-    assert ring == f"{ink} 0px 0px 0px 2px inset, {ground} 0px 0px 0px 4px inset"
+    assert ring == f"{ink} 0px 0px 0px 2px inset, {ground} 0px 0px 0px 3px inset"
     for place in (f"{HEAT} td.worse", "#predict_modality .legend .worse"):
         assert "gradient" in browser.js(style, place, "backgroundImage")
+
+
+def test_the_summaries_fit_a_small_laptop_and_numbers_their_frames(browser):
+    gap = "const of = (e, r) => { r.selectNodeContents(e); return r.getBoundingClientRect().left; };"
+    gap += "return Math.min(...[...document.querySelectorAll(arguments[0])].map(b => of(b.querySelector("
+    gap += "'.score'), document.createRange()) - b.getBoundingClientRect().left))"
+    room = "const s = document.querySelector(arguments[0]); return s.scrollWidth - s.clientWidth"
+    for task in ("predict_modality", "match_modality", "joint_embedding"):
+        browser.open(f"#{task}", width=1280)
+        assert browser.js(room, f"#{task} .scroll") == 0
+        assert browser.js(gap, f"#{task} td.leads button") > 4
+        assert browser.texts(f"#{task} caption .score")
+        browser.choose(f"#{task} [name=show]", "rank")
+        assert browser.texts(f"#{task} .heat caption span:not(.sr)") == ["Rank ↓"]
 
 
 def test_the_plot_of_mean_ranks_has_room_on_paper(browser):

@@ -211,8 +211,9 @@ def test_controls_stand_last_and_do_not_squash_the_methods():
     assert list(forest) == ["a", "b", "c", "worst", "solution", "mean", "zeros"]
     assert forest["zeros"] == ("900.0 (1)", [], [])
     assert [e["text"] for e in shown.all("text", "out", svg)] == ["▸"]
-    told = shown.all("figcaption", within=shown.all("article")[0])[0]["text"]
-    assert told.endswith("◂ ▸ outside the axis: zeros.")
+    told = " ".join(shown.all("figcaption", within=shown.all("article")[0])[0]["text"].split())
+    assert "Thin line: 95 % interval" in told
+    assert told.endswith("Dotted lines: solution, mean. ◂ ▸ outside the axis: zeros.")
     lines = [float(e["x1"].rstrip("%")) for e in shown.all("line", "ref", svg)]
     assert lines == [forest[m][1][0] for m in ("solution", "mean")]
     assert forest["worst"][1][0] > 80, "the methods have the axis to themselves"
@@ -240,6 +241,51 @@ def test_a_diverged_method_lies_outside_the_axis_and_the_best_never_does():
             assert scale.holds(value)
 
 
+def test_intervals_of_what_is_on_the_axis_are_on_it():
+    runs = [run(m, v, interval={"rmse": [v - w, v + w]}) for m, v, w in (("a", 0.3, 0.2), ("b", 0.32, 0.01))]
+    runs.append(run("near", 0.45, kind="control", interval={"rmse": [0.4, 0.9]}))
+    shown = page([*runs, run("far", 9.0, kind="control", interval={"rmse": [8.0, 10.0]})])
+    svg = plots(shown)[0]
+    ends = [[float(e[x].rstrip("%")) for x in ("x1", "x2")] for e in shown.all("line", "ci", svg)]
+    (a, b, near), dots = ends, [at[0] for _, at, _ in drawn(shown, svg).values() if at]
+    unit = (dots[1] - dots[0]) / 0.02
+    assert (b[1] - b[0]) / unit == pytest.approx(0.02, abs=1e-3)
+    assert (a[1] - a[0]) / unit == pytest.approx(0.4, abs=5e-3)
+    assert (near[1] - near[0]) / unit == pytest.approx(0.5, abs=5e-3)
+    bare = page([embedding(m, v) for m, v in (("a", 0.5), ("b", 0.6))], "joint_embedding")
+    assert not any("Thin line" in e["text"] or "Dotted" in e["text"] for e in bare.all("figcaption"))
+
+
+def test_marks_of_methods_are_shown_and_explained():
+    runs = [run("plain", 0.1), run("seeing", 0.2, transductive=True)]
+    runs.append(run("both", 0.3, transductive=True, label_supervised=True))
+    runs.append(run("solution", 0.0, kind="control", transductive=True, label_supervised=True))
+    files = render(runs)
+    names = ["plain", "seeing (T)", "both (T, L)"]
+    shown = Page(files["index.html"])
+    heads = [e["text"].strip() for e in shown.all("th", "name", shown.all("table", "heat")[0])]
+    assert heads == ["Method", *names, "solutioncontrol: the answer itself"]
+    told = "(T) sees the inputs, not the answers, of test cells. (L) uses labels of training cells."
+    places = [shown.all("p", "legend")[1]["text"], readme_section(boards(standings(runs), METRICS))]
+    for text in [*places, files["README.md"], files["summary-light.svg"]]:
+        assert told in text
+    for text in (places[1], files["README.md"]):
+        assert all(f"| {name} |" in text for name in names)
+    assert all(f">{name}<" in files["summary-dark.svg"] for name in names)
+    assert "(T)" not in render([run("plain", 0.1)])["README.md"]
+
+
+def test_the_summary_names_its_metric_and_what_its_tests_pair():
+    for task, runs, metric, pairs in (
+        ("predict_modality", [run("a", 0.5)], "RMSE ↓", "the same seeds and the same test cells."),
+        ("joint_embedding", [embedding("a", 0.5)], "Mean ↑", "seeds only."),
+    ):
+        shown = page(runs, task)
+        caption = shown.all("caption")[0]
+        assert shown.all("span", "score", caption)[0]["text"] == f"{metric}, mean over seeds"
+        assert f"The tests pair {pairs}" in shown.all("p", "legend")[1]["text"]
+
+
 def test_ablations_are_effects_paired_over_seeds_and_no_rows():
     base, varied = (0.5, 0.6, 0.55), (0.53, 0.61, 0.59, 9.0)
     runs = [run("scmognn", v, seed) for seed, v in enumerate(base)]
@@ -250,7 +296,7 @@ def test_ablations_are_effects_paired_over_seeds_and_no_rows():
     methods, effect = plots(shown)
     assert list(drawn(shown, methods)) == ["scmognn+ensemble_seeds", "scmognn", "knn"]
     assert list(drawn(shown, effect)) == ["knn[k=2]", "scmognn+layers_1"]
-    assert "1 layers." in shown.all("dl", "about")[0]["text"]
+    assert "1 layer." in shown.all("dl", "about")[0]["text"]
     (panel,) = panels(standings(runs), METRICS["predict_modality"], "predict_modality")
     single, several = effects(panel)
     assert (single.mean, single.n, single.text) == (pytest.approx(-0.2), 1, "−0.20 (1)")
@@ -318,8 +364,8 @@ def test_mean_ranks_are_drawn_with_half_a_critical_difference_to_each_side():
     assert "no mean rank without set5 GEX2ADT" in [e.get("title") for e in shown.all("abbr")]
     told = " ".join(shown.all("p", "verdict")[0]["text"].split())
     assert told == (
-        "a has the best mean rank, 1.0, then b (2.0) and c (3.0). Over 6 data sets the best cannot be told "
-        "from the next one."
+        "a has the best mean rank, 1.0, then b (2.0) and c (3.0). Across 6 data sets, the test does not "
+        "separate the best method from the next one."
     )
 
 
@@ -333,12 +379,10 @@ def test_the_headline_says_what_is_shared_and_what_is_not_significant():
     ]
     told = " ".join(page(runs).all("p", "verdict")[0]["text"].split())
     assert told.startswith(
-        "a and b share the best mean rank, 1.5, then c (3.0). The ranks differ over 4 data sets "
-        "(Friedman p = 0.05), but no method can be told from the best."
+        "a and b share the best mean rank, 1.5, then c (3.0). The ranks differ across 4 data sets "
+        "(Friedman p = 0.05), but the test separates no method from the best."
     )
-    assert told.endswith(
-        "Among the leaders (4 data sets): a in 2 of 4 tested, b in 2 of 4 tested, c in 0 of 4 tested."
-    )
+    assert told.endswith(" a is among the leaders in 2 of the 4 tested columns, b in 2 of 4 and c in 0 of 4.")
 
 
 def test_what_a_user_adds_is_in_the_summary_and_what_the_suite_has_too_little_of_is_named():
@@ -356,12 +400,13 @@ def test_what_a_user_adds_is_in_the_summary_and_what_the_suite_has_too_little_of
     assert "synthetic" not in told
     assert [row["text"] for row in shown.all("th", "name") if below(row, table)][-1].startswith("mine")
     left_out = [
-        " ".join(p["text"].split()) for p in shown.all("p", "about") if "Not in the table" in p["text"]
+        " ".join(p["text"].split()) for p in shown.all("p", "about") if "not in the table" in p["text"]
     ]
     assert left_out == [
-        "Not in the table, because they were run on fewer than half of its columns: babel_like.",
-        "Not in the table, because fewer than half as many methods were run on them: mine GEX→ADT, data "
-        "beefbe, Simulated GEX→ADT.",
+        "These methods are not in the table, because they were run on fewer than half of its columns: "
+        "babel_like.",
+        "These data are not in the table, because fewer than half as many methods were run on them: mine "
+        "GEX→ADT, data beefbe, Simulated GEX→ADT.",
     ]
 
 
@@ -380,7 +425,7 @@ def test_a_leader_without_a_test_has_no_frame_and_says_so():
     shown = page(runs)
     assert "a has the best mean, untested (2 seeds)." in shown.all("article")[0]["text"]
     assert not [e for e in shown.all("td") if "leads" in e.get("class", "")]
-    assert "Among the leaders" not in shown.all("p", "verdict")[0]["text"]
+    assert "among the leaders" not in shown.all("p", "verdict")[0]["text"]
     assert "**" not in readme_section(boards(standings(runs), METRICS)).split("|", 1)[1]
     tested = [run(m, v + seed**2 / 100, seed) for m, v in (("a", 0.1), ("b", 0.2)) for seed in range(3)]
     shown = page(tested)

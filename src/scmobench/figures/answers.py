@@ -19,7 +19,7 @@ from scmobench.experiment.records import PREDICTION, RECORD, prediction_hash
 from scmobench.leaderboard.roster import VARIANT, number
 from scmobench.types import TASKS, Paired
 
-MOST = 4  # methods beside each other, the best ones
+MOST = 4  # methods beside each other
 ALWAYS = "scmognn"  # shown first wherever it was run
 CONTROLS = {"match_modality": ("constant",), "joint_embedding": ("gex_only", "mod2_only")}
 PLACE = ("task", "dataset", "subtask")
@@ -40,7 +40,7 @@ class Problem:
     def answers(self) -> list[tuple[Kept, AnnData]]:
         """Runs that a picture shows, with their predictions as the metrics take them, all of one seed.
 
-        Methods come first, the best one ahead, then controls.
+        scMoGNN comes first, then the best other methods, then controls.
         """
         task, solution = self.plan.task, self.plan.problem.solution
         shown = self._shown()
@@ -54,10 +54,9 @@ class Problem:
 
     def _shown(self) -> list[Kept]:
         methods = [m for m, runs in self.runs.items() if _is_method(runs[0])]
-        methods = [m for place, m in enumerate(methods) if place < MOST or m == ALWAYS]
         methods.sort(key=lambda method: method != ALWAYS)  # it looks the same in all pictures
         controls = [name for name in CONTROLS.get(self.plan.task.name, ()) if name in self.runs]
-        by_seed = [{run["seed"]: run for run in self.runs[name]} for name in (*methods, *controls)]
+        by_seed = [{run["seed"]: run for run in self.runs[name]} for name in (*methods[:MOST], *controls)]
         if not by_seed:
             return []
         common = set.intersection(*map(set, by_seed)) or {None}

@@ -1,7 +1,7 @@
 """Each kind of picture, drawn from numbers."""
 
-from collections.abc import Mapping, Sequence
-from itertools import cycle
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,12 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from scmobench.figures import style
-from scmobench.figures.style import CARD, CONTROL, FAINT, GRID, INK, MARKERS, METHODS, OTHER, TYPES
+from scmobench.figures.style import CARD, CONTROL, FAINT, GRID, MARKERS, METHODS, OTHER, TYPES
 
 COLUMNS = 3  # panels side by side
 LEGEND = 4  # columns of a legend
 CHANCE = 1.96  # of a standard deviation: 95 %
-SEEDS = (METHODS[0], "#56b4e9", "#1b3a57", "#8fb3cc", INK)
+APART = 0.2  # of a row between two methods in it
 
 
 def colours(groups: pd.Series) -> dict[str, str]:
@@ -59,10 +59,10 @@ def features(r: Mapping[str, pd.Series], named: Sequence[str], n: int, what: str
     top.axhspan(-chance, chance, color=GRID, alpha=0.7, linewidth=0)
     below.axvspan(-chance, chance, color=GRID, alpha=0.7, linewidth=0)
     heights = style.rows(below, named)
-    for values, colour, marker in zip(r.values(), METHODS, MARKERS, strict=False):
+    for values, shift, colour, marker in _looks(r):
         ranked = values.sort_values(ascending=False).to_numpy()
         top.plot(np.linspace(0, 100, len(ranked)), ranked, color=colour, linewidth=1.2)
-        below.plot(values.reindex(named), heights, marker, color=colour, markersize=3.6)
+        below.plot(values.reindex(named), heights + shift, marker, color=colour, markersize=3.2)
     count = len(next(iter(r.values())))
     top.set(xlabel=f"% of {count} {what}, best first", ylabel="correlation", xlim=(0, 100))
     top.yaxis.grid(True)
@@ -110,15 +110,16 @@ def success(tables: Mapping[str, pd.DataFrame], control: pd.DataFrame | None) ->
     """Probability of the true partner, and of a cell of its type, by type (method -> `cells.success`)."""
     first = next(iter(tables.values()))
     keys = [*_methods(tables), *([] if control is None else [_dot(CONTROL, "control: all alike", "|")])]
-    figure = style.canvas(0.75 + 0.2 * len(first) + 0.16 * -(-len(keys) // COLUMNS))
+    figure = style.canvas(0.75 + 0.24 * len(first) + 0.16 * -(-len(keys) // COLUMNS))
     titles = {"partner": "probability of the true partner", "type": "probability of its cell type"}
     names = {"partner": [f"{name} ({n})" for name, n in first["cells"].items()], "type": [""] * len(first)}
     for axes, (column, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
         heights = style.rows(axes, names[column])
-        for table, colour, marker in zip(tables.values(), METHODS, MARKERS, strict=False):
-            axes.plot(table[column].reindex(first.index), heights, marker, color=colour, markersize=4)
+        for table, shift, colour, marker in _looks(tables):
+            places = table[column].reindex(first.index)
+            axes.plot(places, heights + shift, marker, color=colour, markersize=3.6)
         if control is not None:
-            axes.plot(control[column].reindex(first.index), heights, "|", color=CONTROL, markersize=8)
+            axes.plot(control[column].reindex(first.index), heights, "|", color=CONTROL, markersize=12)
         axes.set(xlabel=title)
         right = 1 if column == "type" else max(table[column].max() for table in tables.values())
         axes.set_xlim(-0.04 * right, 1.04 * right)
@@ -130,14 +131,15 @@ def training(curves: Mapping[str, pd.Series], best: Mapping[str, int | None], me
     """Validation score by epoch, one line a seed; a dot marks the epoch that was kept."""
     figure = style.canvas(1.9)
     axes: Axes = figure.subplots()
-    keys = []
-    for (seed, curve), colour in zip(curves.items(), cycle(SEEDS), strict=False):
-        keys += axes.plot(curve.index, curve, color=colour, linewidth=1.1, label=f"seed {seed}")
+    colour = METHODS[0]
+    for seed, curve in curves.items():
+        axes.plot(curve.index, curve, color=colour, linewidth=0.9, alpha=0.7)
         if best.get(seed) in curve.index:
             axes.plot(best[seed], curve[best[seed]], "o", color=colour, markersize=4.5, markeredgecolor=CARD)
+    line = Line2D([], [], color=colour, linewidth=0.9, label=f"one seed of {len(curves)}")
     axes.set(xlabel="epoch", ylabel=f"validation {measure}")
     axes.yaxis.grid(True)
-    style.legend(figure, [*keys[:5], _dot(FAINT, "epoch kept")], 6)
+    style.legend(figure, [line, _dot(colour, "epoch kept")], LEGEND)
     return figure
 
 
@@ -155,6 +157,12 @@ def _groups(shades: Mapping[str, str]) -> list[Line2D]:
 
 def _dot(colour: str, label: str, marker: str = "o") -> Line2D:
     return Line2D([], [], color=colour, marker=marker, markersize=4, linestyle="none", label=str(label))
+
+
+def _looks(methods: Mapping[str, Any]) -> Iterator[tuple[Any, float, str, str]]:
+    """What belongs to each method, how far above its row's middle its marker lies, its colour and marker."""
+    shifts = APART * ((len(methods) - 1) / 2 - np.arange(len(methods)))
+    return zip(methods.values(), shifts, METHODS, MARKERS, strict=False)
 
 
 def _methods(methods: Mapping[str, object]) -> list[Line2D]:

@@ -81,7 +81,8 @@ def _embedding(problem: Problem, answers: Answers) -> Iterator[Picture]:
     layouts: dict[str, np.ndarray] = {}
     for run, prediction in answers:
         first = next(iter(layouts.values()), None)
-        layouts[names.get(run["method"], run["method"])] = cells.layout(prediction, first)
+        mark = " (L)" if run.get("label_supervised") else ""
+        layouts[names.get(run["method"], run["method"] + mark)] = cells.layout(prediction, first)
     runs = [run for run, _ in answers]
     for column, words, metric, label in COLOURED:
         if column not in obs:

@@ -13,7 +13,7 @@ import pandas as pd
 from scmobench.leaderboard.effects import Effect
 
 ROOM = 0.5  # how far controls may stretch the axis to each side, in lengths of the methods' axis
-TAG = 24  # characters of a name in a cost figure, some 500 x 190 pixels large
+TAG = 30  # characters of a name in a cost figure, some 450 x 190 pixels large
 FAR = 4.0  # a gap of this many spans of the better half or more puts what is worse outside the axis
 
 
@@ -56,34 +56,34 @@ class Axis:
 def axis(rows: Sequence[Mapping[str, Any]], direction: str) -> Axis | None:
     """The axis on which the methods of a panel can be told apart; None where no row has a mean.
 
-    Methods that are far worse than the others, and far controls, lie outside.
+    Methods that are far worse than the others, and far controls, lie outside. Of all others, the mean ± sd
+    and the interval (``ci_low``, ``ci_high``, where a row has these) lie on the axis.
     """
-    known = [
-        (float(row["mean"]), 0.0 if pd.isna(row["sd"]) else float(row["sd"]), row["role"] == "control")
-        for row in rows
-        if pd.notna(row["mean"])
-    ]
+    known = [(row["mean"], *_reach(row), row["role"] == "control") for row in rows if pd.notna(row["mean"])]
     if not known:
         return None
-    inner = sorted([one for one in known if not one[2]] or known, reverse=direction != "min")
+    inner = sorted([one for one in known if not one[3]] or known, reverse=direction != "min")
     means = [mean for mean, *_ in inner]
     for k in range(max(3, (len(means) + 1) // 2), len(means)):
         gap, span = abs(means[k] - means[k - 1]), abs(means[k - 1] - means[0])
         if gap > FAR * span > 0:
             inner = inner[:k]
             break
-    low, high = min(mean - sd for mean, sd, _ in inner), max(mean + sd for mean, sd, _ in inner)
+    low, high = _ends(inner)
     room = ROOM * (high - low)
-    near = [mean for mean, _, control in known if control and low - room <= mean <= high + room]
-    low, high = min([low, *near]), max([high, *near])
+    held = [*inner, *(one for one in known if one[3] and low - room <= one[0] <= high + room)]
+    while (ends := _ends(held)) != (low, high):
+        low, high = ends
+        held = [one for one in known if low <= one[0] <= high]
     pad = 0.04 * (high - low) or 0.05 * abs(high) or 0.05
     return Axis(low - pad, high + pad)
 
 
 def effect_axis(effects: Sequence[Effect]) -> Axis:
     """The axis of effects, with zero on it."""
-    rows = [{"mean": e.mean, "sd": e.high - e.mean, "role": "method"} for e in effects]
-    found = axis([*rows, {"mean": 0.0, "sd": 0.0, "role": "method"}], "min") or Axis(-1, 1)
+    bounds = [(0.0, 0.0, 0.0), *((e.mean, e.low, e.high) for e in effects)]
+    rows = [{"mean": m, "sd": 0.0, "ci_low": a, "ci_high": b, "role": "method"} for m, a, b in bounds]
+    found = axis(rows, "min") or Axis(-1, 1)
     pad = 0.04 * (found.high - found.low)
     return Axis(min(found.low, -pad), max(found.high, pad))
 
@@ -114,10 +114,11 @@ class Costs:
     def tags(self) -> list[tuple[Mapping[str, Any], str, int, int]]:
         """Methods of the front whose names find room: row, side of the dot, and shift in pixels."""
         taken = [(x - 1, y - 3, x + 1, y + 3) for x, y in map(self.at, self.rows)]
+        taken.append((0, -12, 50, -2))  # what the upward axis shows
         found = []
         for row in sorted(self.front, key=self.at, reverse=True):
             x, y = self.at(row)
-            width, height = 1.5 * min(TAG, len(row["method"])) + 1, 8
+            width, height = 1.7 * min(TAG, len(row["method"])) + 1, 8
             for side, dx, dy, left, top in (
                 ("end", -8, -7, x - width - 2, y - height - 2),
                 ("start", 8, -7, x + 1, y - height - 2),
@@ -135,7 +136,7 @@ class Costs:
 def costs(rows: Sequence[Mapping[str, Any]], measure: str, direction: str) -> Costs | None:
     """Score against ``seconds`` or ``peak_memory_gb`` of methods; None where fewer than two have both."""
     known = [r for r in rows if r["role"] != "control" and pd.notna(r["mean"]) and r[measure] > 0]
-    scale = axis(known, direction)
+    scale = axis([{name: row[name] for name in ("mean", "sd", "role")} for row in known], direction)
     known = [row for row in known if scale and scale.holds(row["mean"])]
     if len(known) < 2:
         return None
@@ -145,9 +146,21 @@ def costs(rows: Sequence[Mapping[str, Any]], measure: str, direction: str) -> Co
         if sign * row["mean"] < best:
             best = sign * row["mean"]
             front.append(row)
+    known.sort(key=front.__contains__)  # drawn last, on top of the others
     values = [row[measure] for row in known]
     cost = Axis(min(values) / 1.5, max(values) * 1.5, log=True)
     return Costs(cost, scale, known, front, measure, direction)
+
+
+def _reach(row: Mapping[str, Any]) -> tuple[float, float]:
+    """The ends of the mean ± sd and the interval of a row."""
+    mean, sd = row["mean"], 0.0 if pd.isna(row["sd"]) else row["sd"]
+    ends = [mean - sd, mean + sd, *filter(pd.notna, (row.get("ci_low"), row.get("ci_high")))]
+    return min(ends), max(ends)
+
+
+def _ends(found: Sequence[tuple[float, float, float, bool]]) -> tuple[float, float]:
+    return min(low for _, low, _, _ in found), max(high for _, _, high, _ in found)
 
 
 def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:

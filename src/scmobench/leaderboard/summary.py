@@ -13,6 +13,7 @@ from scmobench.leaderboard import labels
 from scmobench.leaderboard.across import COVERED
 from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.panels import ROLES, Panel, Row
+from scmobench.leaderboard.roster import FLAGS
 
 PODIUM = 3
 """Methods that a headline names; more where they share a mean rank."""
@@ -24,11 +25,13 @@ LEVELS = 10
 class Line:
     """A method and its rows in the panels (``tiles``); ``missing`` names the data sets that its rank lacks.
 
-    A tile has a ``shade``, too: ``h0`` to ``h9``, or ``worse`` than the trivial control.
+    ``marks`` are T where it is transductive and L where it is label-supervised; a control has none. A tile
+    has a ``shade``, too: ``h0`` to ``h9``, or ``worse`` than the trivial control.
     """
 
     method: str
     role: str
+    marks: str
     gloss: str
     tiles: Sequence[Row | None]
     mean_rank: float
@@ -120,7 +123,9 @@ def _line(method: str, role: str, rows: Sequence[Row | None], top: float, mean: 
     rank, missing = (mean["mean_rank"], mean["missing"]) if mean else (math.nan, [])
     seconds = median([row["seconds"] for row in held if pd.notna(row["seconds"])] or [math.nan])
     leads, tested = (sum(row[name] for row in held) for name in ("leads", "tested"))
-    return Line(method, role, held[0]["gloss"], tiles, rank, missing, seconds, leads, tested)
+    flags = zip("TL", FLAGS, strict=True) if role != "control" else ()
+    marks = ", ".join(mark for mark, flag in flags if any(row[flag] is True for row in held))
+    return Line(method, role, marks, held[0]["gloss"], tiles, rank, missing, seconds, leads, tested)
 
 
 def _shade(row: Mapping[str, Any], top: float) -> str:

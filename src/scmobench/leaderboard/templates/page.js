@@ -154,7 +154,7 @@ function origin(panel, method) {
     if (run.command) body.append(made("h3", "Make it again"), made("pre", run.command), copy);
     body.append(made("h3", "Where it comes from"), list, made("details", null, made("summary", "All settings"), ...configs));
   } else {
-    body.append(made("p", "A mean over the directions: each has its own runs."));
+    body.append(made("p", "This is a mean over the directions; each direction has its own runs."));
   }
   const more = made("a", "Open this data set");
   more.href = `#${panel}`;
