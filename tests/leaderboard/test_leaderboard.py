@@ -72,7 +72,7 @@ def test_markdown_is_well_formed(study):
         for rows in markdown(texts[name]):
             assert len(rows[0]) <= 8
             assert {len(row) for row in rows} == {len(rows[0])}
-            assert all(re.fullmatch(r" :-- | --: ", mark) for mark in rows[1])
+            assert all(re.fullmatch(r":--|--:", mark) for mark in rows[1])
 
 
 def test_csv_is_read_back(study):

@@ -213,7 +213,7 @@ def test_controls_stand_last_and_do_not_squash_the_methods():
     assert [e["text"] for e in shown.all("text", "out", svg)] == ["▸"]
     told = " ".join(shown.all("figcaption", within=shown.all("article")[0])[0]["text"].split())
     assert "Thin line: 95 % interval" in told
-    assert told.endswith("Dotted lines: solution, mean. ◂ ▸ outside the axis: zeros.")
+    assert told.endswith("Dotted lines (controls): solution, mean. ◂ ▸ outside the axis: zeros.")
     lines = [float(e["x1"].rstrip("%")) for e in shown.all("line", "ref", svg)]
     assert lines == [forest[m][1][0] for m in ("solution", "mean")]
     assert forest["worst"][1][0] > 80, "the methods have the axis to themselves"
@@ -467,6 +467,9 @@ def test_the_front_of_costs_by_hand():
     places = [found.at(row)[0] for row in found.front]
     assert places[1] - places[0] == pytest.approx(places[2] - places[1]), "a logarithmic axis"
     assert costs(rows[:1], "seconds", "min") is None
+    assert [row["method"] for row, *_ in found.tags("short")] == ["slow", "mid", "fast"]
+    sides = [{row["method"]: dy for row, _, _, dy in found.tags(title)} for title in ("", 60 * "x")]
+    assert (sides[0]["slow"], sides[1]["slow"]) == (-7, 15), "below its dot where the title is above"
 
 
 def test_a_mean_over_subtasks_that_few_have_is_not_shown():

@@ -13,7 +13,8 @@ import pandas as pd
 from scmobench.leaderboard.effects import Effect
 
 ROOM = 0.5  # how far controls may stretch the axis to each side, in lengths of the methods' axis
-TAG = 30  # characters of a name in a cost figure, some 450 x 190 pixels large
+TAG = 30  # characters of a name in a cost figure, some 400 x 190 pixels large
+WIDE = 1.7  # per cent of its width, of one of them
 FAR = 4.0  # a gap of this many spans of the better half or more puts what is worse outside the axis
 
 
@@ -111,14 +112,17 @@ class Costs:
         height = self.score.at(row["mean"])
         return self.cost.at(row[self.measure]), 100 - height if self.direction == "max" else height
 
-    def tags(self) -> list[tuple[Mapping[str, Any], str, int, int]]:
-        """Methods of the front whose names find room: row, side of the dot, and shift in pixels."""
+    def tags(self, title: str) -> list[tuple[Mapping[str, Any], str, int, int]]:
+        """Methods of the front whose names find room: row, side of the dot, and shift in pixels.
+
+        ``title`` stands above the upward axis.
+        """
         taken = [(x - 1, y - 3, x + 1, y + 3) for x, y in map(self.at, self.rows)]
-        taken.append((0, -12, 50, -2))  # what the upward axis shows
+        taken.append((0, -12, WIDE * len(title), -2))
         found = []
         for row in sorted(self.front, key=self.at, reverse=True):
             x, y = self.at(row)
-            width, height = 1.7 * min(TAG, len(row["method"])) + 1, 8
+            width, height = WIDE * min(TAG, len(row["method"])) + 1, 8
             for side, dx, dy, left, top in (
                 ("end", -8, -7, x - width - 2, y - height - 2),
                 ("start", 8, -7, x + 1, y - height - 2),
