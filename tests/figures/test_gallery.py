@@ -166,7 +166,7 @@ def test_methods_of_a_row_do_not_hide_each_other():
     r = pd.Series([0.5, 0.1], ["g", "h"])
     with style.styled():
         success = drawing.success({"a": same, "b": same}, None)
-        features = drawing.features({"a": r, "b": r}, "gh", 9, "genes")
+        features = drawing.features({"a": r, "b": r}, ["g", "h"], 9, "genes")
     for axes in (*success.axes, features.axes[1]):
         heights = [float(line.get_ydata()[0]) for line in axes.lines[:2]]
         assert abs(heights[0] - heights[1]) == pytest.approx(drawing.APART)
