@@ -53,7 +53,7 @@ def _conserved(embedding: ScoredEmbedding, batch: str, inside: np.ndarray, given
     """The score of one batch, whose cells are ``inside``."""
     import scib
 
-    gex, scores = embedding.gex.X[inside], embedding.obs.loc[inside]
+    points, gex, scores = embedding.matrix[inside], embedding.gex.X[inside], embedding.obs.loc[inside]
     if not given:
         genes = AnnData(gex, obs=scores, var=embedding.gex.var)
         scib.preprocessing.score_cell_cycle(genes, organism=embedding.organism)
@@ -63,7 +63,7 @@ def _conserved(embedding: ScoredEmbedding, batch: str, inside: np.ndarray, given
         raise NotApplicable(f"the S and G2M scores of batch {batch} do not vary")
     scores = _plain(scores)
     before = _explained(gex, scores, f"the expression of batch {batch}")
-    after = _explained(embedding.matrix[inside], scores, f"the embedding of batch {batch}")
+    after = _explained(points, scores, f"the embedding of batch {batch}")
     if before < SAME:
         raise NotApplicable(f"S and G2M scores explain nothing of the expression of batch {batch}")
     return max(0.0, 1 - abs(after - before) / before)
