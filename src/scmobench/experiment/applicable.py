@@ -14,19 +14,20 @@ class Asked(Exception):  # noqa: N818 (no error: the labels suffice)
 
 
 class Labels(ScoredEmbedding):
-    """The scored cells without an embedding."""
+    """The scored cells without an embedding. `Asked` is raised where a metric needs it."""
 
     def __init__(self, solution: AnnData) -> None:
         super().__init__(np.zeros((solution.n_obs, 1)), solution)
 
-    @property
-    def matrix(self) -> np.ndarray:
-        """None: `Asked` is raised where a metric needs it."""
+    def points(self, members: np.ndarray) -> np.ndarray:
+        """None."""
         raise Asked
 
-    @matrix.setter
-    def matrix(self, values: np.ndarray) -> None:
-        """What the class above sets is left out."""
+    def connected_cells(self, *columns: str) -> AnnData:
+        """Check the columns as a metric would, and stop there."""
+        for column in columns:
+            self.categories(column)
+        raise Asked
 
 
 def lacking(task: str, solution: AnnData) -> dict[str, str]:

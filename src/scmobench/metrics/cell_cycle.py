@@ -53,7 +53,7 @@ def _conserved(embedding: ScoredEmbedding, batch: str, inside: np.ndarray, given
     """The score of one batch, whose cells are ``inside``."""
     import scib
 
-    points, gex, scores = embedding.matrix[inside], embedding.gex.X[inside], embedding.obs.loc[inside]
+    points, gex, scores = embedding.points(inside), embedding.gex.X[inside], embedding.obs.loc[inside]
     if not given:
         genes = AnnData(gex, obs=scores, var=embedding.gex.var)
         scib.preprocessing.score_cell_cycle(genes, organism=embedding.organism)

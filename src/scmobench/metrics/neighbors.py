@@ -91,6 +91,10 @@ class ScoredEmbedding:
                 codes.append(np.zeros(self.n_cells, np.int64))
         return all_pairs(self.matrix, *codes, NEIGHBORS)
 
+    def points(self, members: np.ndarray) -> np.ndarray:
+        """The rows of some cells."""
+        return self.matrix[members]
+
     def spread(self, members: np.ndarray | slice) -> bool:
         """Do these cells lie at more than one point?
 
