@@ -27,9 +27,9 @@ from anndata.io import read_elem
 from scmobench.data.declared import ARRAYS, TENX_NAMES, UNS, Wanted, one_line, sparse_layout
 from scmobench.data.feature_types import needed
 from scmobench.data.matrix import checked_matrix, compressed
+from scmobench.training.memory import machine_gb
 
 SECONDS = 300.0  # that an inspection may take; $SCMOBENCH_READ_SECONDS for slow disks
-CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 ZIPPED = {  # how a file of each kind begins, and the command that unpacks it
     b"\x1f\x8b": "gunzip -c",
@@ -114,11 +114,7 @@ def check_file(path: Path, what: str = "a file") -> None:
 
 def memory_share() -> int:
     """Bytes that reading may take: half of the free memory of the machine or container."""
-    free = psutil.virtual_memory().available
-    for limit in CGROUPS:
-        with suppress(OSError, ValueError):  # no such file, or it says "max"
-            free = min(free, int(Path(limit).read_text()))
-    return free // 2
+    return min(psutil.virtual_memory().available, int(machine_gb() * 1e9)) // 2
 
 
 def _wanted(path: Path, kind: str, layer: str | None = None) -> Wanted:
