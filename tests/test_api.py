@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
+from scipy.sparse import csr_matrix
 from sklearn.linear_model import Ridge
 
 import scmobench as sb
@@ -249,6 +250,37 @@ def test_an_array_is_scored_as_its_file_is(task: str) -> None:
         sb.score(matrix[:3], problem, task=task)
     with pytest.raises(TypeError, match="expected the Problem of split as the solution of an array"):
         sb.score(matrix, problem.solution, task=task)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_value_that_is_no_number_is_refused_before_rows_are_scaled(task: str) -> None:
+    problem = sb.split("tiny_cite", task)
+    answer = sb.run("random", "tiny_cite", task=task).prediction
+    matrix = csr_matrix(answer.obsm["X_emb"] if task == "joint_embedding" else answer.X).toarray()
+    for value in (np.inf, np.nan):
+        matrix[3, 1] = value
+        for given in (matrix, csr_matrix(matrix)):
+            with pytest.raises(
+                ValueError, match=r"found 1 NaN or infinite ones, the first in row 3, column 1 "
+            ):
+                sb.score(given, problem, task=task)
+
+
+def test_a_table_is_scored_by_its_names() -> None:
+    problem = sb.split("tiny_cite")
+    truth = problem.solution
+    table = pd.DataFrame(truth.X.toarray(), truth.obs_names, truth.var_names)
+    assert sb.score(table, problem, task="predict_modality")["rmse"] == 0
+    for turned, told in (
+        (table[::-1], r"rows \(cells\) are the right ones in another order"),
+        (table.assign(more=1.0, again=2.0), r"columns \(features\) not the solution's, e.g. more, again$"),
+        (table.iloc[1:], rf"rows \(cells\) missing, e.g. {table.index[0]}$"),
+        (table.assign(RRM1="high"), "expected real numbers in the prediction, found object"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            sb.score(turned, problem, task="predict_modality")
+    with pytest.raises(TypeError, match=r"found DataFrame of shape \(44, 20\)$"):
+        sb.run(table, "tiny_cite")
 
 
 def test_what_is_shown_in_a_notebook_fits_a_screen() -> None:

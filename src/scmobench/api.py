@@ -157,7 +157,7 @@ def run(
 @hushed()
 @checked_arguments
 def score(
-    prediction: AnnData | str | Path | np.ndarray | sp.spmatrix | sp.sparray,
+    prediction: AnnData | str | Path | pd.DataFrame | np.ndarray | sp.spmatrix | sp.sparray,
     solution: AnnData | str | Path | Problem,
     task: str,
 ) -> pd.Series:
@@ -165,8 +165,9 @@ def score(
 
     Parameters
     ----------
-    prediction : AnnData or ``.h5ad`` in the competition's layout or with ``obsm["X_emb"]``; or an array as
-        ``predict`` returns it, in the order of the problem's cells (matching: rows are scaled to sum to 1).
+    prediction : AnnData or ``.h5ad`` in the competition's layout or with ``obsm["X_emb"]``; a table with
+        names of cells and features; or an array as ``predict`` returns it, in the order of the problem's
+        cells (matching: rows are scaled to sum to 1).
     solution : AnnData or ``.h5ad``, or what `split` returned; for an array the latter.
     task : ``predict_modality``, ``match_modality`` or ``joint_embedding``.
 
@@ -197,7 +198,7 @@ def score(
     truth = of_task(task, held(truth))
     if isinstance(prediction, str | Path):
         (prediction,) = read_predictions(truth, Path(prediction))
-    if not isinstance(prediction, AnnData):
+    if not isinstance(prediction, AnnData | pd.DataFrame):
         if not isinstance(solution, Problem):
             raise TypeError("score: expected the Problem of split as the solution of an array, found another")
         prediction = judge.pack(checked_matrix(prediction, "the prediction"), solution.data, "prediction")

@@ -11,7 +11,7 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 
-from scmobench.data.memory import Memory
+import scmobench as sb
 from scmobench.data.own import Own
 from scmobench.types import Paired
 
@@ -34,7 +34,7 @@ def standard(paired, mod2: str = "prot") -> mudata.MuData:
 
 
 def from_memory(mdata: object = None, **settings: object) -> Paired:
-    return Memory(mdata=mdata, **settings).load()
+    return sb.load(mdata, **settings)
 
 
 def state(thing: object) -> object:
@@ -216,6 +216,23 @@ def test_messages_speak_python(tiny_paired):
         from_memory(cells, kind="RNA")
 
 
+def test_messages_about_files_speak_python_too(tiny_paired, tmp_path):
+    gex, adt = (ad.AnnData(m.X, obs=tiny_paired.obs[["batch"]]) for m in (tiny_paired.mod1, tiny_paired.mod2))
+    files = {"gex": tmp_path / "g.h5ad", "mod2": tmp_path / "a.h5ad"}
+    gex.write_h5ad(files["gex"])
+    adt.write_h5ad(files["mod2"])
+    with pytest.raises(ValueError, match=r'Say what it holds: kind="ADT" or "ATAC"'):
+        sb.load(**files)
+    with pytest.raises(ValueError, match=r'name the right one: batch="COLUMN"$'):
+        sb.load(**files, kind="ADT", batch="donor", cell_type=None)
+    adt.X = adt.X * 0.5
+    adt.write_h5ad(files["mod2"])
+    with pytest.raises(ValueError, match="are fractions") as error:
+        sb.load(**files, kind="ADT", cell_type=None)
+    advice = re.search(r"say what X is: normalization=(\{.*\})$", str(error.value))[1]
+    assert sb.load(**files, kind="ADT", cell_type=None, normalization=eval(advice)).hash
+
+
 def test_cells_that_do_not_fit_together_are_refused(tiny_paired):
     cells = standard(tiny_paired)
     gex, adt = cells["rna"], cells["prot"]
@@ -235,7 +252,7 @@ def test_cells_are_given_in_one_way(tiny_paired):
     for thing in (gex.X, gex.to_df(), 3):
         with pytest.raises(TypeError, match="expected an AnnData or a MuData, found"):
             from_memory(thing)
-    with pytest.raises(TypeError, match="betch"):
+    with pytest.raises(ValueError, match="no setting .betch.: did you mean batch"):
         from_memory(cells, betch="batch")
 
 

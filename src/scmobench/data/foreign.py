@@ -69,8 +69,11 @@ def read_scored(solution: Path, *predictions: Path) -> list[AnnData]:
     return _read(files, _cells, scored=True)
 
 
-def held(cells: AnnData | str | Path) -> AnnData:
-    """What is scored, in memory: AnnData, backed or not, or a file."""
+def held(cells: AnnData | pd.DataFrame | str | Path) -> AnnData:
+    """What is scored, in memory: AnnData, backed or not, a table with names, or a file."""
+    if isinstance(cells, pd.DataFrame):
+        names = (pd.DataFrame(index=axis.astype(str)) for axis in cells.axes)
+        return AnnData(checked_matrix(cells.to_numpy(), "the prediction"), *names)
     if isinstance(cells, AnnData):
         return cells.to_memory() if cells.isbacked else cells
     return read_scored(Path(cells))[0]

@@ -1,6 +1,5 @@
 """Paired cells that are already in memory: a MuData, two AnnData, or one."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -14,7 +13,6 @@ from scmobench.data.annotated import Annotated, Parts
 from scmobench.data.declared import UNS
 from scmobench.data.feature_types import modality_of, stated_modality
 from scmobench.data.own import by_feature_type, known_mod2, of_mudata, two_tables
-from scmobench.types import Paired
 
 PROTEINS = "protein_expression"
 """Where totalVI keeps the proteins of an AnnData of genes, in obsm."""
@@ -45,19 +43,6 @@ class Memory(Annotated):
     modalities: Mapping[str, str] | None = None
     kind: str | None = None
     empty_features: Literal["keep", "drop", "error"] = "drop"
-
-    def load(self) -> Paired:
-        """See `Source.load`; the advice of messages is for Python.
-
-        Raises
-        ------
-        TypeError : an object of another type.
-        ValueError : the cells are not fit for a benchmark; the message says what to change.
-        """
-        try:
-            return super().load()
-        except ValueError as error:
-            raise ValueError(_in_python(str(error))) from error
 
     def parts(self) -> Parts:
         """Copies of the parts that are used, whichever way they are given."""
@@ -121,11 +106,3 @@ def _proteins(cells: AnnData) -> AnnData:
         names = cells.uns.get("protein_names", [f"protein_{k}" for k in range(counts.shape[1])])
     var = pd.DataFrame({"feature_types": "ADT"}, index=pd.Index(np.asarray(names).astype(str)))
     return AnnData(counts, obs=pd.DataFrame(index=cells.obs_names), var=var)
-
-
-def _in_python(message: str) -> str:
-    """Advice for the command line as advice for Python: dataset.batch=donor becomes batch="donor"."""
-    message = re.sub(r"'(dataset\.[^']+)'", r"\1", message)  # quotes for the shell
-    message = re.sub(r"(?<=[{,])(\w+):(\w+)", r'"\1": "\2"', message)
-    message = re.sub(r"dataset\.(\w+)=([\w.]+)", r'\1="\2"', message)
-    return message.replace("dataset.", "").replace('"null"', "None")

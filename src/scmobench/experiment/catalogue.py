@@ -105,16 +105,23 @@ def loaded(data: Any, given: Mapping[str, Any]) -> Paired:
     """
     if isinstance(data, Paired) and not given:
         return unchanged(data)
+    try:
+        return _source(data, given).load()
+    except ValueError as error:
+        raise ValueError(_in_python(str(error))) from error
+
+
+def _source(data: Any, given: Mapping[str, Any]) -> Source:
     two = [given.get("gex"), given.get("mod2")]
     if not isinstance(data, str | Path | None) or any(isinstance(one, AnnData) for one in two):
         from scmobench.data.memory import Memory
 
         check({"_target_": "scmobench.data.memory.Memory"} | given, Source)
-        return Memory(**({"mdata": data} | given)).load()
+        return Memory(**({"mdata": data} | given))
     if "modalities" in given:
         raise ValueError(f"expected modalities beside a MuData, found {data}: use mudata.read(FILE)")
     cfg = compose(["dataset=own"] if data is None else source_of(data))
-    return build(OmegaConf.to_container(cfg.dataset, resolve=True) | given, Source).load()
+    return build(OmegaConf.to_container(cfg.dataset, resolve=True) | given, Source)
 
 
 def named(kind: str, name: str) -> str:
@@ -133,3 +140,14 @@ def row(name: str, task: str) -> list[str]:
 def _listed(group: str, nodes: Mapping[str, Any], columns: Sequence[str]) -> pd.DataFrame:
     rows = [[node.get(column) or "" for column in columns] for node in nodes.values()]
     return pd.DataFrame(rows, pd.Index(nodes, name=group), columns)
+
+
+def _in_python(message: str) -> str:
+    """Advice for the command line as advice for Python: dataset.batch=donor becomes batch="donor"."""
+    message = re.sub(r"'(dataset\.[^']+)'", r"\1", message)  # quotes for the shell
+    message = re.sub(r"(?<=[{,])(\w+):(\w+)", r'"\1": "\2"', message)
+    message = re.sub(r"dataset\.(\w+)=([\w.]+)", r'\1="\2"', message)
+    message = re.sub(r'(?<=")(,| )(?="?\w+"?[=:])', ", ", message)
+    return (
+        message.replace("dataset.", "").replace('"null"', "None").replace('"ADT" or ATAC', '"ADT" or "ATAC"')
+    )

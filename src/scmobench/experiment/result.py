@@ -17,6 +17,7 @@ from scmobench.experiment.evaluate import evaluate, metrics
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.ranges import check_object
 from scmobench.experiment.run import asked, carry_out, respond
+from scmobench.experiment.settings import shown
 from scmobench.experiment.validate import checked, naming_choice
 from scmobench.machine.meter import metered
 from scmobench.models.base import Model
@@ -58,11 +59,11 @@ class Adapted(Model):
         if not able or isinstance(method, type):
             hint = f": give an object, {method.__name__}(...)" if able else ""
             raise TypeError(
-                f"expected the name of a model or an object with fit and predict, found {method!r}{hint}"
+                f"expected the name of a model or an object with fit and predict, found {shown(method)}{hint}"
             )
         if "X" in signature(method.fit).parameters:  # scikit-learn's
             raise TypeError(
-                f"expected a method with fit(data, seed) and predict(data), found {method!r} with "
+                f"expected a method with fit(data, seed) and predict(data), found {shown(method)} with "
                 f"fit{signature(method.fit)}: write a class that calls it, as README.md shows"
             )
         self.method = method

@@ -173,7 +173,9 @@ def in_words(kind: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it, cut if it is long."""
+    """A value as a message shows it, cut if it is long; of a table or an array the type and the shape."""
+    if hasattr(value, "shape") and getattr(value, "ndim", 1):
+        return f"{type(value).__name__} of shape {value.shape}"
     text = " ".join(repr(value).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
 

@@ -10,7 +10,7 @@ from anndata import AnnData
 
 from scmobench.data.matrix import checked_matrix
 from scmobench.data.normalize import normalize
-from scmobench.tasks.names import check_order, is_transposed
+from scmobench.tasks.names import check_order, is_transposed, surplus
 from scmobench.types import SUBTASKS, Paired, Problem, TaskData, feature_type
 
 DIRECTIONS = {"from_gex": "from_gex", "to_gex": "to_gex"}
@@ -64,8 +64,9 @@ class Task(ABC):
 
         Raises
         ------
-        ValueError : the matrix has another shape than the task asks for.
+        ValueError : the matrix has another shape than the task asks for, or a value that is not finite.
         """
+        check_finite(answer, "the answer")
         X, (obs, var) = self.values(answer), self.names(data)
         if X.ndim != 2 or X.shape[0] != len(obs) or (var is not None and X.shape[1] != len(var)):
             expected = " x ".join(f"{len(t)} {a}" for t, a in zip((obs, var), self.axes, strict=False))
@@ -116,7 +117,9 @@ class Task(ABC):
             )
         if prediction.shape != (n, width):
             expected = " x ".join(f"{k} {axis}" for k, axis in zip((n, width), self.axes, strict=False))
-            raise ValueError(f"expected {expected}, found the shape {prediction.shape}")
+            told = surplus(rows, prediction.obs_names, solution.obs_names)
+            told += "".join(surplus(axis, prediction.var_names, solution.var_names) for axis in columns)
+            raise ValueError(f"expected {expected}, found the shape {prediction.shape}{told}")
         check_order(rows, prediction.obs_names, solution.obs_names, "obs")
         for axis in columns:
             check_order(axis, prediction.var_names, solution.var_names, "var")
@@ -165,13 +168,23 @@ def real_values(table: AnnData, file: str) -> AnnData:
     if X is not table.X:
         table = table.copy()
         table.X = X
+    check_finite(X, f"X of the {file}")
     values = X.data if sp.issparse(X) else X
-    bad = int((~np.isfinite(values)).sum())
-    if bad:
-        raise ValueError(f"expected finite values in X of the {file}, found {bad} NaN or infinite ones")
     if values.size and (largest := max(abs(values.min()), abs(values.max()))) > LARGEST:
         raise ValueError(
             f"expected values up to {LARGEST:g} in X of the {file}, since errors and distances are squared, "
             f"found {largest:g}: scale it"
         )
     return table
+
+
+def check_finite(X: np.ndarray | sp.spmatrix, where: str) -> None:
+    """Raise ValueError for values that are NaN or infinite, with the place of the first."""
+    if np.isfinite(X.data if sp.issparse(X) else X).all():
+        return
+    entries = sp.coo_matrix(X)
+    bad = np.flatnonzero(~np.isfinite(entries.data))
+    raise ValueError(
+        f"expected finite values in {where}, found {len(bad)} NaN or infinite ones, the first in row "
+        f"{entries.row[bad[0]]}, column {entries.col[bad[0]]} (counted from 0): give a number for each"
+    )

@@ -83,7 +83,8 @@ class MatchModality(Task):
         off = np.flatnonzero((np.abs(total - 1) > ROW_SUM_TOLERANCE) & (total != 0))
         if len(off):
             raise ValueError(
-                f"expected every row to sum to 1, {len(off)} do not: row {off[0]} sums to {total[off[0]]:g}"
+                f"expected every row to sum to 1, {len(off)} do not, row {off[0]} sums to {total[off[0]]:g}: "
+                "divide each row by its sum"
             )
 
 

@@ -58,6 +58,15 @@ def check_order(what: str, found: pd.Index, expected: pd.Index, axis: str) -> No
     )
 
 
+def surplus(what: str, found: pd.Index, expected: pd.Index) -> str:
+    """Which rows or columns the solution does not have, or has besides; empty where there are no names."""
+    if len(found) == len(expected) or unnamed(found) or unnamed(expected):
+        return ""
+    more, fewer = found.difference(expected, sort=False), expected.difference(found, sort=False)
+    names, told = (more, "not the solution's") if len(more) else (fewer, "missing")
+    return f"; {what} {told}, e.g. {', '.join(map(str, names[:3]))}" if len(names) else ""
+
+
 def unnamed(names: pd.Index) -> bool:
     """Whether the names only count the rows, from 0 (anndata) or from 1 (R)."""
     numbers = _numbers(names)
