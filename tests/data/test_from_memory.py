@@ -252,7 +252,7 @@ def test_cells_are_given_in_one_way(tiny_paired):
     for thing in (gex.X, gex.to_df(), 3):
         with pytest.raises(TypeError, match="expected an AnnData or a MuData, found"):
             from_memory(thing)
-    with pytest.raises(ValueError, match="no setting .betch.: did you mean batch"):
+    with pytest.raises(ValueError, match="did you mean batch"):
         from_memory(cells, betch="batch")
 
 
