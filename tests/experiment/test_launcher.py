@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from hydra.core.global_hydra import GlobalHydra
 from joblib.externals.loky import get_reusable_executor
 from omegaconf import DictConfig, OmegaConf
 
-from command_line import forked, here, on_a_terminal, own_model
+from command_line import begin, forked, here, on_a_terminal, own_model
 from scmobench.cli import main
 from scmobench.experiment import kept
 from scmobench.experiment.config import compose, conf_dir, names
@@ -156,13 +157,18 @@ def test_a_ray_cluster_gives_what_one_process_gives(
 
     assert code == 1
     assert "4 runs\n" in said
-    assert "2 ran, 1 skipped, 1 failed" in said
+    assert said.splitlines()[-2].startswith("2 ran, 1 skipped, 1 failed in "), "after the workers' lines"
     assert "Traceback" not in said + printed
 
     code, refused = on_ray(cluster | {"RAY_AUTH_MODE": "disabled"}, tmp_path, OWN)
     assert code == 1
     assert f"scmobench: expected a Ray cluster at {cluster['address']}, found" in refused
     assert "Traceback" not in refused
+
+    variables = {name: value for name, value in cluster.items() if name.startswith("RAY_")}
+    own = (f"hydra.launcher.ray.init.address={cluster['address']}", "hydra.launcher.ray.remote.max_retries=0")
+    (tmp_path / "dies").mkdir()
+    dying(tmp_path / "dies", "launcher=ray", *own, OMP_NUM_THREADS="", **variables)
 
 
 @NEEDS_RAY
@@ -192,6 +198,50 @@ def test_joblib_gives_what_one_process_gives(
     assert whole.returncode == 0, whole.stderr
     assert whole.stdout.splitlines()[-1].startswith("1 ran, 1 skipped in "), whole.stdout
     get_reusable_executor().shutdown()
+
+
+# the user's method is killed, or waits to be
+DIES = """        import os, pathlib, signal, time
+        if not pathlib.Path("stays").is_file():
+            os.kill(os.getpid(), signal.SIGKILL)
+        pathlib.Path("began").touch()
+        time.sleep(60)
+
+    def predict(self, data): ...
+"""
+REST = "; finished runs stay, the same command makes the rest\n"
+
+
+def dying(folder: Path, *launcher: str, **variables: str) -> None:
+    """A killed worker and a SIGTERM to the sweep each end it in one line, and no process stays."""
+    own_model(folder, DIES)
+    line = (*SWEEP, OWN, *launcher)
+    if launcher:
+        code, said = forked(*line, cwd=folder, **variables)
+        told = "expected workers that end by themselves, found one killed, often for lack of memory: "
+        assert f"\nscmobench: {told}" in said, said
+        assert said.count(REST) == code == 1
+        assert "Traceback" not in said
+    (folder / "stays").touch()
+    with begin(*line, cwd=folder, **variables) as sweep:
+        while not (folder / "began").is_file():
+            assert sweep.returncode is None, sweep.stdout.read()
+            time.sleep(0.05)
+        sent = time.monotonic()
+        sweep.send_signal(signal.SIGTERM)
+        said = sweep.stdout.read()  # as long as any process holds it
+    assert time.monotonic() - sent < 30
+    assert said.endswith(f"\nscmobench: ended by SIGTERM{REST}"), said
+    assert sweep.returncode == 128 + signal.SIGTERM
+    assert "Traceback" not in said
+    assert not list(folder.rglob("record.json"))
+
+
+@pytest.mark.parametrize("launcher", [(), ("launcher=joblib", "hydra.launcher.n_jobs=2")])
+def test_a_killed_worker_and_a_time_limit_end_the_sweep_in_a_line(
+    launcher: tuple[str, ...], tmp_path: Path
+) -> None:
+    dying(tmp_path, *launcher)
 
 
 @NEEDS_SUBMITIT

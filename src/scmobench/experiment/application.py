@@ -24,7 +24,7 @@ from scmobench.experiment.arguments import as_text, lazy_help, sorted_arguments
 from scmobench.experiment.choices import OPTIONS as SETTINGS
 from scmobench.experiment.ensemble import run_ensemble
 from scmobench.experiment.evaluate import primary
-from scmobench.experiment.launcher import refuse_lacking
+from scmobench.experiment.launcher import killed, leave, refuse_lacking
 from scmobench.experiment.loader import USER_ERRORS, conf_dir, one_line, refuse_hidden
 from scmobench.experiment.plan import Plan, idle_ablation, method_name
 from scmobench.experiment.progress import LEDGER, TOTAL, end_of_sweep, place
@@ -55,7 +55,12 @@ def launch(arguments: Sequence[str]) -> None:
             if str(error) == "Record does not exist.":  # Optuna's words
                 raise ValueError(NO_SCORE) from error
             raise
+        except Exception as error:
+            if not (told := killed(error)):
+                raise
+            raise SystemExit(f"scmobench: {told}") from error
         finally:
+            leave()
             end_of_sweep(begun)
 
 
@@ -98,12 +103,8 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
         if type(error) is KeyboardInterrupt:  # a subclass of it comes from a method
             raise
         if type(error.__context__) is KeyboardInterrupt:  # Lightning turns it into an exit
-            raise SystemExit(128 + signal.SIGINT) from error
-        if type(error).__name__ == "SIGTERMException":  # and this one: a time limit ends the whole sweep
-            print(
-                "scmobench: ended by SIGTERM; finished runs stay, the same command makes the rest",
-                file=sys.stderr,
-            )
+            raise KeyboardInterrupt from error
+        if type(error).__name__ == "SIGTERMException":  # Lightning's, in a worker: its time is over
             raise SystemExit(128 + signal.SIGTERM) from error
         failed = failure(error, plan, cfg.modules)
         if failed is error:

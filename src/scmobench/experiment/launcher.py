@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, update_wrapper
@@ -22,6 +24,11 @@ EACH = f"{OURS}THREADS"  # of one run; the YAML asks a cluster for as many cores
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 # stop after a minute, and not after twenty, if no cluster answers
 JOINED = {"RAY_NUM_REDIS_GET_RETRIES": "1"}
+KILLED = {  # package: its errors of a worker that died without a word, and what gives a run more memory
+    "joblib": ("TerminatedWorkerError", "lower hydra.launcher.n_jobs"),
+    "ray": ("WorkerCrashedError OutOfMemoryError NodeDiedError", "raise hydra.launcher.ray.remote.num_cpus"),
+    "submitit": ("UncompletedJobError", "raise hydra.launcher.mem_gb or timeout_min"),
+}
 
 
 @dataclass
@@ -84,6 +91,7 @@ class RayWorkers(Workers):
         asked = given.pop("runtime_env", None) or {}
         worker = {"worker_process_setup_hook": begin} | asked
         worker["env_vars"] = handed_on() | (asked.get("env_vars") or {})
+        ours = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(**given, runtime_env=worker)
         except (ConnectionError, RuntimeError, ValueError, TypeError, ray.exceptions.RayError) as error:
@@ -91,6 +99,22 @@ class RayWorkers(Workers):
                 f"scmobench: expected a Ray cluster at {given['address']}, found {error}: check that it is "
                 "running with this version of Ray, and set RAY_AUTH_MODE=token here if it asks for a token"
             ) from error
+        signal.signal(signal.SIGTERM, ours)  # Ray's own would abort
+
+
+def killed(error: BaseException) -> str:
+    """What to say of a worker that was killed; empty for another error."""
+    names, room = KILLED.get(type(error).__module__.partition(".")[0], ("", ""))
+    if type(error).__name__ not in names.split():
+        return ""
+    told = f"expected workers that end by themselves, found one killed, often for lack of memory: {room}"
+    return f"{told}; finished runs stay, the same command makes the rest"
+
+
+def leave() -> None:
+    """Leave a Ray cluster, once the last lines of its workers are printed."""
+    if ray := sys.modules.get("ray"):
+        ray.shutdown(_exiting_interpreter=True)
 
 
 def handed_on() -> dict[str, str]:
