@@ -28,6 +28,7 @@ NOTHING = [
     "",
     "  ",
     b"",
+    -(2**31),  # R's missing integer
     "#NA",
     "#N/A N/A",
     "1.#QNAN",

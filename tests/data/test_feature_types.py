@@ -248,6 +248,7 @@ def test_two_h5ad_files_must_agree_on_their_cells(tmp_path) -> None:
     [
         ("donor", [1.0, 2.0, np.nan], ["1", "2", "nan"], True),
         ("donor", [1, 2, 3], ["1", "2", "4"], False),
+        ("donor", [1, 2, -(2**31)], [1, 2, np.nan], True),
         ("cell_type", ["B", "T", "NA"], ["B", "T", None], True),
         ("S_score", np.float32([0.3, 0.5, 0.7]), ["0.3", "0.5", "0.7"], True),
         ("S_score", [0.3, 0.5, np.nan], ["0.3", "0.6", ""], False),

@@ -7,12 +7,14 @@ from pathlib import Path
 import anndata as ad
 import h5py
 import mudata
+import numpy as np
 import pandas as pd
 import pytest
 
 from cellranger_files import folder_texts, write_folder, write_h5
 from damaged_files import MUTATIONS, OF_TABLES, damage, leading, write_anew
 from scmobench.data.cellranger import read_tenx_folder
+from scmobench.data.foreign import read_scored
 from scmobench.data.own import Own
 from scmobench.types import Paired
 
@@ -59,6 +61,83 @@ def test_bool_integers_and_floats_of_any_width_are_counts(gex: Path) -> None:
         with h5py.File(gex, "r+") as file:
             write_anew(file["X/data"], file["X/data"][()].astype(dtype))
         assert own(gex).hash == expected, dtype
+
+
+def without_attributes(path: Path, *tables: str, index: str = "_index") -> Path:
+    """The tables as R's HDF5 packages write them by hand, the names of their rows in the column ``index``."""
+    with h5py.File(path, "r+") as file:
+        for table in (file[name] for name in tables):
+            for attribute in list(table.attrs):
+                del table.attrs[attribute]
+            table.move("_index", "names")  # a column must not move to its own place
+            table.move("names", index)
+    return path
+
+
+@pytest.mark.parametrize("index", ["_index", "index"])
+def test_cells_have_their_names_in_tables_without_attributes(index: str, gex: Path) -> None:
+    adt, expected = gex.with_name("adt.h5ad"), own(gex).hash
+    assert own(without_attributes(gex, "obs", "var", index=index)).hash == expected
+    ad.read_h5ad(adt)[::-1].write_h5ad(adt)
+    without_attributes(adt, "obs", "var", index=index)
+    with pytest.raises(ValueError, match="both modalities have the same 150 cells in another order"):
+        own(gex)
+    solution, prediction = read_scored(gex, adt)
+    assert list(solution.obs_names) == list(prediction.obs_names)[::-1]
+    assert "0" not in solution.var_names
+
+
+def test_a_mudata_without_attributes_is_the_same_cells(gex: Path, tmp_path: Path) -> None:
+    rna, prot, path = ad.read_h5ad(gex), ad.read_h5ad(tmp_path / "adt.h5ad"), tmp_path / "own.h5mu"
+    for cells in (prot, prot[::-1].copy()):
+        mudata.MuData({"rna": rna, "prot": cells}).write(path)
+        without_attributes(
+            path, "obs", *(f"mod/{mod}/{table}" for mod in ("rna", "prot") for table in ("obs", "var"))
+        )
+        if cells is prot:
+            assert Own(name="mine", h5mu=str(path), batch="batch").load().hash == own(gex).hash
+    with pytest.raises(ValueError, match="both modalities have the same 150 cells in another order"):
+        Own(name="mine", h5mu=str(path), batch="batch").load()
+
+
+def test_attributes_may_be_lists_of_one_text_and_rows_must_have_names(gex: Path) -> None:
+    expected = own(gex).hash
+    with h5py.File(gex, "r+") as file:
+        file["obs"].attrs["_index"] = np.array(["_index"], "S")
+        file["X"].attrs["encoding-type"] = np.array(["csr_matrix"], "S")
+    assert own(gex).hash == expected
+    without_attributes(gex, "obs", index="barcode")
+    with pytest.raises(
+        ValueError, match="expected names of rows as /obs/_index, found none: write them there"
+    ):
+        own(gex)
+
+
+@pytest.mark.parametrize("referred", [True, False])
+@pytest.mark.parametrize("encoding", ["0.1.0", "0.2.0"])
+def test_categories_of_old_files_are_words(encoding: str, referred: bool, gex: Path) -> None:
+    expected = own(gex).hash
+
+    def old(codes: np.ndarray) -> None:
+        with h5py.File(gex, "r+") as file:
+            obs = file["obs"]
+            obs.attrs["encoding-version"] = encoding
+            if "__categories" not in obs:
+                obs["__categories/batch"] = obs["batch/categories"][()]
+            del obs["batch"]
+            obs["batch"] = codes
+            if referred:
+                obs["batch"].attrs["categories"] = obs["__categories/batch"].ref
+
+    codes = ad.read_h5ad(gex).obs["batch"].cat.codes.to_numpy()
+    old(codes)
+    assert own(gex).hash == expected
+    old(np.where(np.arange(150) < 2, -1, codes))
+    with pytest.raises(ValueError, match=r"batch of 2 cells .* nan and batch1 of"):
+        own(gex)
+    old(codes + 1)
+    with pytest.raises(ValueError, match="codes need to be between -1 and"):
+        own(gex)
 
 
 def test_a_damaged_h5mu_is_refused(gex: Path, tmp_path: Path) -> None:
@@ -173,6 +252,20 @@ def test_names_that_do_not_fit_the_matrix_are_told_in_one_line(
     with pytest.raises(ValueError, match=message) as error:
         Own(name="mine", tenx=str(tmp_path)).load()
     assert "\n" not in str(error.value)
+
+
+def test_quotes_around_every_name_are_not_part_of_it(tiny_paired: Paired, tmp_path: Path) -> None:
+    texts = folder_texts((tiny_paired.mod1, tiny_paired.mod2))
+    write_folder(tmp_path, texts)
+    plain = read_tenx_folder(tmp_path)
+    for name in ("barcodes.tsv", "features.tsv"):  # as R's write.table does
+        lines = [line.replace("\t", '"\t"') for line in texts[name].splitlines()]
+        texts[name] = "".join(f'"{line}"\n' for line in lines)
+    texts["features.tsv"] = texts["features.tsv"].replace("\n", "\tchr1\t1\n")  # and not around numbers
+    write_folder(tmp_path, texts)
+    quoted = read_tenx_folder(tmp_path)
+    assert quoted.obs.equals(plain.obs)
+    assert quoted.var.equals(plain.var)
 
 
 @pytest.mark.parametrize("name", ["matrix.mtx", "barcodes.tsv", "features.tsv"])

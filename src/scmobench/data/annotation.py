@@ -93,12 +93,9 @@ def joined(tables: Mapping[str, pd.DataFrame], cells: pd.Index) -> pd.DataFrame:
 def _same(name: str, one: pd.Series, other: pd.Series) -> np.ndarray:
     """Whether each cell has the same label in both, in whatever form they store it."""
     kind = one.name if one.name in (*NUMBERS, *FLAGS) else "cell_type"
-    if not all(pd.api.types.is_numeric_dtype(series) for series in (one, other)):
-        one, other = (tidy_labels(name, series.to_frame(kind))[kind] for series in (one, other))
-    if all(pd.api.types.is_numeric_dtype(series) for series in (one, other)):
-        return np.isclose(
-            *(series.to_numpy(float, na_value=np.nan) for series in (one, other)), equal_nan=True
-        )
+    one, other = (tidy_labels(name, series.to_frame(kind))[kind] for series in (one, other))
+    if kind in NUMBERS:
+        return np.isclose(one, other, equal_nan=True)
     one, other = (series.astype(object) for series in (one, other))
     return ((one == other) | (one.isna() & other.isna())).to_numpy()
 

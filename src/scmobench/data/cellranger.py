@@ -24,9 +24,7 @@ def read_tenx_folder(folder: Path) -> AnnData:
     """The matrix, cells x features, with ``var["feature_types"]`` where the files state them."""
     matrix, barcodes, features = (_found(folder, name) for name in FILES)
     check_text(matrix)
-    cells, table = (
-        read_table(file, sep="\t", header=None, quoting=csv.QUOTE_NONE) for file in (barcodes, features)
-    )
+    cells, table = map(_names, (barcodes, features))
     try:
         X = checked_matrix(_values(matrix), matrix.name)
         for file, names, n in ((barcodes, cells, X.shape[0]), (features, table, X.shape[1])):
@@ -44,6 +42,12 @@ def read_tenx_folder(folder: Path) -> AnnData:
         raise ValueError(
             f"expected Cell Ranger's matrix folder at {folder}, found: {one_line(error)}"
         ) from error
+
+
+def _names(file: Path) -> pd.DataFrame:
+    """A table of names; quotes around every one, as R's write.table sets them, are not part of them."""
+    table = read_table(file, sep="\t", header=None, quoting=csv.QUOTE_NONE)
+    return table.apply(lambda names: names.str[1:-1] if names.str.fullmatch('".*"').all() else names)
 
 
 def _values(matrix: Path) -> sp.csr_matrix:

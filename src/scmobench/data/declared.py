@@ -103,10 +103,10 @@ class Plan:
                 f"{table.name} is in the form of anndata before 0.7 (2020): write it anew, "
                 "anndata.read_h5ad(old).write_h5ad(new)"
             )
-        index = table.get(_text(table.attrs.get("_index", "_index")))
+        index = table.get(index_name(table))
         names = index.get("values") if isinstance(index, h5py.Group) else index
         if not isinstance(names, h5py.Dataset) or names.shape is None or names.ndim != 1:
-            raise Refusal(f"expected a list of names as the index of {table.name}, found none")
+            raise Refusal(f"expected names of rows as {table.name}/_index, found none: write them there")
         self._small(table if self.wanted.tables else index, len(names))
         for name, column in table.items() if self.wanted.tables else ():
             if isinstance(column, h5py.Dataset) and column.shape != names.shape:
@@ -165,7 +165,7 @@ class Plan:
 
 def sparse_layout(group: h5py.Group) -> Sparse:
     """The sparse matrix that anndata wrote as this group."""
-    kind = _text(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "")))
+    kind = text(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "")))
     shape = np.asarray(group.attrs.get("shape", group.attrs.get("h5sparse_shape", ())))
     if kind not in FORMATS or not _is_sparse(group) or shape.dtype.kind not in "iu":
         raise Refusal(
@@ -199,7 +199,14 @@ def one_line(error: Exception) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _text(value: Any) -> str:
+def index_name(table: h5py.Group) -> str:
+    """The column with the names of rows, which only anndata states."""
+    return text(table.attrs.get("_index", "_index" if "_index" in table else "index"))
+
+
+def text(value: Any) -> str:
+    """An attribute, which R writes as a list of one text."""
+    value = np.ravel(value)[0]
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 

@@ -24,7 +24,7 @@ import psutil
 from anndata import AnnData, OldFormatWarning
 from anndata.io import read_elem
 
-from scmobench.data.declared import ARRAYS, TENX_NAMES, UNS, Wanted, one_line, sparse_layout
+from scmobench.data.declared import ARRAYS, TENX_NAMES, UNS, Wanted, index_name, one_line, sparse_layout, text
 from scmobench.data.feature_types import needed
 from scmobench.data.matrix import checked_matrix, compressed
 from scmobench.training.memory import machine_gb
@@ -87,7 +87,7 @@ def read_h5mu(
     def read(file: h5py.File, wanted: Wanted) -> tuple[dict[str, AnnData | None], pd.DataFrame]:
         mods, known = file["mod"], needed(file["mod"], kind)
         cells = {name: _cells(mods[name], wanted) if name in known else None for name in mods}
-        return cells, _element(file["obs"])
+        return cells, _table(file["obs"])
 
     return _read([replace(_wanted(path, "h5mu", layer), modality=kind)], read)[0]
 
@@ -212,9 +212,9 @@ def _cells(group: h5py.Group, wanted: Wanted) -> AnnData:
             room, _, key = name.partition("/")
             parts[room][key] = _matrix(group[name], wanted.path)
     X = parts.pop("X").get("")
-    tables = [_element(group[name]) if wanted.tables else _names(group[name]) for name in ("obs", "var")]
+    tables = [_table(group[name], wanted.tables) for name in ("obs", "var")]
     stored = group.get("uns", {})
-    return AnnData(X, *tables, uns={key: _element(stored[key]) for key in UNS if key in stored}, **parts)
+    return AnnData(X, *tables, uns={key: _part(stored, key) for key in UNS if key in stored}, **parts)
 
 
 def _matrix(item: h5py.Group | h5py.Dataset, path: str) -> Any:
@@ -226,16 +226,25 @@ def _matrix(item: h5py.Group | h5py.Dataset, path: str) -> Any:
     return compressed(*(item[name][()] for name in ARRAYS), shape, axis, where)
 
 
-def _names(table: h5py.Group) -> pd.DataFrame:
-    stated = {"feature_types"} & {*table}  # that there are some is enough
-    return pd.DataFrame(dict.fromkeys(stated, ""), index=_element(table[table.attrs["_index"]]))
+def _table(table: h5py.Group, whole: bool = True) -> pd.DataFrame:
+    """A table that anndata wrote, or R, which may state neither encodings nor the order of columns."""
+    index = index_name(table)
+    names = pd.Index(_part(table, index), name=None if index == "_index" else index)
+    if not whole:
+        return pd.DataFrame(dict.fromkeys({"feature_types"} & {*table}, ""), names)  # that there are some
+    order = table.attrs.get("column-order", [name for name in table if name not in (index, "__categories")])
+    columns = {name: _part(table, name) for name in map(text, order)}
+    return pd.DataFrame(columns, names, list(columns) or None)
 
 
-def _element(item: h5py.Group | h5py.Dataset) -> Any:
-    with warnings.catch_warnings():  # the competition's files of 2021 predate anndata 0.8's encoding
+def _part(group: h5py.Group, name: str) -> Any:
+    """A column of a table, or an element of another group."""
+    item = group[name]
+    words = group.get(item.attrs.get("categories", f"__categories/{name}"))  # before anndata 0.8
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", OldFormatWarning)
-        found = read_elem(item)
-    for column, dtype in found.dtypes.items() if isinstance(found, pd.DataFrame) else ():
-        if isinstance(dtype, np.dtype) and not dtype.isnative:  # pandas cannot select rows of such a column
-            found[column] = found[column].to_numpy().astype(dtype.newbyteorder("="))
+        found, words = (None if stored is None else read_elem(stored) for stored in (item, words))
+    if isinstance(found, np.ndarray):  # pandas cannot select rows of a column of a foreign byte order
+        found = found.astype(found.dtype.newbyteorder("="))
+        return found if words is None else pd.Categorical.from_codes(found, words)
     return found

@@ -16,8 +16,8 @@ LABELS = ("cell_type", "phase", *NUMBERS)
 MISSING = frozenset(
     {"", "nan", "-nan", "na", "<na>", "n/a", "n.a.", "#n/a", "#na", "#n/a n/a", "none", "null"}
 )
-MISSING |= {"nat", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
-"""Words for a missing value, in lower case: those of pandas, and two more."""
+MISSING |= {"nat", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "-2147483648"}
+"""Words for a missing value, in lower case: those of pandas, two more, and R's integer for it."""
 WORDS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 SIDES = {"train": True, "iid_holdout": True, "test": False}  # in the competition's public deposit
 
