@@ -18,6 +18,7 @@ import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import JobReturn, JobStatus
 from joblib.externals.loky import get_reusable_executor
 from omegaconf import DictConfig, OmegaConf
 
@@ -28,6 +29,7 @@ from scmobench.experiment.config import compose, conf_dir, names
 from scmobench.experiment.ensemble import members
 from scmobench.experiment.launcher import Workers, enter
 from scmobench.experiment.plan import Plan, method_name
+from scmobench.experiment.progress import TOTAL, Progress, end_of_sweep
 from scmobench.machine.arithmetic import THREADS
 
 PACKAGES = {"joblib": "joblib_launcher", "ray": "ray_launcher", "slurm": "submitit_launcher"}
@@ -194,9 +196,7 @@ def test_joblib_gives_what_one_process_gives(
     assert outcome(tmp_path) == own(serial), done.stderr
     said = capfd.readouterr().out
     assert (said.count("[1/2] "), said.count("[2/2] ")) == (1, 1), said
-    whole = here(*SWEEP, "seed=0,1", *line, cwd=tmp_path, OMP_NUM_THREADS="")
-    assert whole.returncode == 0, whole.stderr
-    assert whole.stdout.splitlines()[-1].startswith("1 ran, 1 skipped in "), whole.stdout
+    assert done.stdout.splitlines()[-1].startswith("1 ran, 1 failed in "), done.stdout
     get_reusable_executor().shutdown()
 
 
@@ -340,6 +340,31 @@ def test_what_cannot_be_launched_is_said(tmp_path: Path, monkeypatch: pytest.Mon
         FileNotFoundError, match=r"expected the folder of the sweep, .*/none, on every machine"
     ):
         enter(str(tmp_path / "none"))
+
+
+def test_two_sweeps_share_no_ledger_and_the_clock_begins_with_the_first_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in containers, where two processes have the same number, beside what a killed sweep left."""
+    config = composed(f"runs={tmp_path}", "hydra.job.num=0")
+    (tmp_path / ".sweep-1").write_text("{}\n")
+    os.utime(tmp_path / ".sweep-1", (0, 0))
+    clock = time.time()
+    monkeypatch.setattr("scmobench.experiment.progress.time.time", lambda: clock)
+    monkeypatch.setattr("os.environ", {TOTAL: "300"})
+    first, second = Progress(), Progress()
+    second.on_multirun_start(config)
+    first.on_multirun_start(config)
+    assert len(list(tmp_path.glob(".sweep-*"))) == 2
+    assert capsys.readouterr().out == "300 runs; checking the settings of all first\n" * 2
+    clock += 100
+    first.on_job_start(config)
+    clock += 2
+    first.on_job_end(config, JobReturn(status=JobStatus.FAILED, _return_value="why"))
+    assert "seed 0: why  (10 min left)\n" in capsys.readouterr().out
+    end_of_sweep(clock - 102)
+    assert capsys.readouterr().out == "\n1 failed in 1.7 min\n"
+    assert len(list(tmp_path.glob(".sweep-*"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ Runs may end in other processes, on other machines. Each leaves a line in the sw
 process that began the sweep reads at the end.
 """
 
+import contextlib
 import json
 import os
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,6 +25,8 @@ from scmobench.machine.files import writable
 
 TOTAL = "SCMOBENCH_SWEEP_RUNS"
 LEDGER = "SCMOBENCH_SWEEP_LEDGER"  # file of the runs that ended; empty: no sweep
+FORGOTTEN = 30 * 86400  # seconds since the last run of a sweep that was killed
+MANY = 20  # runs whose settings take Hydra longer than people expect: it composes all before the first begins
 
 
 class Progress(Callback):
@@ -30,7 +34,6 @@ class Progress(Callback):
 
     def __init__(self) -> None:
         self.total = int(os.environ.get(TOTAL, 1))  # the process that starts a sweep tells its workers
-        self.begun = time.time()
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Count the runs of the sweep: the product over its lists."""
@@ -49,12 +52,22 @@ class Progress(Callback):
             if override.is_sweep_override():
                 self.total *= len(list(override.sweep_string_iterator()))
         os.environ[TOTAL] = str(self.total)
-        os.environ[LEDGER] = str((folder / f".sweep-{os.getpid()}").resolve())
-        Path(os.environ[LEDGER]).write_text(json.dumps(begins | {"begun": self.begun}) + "\n")
+        for old in folder.glob(".sweep-*"):
+            with contextlib.suppress(OSError):  # another sweep may remove it
+                if time.time() - old.stat().st_mtime > FORGOTTEN:
+                    old.unlink()
+        with tempfile.NamedTemporaryFile("w", prefix=".sweep-", dir=folder, delete=False) as ledger:
+            ledger.write(json.dumps(begins) + "\n")
+        os.environ[LEDGER] = str(Path(ledger.name).resolve())
         told = f"{self.total} run{'s' * (self.total != 1)}"
+        told += "; checking the settings of all first" if self.total > MANY else ""
         if begins and not self.total:
             told = f"all trials are done ({begins['ended']}): a larger hydra.sweeper.n_trials makes more"
         print(told, flush=True)
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Begin the clock: what went before, such as the checks of all settings, is no part of a run."""
+        self.begun = time.time()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """Print the run that ended: in a line for a sweep, else all of it."""
@@ -65,7 +78,7 @@ class Progress(Callback):
                 display.outcome(record, config.runs)
             return
         state = "failed" if failed else "skipped" if record.get("skipped") else "ran"
-        entry = {"state": state}
+        entry = {"state": state, "begun": self.begun}
         if "task" in record:
             score = record["scores"][primary(record["task"]).name]
             told = ("task", "dataset", "subtask", "method", "seed", "seconds")
@@ -73,22 +86,32 @@ class Progress(Callback):
             entry["subtask"] += display.held_out(record)
         with Path(os.environ[LEDGER]).open("a") as ledger:
             ledger.write(json.dumps(entry) + "\n")
-        number = config.hydra.job.num + 1
-        remaining = (time.time() - self.begun) / number * (self.total - number)
+        remaining = _remaining(self.total)
         left = f"  ({remaining / 60:.0f} min left)" if remaining > 90 else ""
         text = f"FAILED {_title(config)}: {job_return._return_value}" if failed else display.line(record)
-        print(f"{f'[{number}/{self.total}]':<10}{text}{left}", flush=True)
+        print(f"{f'[{config.hydra.job.num + 1}/{self.total}]':<10}{text}{left}", flush=True)
 
 
 def place(number: int, run: str) -> str:
     """The run, and within a sweep which one of them it is and how long the sweep may still take."""
-    path = Path(os.environ.get(LEDGER) or os.devnull)
-    if not path.is_file():
+    if not Path(os.environ.get(LEDGER) or os.devnull).is_file():  # perhaps of a sweep that was killed
         return run
     total = int(os.environ[TOTAL])
-    spent = time.time() - json.loads(path.read_text().partition("\n")[0])["begun"]
-    left = f", about {spent / number * (total - number):.0f} s left" if number else ""
+    left = f", about {_remaining(total):.0f} s left" if number else ""
     return f"[{number + 1}/{total}] {run}{left}"
+
+
+def _remaining(total: int) -> float:
+    """Seconds that a sweep may still take, by those since its first run began."""
+    _, ended = _read()
+    spent = time.time() - min((one["begun"] for one in ended), default=time.time())
+    return spent / max(len(ended), 1) * (total - len(ended))
+
+
+def _read() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """How the sweep began, and its runs that ended."""
+    begun, *lines = Path(os.environ[LEDGER]).read_text().splitlines()
+    return json.loads(begun), [json.loads(line) for line in lines if line.endswith("}")]  # not half a line
 
 
 def end_of_sweep(begun: float) -> None:
@@ -96,7 +119,7 @@ def end_of_sweep(begun: float) -> None:
     path = Path(os.environ.get(LEDGER) or os.devnull)
     if not path.is_file():
         return
-    begun_as, *ended = [json.loads(entry) for entry in path.read_text().splitlines()]
+    begun_as, ended = _read()
     path.unlink()
     if "search" in begun_as:
         print(search.found(begun_as), flush=True)
