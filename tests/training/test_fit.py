@@ -3,6 +3,7 @@
 import logging
 import pickle
 import re
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,6 +132,21 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, capfd):
     assert resumed.noise.item() == straight.noise.item() != 0
     assert sorted(f.name for f in tmp_path.iterdir()) == ["metrics.before-0.csv", "metrics.csv"]
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 9
+
+
+def test_a_full_disk_ends_no_training(tmp_path, capfd):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    settings = TrainerSettings(folder=tmp_path, resume_every_seconds=0)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # as a full disk: the write fails
+        fit = train(Walk(), ONE_BATCH, ONE_BATCH, max_epochs=12, settings=settings)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (fit.epochs, fit.best) == (12, 0)
+    (told,) = capfd.readouterr().err.splitlines()
+    assert told.startswith(f"expected to write {tmp_path / resume.RESUME_FILE}, found File too large: ")
+    assert told.endswith("; training goes on, unless it is killed")
+    assert not list(tmp_path.iterdir())
 
 
 class Planted:

@@ -33,6 +33,7 @@ class Clock(Callback):
     def __init__(self, folder: Path | None, every_seconds: float, max_seconds: float | None, waits: bool):
         self.folder, self.every, self.limit, self.waits = folder, every_seconds, max_seconds, waits
         self.started = self.saved = time.monotonic()
+        self.told = False  # that the file cannot be written
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.waits = False
@@ -42,8 +43,13 @@ class Clock(Callback):
         if self.limit is not None and now - self.started > self.limit and not self.waits:
             trainer.should_stop = True
         if self.folder is not None and now - self.saved >= self.every:
-            with whole(self.folder / RESUME_FILE) as part:
-                trainer.save_checkpoint(part)
+            try:
+                with whole(self.folder / RESUME_FILE) as part:
+                    trainer.save_checkpoint(part)
+            except OSError as error:  # e.g. a full disk, which need not end the training
+                if not self.told:
+                    print(f"{error}; training goes on, unless it is killed", file=sys.stderr, flush=True)
+                self.told = True
             self.saved = time.monotonic()
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
