@@ -154,6 +154,36 @@ def test_a_claimed_folder_is_waited_for(tmp_path: Path) -> None:
     assert other.communicate(timeout=60)[0] == "held\n"
 
 
+def test_a_file_system_without_locks_is_named_and_so_is_who_holds_a_folder_there(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("4242\nnode17\n")  # of a process on another machine, perhaps killed
+    code = """
+import errno, fcntl, sys
+from pathlib import Path
+from scmobench.machine.files import claimed
+
+def flock(*_): raise OSError(int(sys.argv[2]), "No locks available")
+
+fcntl.flock = flock
+with claimed(Path(sys.argv[1]), "waiting"): ...
+"""
+    lacks, waits = (
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", code, tmp_path, str(number)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in (errno.ENOLCK, errno.ENOSYS)
+    )
+    told = lacks.communicate(timeout=60)[0].splitlines()[-1]
+    found = "found No locks available: use a folder on another one, for runs by runs=FOLDER"
+    assert told == f"OSError: expected a file system with locks at {tmp_path}, {found}"
+    advice = f"if it has ended, delete {tmp_path / '.lock'}"
+    assert waits.stdout.readline() == f"waiting (process 4242 on node17; {advice}): {tmp_path}\n"
+    (tmp_path / ".lock").unlink()
+    assert waits.wait(60) == 0
+
+
 def test_a_folder_that_cannot_be_written_ends_in_the_advice(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"can be written at .*file/x, found .*; name another"):

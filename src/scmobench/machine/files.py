@@ -71,15 +71,25 @@ def whole(path: Path) -> Iterator[Path]:
 def claimed(folder: Path, told: str) -> Iterator[None]:
     """Hold a folder: another process that comes for it prints ``told`` and waits.
 
-    The hold ends with its process, even if it is killed. Half-written files of killed processes are removed.
+    The hold ends with its process, even if it is killed; on a file system without flock, that of a process
+    killed on another machine stays. Half-written files of killed processes are removed. Raises OSError if the
+    folder cannot be held.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")  # `file_name` never begins with a dot
     try:
         held = lock.acquire(blocking=False)
     except Timeout:
+        with contextlib.suppress(OSError, ValueError):  # a lock of flock is empty
+            number, host, *_ = Path(lock.lock_file).read_text().split()
+            told += f" (process {number} on {host}; if it has ended, delete {lock.lock_file})"
         print(f"{told}: {folder}", flush=True)
         held = lock.acquire()
+    except OSError as error:
+        raise OSError(
+            f"expected a file system with locks at {folder}, found {error.strerror}: use a folder on another "
+            "one, for runs by runs=FOLDER"
+        ) from error
     with held:
         for path in [*folder.glob("*"), *folder.glob("training/*")]:
             if LEFTOVER.fullmatch(path.name) and path.is_file():

@@ -32,6 +32,7 @@ LIBRARIES = (
     ("", FutureWarning),
     (".* names are not unique", UserWarning),
     ("pkg_resources is dep", UserWarning),
+    ("flock not supported", UserWarning),  # the other kind of lock does
     ("Callback .* raised BrokenPipeError", UserWarning),  # `| head` has read enough
 )
 
