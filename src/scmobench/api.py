@@ -44,8 +44,8 @@ def load(
 
     Parameters
     ----------
-    data : the name of a data set (see `datasets`); a file (``.h5mu``, ``.h5ad``, Cell Ranger's ``.h5``); a
-        MuData or AnnData in memory; cells that are loaded already.
+    data : the name of a data set (see `datasets`); a file (``.h5mu``, ``.h5ad``, Cell Ranger's ``.h5``) or
+        Cell Ranger's folder; a MuData or AnnData in memory; cells that are loaded already.
     gex, mod2 : instead of ``data``, the two modalities: two AnnData, or two ``.h5ad`` files.
     modalities : the names of both modalities in a MuData, e.g. ``{"gex": "my_rna", "adt": "my_prot"}``. Usual
         names (``rna``, ``prot``, ``adt``, ``atac``, ``peaks``) are known.

@@ -1,5 +1,6 @@
 """The door check: what it refuses, in words that say what to do, and what it leaves alone."""
 
+import re
 import tracemalloc
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 from anndata import AnnData
 
+import scmobench as sb
 from scmobench.data.check import check
 from scmobench.data.own import Own
 from scmobench.types import Paired
@@ -133,6 +135,42 @@ def test_transposed_file_is_recognised(tiny_paired):
     both.var["feature_types"] = "GEX"
     with pytest.raises(ValueError, match="the columns of both files are the same cells"):
         check(changed(tiny_paired, mod1=both, mod2=turned))
+
+
+def test_cells_with_another_suffix_are_not_called_transposed(tiny_paired):
+    mod2, name = tiny_paired.mod2.copy(), tiny_paired.obs.index[0]
+    assert mod2.var_names.isin(tiny_paired.mod1.var_names).all()  # proteins by the names of their genes
+    mod2.obs_names += "-1"
+    with pytest.raises(
+        ValueError, match=f"names of cells, found {name} in mod1 and {name}-1 in mod2"
+    ) as error:
+        check(changed(tiny_paired, mod2=mod2))
+    (advice,) = re.findall("`(.*)`", str(error.value))
+    exec(advice, {"adata": mod2})
+    assert check(changed(tiny_paired, mod2=mod2)).hash == tiny_paired.hash
+    mod2.obs_names = "lane1_" + mod2.obs_names
+    with pytest.raises(ValueError, match=r"found 150 cells only in mod1 .* check that barcodes"):
+        check(changed(tiny_paired, mod2=mod2))
+
+
+def test_corrected_counts_are_rounded_as_the_message_says(tiny_paired, tmp_path):
+    files = {"gex": tmp_path / "gex.h5ad", "mod2": tmp_path / "adt.h5ad"}
+    gex = tiny_paired.mod1.copy()
+    gex.layers["counts"] = gex.X * 0.9
+    gex.X = np.log1p(gex.X)
+    gex.write_h5ad(files["gex"])
+    tiny_paired.mod2.write_h5ad(files["mod2"])
+    for given in (files, {"gex": gex, "mod2": tiny_paired.mod2}):
+        with pytest.raises(
+            ValueError, match=r"fractions too, as SoupX writes them: round them, `.*`$"
+        ) as error:
+            sb.load(**given)
+    (advice,) = re.findall("`(.*)`", str(error.value))
+    for layer in (gex.layers["counts"], gex.layers["counts"].toarray()):
+        gex.layers["counts"] = layer
+        exec(advice, {"adata": gex, "np": np})
+        gex.write_h5ad(files["gex"])
+        assert abs(sb.load(**files).mod1.X - tiny_paired.mod1.X * 0.9).max() <= 0.5
 
 
 @pytest.mark.parametrize(

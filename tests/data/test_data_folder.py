@@ -1,6 +1,7 @@
 """Datasets in folders and datasets of one's own: h5ad pairs, h5mu, Cell Ranger output."""
 
 import re
+from pathlib import Path
 
 import anndata as ad
 import mudata
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import scib
 
+import scmobench as sb
 from cellranger_files import folder_texts, write_folder, write_h5
 from scmobench.data.annotated import ORGANISMS
 from scmobench.data.folder import Folder
@@ -246,9 +248,14 @@ def test_own_10x_h5(tiny_paired, tmp_path):
     table.iloc[5:].to_csv(labels)
     with pytest.raises(ValueError, match="5 of 150 cells are not in"):
         Own(name="mine", tenx=str(tmp_path / "cells.h5"), labels=labels, batch="batch").load()
+    table.to_csv(labels, header=False)
+    Path(labels).write_text("batch,cell_type\n" + Path(labels).read_text())  # as R's write.table does
+    told = f"e.g. {table.index[0]}, .* first column, 'batch', must .* found {table['batch'].iloc[0]}, "
+    with pytest.raises(ValueError, match=told):
+        Own(name="mine", tenx=str(tmp_path / "cells.h5"), labels=labels, batch="batch").load()
 
 
-def test_own_10x_folder(tiny_multiome, tmp_path):
+def test_own_10x_folder(tiny_multiome, tmp_path, monkeypatch):
     texts = folder_texts((tiny_multiome.mod1, tiny_multiome.mod2))
     texts["features.tsv"] = texts["features.tsv"].replace("\t", '\t"', 1)  # a part of the name
     write_folder(tmp_path, texts)
@@ -258,6 +265,16 @@ def test_own_10x_folder(tiny_multiome, tmp_path):
     assert (paired.mod2.X != tiny_multiome.mod2.X).nnz == 0
     with pytest.raises(ValueError, match="expected gene expression and one of ADT or ATAC"):
         Own(name="mine", tenx=str(tmp_path), kind="ADT").load()
+    monkeypatch.chdir(tmp_path.parent)
+    for place in (tmp_path.name, Path(tmp_path.name), f"./{tmp_path.name}", f"{tmp_path.name}/"):
+        assert sb.load(place).hash == paired.hash
+    Path("tiny_cite").mkdir()  # a folder does not stand for a data set of its name, unless it is said
+    assert sb.load("tiny_cite").pair == ("GEX", "ADT")
+    for place in ("./tiny_cite", Path("tiny_cite")):
+        with pytest.raises(FileNotFoundError, match="in tiny_cite, found no matrix"):
+            sb.load(place)
+    with pytest.raises(ValueError, match=r"the name of a data set, a file .* found ./nothing"):
+        sb.load("./nothing")
     (tmp_path / "barcodes.tsv.gz").unlink()
     with pytest.raises(FileNotFoundError, match=r"expected matrix\.mtx.* found no barcodes\.tsv"):
         Own(name="mine", tenx=str(tmp_path)).load()

@@ -270,4 +270,11 @@ def test_columns_of_the_public_deposit_are_known(tiny_paired):
     cells["prot"].obs["ADT_pseudotime_order"] = 0.5
     found = from_memory(cells).obs
     assert set(found["phase"]) == {"1"}
+    cells.obs["Phase"] = "G1"
+    cells.obs["S.Score"] = cells.obs["G2M.Score"] = 0.25
+    seurat = from_memory(cells).obs
+    assert set(seurat["phase"]) == {"1"}
+    assert (seurat[["S_score", "G2M_score"]] == 0.25).all(axis=None)
+    del cells.obs["GEX_phase"]
+    assert set(from_memory(cells).obs["phase"]) == {"G1"}
     assert (found[["pseudotime_order_GEX", "pseudotime_order_ADT"]] == [1, 0.5]).all(axis=None)

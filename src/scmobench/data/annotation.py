@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scmobench.data.labels import FLAGS, MISSING, NUMBERS, tidy_labels
+from scmobench.data.labels import FLAGS, MISSING, NUMBERS, some, tidy_labels
 from scmobench.data.table import read_table
 from scmobench.types import MODALITIES
 
@@ -42,11 +42,12 @@ def named_columns(name: str, obs: pd.DataFrame, batch: str | None, cell_type: st
 
 
 def known_names(obs: pd.DataFrame) -> pd.DataFrame:
-    """The cell annotation with columns of the competition's deposit, GEO GSE194122, under our names."""
-    ours = {"GEX_phase": "phase"} | {
-        f"{kind}_pseudotime_order": f"pseudotime_order_{kind}" for kind in MODALITIES
-    }
-    return obs.rename(columns={name: our for name, our in ours.items() if name in obs and our not in obs})
+    """The cell annotation with columns of Seurat and of GEO GSE194122, the competition's, under our names."""
+    ours = {"GEX_phase": "phase", "Phase": "phase", "S.Score": "S_score", "G2M.Score": "G2M_score"}
+    ours |= {f"{kind}_pseudotime_order": f"pseudotime_order_{kind}" for kind in MODALITIES}
+    for name, our in ours.items():
+        obs = obs if our in obs else obs.rename(columns={name: our})
+    return obs
 
 
 def few_values(obs: pd.DataFrame) -> list[str]:
@@ -123,8 +124,8 @@ def read_labels(name: str, file: str | None, cells: pd.Index) -> pd.DataFrame:
     if len(missing):
         raise ValueError(
             f"{name}: {len(missing)} of {len(cells)} cells are not in {file}, e.g. "
-            f"{', '.join(missing[:3])}; its first column must hold the cell names, and its first line the "
-            "names of the columns"
+            f"{some(missing)}; its first column, {table.index.name!r}, must hold the cell names, found "
+            f"{some(table.index)}: its first line must name every column, as R's write.csv does"
         )
     table = table[table.index.isin(cells)]
     if twice := list(table.index[table.index.duplicated()][:3]):

@@ -11,6 +11,7 @@ from anndata import AnnData
 
 from scmobench.data.labels import check_filled, some, tidy_labels
 from scmobench.data.matrix import checked_matrix
+from scmobench.data.pairing import unpaired
 from scmobench.types import MODALITIES, Paired, feature_type, part
 
 FILLED = ("batch", "cell_type")
@@ -94,39 +95,11 @@ def _check_names(paired: Paired) -> None:
                 "rename them (for features, anndata's var_names_make_unique())"
             )
     if not mod1.obs_names.equals(mod2.obs_names):
-        raise ValueError(f"{name}: {_unpaired(mod1, mod2)}")
+        raise ValueError(f"{name}: {unpaired(mod1, mod2)}")
     if not obs.index.equals(mod1.obs_names):
         raise ValueError(f"{name}: the rows of obs are not the cells of mod1 in the same order")
     if missing := [c for c in ("batch", "is_train", "is_scored") if c not in obs]:
         raise ValueError(f"{name}: the table of cells lacks {missing}; it has {list(obs.columns)}")
-
-
-def _unpaired(mod1: AnnData, mod2: AnnData) -> str:
-    """Why the cells of two modalities are not the same in the same order, and what to do."""
-    cells1, cells2, features1, features2 = mod1.obs_names, mod2.obs_names, mod1.var_names, mod2.var_names
-    same_columns = len(features1.intersection(features2)) / min(len(cells1), mod1.n_vars, mod2.n_vars)
-    if same_columns > 0.9 and len(cells1.intersection(cells2)) < 0.5 * len(cells1):
-        return "the columns of both files are the same cells; transpose them (`adata.T`)"
-    for cells, features, which in ((cells1, features2, "mod2"), (cells2, features1, "mod1")):
-        if len(cells.intersection(features)) > 0.5 * len(cells):
-            return (
-                f"cell names of one modality are the column names of {which}: rows must be cells; "
-                f"transpose {which} (`adata.T`)"
-            )
-    only1, only2 = cells1.difference(cells2, sort=False), cells2.difference(cells1, sort=False)
-    if len(only1) or len(only2):
-        examples = [f" (e.g. {some(only)})" if len(only) else "" for only in (only1, only2)]
-        return (
-            f"every cell must be in both modalities, found {len(only1)} cells only in mod1{examples[0]} and "
-            f"{len(only2)} only in mod2{examples[1]}; "
-            "check that barcodes have the same suffix, and keep the cells that both have: "
-            "`shared = mod1.obs_names.intersection(mod2.obs_names)`, `mod1[shared]` and `mod2[shared]`"
-        )
-    first = int(np.argmax(cells1.to_numpy() != cells2.to_numpy())) if len(cells1) == len(cells2) else 0
-    return (
-        f"both modalities have the same {len(cells1)} cells in another order (first at row {first}: "
-        f"{cells1[first]} and {cells2[first]}); reorder one: `mod2 = mod2[mod1.obs_names]`"
-    )
 
 
 def _tidy(paired: Paired, modality: AnnData, copy: bool) -> AnnData:
@@ -172,6 +145,12 @@ def _sound(
             f"where a layer has the counts, read it: dataset.layer=LAYER {_declared(pair)}; if adata.raw has "
             f"them, save adata.raw.to_adata(); or say what X is: {_declared(pair, feature_type(modality))}"
         )
+        corrected = sp.csr_matrix(checked_matrix(modality.layers.get("counts", np.eye(0)), where))
+        if _fractions(corrected.data).any():
+            layer = 'adata.layers["counts"]'
+            advice = (
+                f"{layer} holds fractions too, as SoupX writes them: round them, `{layer} = np.rint({layer})`"
+            )
     elif normalization == "binary" and (bad := X.data != 1).any():
         told, advice = "are other than 0 and 1", "declare what X holds by its `normalization`"
     else:

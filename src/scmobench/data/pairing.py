@@ -1,8 +1,12 @@
-"""The pairing of a matching's solution."""
+"""The pairing of cells: of two modalities by their names, of a matching's solution by numbers."""
 
 import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData
+
+from scmobench.data.labels import some
+
+SUFFIX = r"[-_.]\d+$"  # that tools add to barcodes
 
 
 def pairing(solution: AnnData) -> np.ndarray:
@@ -41,3 +45,36 @@ def _of_matrix(solution: AnnData) -> np.ndarray:
     ones.eliminate_zeros()
     once = all(np.array_equal(np.sort(ix), np.arange(solution.n_obs)) for ix in (ones.row, ones.col))
     return ones.row[np.argsort(ones.col)] if once and (ones.data == 1).all() else np.empty(0, int)
+
+
+def unpaired(mod1: AnnData, mod2: AnnData) -> str:
+    """Why the cells of two modalities are not the same in the same order, and what to do."""
+    cells1, cells2, features1, features2 = mod1.obs_names, mod2.obs_names, mod1.var_names, mod2.var_names
+    bare1, bare2 = (cells.str.replace(SUFFIX, "", regex=True) for cells in (cells1, cells2))
+    if len(cells1.intersection(cells2)) < 0.5 * len(cells1) < len(bare1.intersection(bare2)):
+        return (
+            f"expected the same names of cells, found {cells1[0]} in mod1 and {cells2[0]} in mod2: take the "
+            f"suffix off both, `adata.obs_names = adata.obs_names.str.replace(r'{SUFFIX}', '', regex=True)`"
+        )
+    if len(features1.intersection(features2)) > 0.9 * max(mod1.n_vars, mod2.n_vars):
+        return "the columns of both files are the same cells; transpose them (`adata.T`)"
+    for cells, features, which in ((cells1, features2, "mod2"), (cells2, features1, "mod1")):
+        if len(cells.intersection(features)) > 0.5 * len(cells):
+            return (
+                f"cell names of one modality are the column names of {which}: rows must be cells; "
+                f"transpose {which} (`adata.T`)"
+            )
+    only1, only2 = cells1.difference(cells2, sort=False), cells2.difference(cells1, sort=False)
+    if len(only1) or len(only2):
+        examples = [f" (e.g. {some(only)})" if len(only) else "" for only in (only1, only2)]
+        return (
+            f"every cell must be in both modalities, found {len(only1)} cells only in mod1{examples[0]} and "
+            f"{len(only2)} only in mod2{examples[1]}; "
+            "check that barcodes have the same suffix, and keep the cells that both have: "
+            "`shared = mod1.obs_names.intersection(mod2.obs_names)`, `mod1[shared]` and `mod2[shared]`"
+        )
+    first = int(np.argmax(cells1.to_numpy() != cells2.to_numpy())) if len(cells1) == len(cells2) else 0
+    return (
+        f"both modalities have the same {len(cells1)} cells in another order (first at row {first}: "
+        f"{cells1[first]} and {cells2[first]}); reorder one: `mod2 = mod2[mod1.obs_names]`"
+    )

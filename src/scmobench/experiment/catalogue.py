@@ -88,11 +88,11 @@ def metrics(task: str | None = None) -> pd.DataFrame:
 
 
 def source_of(data: str | Path) -> list[str]:
-    """Overrides for a data set by its name, or for cells in a file. Raises ValueError for another file."""
-    path = Path(data)
-    if way := FILES.get(path.suffix) or ("tenx" if path.parts[1:] and os.path.isdir(path) else None):
+    """Overrides for a data set by its name, or for cells in files. Raises ValueError for another file."""
+    path, folder = Path(data), os.path.isdir(data) and data not in names("dataset")
+    if way := FILES.get(path.suffix) or ("tenx" if folder else None):
         return ["dataset=own", f"dataset.{way}={quoted(path)}"]
-    if path.suffix or path.parts[1:] or isinstance(data, Path):
+    if path.suffix or os.sep in str(data) or isinstance(data, Path):
         files = f"the name of a data set, a file {', '.join(FILES)} or Cell Ranger's folder"
         raise ValueError(f"expected {files}, found {data}")
     return [named("dataset", data)]
