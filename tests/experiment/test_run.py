@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import anndata
+import h5py
 import numpy as np
 import pytest
 
@@ -94,6 +95,41 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == stamp
     experiment(tmp_path, "model=mean", "force=true")
     assert path.stat().st_mtime_ns > stamp
+
+
+def test_a_finished_run_may_lie_in_a_folder_that_can_only_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("a folder that can only be read")
+
+    given = ("run", "model=mean", "dataset=tiny_cite")
+    assert here(*given, cwd=tmp_path).returncode == 0
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("scmobench.experiment.run.writable", refuse)
+    assert "(finished before)" in here(*given, cwd=tmp_path).stdout
+    assert sb.run("mean", "tiny_cite", runs=tmp_path / "runs").record["skipped"]
+    for other in ("seed=1", "force=true"):
+        done = here(*given, other, cwd=tmp_path)
+        assert "a folder that can only be read" in done.stderr
+
+
+def test_a_damaged_prediction_of_a_finished_run_is_named_with_what_heals_it(tmp_path: Path) -> None:
+    given = ("run", "model=random", "dataset=tiny_cite")
+    assert here(*given, "seed=1", cwd=tmp_path).returncode == 0
+    (path,) = tmp_path.rglob("prediction.h5ad")
+    with h5py.File(path) as file:
+        chunk = file["X"].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    content[chunk.byte_offset + chunk.size // 2] ^= 255
+    path.write_bytes(content)
+    told = "; delete this file, and its run is made again"
+    with pytest.raises(ValueError, match=rf"prediction.h5ad, found .* in /X: .*{told}"):
+        sb.run("random", "tiny_cite", runs=tmp_path / "runs", seed=1)
+    ensemble = (*given, "ensemble=seeds", "ensemble.members=[[],[]]")
+    assert told in here(*ensemble, cwd=tmp_path).stderr
+    path.unlink()
+    assert here(*ensemble, cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(

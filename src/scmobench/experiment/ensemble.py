@@ -9,14 +9,13 @@ import scipy.sparse as sp
 from anndata import AnnData
 from omegaconf import DictConfig, OmegaConf
 
-from scmobench.data.foreign import read_h5ad
 from scmobench.data.reduce import SVD
 from scmobench.experiment import display, records
 from scmobench.experiment.arguments import group, key
 from scmobench.experiment.code import code_digest
 from scmobench.experiment.config import build, digest
 from scmobench.experiment.plan import Plan
-from scmobench.experiment.run import MODEL, SIMILARITY, Answered, carry_out, recorded
+from scmobench.experiment.run import MODEL, SIMILARITY, Answered, carry_out, predictions, recorded
 from scmobench.experiment.weights import dense, held_out_weights, member_weights
 from scmobench.machine import terminal
 from scmobench.machine.meter import metered
@@ -123,7 +122,7 @@ def _validation(cfg: DictConfig) -> DictConfig:
 
 def _stored(cfg: DictConfig, runs: list[dict[str, Any]]) -> list[AnnData]:
     """Predictions of finished runs, with the factors of a matching's similarity."""
-    return read_h5ad(*(records.folder(cfg.runs, r) / records.PREDICTION for r in runs), factors=SIMILARITY)
+    return predictions(*(records.folder(cfg.runs, r) / records.PREDICTION for r in runs), factors=SIMILARITY)
 
 
 def pooled(runs: list[dict[str, Any]], weights: np.ndarray) -> dict[str, Any]:

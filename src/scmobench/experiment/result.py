@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scmobench.data.foreign import read_h5ad
 from scmobench.experiment import records
 from scmobench.experiment.display import title
 from scmobench.experiment.ensemble import run_ensemble
 from scmobench.experiment.evaluate import evaluate, metrics
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.ranges import check_object
-from scmobench.experiment.run import asked, carry_out, respond
+from scmobench.experiment.run import asked, carry_out, predictions, respond
 from scmobench.experiment.settings import shown
 from scmobench.experiment.validate import checked, naming_choice
 from scmobench.machine.meter import metered
@@ -88,7 +87,7 @@ def run_plan(plan: Plan) -> Result:
     checked(plan)
     with naming_choice(plan):
         record = run_ensemble(plan) if plan.cfg.ensemble.members else carry_out(plan)
-    (prediction,) = read_h5ad(records.folder(plan.cfg.runs, record) / records.PREDICTION)
+    (prediction,) = predictions(records.folder(plan.cfg.runs, record) / records.PREDICTION)
     return result(prediction, record, plan.cells)
 
 

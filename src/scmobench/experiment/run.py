@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from anndata import AnnData
 from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
@@ -157,18 +158,28 @@ def recorded(plan: Plan, identity: dict[str, Any], answer: Callable[[Path], Answ
     cfg, where = plan.cfg, records.folder(plan.cfg.runs, identity)
     tracked = OmegaConf.to_container(cfg.wandb, resolve=True) if cfg.wandb else None
     check_tracking(tracked)
+    if not (cfg.force or os.access(where, os.W_OK)) and (done := records.finished(where, identity)):
+        return done | {"skipped": True}  # from a folder that can only be read
     writable(cfg.runs, "name another by runs=FOLDER")
     with records.claimed(where):
         done = None if cfg.force else records.finished(where, identity)
         plan.begun = True
         record = done | {"skipped": True} if done else _kept(plan, where, identity, answer(where))
         if done and primary(plan.task.name).per_cell and not (where / records.CELLS).is_file():
-            (prediction,) = read_h5ad(where / records.PREDICTION)  # the run is older than files of cells
+            (prediction,) = predictions(where / records.PREDICTION)  # the run is older than files of cells
             records.write_cells(where, scores_by_cell(plan.task.name, prediction, plan.problem.solution))
         records.clear_failure(cfg.runs, record)
         if kept := track(record, where, tracked):
             print(kept)
     return record
+
+
+def predictions(*files: Path, **asked: Any) -> list[AnnData]:
+    """Predictions of finished runs (`read_h5ad`). ValueError: one is damaged; it says what heals it."""
+    try:
+        return read_h5ad(*files, **asked)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete this file, and its run is made again") from error
 
 
 def _kept(plan: Plan, where: Path, identity: dict[str, Any], answered: Answered) -> dict[str, Any]:
