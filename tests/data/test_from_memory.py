@@ -145,7 +145,7 @@ def test_two_anndata_in_any_form_are_the_same_cells(form, tiny_paired, tmp_path)
 
 
 @pytest.mark.parametrize("form", ["table", "array and names", "array", "sparse"])
-def test_proteins_in_obsm_as_totalvi_has_them(form, tiny_paired):
+def test_proteins_in_obsm_as_totalvi_has_them(form, tiny_paired, tmp_path):
     cells = standard(tiny_paired).mod["rna"]
     counts = tiny_paired.mod2.to_df()
     cells.obsm["protein_expression"] = counts if form == "table" else counts.to_numpy().astype(int)
@@ -153,13 +153,16 @@ def test_proteins_in_obsm_as_totalvi_has_them(form, tiny_paired):
         cells.obsm["protein_expression"] = tiny_paired.mod2.X
     if form == "array and names":
         cells.uns["protein_names"] = np.array(counts.columns)
-    for given in ({}, {"gex": cells}):
-        paired = load_untouched(*([] if given else [cells]), **given, batch="batch")
+    cells.write_h5ad(tmp_path / "both.h5ad")
+    in_memory = [load_untouched(cells, batch="batch"), load_untouched(gex=cells, batch="batch")]
+    for paired in (*in_memory, sb.load(tmp_path / "both.h5ad", batch="batch")):
         assert (paired.mod1.X != tiny_paired.mod1.X).nnz == 0
         assert (paired.mod2.X != tiny_paired.mod2.X).nnz == 0
         numbered = [f"protein_{k}" for k in range(20)]
         named = form in ("table", "array and names")
         assert list(paired.mod2.var_names) == (list(counts.columns) if named else numbered)
+    with pytest.raises(ValueError, match=r"expected the layer 'counts' in both .* as mod2$"):
+        sb.load(tmp_path / "both.h5ad", layer="counts", normalization={"GEX": "counts", "ADT": "counts"})
 
 
 def test_one_anndata_with_the_features_of_both(tiny_multiome):

@@ -100,6 +100,11 @@ class Annotated(Source):
             )
         for modality in pair:
             counts = self._is_counts(modality)
+            if self.layer and self.layer not in modality.layers:
+                raise ValueError(
+                    f"{self.name}: expected the layer {self.layer!r} in both modalities, found none in obsm: "
+                    "give the proteins as an AnnData of their own, as dataset.mod2"
+                )
             if self.layer:
                 former, modality.X = modality.X, modality.layers[self.layer]
                 if not counts:

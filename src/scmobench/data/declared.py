@@ -13,7 +13,7 @@ from scmobench.data.matrix import unreal
 
 TABLE_VALUES = 10**6  # values that any column may have; a table with more rows may have longer columns
 TEXT = 2**10  # bytes of a name or label
-UNS = ("dataset_id", "protocol", "subtask", "organism", "source", "pairing_ix")
+UNS = ("dataset_id", "protocol", "subtask", "organism", "source", "pairing_ix", "protein_names")
 FORMATS = {"csr_matrix": 0, "csr": 0, "csc_matrix": 1, "csc": 1}  # format: the axis of its pointers
 KINDS = {  # groups that tell a file's kind, and its name
     "h5ad": ({"obs", "var", "X"}, "an AnnData file"),
@@ -126,6 +126,9 @@ class Plan:
     def _matrix(self, item: Any, room: str) -> None:
         """Add a dense or sparse matrix; obsm and varm fix its length alone."""
         if isinstance(item, h5py.Dataset) and item.shape is None:  # anndata writes "no matrix" in this way
+            return
+        if room == "obsm" and "column-order" in item.attrs and self.wanted.tables:  # a table of numbers
+            self._table(item)
             return
         expected = {"obsm": self.shape[:1], "varm": self.shape[1:]}.get(room, self.shape)
         shape = item.shape if isinstance(item, h5py.Dataset) else self._compressed(*sparse_layout(item))

@@ -44,18 +44,16 @@ WHAT = {"h5ad": "an h5ad file", "h5mu": "an h5mu file", "tenx": "Cell Ranger's f
 def read_h5ad(*paths: Path, layer: str | None = None, factors: str = "") -> list[AnnData]:
     """X, obs, var, the used entries of uns, ``layer``, and the layer ``counts`` where it exists.
 
-    ``factors`` names matrices of obsm and varm to read as well, where they exist.
+    ``factors`` names matrices, or a table, of obsm and varm to read as well, where they exist.
 
     Raises
     ------
     FileNotFoundError : no such file.
     ValueError : not an h5ad file, damaged, stored in other files, or larger than half of the free memory.
     """
+    more = (f"obsm/{factors}", f"varm/{factors}") if factors else ()
     files = [_wanted(path, "h5ad", layer) for path in paths]
-    if factors:
-        more = (f"obsm/{factors}", f"varm/{factors}")
-        files = [replace(file, matrices=(*file.matrices, *more)) for file in files]
-    return _read(files, _cells)
+    return _read([replace(file, matrices=(*file.matrices, *more)) for file in files], _cells)
 
 
 def read_scored(solution: Path, *predictions: Path) -> list[AnnData]:
@@ -222,6 +220,8 @@ def _matrix(item: h5py.Group | h5py.Dataset, path: str) -> Any:
     where = f"{path} {item.name}"
     if isinstance(item, h5py.Dataset):
         return None if item.shape is None else checked_matrix(item[()], where)
+    if "column-order" in item.attrs:
+        return _table(item)
     _, shape, axis = sparse_layout(item)
     return compressed(*(item[name][()] for name in ARRAYS), shape, axis, where)
 

@@ -4,18 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
-import pandas as pd
 from anndata import AnnData
 from mudata import MuData
 
 from scmobench.data.annotated import Annotated, Parts
 from scmobench.data.declared import UNS
 from scmobench.data.feature_types import modality_of, stated_modality
-from scmobench.data.own import by_feature_type, known_mod2, of_mudata, two_tables
-
-PROTEINS = "protein_expression"
-"""Where totalVI keeps the proteins of an AnnData of genes, in obsm."""
+from scmobench.data.own import PROTEINS, by_feature_type, known_mod2, of_mudata, two_tables
 
 
 @dataclass(kw_only=True)
@@ -58,11 +53,7 @@ class Memory(Annotated):
             )
         if isinstance(cells, MuData):
             return self._mudata(cells, kind)
-        gex = self._used(cells)
-        if PROTEINS in cells.obsm:
-            where = (self.name, f'{self.name}: obsm["{PROTEINS}"]')
-            return two_tables(gex, _proteins(cells), "ADT", where)
-        return by_feature_type(gex, kind, self.name)
+        return by_feature_type(self._used(cells), kind, self.name)
 
     def _mudata(self, cells: MuData, kind: str | None) -> Parts:
         mods = {name: self._used(modality) for name, modality in cells.mod.items()}
@@ -93,16 +84,6 @@ class Memory(Annotated):
             )
         cells = cells.to_memory() if cells.isbacked else cells
         layers = {key: cells.layers[key] for key in ("counts", self.layer) if key in cells.layers}
-        uns = {key: cells.uns[key] for key in UNS if key in cells.uns}
-        return AnnData(cells.X, obs=cells.obs.copy(), var=cells.var.copy(), layers=layers, uns=uns)
-
-
-def _proteins(cells: AnnData) -> AnnData:
-    """The proteins that totalVI reads, named by the table's columns, else by ``uns["protein_names"]``."""
-    counts = cells.obsm[PROTEINS]
-    if isinstance(counts, pd.DataFrame):
-        names, counts = counts.columns, counts.to_numpy()
-    else:
-        names = cells.uns.get("protein_names", [f"protein_{k}" for k in range(counts.shape[1])])
-    var = pd.DataFrame({"feature_types": "ADT"}, index=pd.Index(np.asarray(names).astype(str)))
-    return AnnData(counts, obs=pd.DataFrame(index=cells.obs_names), var=var)
+        more = {"obsm": {key: cells.obsm[key] for key in (PROTEINS,) if key in cells.obsm}}
+        more["uns"] = {key: cells.uns[key] for key in UNS if key in cells.uns}
+        return AnnData(cells.X, obs=cells.obs.copy(), var=cells.var.copy(), layers=layers, **more)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
@@ -12,6 +13,9 @@ from scmobench.data.cellranger import read_tenx_folder
 from scmobench.data.feature_types import chosen, modality_of, stated_modality, with_feature_type
 from scmobench.data.foreign import check_file, read_h5ad, read_h5mu, read_tenx
 from scmobench.types import MODALITIES
+
+PROTEINS = "protein_expression"
+"""Where totalVI keeps the proteins of an AnnData of genes, in obsm."""
 
 
 @dataclass(kw_only=True)
@@ -22,7 +26,8 @@ class Own(Annotated):
     ----------
     gex, mod2 : two h5ad files with the same cells.
     h5ad : one h5ad file with the features of both, told apart by ``var["feature_types"]`` (as the
-        competition's public deposit, GEO GSE194122).
+        competition's public deposit, GEO GSE194122), or of genes with totalVI's
+        ``obsm["protein_expression"]``.
     h5mu : one MuData file whose modalities have names of `WORDS`, such as ``rna`` and ``prot`` or ``atac``.
     tenx : Cell Ranger's ``filtered_feature_bc_matrix.h5``, or its folder with matrix.mtx.gz.
     kind : ``ADT`` or ``ATAC``. Needed only where the feature type of mod2 is no word of `WORDS`, or where
@@ -81,7 +86,7 @@ class Own(Annotated):
             mods, cells = read_h5mu(first, kind=kind, layer=self.layer)
             return of_mudata(mods, cells, kind, where)
         if self.h5ad:
-            return by_feature_type(read_h5ad(first, layer=self.layer)[0], kind, where)
+            return by_feature_type(read_h5ad(first, layer=self.layer, factors=PROTEINS)[0], kind, where)
         return by_feature_type(read_tenx_folder(first) if first.is_dir() else read_tenx(first), kind, where)
 
 
@@ -121,7 +126,9 @@ def of_mudata(mods: Mapping[str, AnnData | None], cells: pd.DataFrame, kind: str
 
 
 def by_feature_type(both: AnnData, kind: str | None, where: str) -> Parts:
-    """Cells whose modalities are columns of one AnnData."""
+    """Cells of one AnnData: both modalities are columns, or the proteins are where totalVI keeps them."""
+    if PROTEINS in both.obsm and kind != "ATAC" and both.var.filter(["feature_types"]).nunique().lt(2).all():
+        return two_tables(both, _proteins(both), "ADT", (where, f'{where}: obsm["{PROTEINS}"]'))
     if "feature_types" not in both.var:
         raise ValueError(
             f'{where} does not say which features are genes (no var["feature_types"]; a features.tsv of one '
@@ -137,3 +144,14 @@ def _columns(both: AnnData, types: pd.Series, words: Iterable[str], kind: str) -
     modality.var["feature_types"] = kind
     modality.var_names_make_unique()  # a few gene symbols are the names of two genes
     return modality
+
+
+def _proteins(cells: AnnData) -> AnnData:
+    """The proteins that totalVI reads, named by the table's columns, else by ``uns["protein_names"]``."""
+    counts = cells.obsm[PROTEINS]
+    if isinstance(counts, pd.DataFrame):
+        names, counts = counts.columns, counts.to_numpy()
+    else:
+        names = cells.uns.get("protein_names", [f"protein_{k}" for k in range(counts.shape[1])])
+    var = pd.DataFrame({"feature_types": "ADT"}, index=pd.Index(np.asarray(names).astype(str)))
+    return AnnData(counts, obs=pd.DataFrame(index=cells.obs_names), var=var)
