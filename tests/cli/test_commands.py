@@ -40,6 +40,14 @@ def test_a_terminal_that_knows_no_arrows_sees_the_tables_all_the_same(monkeypatc
     assert "rmse" in printed.getvalue().decode("ascii")
 
 
+def test_a_folder_that_was_deleted_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit, match=r"expected a folder to work in, found this one deleted: change"):
+        main(["run", "model=mean", "dataset=tiny_cite"])
+
+
 SLIPS = {
     "rum model=knn": "expected COMMAND to be one of run, models,",
     "score --task match --prediction a --solution b": "found 'match': did you mean match_modality?;",

@@ -195,8 +195,10 @@ def test_a_reader_that_crashes_or_hangs_is_one_line(end, message, files, tmp_pat
 def test_reading_has_a_time_limit_that_a_user_may_set(files, monkeypatch, capsys):
     monkeypatch.setenv("SCMOBENCH_READ_SECONDS", "0.01")
     assert "(SCMOBENCH_READ_SECONDS sets another limit)" in score(files, capsys)
-    monkeypatch.setenv("SCMOBENCH_READ_SECONDS", "soon")
-    assert "expected a number of seconds as SCMOBENCH_READ_SECONDS, found 'soon'" in score(files, capsys)
+    for given in ("soon", "nan", "-1", "inf"):
+        monkeypatch.setenv("SCMOBENCH_READ_SECONDS", given)
+        told = f"expected seconds above 0 as SCMOBENCH_READ_SECONDS, found '{given}': take e.g. 600"
+        assert told in score(files, capsys)
     monkeypatch.setenv("SCMOBENCH_READ_SECONDS", "300")
     assert isinstance(score(files, capsys), float)
 

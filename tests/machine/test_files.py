@@ -113,7 +113,7 @@ def test_a_prediction_that_does_not_fit_is_one_line_and_leaves_nothing(tmp_path:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # as a full disk: the write fails
-        with pytest.raises(OSError, match=r"expected to write .*File too large: make room there") as told:
+        with pytest.raises(OSError, match=r"expected to write .*File too large: raise the limit of") as told:
             records.write_prediction(tmp_path / "prediction.h5ad", ad.AnnData(noise))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

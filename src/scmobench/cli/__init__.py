@@ -25,7 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):  # not every terminal or file can hold ↓
             stream.reconfigure(errors="backslashreplace")
     try:
+        os.getcwd()
         prepare(arguments)
+    except FileNotFoundError as error:
+        told = "expected a folder to work in, found this one deleted: change into another"
+        raise SystemExit(f"scmobench: {told}") from error
     except ValueError as error:
         raise SystemExit(f"scmobench: {error}") from error
     options = parsed(arguments)

@@ -196,10 +196,10 @@ def _told(output: str) -> tuple[str, str]:
 
 def _seconds() -> float:
     given = os.environ.get("SCMOBENCH_READ_SECONDS", SECONDS)
-    try:
-        return float(given)
-    except ValueError:
-        raise ValueError(f"expected a number of seconds as SCMOBENCH_READ_SECONDS, found {given!r}") from None
+    with suppress(ValueError):
+        if 0 < (seconds := float(given)) < 1e6:
+            return seconds
+    raise ValueError(f"expected seconds above 0 as SCMOBENCH_READ_SECONDS, found {given!r}: take e.g. 600")
 
 
 def _cells(group: h5py.Group, wanted: Wanted) -> AnnData:

@@ -12,7 +12,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-FULL = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # torch gives no number
+ROOM = dict.fromkeys((None, errno.ENOSPC, errno.EDQUOT), "make room there, or ")  # torch gives no number
+ROOM[errno.EFBIG] = "raise the limit of a file's size (ulimit -f), or "
 LONGEST = 255  # bytes of a file's name on most file systems
 READABLE = 80  # characters of a text that a shortened name keeps
 PLAIN = re.compile(r"(?![. ])[ -.0-\[\]-~]+(?<![. ])")  # printable ASCII without slash and backslash
@@ -60,7 +61,7 @@ def whole(path: Path) -> Iterator[Path]:
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
         found = getattr(error, "strerror", None)  # without our own file's name
         found = found or " ".join(str(error).split())
-        advice = "make room there, or " if getattr(error, "errno", None) in FULL else ""
+        advice = ROOM.get(getattr(error, "errno", None), "")
         raise OSError(f"expected to write {path}, found {found}: {advice}write to another folder") from error
     finally:
         with contextlib.suppress(OSError):
