@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+import scmobench as sb
 from damaged_files import (
     MUTATIONS,
     OF_TABLES,
@@ -140,6 +141,24 @@ def test_a_prediction_that_leads_to_the_solution_is_refused(way, files, capsys):
     with h5py.File(files[0], "r+") as file:
         file.move("X", "obsp/far")
     assert "/obsp/far" in inspected(files[0])
+
+
+@pytest.mark.parametrize(("suffix", "between"), [(".csv", ","), (".tsv", "\t")])
+def test_a_table_becomes_h5ad_as_the_message_says(suffix, between, tmp_path):
+    problem = sb.split("tiny_cite")
+    file = tmp_path / f"mine{suffix}"
+    problem.solution.to_df().to_csv(file, sep=between)
+    with pytest.raises(ValueError, match="found a table; with one row a cell") as error:
+        sb.score(file, problem, task="predict_modality")
+    exec("import anndata\n" + str(error.value).partition("in Python: ")[2])
+    assert sb.score(file.with_suffix(".h5ad"), problem, task="predict_modality")["rmse"] < 1e-5
+
+
+def test_a_file_of_r_says_how_r_writes_another(files, tmp_path, capsys):
+    (tmp_path / "mine.rds").write_bytes(gzip.compress(b"RDX3"))
+    assert "found R's file; write another in R, e.g. zellkonverter::" in score(
+        (files[0], tmp_path / "mine.rds"), capsys
+    )
 
 
 def test_what_is_no_file_is_refused_at_once(files, tmp_path, capsys):

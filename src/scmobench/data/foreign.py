@@ -6,7 +6,6 @@ then is the file read here, as far as it is needed; every matrix passes `checked
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 import warnings
@@ -24,20 +23,13 @@ import psutil
 from anndata import AnnData, OldFormatWarning
 from anndata.io import read_elem
 
+from scmobench.data.converting import BEGINS, refuse_other
 from scmobench.data.declared import ARRAYS, TENX_NAMES, UNS, Wanted, index_name, one_line, sparse_layout, text
 from scmobench.data.feature_types import needed
 from scmobench.data.matrix import checked_matrix, compressed
 from scmobench.training.memory import machine_gb
 
 SECONDS = 300.0  # that an inspection may take; $SCMOBENCH_READ_SECONDS for slow disks
-PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
-ZIPPED = {  # how a file of each kind begins, and the command that unpacks it
-    b"\x1f\x8b": "gunzip -c",
-    b"BZh": "bunzip2 -c",
-    b"\xfd7zXZ": "xz -dc",
-    b"(\xb5/\xfd": "zstd -dc",
-    b"PK\x03\x04": "unzip -p",
-}
 WHAT = {"h5ad": "an h5ad file", "h5mu": "an h5mu file", "tenx": "Cell Ranger's feature-barcode h5 file"}
 
 
@@ -146,11 +138,7 @@ def _identity(wanted: Wanted) -> tuple[int, ...]:
     path, what = Path(wanted.path), WHAT[wanted.kind]
     check_file(path, what)
     with path.open("rb") as file:
-        head = file.read(6)
-    if unpack := next((command for begin, command in ZIPPED.items() if head.startswith(begin)), ""):
-        plain = path.with_suffix("") if path.suffix in PACKED else path.with_name(f"unpacked_{path.name}")
-        command = f"{unpack} {shlex.quote(str(path))} > {shlex.quote(str(plain))}"
-        raise ValueError(f"expected {what} at {path}, found it zipped; unpack it: {command}")
+        refuse_other(path, file.read(BEGINS), what)
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
