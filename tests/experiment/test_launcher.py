@@ -29,7 +29,7 @@ from scmobench.experiment.config import compose, conf_dir, names
 from scmobench.experiment.ensemble import members
 from scmobench.experiment.launcher import Workers, enter
 from scmobench.experiment.plan import Plan, method_name
-from scmobench.experiment.progress import TOTAL, Progress, end_of_sweep
+from scmobench.experiment.progress import LEDGER, TOTAL, Progress, end_of_sweep
 from scmobench.machine.arithmetic import THREADS
 
 PACKAGES = {"joblib": "joblib_launcher", "ray": "ray_launcher", "slurm": "submitit_launcher"}
@@ -362,6 +362,8 @@ def test_two_sweeps_share_no_ledger_and_the_clock_begins_with_the_first_run(
     clock += 2
     first.on_job_end(config, JobReturn(status=JobStatus.FAILED, _return_value="why"))
     assert "seed 0: why  (10 min left)\n" in capsys.readouterr().out
+    with Path(os.environ[LEDGER]).open("a") as ledger:
+        ledger.write('0, "state": "ran"}\n{"state": ')
     end_of_sweep(clock - 102)
     assert capsys.readouterr().out == "\n1 failed in 1.7 min\n"
     assert len(list(tmp_path.glob(".sweep-*"))) == 1

@@ -2,7 +2,6 @@
 
 import io
 import os
-import signal
 import sys
 import time
 import traceback
@@ -102,10 +101,8 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
     except BaseException as error:
         if type(error) is KeyboardInterrupt:  # a subclass of it comes from a method
             raise
-        if type(error.__context__) is KeyboardInterrupt:  # Lightning turns it into an exit
-            raise KeyboardInterrupt from error
-        if type(error).__name__ == "SIGTERMException":  # Lightning's, in a worker: its time is over
-            raise SystemExit(128 + signal.SIGTERM) from error
+        if type(error.__context__) is KeyboardInterrupt or type(error).__name__ == "SIGTERMException":
+            raise KeyboardInterrupt from error  # Lightning turns it into an exit
         failed = failure(error, plan, cfg.modules)
         if failed is error:
             raise

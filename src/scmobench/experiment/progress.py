@@ -111,7 +111,13 @@ def _remaining(total: int) -> float:
 def _read() -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """How the sweep began, and its runs that ended."""
     begun, *lines = Path(os.environ[LEDGER]).read_text().splitlines()
-    return json.loads(begun), [json.loads(line) for line in lines if line.endswith("}")]  # not half a line
+    ended = []
+    for line in lines:
+        with contextlib.suppress(
+            ValueError
+        ):  # machines may write over each other's lines
+            ended.append(json.loads(line))
+    return json.loads(begun), ended
 
 
 def end_of_sweep(begun: float) -> None:
