@@ -113,9 +113,7 @@ def _read() -> tuple[dict[str, Any], list[dict[str, Any]]]:
     begun, *lines = Path(os.environ[LEDGER]).read_text().splitlines()
     ended = []
     for line in lines:
-        with contextlib.suppress(
-            ValueError
-        ):  # machines may write over each other's lines
+        with contextlib.suppress(ValueError):  # machines may write over each other's lines
             ended.append(json.loads(line))
     return json.loads(begun), ended
 
