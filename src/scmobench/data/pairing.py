@@ -51,12 +51,13 @@ def unpaired(mod1: AnnData, mod2: AnnData) -> str:
     """Why the cells of two modalities are not the same in the same order, and what to do."""
     cells1, cells2, features1, features2 = mod1.obs_names, mod2.obs_names, mod1.var_names, mod2.var_names
     bare1, bare2 = (cells.str.replace(SUFFIX, "", regex=True) for cells in (cells1, cells2))
-    if len(cells1.intersection(cells2)) < 0.5 * len(cells1) < len(bare1.intersection(bare2)):
+    few = len(cells1.intersection(cells2)) < 0.5 * len(cells1)
+    if few and len(bare1.intersection(bare2)) > 0.5 * len(cells1):
         return (
             f"expected the same names of cells, found {cells1[0]} in mod1 and {cells2[0]} in mod2: take the "
             f"suffix off both, `adata.obs_names = adata.obs_names.str.replace(r'{SUFFIX}', '', regex=True)`"
         )
-    if len(features1.intersection(features2)) > 0.9 * max(mod1.n_vars, mod2.n_vars):
+    if few and len(features1.intersection(features2)) > 0.9 * max(mod1.n_vars, mod2.n_vars):
         return "the columns of both files are the same cells; transpose them (`adata.T`)"
     for cells, features, which in ((cells1, features2, "mod2"), (cells2, features1, "mod1")):
         if len(cells.intersection(features)) > 0.5 * len(cells):
