@@ -133,6 +133,16 @@ def test_an_interrupt_ends_the_sweep(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("record.json"))
 
 
+def test_a_worker_that_ray_ends_leaves_no_failed_record(tmp_path: Path) -> None:
+    """Ray ends a worker by an exit, as when the sweep has had a SIGTERM: the run has not failed."""
+    pytest.importorskip("ray")
+    ends = "from ray._private.worker import raise_sys_exit_with_custom_error_message as end"
+    body = f"        {ends}\n        end('The process receives a SIGTERM.', exit_code=1)\n\n"
+    own_model(tmp_path, f"{body}    def predict(self, data): ...\n")
+    assert here("run", *OWN, "model=own", cwd=tmp_path).returncode == 1
+    assert not list(tmp_path.rglob("record.json"))
+
+
 def test_a_class_that_lacks_a_method_is_told_in_one_line(tmp_path: Path) -> None:
     own_model(tmp_path, "        return self\n\n    def predcit(self, data): ...\n")
     for command in ("run", "validate"):

@@ -99,7 +99,8 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
                 with terminal.bar(place(number, f"{plan.name} seed {cfg.seed}")), naming_choice(plan):
                     return Scored(run_ensemble(plan) if cfg.ensemble.members else carry_out(plan))
     except BaseException as error:
-        if type(error) is KeyboardInterrupt:  # a subclass of it comes from a method
+        # a subclass of the interrupt comes from a method; Ray marks the exit of a worker that it ends
+        if type(error) is KeyboardInterrupt or hasattr(error, "ray_terminate_msg"):
             raise
         if type(error.__context__) is KeyboardInterrupt or type(error).__name__ == "SIGTERMException":
             raise KeyboardInterrupt from error  # Lightning turns it into an exit
