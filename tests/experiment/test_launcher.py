@@ -356,7 +356,7 @@ def test_two_sweeps_share_no_ledger_and_the_clock_begins_with_the_first_run(
     second.on_multirun_start(config)
     first.on_multirun_start(config)
     assert len(list(tmp_path.glob(".sweep-*"))) == 2
-    assert capsys.readouterr().out == "300 runs; checking the settings of all first\n" * 2
+    assert capsys.readouterr().out == "300 runs; all settings are checked first\n" * 2
     clock += 100
     first.on_job_start(config)
     clock += 2

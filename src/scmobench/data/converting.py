@@ -27,8 +27,8 @@ def refuse_other(path: Path, begin: bytes, what: str) -> None:
         write = 'zellkonverter::writeH5AD(as.SingleCellExperiment(seurat, assay = "RNA"), "rna.h5ad")'
         raise ValueError(f"{file} R's file; write another in R, e.g. {write}")
     if kind in TABLES:
-        read = f'anndata.io.read_csv("{path}", delimiter="{TABLES[kind]}")'
-        write = f'{read}.write_h5ad("{path.with_suffix(".h5ad")}")'
+        read = f'anndata.io.read_csv({str(path)!r}, delimiter="{TABLES[kind]}")'
+        write = f"{read}.write_h5ad({str(path.with_suffix('.h5ad'))!r})"
         raise ValueError(f"{file} a table; with one row a cell, in Python: {write}")
     if unpack := next((command for start, command in ZIPPED.items() if begin.startswith(start)), ""):
         plain = path.with_suffix("") if path.suffix in PACKED else path.with_name(f"unpacked_{path.name}")

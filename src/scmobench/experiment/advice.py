@@ -139,12 +139,10 @@ def of_row(method: str, task: str = "predict_modality") -> list[str]:
         ensemble = part.startswith("ensemble_")  # the first part where members name their models
         kind = "ensemble" if ensemble else "ablation" if place else "model"
         told.append(f"{kind}={part.removeprefix('ensemble_')}")
-    changes = [
-        "smoke=true" if one == "smoke" else one for one in re.split(CHANGES, found["changed"] or "") if one
-    ]
-    return told + [
-        one if one.startswith(("trainer.", "smoke=")) else f"model.{task}.{one}" for one in changes
-    ]
+    for one in filter(None, re.split(CHANGES, found["changed"] or "")):
+        place = "" if one.startswith("trainer.") else f"model.{task}."
+        told.append("smoke=true" if one == "smoke" else place + one)
+    return told
 
 
 def _command(overrides: Sequence[str]) -> str:

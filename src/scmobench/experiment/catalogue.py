@@ -148,6 +148,6 @@ def _in_python(message: str) -> str:
     message = re.sub(r"(?<=[{,])(\w+):(\w+)", r'"\1": "\2"', message)
     message = re.sub(r"dataset\.(\w+)=([\w.]+)", r'\1="\2"', message)
     message = re.sub(r'(?<=")(,| )(?="?\w+"?[=:])', ", ", message)
-    return (
-        message.replace("dataset.", "").replace('"null"', "None").replace('"ADT" or ATAC', '"ADT" or "ATAC"')
-    )
+    for typed, meant in {"dataset.": "", '"null"': "None", '"ADT" or ATAC': '"ADT" or "ATAC"'}.items():
+        message = message.replace(typed, meant)
+    return message

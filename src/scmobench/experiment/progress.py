@@ -60,7 +60,7 @@ class Progress(Callback):
             ledger.write(json.dumps(begins) + "\n")
         os.environ[LEDGER] = str(Path(ledger.name).resolve())
         told = f"{self.total} run{'s' * (self.total != 1)}"
-        told += "; checking the settings of all first" if self.total > MANY else ""
+        told += "; all settings are checked first" if self.total > MANY else ""
         if begins and not self.total:
             told = f"all trials are done ({begins['ended']}): a larger hydra.sweeper.n_trials makes more"
         print(told, flush=True)

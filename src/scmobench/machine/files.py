@@ -87,6 +87,8 @@ def claimed(folder: Path, told: str) -> Iterator[None]:
         print(f"{told}: {folder}", flush=True)
         held = lock.acquire()
     except OSError as error:
+        if error.filename:  # its own file cannot be opened
+            raise
         raise OSError(
             f"expected a file system with locks at {folder}, found {error.strerror}: use a folder on another "
             "one, for runs by runs=FOLDER"
