@@ -48,11 +48,7 @@ class Clock(Callback):
                     trainer.save_checkpoint(part)
             except OSError as error:  # e.g. a full disk, which need not end the training
                 if not self.told:
-                    print(
-                        f"{error}; training goes on",
-                        file=sys.stderr,
-                        flush=True,
-                    )
+                    print(f"{error}; training goes on", file=sys.stderr, flush=True)
                 self.told = True
             self.saved = time.monotonic()
 
