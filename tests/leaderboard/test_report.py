@@ -264,7 +264,7 @@ def test_marks_of_methods_are_shown_and_explained():
     names = ["plain", "seeing (T)", "both (T, L)"]
     shown = Page(files["index.html"])
     heads = [e["text"].strip() for e in shown.all("th", "name", shown.all("table", "heat")[0])]
-    assert heads == ["Method", *names, "solutioncontrol: the answer itself"]
+    assert heads == ["Method", *names, "solutionControl: the answer itself"]
     told = "(T) sees the inputs, not the answers, of test cells. (L) uses labels of training cells."
     places = [shown.all("p", "legend")[1]["text"], readme_section(boards(standings(runs), METRICS))]
     for text in [*places, files["README.md"], files["summary-light.svg"]]:
@@ -296,7 +296,7 @@ def test_ablations_are_effects_paired_over_seeds_and_no_rows():
     methods, effect = plots(shown)
     assert list(drawn(shown, methods)) == ["scmognn+ensemble_seeds", "scmognn", "knn"]
     assert list(drawn(shown, effect)) == ["knn[k=2]", "scmognn+layers_1"]
-    assert "1 layer." in shown.all("dl", "about")[0]["text"]
+    assert "1 layer" in shown.all("dl", "about")[0]["text"]
     (panel,) = panels(standings(runs), METRICS["predict_modality"], "predict_modality")
     single, several = effects(panel)
     assert (single.mean, single.n, single.text) == (pytest.approx(-0.2), 1, "−0.20 (1)")
@@ -497,7 +497,7 @@ def test_data_sets_and_directions_are_in_plain_words():
     titles = [e["text"] for e in shown.all("h4")]
     assert titles == ["mine (100 cells) mine", "BMMC CITE-seq, starter (100 cells) neurips_bmmc_cite_starter"]
     assert [e["text"] for e in shown.all("h5")] == ["GEX→ADT", "GEX→ADT"]
-    assert "mean of 20 nearest cells" in shown.all("table", "heat")[0]["text"]
+    assert "Mean of the 20 nearest training cells" in shown.all("table", "heat")[0]["text"]
 
 
 def test_each_number_tells_its_origin(made, whole):

@@ -94,9 +94,10 @@ def compare(options: argparse.Namespace) -> None:
 
 def models(options: argparse.Namespace) -> None:
     from scmobench.experiment import catalogue
+    from scmobench.experiment.config import headlines
     from scmobench.machine import terminal
 
-    found, words = catalogue.models(options.task), catalogue.headlines("model")
+    found, words = catalogue.models(options.task), headlines("model")
     short = {"predict_modality": "predict", "match_modality": "match", "joint_embedding": "embed"}
     rows = []
     for name, about in found.sort_values("kind", ascending=False, kind="stable").iterrows():
@@ -108,11 +109,12 @@ def models(options: argparse.Namespace) -> None:
 
 def metrics(options: argparse.Namespace) -> None:
     from scmobench.experiment import catalogue
+    from scmobench.experiment.config import headlines
     from scmobench.experiment.display import ARROWS
     from scmobench.machine import terminal
 
     found = catalogue.metrics(options.task)
-    words = {task: catalogue.headlines(f"metric/{task}") for task in found["task"].unique()}
+    words = {task: headlines(f"metric/{task}") for task in found["task"].unique()}
     rows = [(name, m["task"], ARROWS[m["direction"]], words[m["task"]][name]) for name, m in found.iterrows()]
     terminal.table(rows, ("metric", "task", "better", "what it is"))
 

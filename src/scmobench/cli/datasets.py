@@ -43,8 +43,7 @@ def data(options: argparse.Namespace) -> None:
 def _list_data() -> None:
     """Every data set: what it is, and whether its files are at hand."""
     from scmobench.data.source import Source
-    from scmobench.experiment.catalogue import headlines
-    from scmobench.experiment.config import build, compose
+    from scmobench.experiment.config import build, compose, headlines
     from scmobench.machine import terminal
 
     rows = []

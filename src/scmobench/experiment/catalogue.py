@@ -53,12 +53,6 @@ def models(task: str | None = None) -> pd.DataFrame:
     return table[[any(task in chosen for task in tasks) for tasks in table["tasks"]]]
 
 
-def headlines(group: str) -> dict[str, str]:
-    """Name -> what it is, in the words of the first line of its file in ``conf/<group>``."""
-    files = sorted((conf_dir() / group).glob("*.yaml"))
-    return {file.stem: file.read_text().partition("\n")[0].removeprefix("#").strip(" .") for file in files}
-
-
 def lacks(model: str) -> str:
     """How to install what a model needs and this environment lacks; empty if nothing is missing."""
     return not_installed(OmegaConf.load(conf_dir() / "model" / f"{model}.yaml"))

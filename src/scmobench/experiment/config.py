@@ -5,9 +5,10 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,18 @@ def contents(group: str | Path) -> dict[str, dict[str, Any]]:
     """What the YAML files of a group, or of another folder, hold by their names, references as they stand."""
     files = sorted((conf_dir() / group).glob("*.yaml"))
     return {file.stem: OmegaConf.to_container(OmegaConf.load(file), resolve=False) for file in files}
+
+
+@cache
+def headlines(group: str) -> dict[str, str]:
+    """Name -> what it is: the first sentence of the comment at the top of its file in ``conf/<group>``."""
+    return {name: _headline(conf_dir() / group / f"{name}.yaml") for name in names(group)}
+
+
+def _headline(file: Path) -> str:
+    lines = takewhile(lambda line: line.startswith("#"), file.read_text(encoding="utf-8").splitlines())
+    told = [line.removeprefix("#").strip() for line in lines if "@package" not in line]
+    return " ".join(told).partition(". ")[0].removesuffix(".")
 
 
 def not_installed(model: Mapping[str, Any]) -> str:

@@ -1,13 +1,11 @@
 """Effects: what an ablation or a changed setting does to its method, paired over seeds."""
 
 from dataclasses import dataclass
-from functools import cache
-from itertools import takewhile
 
 import numpy as np
 import pandas as pd
 
-from scmobench.experiment.config import conf_dir
+from scmobench.experiment.config import headlines
 from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.panels import Panel
 from scmobench.leaderboard.roster import VARIANT
@@ -51,16 +49,6 @@ def effects(panel: Panel) -> list[Effect]:
         if row["variant"] and row["full"] is True and gaps:
             mean = float(row["gap"] if pd.notna(row["gap"]) else np.mean(gaps))
             sure = ("better" if sign * mean < 0 else "worse") if row["p_holm"] < LEVEL else ""
-            told = row["method"], base, _gloss(row["method"][len(base) :])
+            told = row["method"], base, headlines("ablation").get(row["method"][len(base) + 1 :], "")
             found.append(Effect(*told, mean, row["gap_low"], row["gap_high"], len(gaps), sure))
     return sorted(found, key=lambda effect: (effect.base, sign * effect.mean, effect.method))
-
-
-@cache
-def _gloss(change: str) -> str:
-    """What an ablation does: the first sentence of the comment at the top of its YAML file."""
-    path = conf_dir() / "ablation" / f"{change.removeprefix('+')}.yaml"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    told = [line for line in takewhile(lambda line: line.startswith("#"), lines) if "@package" not in line]
-    first, dot, _ = " ".join(line.removeprefix("#").strip() for line in told).partition(". ")
-    return first + dot.strip()

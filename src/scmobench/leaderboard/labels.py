@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from omegaconf import OmegaConf
 
+from scmobench.experiment.config import headlines
+
 PAIRS = {"ADT": "CITE-seq", "ATAC": "Multiome"}
 LARGE = 2000
 """From how many cells on a data set is large."""
@@ -57,8 +59,10 @@ def pair(subtask: str) -> str:
 
 
 def gloss(method: str) -> str:
-    """What a method is, in five words; empty where nobody wrote it."""
-    return _table()["methods"].get(method.split(" #")[0], "")
+    """What a method of the suite, or an ensemble, is in a few words; empty for others and for ablations."""
+    name = method.split(" #")[0]
+    ensemble = name.rpartition("ensemble_")[2] if "ensemble_" in name else None
+    return headlines("ensemble" if ensemble else "model").get(ensemble or name, "")
 
 
 @cache
