@@ -315,7 +315,7 @@ DEVIATIONS = {
         ("an embedding without variance has a cell cycle", "if not varies.any():", "if False:"),
         ("dead dimensions kept", "if not varies.all() and", "if False and"),
     ],
-    ("data/normalize", "preprocess"): [
+    ("data/preprocess", "preprocess"): [
         (
             "log ratio without one added",
             "scale_rows(X, np.exp(-row_sums(logs) / X.shape[1]))",
@@ -391,6 +391,7 @@ SUBMISSIONS = {
         ("a file twice in an archive", "if times > 1", "if times > 2"),
         ("a declared size of an archive is believed", "if declared > LARGEST:", "if declared < 0:"),
         ("a long list of files is read", "> DIRECTORY:", "> LARGEST:"),
+        ("a submission takes the name of a method", "if self.name.casefold() in", "if self.name in {} and"),
     ],
     ("experiment/submission", "submission"): [
         (
@@ -405,9 +406,6 @@ SUBMISSIONS = {
         ),
         ("the solution is scored as a prediction", "if holds_solution(", "if False and holds_solution("),
         ("two archives of one method are averaged", 'if one in homes), "")', 'if False), "")'),
-    ],
-    ("experiment/card", "submission"): [
-        ("a submission takes the name of a method", "if self.name.casefold() in", "if self.name in {} and")
     ],
 }
 PICTURES = {

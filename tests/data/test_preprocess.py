@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from scmobench.data.normalize import normalize
-from scmobench.data.preprocess import TFIDF, highly_variable, zscore_rows
+from scmobench.data.preprocess import TFIDF, highly_variable, normalize, zscore_rows
 from scmobench.data.reduce import LSI, SVD
 
 EVERY = np.ones(40, bool)

@@ -166,7 +166,7 @@ def leaderboard(options: argparse.Namespace) -> None:
 def submit(options: argparse.Namespace) -> None:
     from dataclasses import fields
 
-    from scmobench.experiment.card import Card
+    from scmobench.experiment.archive import Card
     from scmobench.experiment.submission import submit
 
     given = {f.name: getattr(options, f.name) for f in fields(Card) if hasattr(options, f.name)}

@@ -1,9 +1,11 @@
 """Archives of predictions: a zip of one card and one h5ad file a seed, and nothing else.
 
-Archives come from strangers. Names, kinds and declared sizes are checked before anything is unpacked; no more
-than the declared bytes are ever written; no file in it is run or unpickled.
+The card says what the method is, by whom, and which cells its predictions are of. Archives come from
+strangers. Names, kinds and declared sizes are checked before anything is unpacked; no more than the declared
+bytes are ever written; no file in it is run or unpickled.
 """
 
+import json
 import re
 import shutil
 import stat
@@ -11,10 +13,16 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from scmobench.data.foreign import check_file
+from scmobench.experiment.config import names
+from scmobench.experiment.schema import whole_number
 from scmobench.machine.files import whole
+from scmobench.tasks.base import DIRECTIONS
+from scmobench.types import TASKS
 
 CARD = "card.json"
 PREDICTION = re.compile(r"seed-(0|[1-9]\d{0,8})\.h5ad")
@@ -24,11 +32,92 @@ MOST = 100  # files
 DIRECTORY = 1 << 16  # bytes of the list of files at the end of a zip
 END, END_BYTES, LOCATOR, LOCATOR_BYTES = b"PK\x05\x06", 22, b"PK\x06\x07", 20  # see PKWARE's APPNOTE 4.3
 BEGINNING = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _.()-]{0,58}[A-Za-z0-9)])?")
+LONGEST = 2000  # characters of a text
+LINK = re.compile(r"https?://[^\s<>\"']+")
 
 
-def pack(path: Path, card: bytes, predictions: Mapping[int, Path]) -> Path:
+@dataclass(frozen=True)
+class Card:
+    """A method as its authors describe it.
+
+    Attributes
+    ----------
+    name : in the tables. Names of the suite's own methods are taken.
+    task, dataset, direction, data_hash : the cells; the hash is that of `Paired`.
+    authors, description, licence, link : for readers; the link may be empty.
+    transductive : whether the fit saw the test cells' inputs.
+    label_supervised : whether it saw training cells' labels.
+    """
+
+    name: str
+    task: str
+    dataset: str
+    direction: str
+    authors: str
+    description: str
+    licence: str
+    link: str = ""
+    data_hash: str = ""
+    transductive: bool = False
+    label_supervised: bool = False
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, kind = getattr(self, field.name), field.type
+            if type(value) is not kind:
+                expected = "true or false" if kind is bool else "a text"
+                raise ValueError(f"expected {field.name} of the card to be {expected}, found {value!r:.80}")
+            if kind is str and (odd := next((sign for sign in value if not sign.isprintable()), "")):
+                raise ValueError(
+                    f"expected one line of visible characters as {field.name} of the card, found {odd!r} in "
+                    f"{value!r:.80}: remove the invisible character"
+                )
+            if kind is str and len(value) > LONGEST:
+                raise ValueError(
+                    f"expected one line of at most {LONGEST} characters as {field.name} of the card, found "
+                    f"{value!r:.40}: shorten it"
+                )
+            if kind is str and field.default is MISSING and not value.strip():
+                raise ValueError(f"expected {field.name} on the card, found none: give --{field.name}")
+        self._check_choices()
+
+    def _check_choices(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ValueError(
+                "expected a name of at most 60 letters, digits, spaces and _ . ( ) -, found "
+                f"{self.name!r:.80}: choose another"
+            )
+        if self.name.casefold() in map(str.casefold, names("model")):
+            raise ValueError(f"expected a name of its own, found {self.name!r}, a method of the suite")
+        choices = {"task": TASKS, "dataset": sorted({*names("dataset")} - {"own"}), "direction": DIRECTIONS}
+        for field, known in choices.items():
+            if (value := getattr(self, field)) not in known:
+                raise ValueError(f"expected {field} to be one of {', '.join(known)}, found {value!r:.80}")
+        if self.link and not LINK.fullmatch(self.link):
+            raise ValueError(f"expected a link https://…, found {self.link!r:.80}")
+
+
+def _read_card(content: bytes) -> Card:
+    """The card from its JSON. Raises ValueError for anything else."""
+    try:
+        found: Any = json.loads(content.decode(), parse_int=whole_number)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"expected a card in JSON, found {content[:40]!r} ({error})") from error
+    known = {field.name for field in fields(Card)}
+    if not isinstance(found, dict) or (odd := sorted(set(found) - known)):
+        told = f"the fields {', '.join(odd)[:80]}" if isinstance(found, dict) else repr(found)[:80]
+        raise ValueError(f"expected a card with {', '.join(sorted(known))}, found {told}")
+    needed = {field.name for field in fields(Card) if field.default is MISSING}
+    if lacking := sorted(needed - set(found)):
+        raise ValueError(f"expected {', '.join(lacking)} on the card, found none: use `scmobench submit`")
+    return Card(**found)
+
+
+def pack(path: Path, card: Card, predictions: Mapping[int, Path]) -> Path:
     """Write an archive of a card and of the predictions by seed. The same input gives the same bytes."""
-    members = {CARD: card} | {f"seed-{seed}.h5ad": predictions[seed] for seed in sorted(predictions)}
+    text = json.dumps(asdict(card), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    members = {CARD: text.encode()} | {f"seed-{seed}.h5ad": predictions[seed] for seed in sorted(predictions)}
     with whole(path) as partial, zipfile.ZipFile(partial, "w") as archive:
         for name, content in members.items():
             about = zipfile.ZipInfo(name, BEGINNING)
@@ -39,7 +128,7 @@ def pack(path: Path, card: bytes, predictions: Mapping[int, Path]) -> Path:
     return path
 
 
-def unpack(path: Path, folder: Path) -> tuple[bytes, dict[int, Path]]:
+def unpack(path: Path, folder: Path) -> tuple[Card, dict[int, Path]]:
     """The card of an archive, and its predictions by seed, unpacked into an empty folder.
 
     Raises FileNotFoundError if there is no such file, and ValueError for what is no zip, for a file in it
@@ -58,7 +147,7 @@ def unpack(path: Path, folder: Path) -> tuple[bytes, dict[int, Path]]:
         raise ValueError(f"expected a whole archive, found a damaged one ({error}): send it again") from error
     names = [member.filename for member in found]
     predictions = {int(PREDICTION.fullmatch(name)[1]): folder / name for name in names if name != CARD}
-    return (folder / CARD).read_bytes(), predictions
+    return _read_card((folder / CARD).read_bytes()), predictions
 
 
 def _check_end(path: Path) -> None:

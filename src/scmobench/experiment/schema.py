@@ -76,7 +76,7 @@ def parsed(raw: bytes) -> dict[str, Any]:
         raise ValueError(f"more than {LARGEST} bytes")
     try:
         text = raw.decode("utf-8-sig")
-        record = json.loads(text, parse_constant=lambda _: None, parse_float=_finite, parse_int=whole)
+        record = json.loads(text, parse_constant=lambda _: None, parse_float=_finite, parse_int=whole_number)
     except RecursionError as error:
         raise ValueError(f"more than {DEEPEST} lists in one another") from error
     except ValueError as error:
@@ -114,7 +114,7 @@ def _bounds(task: str) -> dict[str, tuple[float, float]]:
     return found
 
 
-def whole(digits: str) -> int:
+def whole_number(digits: str) -> int:
     """A whole number of JSON. Raises ValueError for one that is too long to read."""
     if len(digits) > MOST_DIGITS:
         raise ValueError(f"a number of {len(digits)} digits, expected at most {MOST_DIGITS}")

@@ -11,8 +11,7 @@ from anndata import AnnData
 from omegaconf import OmegaConf
 from scipy.sparse import csr_matrix
 
-from scmobench.experiment.archive import pack, unpack
-from scmobench.experiment.card import Card, read_card
+from scmobench.experiment.archive import Card, pack, unpack
 from scmobench.experiment.config import compose, digest
 from scmobench.experiment.evaluate import evaluate, intervals
 from scmobench.experiment.exchange import read_predictions
@@ -34,7 +33,7 @@ def submit(card: Card, predictions: Mapping[int, Path], out: Path) -> Path:
     """
     plan = _plan(card)
     _checked(plan, predictions)
-    return pack(out, replace(card, data_hash=plan.cells.hash).content(), predictions)
+    return pack(out, replace(card, data_hash=plan.cells.hash), predictions)
 
 
 def score_folder(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -74,8 +73,7 @@ def scored(path: Path, plans: dict[tuple[str, ...], Plan]) -> list[dict[str, Any
     is refused.
     """
     with tempfile.TemporaryDirectory(prefix="scmobench-") as folder:
-        content, files = unpack(path, Path(folder))
-        card = read_card(content)
+        card, files = unpack(path, Path(folder))
         problem = (card.task, card.dataset, card.direction)
         plan = plans[problem] = plans.get(problem) or _plan(card)
         if card.data_hash != plan.cells.hash:

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.matrix import checked_matrix
-from scmobench.data.normalize import normalize
+from scmobench.data.preprocess import normalize
 from scmobench.tasks.names import check_order, is_transposed, surplus
 from scmobench.types import SUBTASKS, Paired, Problem, TaskData, feature_type
 
