@@ -5,8 +5,8 @@ import pytest
 import scipy.sparse as sp
 from sklearn.decomposition import TruncatedSVD
 
-from scmobench.data import products
-from scmobench.data.reduce import SVD
+from scmobench.data import reduce
+from scmobench.data.reduce import SVD, product
 
 
 def counts(cells: int, features: int, filled: float = 0.2) -> sp.csr_matrix:
@@ -19,22 +19,22 @@ def counts(cells: int, features: int, filled: float = 0.2) -> sp.csr_matrix:
 @pytest.mark.parametrize(("shape", "width"), [((400, 9), 1), ((1, 700), 300), ((300, 2000), 70)])
 def test_a_product_has_the_bits_of_scipy(monkeypatch, shape, width, threads):
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
-    monkeypatch.setattr(products, "SMALL", 0)
-    monkeypatch.setattr(products, "TILE", 1 << 12)  # several tiles
+    monkeypatch.setattr(reduce, "SMALL", 0)
+    monkeypatch.setattr(reduce, "TILE", 1 << 12)  # several tiles
     matrix = counts(*shape)
     dense = np.random.default_rng(0).standard_normal((shape[1], width)).astype(np.float32)
-    assert np.array_equal(products.product(matrix, dense), matrix @ dense)
+    assert np.array_equal(product(matrix, dense), matrix @ dense)
     by_row = np.asfortranarray(dense)
-    assert np.array_equal(products.product(matrix, by_row), matrix @ dense)
+    assert np.array_equal(product(matrix, by_row), matrix @ dense)
     matrix.indices, matrix.indptr = matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)
-    assert np.array_equal(products.product(matrix, dense), matrix @ dense)
+    assert np.array_equal(product(matrix, dense), matrix @ dense)
 
 
 def test_a_product_reads_what_cannot_be_written():
     matrix, dense = counts(50, 40), np.ones((40, 3), dtype=np.float32)
     for array in (matrix.data, matrix.indices, matrix.indptr, dense):
         array.setflags(write=False)
-    assert np.array_equal(products.product(matrix, dense), matrix @ dense)
+    assert np.array_equal(product(matrix, dense), matrix @ dense)
 
 
 def test_a_product_takes_entries_in_any_order():
@@ -42,7 +42,7 @@ def test_a_product_takes_entries_in_any_order():
     dense = np.eye(40, dtype=np.float32)
     backwards = sp.csr_matrix((matrix.data[::-1], matrix.indices[::-1], matrix.indptr), shape=(50, 40))
     backwards.indptr = (matrix.nnz - matrix.indptr[::-1]).copy()
-    assert np.array_equal(products.product(backwards, dense), backwards.toarray())
+    assert np.array_equal(product(backwards, dense), backwards.toarray())
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,7 @@ def check_typed(
     read = parsed(overrides)
     for one in read:
         _check_one(one, options, names)
-    lists = [one for one in read if one.is_sweep_override()]
-    swept = [str(one.input_line) for one in lists if not one.key_or_group.startswith("hydra")]
+    swept = [o.input_line for o in read if o.is_sweep_override() and group(o.input_line) != "hydra"]
     if swept and mode == RunMode.RUN:
         raise ValueError(
             f"several values make a sweep, found {' '.join(swept)}: add -m, as in scmobench run -m "
@@ -157,11 +156,8 @@ def _check_one(one: Override, options: Sequence[str], names: Callable[[str], Seq
         rest = f"{place.removeprefix(first)}={typed.partition('=')[2]}"
         meant = nearest(first, options, after=rest) or ours(first)
         raise ValueError(f"no setting {first!r}{meant or '; there are ' + ', '.join(options)}")
-    if (
-        typed[0] in "+~"
-        and typed[1] != "+"
-        and place in (*options[:3], *(options[3:] if typed[0] == "+" else ()))
-    ):
+    present = {"+": options, "~": options[:3]}.get(typed[0], ())  # no run can do without the first three
+    if place in present and typed[1] != "+":
         wrong = f"expected {place}={'...' if typed[0] == '~' else typed.partition('=')[2]}"
         raise ValueError(f"{wrong}, found {typed}: {place} is there already, and every run needs it")
     if typed == "tuned=null":

@@ -82,15 +82,11 @@ def _quoted(parser: OverridesParser, override: str) -> str:
         return re.sub(r"\w+(→|2)\w+", lambda typed: typed[0].replace("→", "2").upper(), override)
     if not given or not (name in TEXT or (name.startswith("model.") and name.endswith(".pathway"))):
         return override
-    try:
+    with contextlib.suppress(HydraException):  # the grammar has no such value: the text is what was typed
         read = parser.parse_override(override)
-    except HydraException:
-        pass  # the grammar has no such value: the text is what was typed
-    else:
         said = read.value()
-        if said is None or said == value:
-            return override
-        if (isinstance(said, str) or read.is_sweep_override()) and not os.path.exists(value):
+        text = isinstance(said, str) or read.is_sweep_override()
+        if said is None or said == value or (text and not os.path.exists(value)):
             return override
     return f"{place}={QuotedString(os.path.expanduser(value), Quote.single).with_quotes()}"
 

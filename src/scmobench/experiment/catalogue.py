@@ -16,7 +16,6 @@ from scmobench.experiment import evaluate
 from scmobench.experiment.advice import FILES, no_such, of_row
 from scmobench.experiment.arguments import quoted
 from scmobench.experiment.config import build, check, compose, conf_dir, contents, names, not_installed
-from scmobench.experiment.evaluate import known
 from scmobench.experiment.settings import checked_arguments
 from scmobench.types import TASKS, Paired
 
@@ -47,7 +46,7 @@ def models(task: str | None = None) -> pd.DataFrame:
     >>> sb.models("match_modality").loc["scmognn", "kind"]
     'method'
     """
-    chosen, nodes = TASKS if task is None else [known(task)], contents("model")
+    chosen, nodes = TASKS if task is None else [evaluate.known(task)], contents("model")
     table = _listed("model", nodes, ["kind", "description", "source"])
     table.insert(0, "tasks", [tuple(task for task in TASKS if task in node) for node in nodes.values()])
     return table[[any(task in chosen for task in tasks) for tasks in table["tasks"]]]

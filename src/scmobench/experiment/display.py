@@ -85,13 +85,11 @@ def verdict(metric: Metric, test: PairedTest, a: str, b: str) -> str:
     p_value = "p < 0.0001" if test.p_value < 1e-4 else f"p = {test.p_value:.4f}"
     sure = f"{p_value}, {test.n:,} cells"
     if not (test.low * test.high > 0 and test.p_value < ALPHA):
-        told = (
-            f"{metric.name} {test.a:.4f} of {a} against {test.b:.4f} of {b}, difference {test.difference:.4f}"
-        )
+        told = f"{metric.name} {test.a:.4f} of {a} against {test.b:.4f} of {b}"
+        told += f", difference {test.difference:.4f}"
         return f"no clear difference: {told} (95 % interval {test.low:.4f} to {test.high:.4f}, {sure})"
-    better, value, other = (
-        (a, test.a, test.b) if (test.difference < 0) == (metric.direction == "min") else (b, test.b, test.a)
-    )
+    first = (test.difference < 0) == (metric.direction == "min")
+    better, value, other = (a, test.a, test.b) if first else (b, test.b, test.a)
     low, high = sorted((abs(test.low), abs(test.high)))
     told = f"{metric.name} {value:.4f} against {other:.4f}, gap {abs(test.difference):.4f}"
     return f"{better} is better: {told} (95 % interval {low:.4f} to {high:.4f}, {sure})"

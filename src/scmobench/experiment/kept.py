@@ -10,7 +10,6 @@ from typing import Any
 from scmobench.experiment import pairs, schema
 from scmobench.experiment.records import RECORD
 from scmobench.machine import files
-from scmobench.machine.files import file_name
 from scmobench.machine.terminal import visible
 
 LARGEST = 1 << 26  # bytes of a file of kept records
@@ -55,7 +54,7 @@ def record_files(where: Path) -> list[Path]:
 
     Raises OSError for a folder that cannot be read.
     """
-    files, seen = [], set()
+    found, seen = [], set()
 
     def refuse(error: OSError) -> None:
         raise OSError(f"expected folders that can be read, found {error}: allow it with chmod") from error
@@ -65,8 +64,8 @@ def record_files(where: Path) -> list[Path]:
             inner.clear()
             continue
         seen.add(real)
-        files += [Path(folder, name) for name in names if name == RECORD or name.endswith(".jsonl")]
-    return sorted(files)
+        found += [Path(folder, name) for name in names if name == RECORD or name.endswith(".jsonl")]
+    return sorted(found)
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -101,7 +100,7 @@ def keep(records: Iterable[dict[str, Any]], out: str | Path) -> list[Path]:
     out, records = Path(out), list(records)
     incoming: dict[Path, list[dict[str, Any]]] = {}
     for record in records:
-        path = out / file_name(record["task"]) / file_name(record["dataset"], ".jsonl")
+        path = out / files.file_name(record["task"]) / files.file_name(record["dataset"], ".jsonl")
         incoming.setdefault(path, []).append(record)
     with files.claimed(out, "another process keeps records, waiting for it"):
         for path, fresh in incoming.items():

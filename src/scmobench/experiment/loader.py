@@ -20,16 +20,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from scmobench.experiment import choices
 from scmobench.experiment.advice import check_typed, for_key, parsed
 from scmobench.experiment.arguments import key
-from scmobench.experiment.choices import (
-    OPTIONS,
-    check_choices,
-    check_files,
-    check_name,
-    check_task,
-    typed_over_smoke,
-)
 from scmobench.experiment.ranges import check_numbers
 from scmobench.machine.terminal import visible
 
@@ -106,12 +99,12 @@ class CheckedLoader(ConfigLoaderImpl):
         check_hydra(cfg, overrides)
         check_modules(cfg, overrides)
         if run_mode == RunMode.RUN:
-            check_name(cfg, overrides, conf_dir())
-            check_choices(cfg)
-            check_files(cfg, overrides)
-            typed_over_smoke(cfg, overrides)
+            choices.check_name(cfg, overrides, conf_dir())
+            choices.check_choices(cfg)
+            choices.check_files(cfg, overrides)
+            choices.typed_over_smoke(cfg, overrides)
             check_numbers(cfg)
-            check_task(cfg, overrides)
+            choices.check_task(cfg, overrides)
         return cfg
 
     def _check_typed(self, overrides: list[str], run_mode: RunMode) -> None:
@@ -123,7 +116,7 @@ class CheckedLoader(ConfigLoaderImpl):
         def names(group: str) -> list[str]:
             return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
 
-        check_typed(overrides, OPTIONS.split(), names, run_mode)
+        check_typed(overrides, choices.OPTIONS.split(), names, run_mode)
 
 
 hydra_application.ConfigLoaderImpl = CheckedLoader  # used by `hydra.main` and `compose` alike

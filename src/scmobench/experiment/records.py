@@ -18,7 +18,6 @@ import numpy as np
 
 from scmobench.experiment import schema
 from scmobench.machine import files
-from scmobench.machine.files import file_name
 from scmobench.machine.gpu import cuda
 
 PACKAGES = (
@@ -69,7 +68,7 @@ def folder(runs: str | Path, identity: dict[str, Any]) -> Path:
     A data set of the same name with other cells or another split has other folders, and so has portable
     arithmetic. Their runs neither replace these nor continue from their state.
     """
-    parts = [file_name(identity[k]) for k in ("task", "dataset", "subtask", "method")]
+    parts = [files.file_name(identity[k]) for k in ("task", "dataset", "subtask", "method")]
     same = [identity["config_hash"], identity["data_hash"][:8]]
     same += ["portable"] if identity.get("arithmetic") == "portable" else []
     return Path(runs).joinpath(*parts, "-".join(same), f"seed-{identity['seed']}")
@@ -148,8 +147,8 @@ def attempts(runs: str | Path, run: dict[str, Any]) -> int:
 
     Each record counts the attempts before it, so that the last attempt is known without a clock.
     """
-    home = Path(runs) / file_name(run["task"]) / file_name(run["dataset"])
-    method, seed = file_name(run["method"]), f"seed-{run['seed']}"
+    home = Path(runs) / files.file_name(run["task"]) / files.file_name(run["dataset"])
+    method, seed = files.file_name(run["method"]), f"seed-{run['seed']}"
     places = [place / seed for subtask in home.glob("*") for place in (subtask / method).glob("*")]
     found = [_stored(place / RECORD) for place in places] + [_stored(_failure(runs, run))]
     return max(record.get("attempt") or 0 for record in found)
@@ -182,7 +181,6 @@ def write_prediction(path: Path, prediction: Any) -> None:
 
     HDF5 makes the file in memory, because it would print tracebacks or crash on a full disk.
     """
-    import h5py
     from anndata.io import write_elem
 
     prediction.strings_to_categoricals()
@@ -230,9 +228,9 @@ def clear_failure(runs: str | Path, record: dict[str, Any]) -> None:
 
 
 def _failure(runs: str | Path, run: dict[str, Any]) -> Path:
-    parts = [file_name(str(run[k])) for k in ("task", "dataset", "direction", "method")]
+    parts = [files.file_name(str(run[k])) for k in ("task", "dataset", "direction", "method")]
     last = [f"seed-{run['seed']}", *filter(None, [(run.get("config") or {}).get("score_on")])]
-    return Path(runs).joinpath("failed", *parts, file_name("-".join(last)), RECORD)
+    return Path(runs).joinpath("failed", *parts, files.file_name("-".join(last)), RECORD)
 
 
 def now() -> str:

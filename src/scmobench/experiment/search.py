@@ -97,8 +97,14 @@ def _opened(sweeper: DictConfig, file: Path) -> list[Any]:
     if sweeper.storage:
         place, advice = "hydra.sweeper.storage", "check its address, or leave it out for a file of its own"
     try:
+        import optuna
+
         sweeper.storage = sweeper.storage or f"sqlite:///{_stamped(file)}"
-        return _ended(sweeper.study_name, sweeper.storage)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with contextlib.suppress(KeyError):  # no study of this name
+            trials = optuna.load_study(sweeper.study_name, sweeper.storage).trials
+            return [trial for trial in trials if trial.state.is_finished()]
+        return []
     except Exception as error:  # each kind of storage has errors of its own
         found = str(error).partition("\n")[0]
         raise OSError(f"expected a study of Optuna at {place}, found {found}: {advice}") from error
@@ -112,28 +118,15 @@ def _stamped(study: Path) -> Path:
     return study
 
 
-def _ended(name: str, storage: str) -> list[Any]:
-    """Trials of an earlier call that ended."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with contextlib.suppress(KeyError):  # no study of this name
-        return [trial for trial in optuna.load_study(name, storage).trials if trial.state.is_finished()]
-    return []
-
-
 def found(search: Mapping[str, Any]) -> str:
     """The best trial in words, with the command that uses its settings; empty if the search did not end."""
     result = Path(search["search"]) / RESULT
     if not result.is_file():
         return ""
     best = OmegaConf.load(result)
-    chosen = [f"{name}={_typed(value)}" for name, value in best.best_params.items()]
+    typed = {"True": "true", "False": "false", "None": "null"}
+    values = {name: str(value) for name, value in best.best_params.items()}
+    chosen = [f"{name}={typed.get(value, value)}" for name, value in values.items()]
     command = shlex.join(["scmobench", "run", *search["given"], *chosen])
     told = f"best trial {best.best_value:.4f}, on training cells alone ({result})"
     return f"{told}\nuse its settings:  {command}"
-
-
-def _typed(value: Any) -> str:
-    """A value as the command line takes it."""
-    return {"True": "true", "False": "false", "None": "null"}.get(str(value), str(value))

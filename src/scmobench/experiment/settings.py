@@ -126,8 +126,6 @@ def fits(value: Any, kind: Any, nodes: bool = False) -> bool:
     """
     if nodes and isinstance(value, dict) and "_target_" in value:
         return True
-    if kind is str:
-        return isinstance(value, str)
     if kind is int:
         return type(value) is int and abs(value) < LARGEST
     if kind is float:
@@ -188,21 +186,20 @@ def plain(value: Any) -> Any:
 def checked_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a public function refuse an argument of another type than annotated, in one line (TypeError)."""
     taken = inspect.signature(function)
-    bare = types.FunctionType(function.__code__, function.__globals__)
-    bare.__annotations__ = {n: kind for n, kind in function.__annotations__.items() if n != "return"}
 
     @functools.wraps(function)
     def call(*given: Any, **settings: Any) -> Any:
         try:
-            bound, kinds = taken.bind(*given, **settings), get_type_hints(bare)
+            bound = taken.bind(*given, **settings)
         except TypeError as error:
             told = f"{function.__name__}: {error}; it takes {', '.join(taken.parameters)}"
             raise TypeError(told) from error
         for name, value in bound.arguments.items():
-            kind = kinds[name]
+            argument = taken.parameters[name]
+            kind = argument.annotation
             if Any in _members(kind):
                 continue
-            if taken.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            if argument.kind is argument.VAR_POSITIONAL:
                 wrong = [one for one in value if not fits(plain(one), kind)]
                 value, kind = (wrong[0], kind) if wrong else (value, Sequence[kind])
             value = value if getattr(value, "ndim", 0) and fits(value, kind) else plain(value)

@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -85,15 +85,18 @@ def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
 
 def validate_all() -> None:
     """Build every dataset, and every model for all its subtasks. Raises ValueError with those that fail."""
-    wrong = []
-    for name in names("dataset"):
-        wrong += _attempted(f"dataset={name}", lambda cfg: build(cfg.dataset, Source))
+    builds = {f"dataset={name}": lambda cfg: build(cfg.dataset, Source) for name in names("dataset")}
     for name, tasks in catalogue.models()["tasks"].items():
         if missing := catalogue.lacks(name):
             print(f"skipped: {missing}")
-            continue
-        for task in tasks:
-            wrong += _attempted(f"model={name} task={task}", _build_model)
+        else:
+            builds |= {f"model={name} task={task}": _build_model for task in tasks}
+    wrong = []
+    for overrides, builder in builds.items():
+        try:
+            builder(compose(overrides.split()))
+        except Exception as error:
+            wrong.append(f"{overrides}: {error}")
     if wrong:
         raise ValueError("these configurations cannot be built: " + "; ".join(wrong))
     print(f"ok: {len(names('dataset'))} datasets, {len(names('model'))} models")
@@ -104,11 +107,3 @@ def _build_model(cfg: DictConfig) -> None:
     for subtask in cfg.model.get("subtasks", [name for name in SUBTASKS if ("2" in name) == directed]):
         for cells in (0, sys.maxsize):  # the values for few cells, and for many
             build(for_subtask(block, subtask, cells=cells), MODEL)
-
-
-def _attempted(overrides: str, action: Callable[[DictConfig], None]) -> list[str]:
-    try:
-        action(compose(overrides.split()))
-    except Exception as error:
-        return [f"{overrides}: {error}"]
-    return []
