@@ -10,13 +10,14 @@ import scaling
 from places import ROOT
 
 
-def test_the_page_and_its_picture_are_current():
+def test_the_page_is_current():
     assert (ROOT / "results" / "scaling.md").read_text() == scaling.page(), "python benchmarks/scaling.py"
-    kept = (
-        np.asarray(Image.open(file))
-        for file in (ROOT / "results" / "scaling.webp", BytesIO(scaling.picture()))
-    )
-    first, second = (np.asarray(pixels, float) for pixels in kept)
+
+
+@pytest.mark.parametrize("kind", scaling.SHAPES)
+def test_its_pictures_are_current(kind):
+    files = ROOT / "results" / f"scaling_{kind}.webp", BytesIO(scaling.picture(kind))
+    first, second = (np.asarray(Image.open(file), float) for file in files)
     assert first.shape == second.shape, "python benchmarks/scaling.py"
     assert np.abs(first - second).mean() < 1, "python benchmarks/scaling.py"  # of 255
 
@@ -34,7 +35,8 @@ def test_what_was_not_measured_is_marked_or_left_out():
 def test_each_size_tells_what_it_takes():
     rows = scaling.machine({kind: scaling.measured(kind) for kind in ("cite", "multiome")}).splitlines()[2:]
     cells = [row.split("|")[1].strip() for row in rows]
-    assert cells == ["1,000, CITE-seq", "10,000, CITE-seq", "81,241, CITE-seq", "62,501, Multiome"]
+    sizes = {"CITE-seq": ("1,000", "10,000", "81,241"), "Multiome": ("1,000", "10,000", "62,501")}
+    assert cells == [f"{n}, {kind}" for kind, numbers in sizes.items() for n in numbers]
     peaks = scaling.measured("multiome")["peak_gb"]
     embedding = max(dict(peaks[f"{name} (joint_embedding)"])[62501] for name in ("scmognn", "metrics"))
     assert f", {embedding:.2g} GB |" in rows[-1]
@@ -44,9 +46,8 @@ def test_each_size_tells_what_it_takes():
 def test_steps_beyond_the_limits_are_named(tmp_path, monkeypatch):
     rows = tmp_path / "rows.csv"
     monkeypatch.setattr(scaling, "OUT", rows)
-    header = "stage,method,kind,cells,features,status"
-    rows.write_text(f"{header}\npredict_modality,jae,cite,81241,1,time limit\nload,,cite,81241,1,ok\n")
-    assert (
-        scaling.limits()
-        == "Over 20 GB or 15 minutes: jae predict_modality of 81,241 cite cells (time limit)."
-    )
+    header = "stage,method,kind,cells,features,cpu_seconds,peak_gb,status"
+    ended = ["predict_modality,jae,cite,81241,1,,,time limit", "load,,cite,81241,1,1,19.9,ok"]
+    rows.write_text("\n".join([header, *ended, "a,knn,cite,9,1,901,1,ok", "lsi,,cite,9,1,899,20.1,ok"]))
+    told = "jae, 81,241 cite cells (time limit); knn, 9 cite cells (901 s); lsi, 9 cite cells (20.1 GB)"
+    assert scaling.limits() == f"Over 20 GB or 15 minutes: {told}."
