@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
+import torch
+from anndata import AnnData
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import Ridge
 
@@ -316,6 +318,7 @@ def test_what_there_is_to_choose() -> None:
         sb.models("prediction")
 
 
+PAIRS = pd.MultiIndex.from_product([["a"], range(44)])
 WRONG = {
     "seed": (lambda c: sb.run("mean", c, seed="a"), "run: expected seed to be a whole number, found 'a'"),
     "nan seed": (
@@ -370,6 +373,28 @@ WRONG = {
     "prediction": (
         lambda c: sb.score([1.0], c, "x"),
         "score: expected prediction to be AnnData or text or P",
+    ),
+    "tensor": (
+        lambda c: sb.score(torch.ones(44, 20), sb.split(c), "predict_modality"),
+        "found Tensor of shape (44, 20)",
+    ),
+    "masked": (
+        lambda c: sb.score(np.ma.ones((44, 20)), sb.split(c), "predict_modality"),
+        "found MaskedArray: convert it, e.g. by .filled(0)",
+    ),
+    "names in pairs": (
+        lambda c: sb.score(pd.DataFrame(np.ones((44, 20)), PAIRS), sb.split(c), "predict_modality"),
+        "44 of 44 names of the rows (cells) are not the solution's",
+    ),
+    "name": (
+        lambda c: sb.load(gex=c.mod1, mod2=c.mod2, name="mini_cite"),
+        "expected a name of its own for these cells, found 'mini_cite'",
+    ),
+    "column": (
+        lambda c: sb.load(
+            gex=AnnData(c.mod1.X, pd.concat([c.obs, c.obs], axis=1)), mod2=c.mod2, batch="batch"
+        ),
+        "expected a column 'batch' once, found it twice in memory: gex: drop one",
     ),
     "solution": (
         lambda c: sb.score(c.mod2, 3, "x"),

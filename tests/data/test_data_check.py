@@ -148,9 +148,44 @@ def test_cells_with_another_suffix_are_not_called_transposed(tiny_paired):
     (advice,) = re.findall("`(.*)`", str(error.value))
     exec(advice, {"adata": mod2})
     assert check(changed(tiny_paired, mod2=mod2)).hash == tiny_paired.hash
-    mod2.obs_names = "lane1_" + mod2.obs_names
-    with pytest.raises(ValueError, match=r"found 150 cells only in mod1 .* check that barcodes"):
-        check(changed(tiny_paired, mod2=mod2))
+
+
+@pytest.mark.parametrize(
+    ("rename", "said"),
+    [
+        (lambda names: "lane1_" + names, "take the prefix off both"),
+        (lambda names: names + "-rna", "take the suffix off mod2"),
+        (lambda names: names.str.upper(), "in the same order"),
+        (
+            lambda names: [str(k + 1) for k in range(len(names))],
+            "in the same order",
+        ),  # the other counts from 0
+    ],
+)
+def test_names_of_cells_become_alike_as_the_message_says(rename, said, tiny_paired):
+    mod1, mod2, cells = tiny_paired.mod1.copy(), tiny_paired.mod2.copy(), tiny_paired
+    mod2.obs_names = rename(mod2.obs_names)
+    if mod2.obs_names[0] == "1":
+        mod1.obs_names = [str(k) for k in range(len(mod1))]
+        cells = changed(tiny_paired, mod1=mod1, obs=tiny_paired.obs.set_axis(mod1.obs_names))
+    with pytest.raises(ValueError, match=f"expected the same names of cells, .*{said}") as error:
+        check(changed(cells, mod2=mod2))
+    (advice,) = re.findall("`(.*)`", str(error.value))
+    exec(advice, {"adata": mod2, "mod1": mod1, "mod2": mod2})
+    assert check(changed(cells, mod2=mod2)).mod2.obs_names.equals(mod1.obs_names)
+
+
+def test_counts_off_by_their_rounding_and_other_values_become_cells_as_the_message_says(tiny_paired):
+    gex, adt = (tiny_paired.mod1.copy(), tiny_paired.mod2.copy())
+    gex.X = gex.X * np.float32(1 - 1e-6)
+    with pytest.raises(ValueError, match=r"counts but for their rounding: round them, `.*`$") as error:
+        sb.load(gex=gex, mod2=adt)
+    exec(re.findall("`(.*)`", str(error.value))[0], {"adata": gex, "np": np})
+    adt.X = adt.X.toarray() - 1
+    with pytest.raises(ValueError, match=r"are negative; .* say what X is: normalization=") as error:
+        sb.load(gex=gex, mod2=adt)
+    said = eval(str(error.value).partition("normalization=")[2])
+    assert (sb.load(gex=gex, mod2=adt, normalization=said).mod1.X != tiny_paired.mod1.X).nnz == 0
 
 
 def test_corrected_counts_are_rounded_as_the_message_says(tiny_paired, tmp_path):

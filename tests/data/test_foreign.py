@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.io
 import scipy.sparse as sp
 
 import scmobench as sb
@@ -143,14 +144,25 @@ def test_a_prediction_that_leads_to_the_solution_is_refused(way, files, capsys):
     assert "/obsp/far" in inspected(files[0])
 
 
-@pytest.mark.parametrize(("suffix", "between"), [(".csv", ","), (".tsv", "\t")])
-def test_a_table_becomes_h5ad_as_the_message_says(suffix, between, tmp_path):
+WRITERS = {
+    ".csv": lambda cells, file: cells.to_df().to_csv(file),
+    ".tsv": lambda cells, file: cells.to_df().to_csv(file, sep="\t"),
+    ".npy": lambda cells, file: np.save(file, cells.X.toarray()),
+    ".npz": lambda cells, file: sp.save_npz(file, cells.X),
+    ".mtx": lambda cells, file: scipy.io.mmwrite(file, cells.X),
+    ".zarr": lambda cells, file: cells.write_zarr(file),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr")
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_a_file_of_another_kind_becomes_h5ad_as_the_message_says(suffix, tmp_path):
     problem = sb.split("tiny_cite")
     file = tmp_path / f"mine{suffix}"
-    problem.solution.to_df().to_csv(file, sep=between)
-    with pytest.raises(ValueError, match="found a table; with one row a cell") as error:
+    WRITERS[suffix](problem.solution.copy(), file)
+    with pytest.raises(ValueError, match=f"found a {suffix} file; with one row a cell") as error:
         sb.score(file, problem, task="predict_modality")
-    exec("import anndata\n" + str(error.value).partition("in Python: ")[2])
+    exec("import anndata, numpy, scipy\n" + str(error.value).partition("in Python: ")[2])
     assert sb.score(file.with_suffix(".h5ad"), problem, task="predict_modality")["rmse"] < 1e-5
 
 

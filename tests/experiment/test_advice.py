@@ -42,6 +42,8 @@ MEANT = {
     "dataset.name=../x": "expected dataset.name to be a name without /",
     "dataset.name=.x": "expected dataset.name to be a name without /",
     "~model": "expected model=..., found ~model: model is there already, and every run needs it",
+    "~seed": "expected seed=..., found ~seed: seed is there already, and every run needs it",
+    "metric=rmse": "no setting 'metric': write nothing, since every run has all metrics",
     "+model=knn": "expected model=knn, found +model=knn: model is there already, and every run needs it",
     "+seed=3": "expected seed=3, found +seed=3: seed is there already, and every run needs it",
     "dataset=tiny_cite dataset.test_batches={a:1}": (

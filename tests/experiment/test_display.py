@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,12 @@ from scmobench.experiment.plan import Plan
 from scmobench.machine import terminal
 
 TRAINED = ("model=babel_like", "dataset=tiny_cite", "model.predict_modality.max_epochs=30")
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_libraries_say_of_themselves_ends_no_run() -> None:
+    with terminal.hushed():
+        warnings.warn("`x` is deprecated", DeprecationWarning, stacklevel=2)
 
 
 def test_a_terminal_shows_what_a_run_does_its_epochs_and_all_that_came_out(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+import scmobench as sb
 from command_line import here
 from scmobench.data.competition import Competition
 from scmobench.data.folder import Folder
@@ -95,6 +96,15 @@ def test_a_run_in_odd_folders(tmp_path) -> None:
     done = here("run", *given, cwd=tmp_path, HOME=str(home))
     assert done.returncode == 0, done.stderr
     assert list((home / "runs (1)").rglob("record.json"))
+
+
+def test_a_tilde_that_names_no_user_is_a_name(tmp_path, tiny_paired) -> None:
+    for key, modality in (("gex", tiny_paired.mod1), ("mod2", tiny_paired.mod2)):
+        modality.copy().write_h5ad(tmp_path / f"~{key}.h5ad")
+    files = [f"dataset.{key}=~{key}.h5ad" for key in ("gex", "mod2")]
+    assert here("data", "check", "own", *files, cwd=tmp_path).returncode == 0
+    with pytest.raises(FileNotFoundError, match="found none"):
+        sb.load("~nobody/x.h5mu")
 
 
 def test_a_batch_named_by_a_number_is_found_as_the_message_says() -> None:

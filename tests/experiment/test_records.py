@@ -419,7 +419,7 @@ def test_a_score_without_value_and_reason_has_a_reason_in_the_table(tmp_path: Pa
 
 @pytest.mark.parametrize(
     "method",
-    ["<img src=x onerror=alert(1)>|x", "+", "[", " #", "a b", "a[b", "a+[c]", "\x1b[31mx", "a\nb", "'\"&"],
+    ["<img src=x onerror=alert(1)>|x", "+", "[", " #", "a[b", "a+[c]", "\x1b[31mx", "a\nb", "'\"&", "=1+1"],
 )
 def test_a_strange_name_is_shown_escaped(tmp_path: Path, method: str) -> None:
     runs = tmp_path / "runs"
@@ -430,3 +430,4 @@ def test_a_strange_name_is_shown_escaped(tmp_path: Path, method: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     for page in ("index.html", "README.md"):
         assert "<img src=x" not in (tmp_path / "tables" / page).read_text()
+    assert not re.search("(^|,)[=+@]", (tmp_path / "tables" / "predict_modality.csv").read_text(), re.M)

@@ -153,6 +153,16 @@ def test_row_sums_do_not_overflow() -> None:
         scored("match_modality", with_x(prediction, X), solution)
 
 
+def test_rows_of_half_precision_sum_to_1_as_the_message_says() -> None:
+    _, solution = files("match_modality")
+    X = np.random.default_rng(0).random((N, N)).astype(np.float16)
+    X /= X.sum(axis=1, keepdims=True)
+    with pytest.raises(ValueError, match="divide each row by its sum, in float32 or float64"):
+        scored("match_modality", with_x(solution, X), solution)
+    X = X.astype(np.float32)
+    assert scored("match_modality", with_x(solution, X / X.sum(axis=1, keepdims=True)), solution)
+
+
 def test_a_solution_of_matching_is_square() -> None:
     prediction, solution = files("match_modality")
     with pytest.raises(ValueError, match="expected a solution of 60 x 60 test cells, found"):

@@ -417,6 +417,6 @@ def test_where_the_output_cannot_go_is_said_before_any_work(sound, tmp_path):
     done = submitted(sound, "p0.h5ad", out=str(tmp_path / "file" / "x.zip"))
     assert "partial" not in done.stderr
     assert "[Errno" not in done.stderr
-    done = here("figures", "--runs", "nowhere", "--out", "file", cwd=tmp_path)
-    told = "expected a folder for the pictures at file, found a file: name another by --out"
-    assert done.stderr == f"scmobench: {told}\n"
+    for line, what in ("figures --runs nowhere --out", "pictures"), ("leaderboard --keep", "records"):
+        told = f"expected a folder for the {what} at file, found a file: name another by {line.split()[-1]}"
+        assert here(*line.split(), "file", cwd=tmp_path).stderr == f"scmobench: {told}\n"

@@ -150,7 +150,7 @@ def test_cells_of_other_data_are_left_out(runs, tmp_path):
     for path in tmp_path.glob("runs/**/record.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset": "own"}))
     done = here("figures", "--out", "pictures", cwd=tmp_path)
-    assert done.stderr.startswith("own is left out: own: give the cells in one way")
+    assert done.stderr.startswith("own is left out: pictures show the data sets of `scmobench data list`")
     assert done.stderr.count("\n") == 1
     assert done.returncode == 0
 

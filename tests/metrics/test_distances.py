@@ -12,6 +12,7 @@ from scmobench.metrics.asw import asw_batch, asw_label
 from scmobench.metrics.distances import all_pairs, nearest_cells
 from scmobench.metrics.neighbors import EMBEDDING, ScoredEmbedding
 
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 K = 15
 BOTH = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -22,6 +23,11 @@ def cells(dtype: type, n: int = 700, types: int = 5) -> tuple[np.ndarray, np.nda
     kinds = np.minimum(rng.integers(types, size=n), rng.integers(types, size=n))
     points = rng.normal(size=(n, 6)) + kinds[:, None] * 0.7 + 20
     return points.astype(dtype), kinds, rng.integers(3, size=n)
+
+
+def test_fewer_cells_than_neighbours_have_sums_and_no_warning():
+    points, types, batches = cells(np.float32, n=3)
+    assert all_pairs(points, types, batches, K).to_type.any()
 
 
 @BOTH

@@ -125,6 +125,8 @@ def leaderboard(options: argparse.Namespace) -> None:
     from scmobench.leaderboard import write as leaderboard
     from scmobench.leaderboard.published import paper_table
 
+    if options.keep:
+        _check_folder(options.keep, "records", "--keep")
     committed = options.records == COMMITTED
     if not committed:
         options.records = [_ours(folder) for folder in options.records]
@@ -182,9 +184,9 @@ def submit(options: argparse.Namespace) -> None:
     print(f"written: {submit(card, dict(zip(seeds, options.predictions, strict=True)), out)}")
 
 
-def _check_folder(out: Path, what: str) -> None:
+def _check_folder(out: Path, what: str, option: str = "--out") -> None:
     if out.exists() and not out.is_dir():
-        raise ValueError(f"expected a folder for the {what} at {out}, found a file: name another by --out")
+        raise ValueError(f"expected a folder for the {what} at {out}, found a file: name another by {option}")
 
 
 def _ours(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from scmobench import __version__
 from scmobench.cli import commands, datasets
 from scmobench.cli.commands import COMMITTED
+from scmobench.machine.files import path_of
 
 TASKS = ("predict_modality", "match_modality", "joint_embedding")
 Add = Callable[..., Any]
@@ -84,10 +85,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _path(text: str) -> Path:
-    return Path(text).expanduser()
-
-
 def _seeds(text: str) -> list[int]:
     try:
         return [int(seed) for seed in text.split(",")]
@@ -95,7 +92,7 @@ def _seeds(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"expected whole numbers as 0,1,2, found {text!r}") from None
 
 
-H5AD = {"required": True, "type": _path, "help": "h5ad in the competition's layout"}
+H5AD = {"required": True, "type": path_of, "help": "h5ad in the competition's layout"}
 
 
 def _run(add: Add) -> None:
@@ -133,26 +130,26 @@ def _leaderboard(add: Add) -> None:
     add(
         "--records",
         nargs="+",
-        type=_path,
+        type=path_of,
         default=COMMITTED,
         help="folders of runs or of kept records (default: results/records)",
     )
-    add("--out", type=_path, help="folder of the tables (default: RECORDS/leaderboard)")
-    add("--readme", type=_path, help="also write the tables into this file, between its markers")
-    add("--methods", type=_path, help="also write the page of methods there")
+    add("--out", type=path_of, help="folder of the tables (default: RECORDS/leaderboard)")
+    add("--readme", type=path_of, help="also write the tables into this file, between its markers")
+    add("--methods", type=path_of, help="also write the page of methods there")
     add("--check", action="store_true", help="write nothing; fail if a table is not current")
-    add("--keep", type=_path, metavar="FOLDER", help="first keep the records there, as JSON lines")
-    add("--compare", type=_path, metavar="FOLDER", help="compare with the records kept there")
-    add("--submissions", type=_path, metavar="FOLDER", help="also score the archives of `submit` there")
+    add("--keep", type=path_of, metavar="FOLDER", help="first keep the records there, as JSON lines")
+    add("--compare", type=path_of, metavar="FOLDER", help="compare with the records kept there")
+    add("--submissions", type=path_of, metavar="FOLDER", help="also score the archives of `submit` there")
     add("--paper", action="store_true", help="print the tables of the scMoGNN paper beside runs on its data")
 
 
 def _figures(add: Add) -> None:
     """draw cells from the predictions of your runs"""
-    add("--runs", nargs="+", type=_path, default=[Path("runs")], help="folders of runs (default: runs)")
+    add("--runs", nargs="+", type=path_of, default=[Path("runs")], help="folders of runs (default: runs)")
     add(
         "--out",
-        type=_path,
+        type=path_of,
         default=Path("runs/figures"),
         help="folder of the pictures (default: runs/figures)",
     )
@@ -160,7 +157,7 @@ def _figures(add: Add) -> None:
 
 def _submit(add: Add) -> None:
     """pack predictions of another tool for `leaderboard --submissions`"""
-    add("predictions", nargs="+", type=_path, help="h5ad in the competition's layout, one a seed")
+    add("predictions", nargs="+", type=path_of, help="h5ad in the competition's layout, one a seed")
     add("--name", required=True, help="name of the method in the tables")
     add("--task", required=True, choices=TASKS)
     add("--dataset", required=True, help="a name of `scmobench data list`")
@@ -173,7 +170,7 @@ def _submit(add: Add) -> None:
     add(
         "--seeds", type=_seeds, default=(), metavar="0,1,…", help="one for each prediction (default: 0, 1, …)"
     )
-    add("--out", type=_path, metavar="FILE", help="the archive (default: NAME-TASK-DATASET-DIRECTION.zip)")
+    add("--out", type=path_of, metavar="FILE", help="the archive (default: NAME-TASK-DATASET-DIRECTION.zip)")
 
 
 def _data(add: Add) -> None:
@@ -183,13 +180,13 @@ def _data(add: Add) -> None:
     add("override", nargs="*", help="e.g. dataset.path=my/folder")
     add("--task", choices=TASKS, help="task of competition data or of an export (default: predict_modality)")
     add("--direction", help="export: from_gex (default) or to_gex")
-    add("--out", type=_path, metavar="FOLDER", help="export: folder of the inputs and of solution.h5ad")
+    add("--out", type=path_of, metavar="FOLDER", help="export: folder of the inputs and of solution.h5ad")
 
 
 def _validate(add: Add) -> None:
     """check everything that a run needs, and fit nothing"""
     add("override", nargs="*", help="as for run; none: all data sets and models")
-    add("--config-dir", type=_path, metavar="FOLDER", help="as for run: your own YAML")
+    add("--config-dir", type=path_of, metavar="FOLDER", help="as for run: your own YAML")
 
 
 COMMANDS = (_run, _models, _metrics, _data, _score, _compare, _leaderboard, _figures, _submit, _validate)

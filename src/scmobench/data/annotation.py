@@ -1,13 +1,13 @@
 """The annotation of cells from outside: which columns are used, and which tables contradict each other."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from scmobench.data.labels import FLAGS, MISSING, NUMBERS, some, tidy_labels
 from scmobench.data.table import read_table
+from scmobench.machine.files import path_of
 from scmobench.types import MODALITIES
 
 MOST = 50  # batches that a column may name
@@ -64,6 +64,10 @@ def check_agreement(name: str, tables: Mapping[str, pd.DataFrame], columns: Coll
     columns : the columns that count.
     """
     for where, table in tables.items():
+        if len(twice := table.columns[table.columns.duplicated() & table.columns.isin(columns)]):
+            raise ValueError(
+                f"{name}: expected a column {twice[0]!r} once, found it twice in {where}: drop one"
+            )
         if not table.index.is_unique:
             twice = table.index[table.index.duplicated()][0]
             raise ValueError(
@@ -105,7 +109,7 @@ def read_labels(name: str, file: str | None, cells: pd.Index) -> pd.DataFrame:
     """Annotation of the cells from a CSV with their names in its first column; no columns without a file."""
     if not file:
         return pd.DataFrame(index=cells)
-    path = Path(file).expanduser()
+    path = path_of(file)
     columns = read_table(path, header=None, nrows=1).iloc[0, 1:]
     if twice := list(columns[columns.duplicated() & (columns != "")][:3]):
         raise ValueError(f"{name}: columns twice in {file}: {', '.join(twice)}; keep one")
@@ -124,7 +128,7 @@ def read_labels(name: str, file: str | None, cells: pd.Index) -> pd.DataFrame:
     if len(missing):
         raise ValueError(
             f"{name}: {len(missing)} of {len(cells)} cells are not in {file}, e.g. "
-            f"{some(missing)}; its first column, {table.index.name!r}, must hold the cell names, found "
+            f"{some(missing)}; its first column, {table.index.name!r}, must hold the full cell names, found "
             f"{some(table.index)}: its first line must name every column, as R's write.csv does"
         )
     table = table[table.index.isin(cells)]

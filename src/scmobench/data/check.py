@@ -18,6 +18,7 @@ FILLED = ("batch", "cell_type")
 """Labels that a data set must have for every cell, or not at all."""
 MIN_CELLS = 20
 MIN_FEATURES = 2
+NEARLY = 1e-3  # by which counts may be off that were calculated back from other values
 CHUNK = 1 << 22  # values
 
 
@@ -136,8 +137,8 @@ def _sound(
     elif unsigned and (bad := X.data < 0).any():
         told = "are negative"
         advice = (
-            f"{normalization} cannot be negative. If X is centred or scaled, give the raw counts or declare "
-            "its `normalization`"
+            f"{normalization} cannot be negative. If X is centred or scaled, give the raw counts or say what "
+            f"X is: {_declared(pair, feature_type(modality), 'my_values')}"
         )
     elif normalization == "counts" and (bad := _fractions(X.data)).any():
         told = "are fractions, expected raw counts (whole numbers)"
@@ -147,10 +148,13 @@ def _sound(
         )
         corrected = sp.csr_matrix(checked_matrix(modality.layers.get("counts", np.eye(0)), where))
         if _fractions(corrected.data).any():
-            layer = 'adata.layers["counts"]'
-            advice = (
-                f"{layer} holds fractions too, as SoupX writes them: round them, `{layer} = np.rint({layer})`"
-            )
+            held, why = 'adata.layers["counts"]', "fractions too, as SoupX writes them"
+        elif np.allclose(X.data, np.rint(X.data), rtol=0, atol=NEARLY):
+            held, why = "adata.X", "counts but for their rounding"
+        else:
+            held = ""
+        if held:
+            advice = f"{held} holds {why}: round them, `{held} = np.rint({held})`"
     elif normalization == "binary" and (bad := X.data != 1).any():
         told, advice = "are other than 0 and 1", "declare what X holds by its `normalization`"
     else:
@@ -159,7 +163,7 @@ def _sound(
     row = int(np.searchsorted(X.indptr, at, side="right")) - 1
     cell, feature = modality.obs_names[row], modality.var_names[X.indices[at]]
     raise ValueError(
-        f"{where}: {bad.sum()} values {told}; the first, {X.data[at]:.6g}, is in cell {cell}, feature "
+        f"{where}: {bad.sum()} values {told}; the first, {X.data[at]:.9g}, is in cell {cell}, feature "
         f"{feature}; {advice}"
     )
 
@@ -170,9 +174,9 @@ def _fractions(values: np.ndarray) -> np.ndarray:
     return np.concatenate([part != np.floor(part) for part in parts])
 
 
-def _declared(pair: tuple[str, str], normalized: str = "") -> str:
+def _declared(pair: tuple[str, str], normalized: str = "", name: str = "my_log1p") -> str:
     """The setting that says what both modalities hold, in quotes for the shell."""
-    holds = (f"{kind}:{'my_log1p' if kind == normalized else 'counts'}" for kind in pair)
+    holds = (f"{kind}:{name if kind == normalized else 'counts'}" for kind in pair)
     return f"'dataset.normalization={{{','.join(holds)}}}'"
 
 

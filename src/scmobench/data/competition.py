@@ -14,7 +14,7 @@ from scmobench.data.foreign import read_h5ad
 from scmobench.data.labels import LABELS
 from scmobench.data.pairing import pairing
 from scmobench.data.source import Source, cache_dir, cache_folder
-from scmobench.machine.files import claimed, file_name
+from scmobench.machine.files import claimed, file_name, path_of
 from scmobench.types import MODALITIES, Paired, feature_type
 
 PARTS = {
@@ -83,7 +83,7 @@ class Competition(Source):
         try:
             files = self._files()
         except FileNotFoundError:
-            root = Path(self.path).expanduser() if self.path else cache_folder("competition")
+            root = path_of(self.path) if self.path else cache_folder("competition")
             files = self._named(root / self.task / self.dataset, OUTPUT)
         folder = next(iter(files.values())).parent
         with claimed(folder, "another process downloads, waiting for it"):
@@ -124,7 +124,7 @@ class Competition(Source):
         return {part: folder / f"{self.dataset}{middle}{part}.h5ad" for part in PARTS[self.task]}
 
     def _files(self) -> dict[str, Path]:
-        root = Path(self.path).expanduser() if self.path else cache_dir() / "competition"
+        root = path_of(self.path) if self.path else cache_dir() / "competition"
         for folder in (root, root / self.task / self.dataset, root / self.dataset, root / self.task):
             for middle in (OUTPUT, "."):
                 files = self._named(folder, middle)

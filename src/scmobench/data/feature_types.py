@@ -102,7 +102,7 @@ def chosen(
     ------
     ValueError : there is no gene expression, or there is not exactly one other modality.
     """
-    words = list(words)
+    words = list(map(str, words))
     found = {m: [word for word in words if modality_of(word) == m] for m in ("", *MODALITIES)}
     others = [m for m in MODALITIES[1:] if found[m] and kind in (None, m)]
     if kind and not others and len(found[""]) == 1:

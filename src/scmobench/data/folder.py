@@ -14,6 +14,7 @@ from scmobench.data.feature_types import with_feature_type
 from scmobench.data.foreign import read_h5ad
 from scmobench.data.labels import is_one_of, tidy_labels
 from scmobench.data.source import Source
+from scmobench.machine.files import path_of
 
 
 @dataclass(kw_only=True)
@@ -45,9 +46,9 @@ class Folder(Annotated):
         name = self.folder or self.name
         places = [Path("data") / name]
         if os.environ.get(self.env):
-            places.insert(0, Path(os.environ[self.env]).expanduser() / name)
+            places.insert(0, path_of(os.environ[self.env]) / name)
         if self.path:
-            places = [Path(self.path).expanduser()]
+            places = [path_of(self.path)]
         for place in places:
             if all(os.path.isfile(place / f"{stem}.h5ad") for stem in ("gex", self.mod2)):  # any name is safe
                 return place

@@ -6,6 +6,7 @@ then is the file read here, as far as it is needed; every matrix passes `checked
 
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -62,7 +63,7 @@ def read_scored(solution: Path, *predictions: Path) -> list[AnnData]:
 def held(cells: AnnData | pd.DataFrame | str | Path) -> AnnData:
     """What is scored, in memory: AnnData, backed or not, a table with names, or a file."""
     if isinstance(cells, pd.DataFrame):
-        names = (pd.DataFrame(index=axis.astype(str)) for axis in cells.axes)
+        names = (pd.DataFrame(index=list(map(str, axis))) for axis in cells.axes)
         return AnnData(checked_matrix(cells.to_numpy(), "the prediction"), *names)
     if isinstance(cells, AnnData):
         return cells.to_memory() if cells.isbacked else cells
@@ -100,7 +101,9 @@ def check_file(path: Path, what: str = "a file") -> None:
     if os.path.isfile(path):  # False for a name that is too long, where `Path.is_file` raises OSError
         return
     if not os.path.exists(path):
-        raise FileNotFoundError(f"expected {what} at {path}, found none; give its full path")
+        advice = "download it" if re.match(r"(https?|ftp|s3|gs):/", str(path)) else "give its full path"
+        raise FileNotFoundError(f"expected {what} at {path}, found none; {advice}")
+    refuse_other(path, b"", what)
     found = "a folder" if path.is_dir() else "a pipe or a device; write its content into a file first"
     raise ValueError(f"expected {what} at {path}, found {found}")
 

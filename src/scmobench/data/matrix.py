@@ -38,9 +38,12 @@ def checked_matrix(matrix: Any, where: str) -> Any:
         found = type(matrix).__name__
         raise ValueError(
             f"{where}: expected a numpy array or a scipy.sparse matrix, found {found}: convert it, e.g. by "
-            + {"DataFrame": ".to_numpy()", "AnnData": ".X", "Tensor": ".detach().cpu().numpy()"}.get(
-                found, "np.asarray()"
-            )
+            + {
+                "DataFrame": ".to_numpy()",
+                "AnnData": ".X",
+                "Tensor": ".detach().cpu().numpy()",
+                "MaskedArray": ".filled(0)",
+            }.get(found, "np.asarray()")
         )
     if matrix.ndim != 2:
         raise ValueError(f"{where}: expected rows and columns, found an array of shape {matrix.shape}")

@@ -12,6 +12,7 @@ from scmobench.data.annotated import Annotated, Parts
 from scmobench.data.cellranger import read_tenx_folder
 from scmobench.data.feature_types import chosen, modality_of, stated_modality, with_feature_type
 from scmobench.data.foreign import check_file, read_h5ad, read_h5mu, read_tenx
+from scmobench.machine.files import path_of
 from scmobench.types import MODALITIES
 
 PROTEINS = "protein_expression"
@@ -62,14 +63,15 @@ class Own(Annotated):
                 f"`h5mu` or `tenx`; found {len(given)}; on the command line, e.g. dataset.h5mu=FILE"
             )
         for file in filter(None, (self.gex, self.mod2, self.h5ad, self.h5mu, self.tenx, self.labels)):
-            if not (file == self.tenx and Path(file).expanduser().is_dir()):
-                check_file(Path(file).expanduser())
-        if self.gex and Path(self.gex).expanduser().samefile(Path(str(self.mod2)).expanduser()):
+            path = path_of(file)
+            if file != self.tenx or path.suffix == ".zarr" or not path.is_dir():
+                check_file(path)
+        if self.gex and path_of(self.gex).samefile(path_of(str(self.mod2))):
             raise ValueError(
                 f"{self.name}: expected two files, found {self.gex} as `gex` and as `mod2`: name the other "
                 f"one, or give one file that holds both as dataset.h5ad={self.gex}"
             )
-        return Path(given[0]).expanduser()
+        return path_of(given[0])
 
     def at_hand(self) -> str:
         """Whether files are named."""
@@ -80,7 +82,7 @@ class Own(Annotated):
         first, kind = self.fetch(), known_mod2(self.name, self.kind)
         where = f"{self.name}: {first}"
         if self.gex:
-            gex, mod2 = read_h5ad(first, Path(str(self.mod2)).expanduser(), layer=self.layer)
+            gex, mod2 = read_h5ad(first, path_of(str(self.mod2)), layer=self.layer)
             return two_tables(gex, mod2, kind, (f"{self.name}: {self.gex}", f"{self.name}: {self.mod2}"))
         if self.h5mu:
             mods, cells = read_h5mu(first, kind=kind, layer=self.layer)

@@ -1,12 +1,14 @@
 """The pairing of cells: of two modalities by their names, of a matching's solution by numbers."""
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.labels import some
 
-SUFFIX = r"[-_.]\d+$"  # that tools add to barcodes
+# what tools add to barcodes: the number of a lane, the name of a sample behind or before them
+AFFIXES = (r"[-_.]\d+$", r"[-_.#:][^-_.#:]+$", r"^.*[_#:]")
 
 
 def pairing(solution: AnnData) -> np.ndarray:
@@ -50,13 +52,17 @@ def _of_matrix(solution: AnnData) -> np.ndarray:
 def unpaired(mod1: AnnData, mod2: AnnData) -> str:
     """Why the cells of two modalities are not the same in the same order, and what to do."""
     cells1, cells2, features1, features2 = mod1.obs_names, mod2.obs_names, mod1.var_names, mod2.var_names
-    bare1, bare2 = (cells.str.replace(SUFFIX, "", regex=True) for cells in (cells1, cells2))
-    few = len(cells1.intersection(cells2)) < 0.5 * len(cells1)
-    if few and len(bare1.intersection(bare2)) > 0.5 * len(cells1):
-        return (
-            f"expected the same names of cells, found {cells1[0]} in mod1 and {cells2[0]} in mod2: take the "
-            f"suffix off both, `adata.obs_names = adata.obs_names.str.replace(r'{SUFFIX}', '', regex=True)`"
-        )
+    shared = len(cells1.intersection(cells2))
+    few, unlike = shared < 0.5 * len(cells1), "expected the same names of cells, found "
+    unlike += f"{cells1[0]} in mod1 and {cells2[0]} in mod2: "
+    for affix in AFFIXES if few else ():
+        bare1, bare2 = (cells.str.replace(affix, "", regex=True) for cells in (cells1, cells2))
+        for of, one, other in (("both", bare1, bare2), ("mod1", bare1, cells2), ("mod2", cells1, bare2)):
+            alike = len(one.intersection(other)) > 0.5 * len(cells1)
+            if alike and one.is_unique and other.is_unique:
+                what = "suffix" if affix.endswith("$") else "prefix"
+                take = f"adata.obs_names.str.replace(r'{affix}', '', regex=True)"
+                return f"{unlike}take the {what} off {of}, `adata.obs_names = {take}`"
     if few and len(features1.intersection(features2)) > 0.9 * max(mod1.n_vars, mod2.n_vars):
         return "the columns of both files are the same cells; transpose them (`adata.T`)"
     for cells, features, which in ((cells1, features2, "mod2"), (cells2, features1, "mod1")):
@@ -65,17 +71,37 @@ def unpaired(mod1: AnnData, mod2: AnnData) -> str:
                 f"cell names of one modality are the column names of {which}: rows must be cells; "
                 f"transpose {which} (`adata.T`)"
             )
+    if not shared or (unnamed(cells1) and unnamed(cells2) and not cells1.equals(cells2)):
+        return (
+            f"{unlike}name the cells of both alike, by barcodes; where both are in the same order, "
+            "`mod2.obs_names = mod1.obs_names`"
+        )
     only1, only2 = cells1.difference(cells2, sort=False), cells2.difference(cells1, sort=False)
     if len(only1) or len(only2):
         examples = [f" (e.g. {some(only)})" if len(only) else "" for only in (only1, only2)]
         return (
             f"every cell must be in both modalities, found {len(only1)} cells only in mod1{examples[0]} and "
             f"{len(only2)} only in mod2{examples[1]}; "
-            "check that barcodes have the same suffix, and keep the cells that both have: "
-            "`shared = mod1.obs_names.intersection(mod2.obs_names)`, `mod1[shared]` and `mod2[shared]`"
+            "keep the cells that both have: `shared = mod1.obs_names.intersection(mod2.obs_names)`, "
+            "`mod1[shared]` and `mod2[shared]`"
         )
     first = int(np.argmax(cells1.to_numpy() != cells2.to_numpy())) if len(cells1) == len(cells2) else 0
     return (
         f"both modalities have the same {len(cells1)} cells in another order (first at row {first}: "
         f"{cells1[first]} and {cells2[first]}); reorder one: `mod2 = mod2[mod1.obs_names]`"
     )
+
+
+def unnamed(names: pd.Index) -> bool:
+    """Whether the names only count the rows, from 0 (anndata) or from 1 (R)."""
+    numbers = row_numbers(names)
+    return numbers is not None and np.array_equal(numbers, np.arange(len(names)))
+
+
+def row_numbers(names: pd.Index) -> np.ndarray | None:
+    """The numbers from 0 that the names stand for, in any order; None where they do not count the rows."""
+    for first in (0, 1):
+        place = {str(number + first): number for number in range(len(names))}
+        if set(names) == set(place):
+            return np.array([place[name] for name in names])
+    return None

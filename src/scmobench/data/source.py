@@ -13,14 +13,14 @@ from anndata import AnnData
 from scmobench.data.check import check
 from scmobench.data.labels import LABELS, check_filled, tidy_labels
 from scmobench.data.split import assign_split
-from scmobench.machine.files import writable
+from scmobench.machine.files import path_of, writable
 from scmobench.types import Paired
 
 
 def cache_dir() -> Path:
     """Where downloads are kept: ``$SCMOBENCH_CACHE``, else ``scmobench`` in the user's cache folder."""
     if os.environ.get("SCMOBENCH_CACHE"):
-        return Path(os.environ["SCMOBENCH_CACHE"]).expanduser()
+        return path_of(os.environ["SCMOBENCH_CACHE"])
     import pooch
 
     return Path(pooch.os_cache("scmobench"))

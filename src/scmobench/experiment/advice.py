@@ -25,12 +25,14 @@ OTHERS = {  # a setting -> its names in other tools
     "model=NAME": "method",
     "runs=FOLDER": "out output",
     "seed=NUMBER": "random_state",
+    "nothing, since every run has all metrics": "metric metrics",
     "dataset=own dataset.h5mu=FILE": "h5mu mudata",
     "dataset=own dataset.h5ad=FILE": "h5ad adata anndata",
     "dataset=own dataset.tenx=FILE": "tenx",
     "dataset=own dataset.gex=FILE dataset.mod2=FILE": "gex mod2",
 }
 FILES = {".h5ad": "h5ad", ".h5mu": "h5mu", ".h5": "tenx"}  # setting of `Own` by the end of a name
+REMOVED = ("~tuned", "~ablation", "~launcher", "~sweep")  # groups that a run may go without
 OWN = ", and --config-dir FOLDER adds your own from FOLDER/model"
 
 
@@ -154,10 +156,9 @@ def _check_one(one: Override, options: Sequence[str], names: Callable[[str], Seq
     first = re.split(r"[./]", place)[0]
     if not typed.startswith(("+", "~")) and first not in (*options, "hydra"):
         rest = f"{place.removeprefix(first)}={typed.partition('=')[2]}"
-        meant = nearest(first, options, after=rest) or ours(first)
+        meant = ours(first) or nearest(first, options, after=rest)
         raise ValueError(f"no setting {first!r}{meant or '; there are ' + ', '.join(options)}")
-    present = {"+": options, "~": options[:3]}.get(typed[0], ())  # no run can do without the first three
-    if place in present and typed[1] != "+":
+    if typed[0] in "+~" and typed[1] != "+" and place in options and typed[0] + place not in REMOVED:
         wrong = f"expected {place}={'...' if typed[0] == '~' else typed.partition('=')[2]}"
         raise ValueError(f"{wrong}, found {typed}: {place} is there already, and every run needs it")
     if typed == "tuned=null":

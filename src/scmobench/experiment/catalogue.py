@@ -105,6 +105,8 @@ def loaded(data: Any, given: Mapping[str, Any]) -> Paired:
 
 
 def _source(data: Any, given: Mapping[str, Any]) -> Source:
+    if (name := given.get("name")) in names("dataset") and name not in (data, "own"):
+        raise ValueError(f"expected a name of its own for these cells, found {name!r}, that of a shipped set")
     two = [given.get("gex"), given.get("mod2")]
     if not isinstance(data, str | Path | None) or any(isinstance(one, AnnData) for one in two):
         from scmobench.data.memory import Memory
@@ -138,6 +140,7 @@ def _listed(group: str, nodes: Mapping[str, Any], columns: Sequence[str]) -> pd.
 def _in_python(message: str) -> str:
     """Advice for the command line as advice for Python: dataset.batch=donor becomes batch="donor"."""
     message = re.sub(r"'(dataset\.[^']+)'", r"\1", message)  # quotes for the shell
+    message = re.sub(r"dataset\.(\w+=\{)", r"\1", message)
     message = re.sub(r"(?<=[{,])(\w+):(\w+)", r'"\1": "\2"', message)
     message = re.sub(r"dataset\.(\w+)=([\w.]+)", r'\1="\2"', message)
     message = re.sub(r'(?<=")(,| )(?="?\w+"?[=:])', ", ", message)

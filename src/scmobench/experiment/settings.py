@@ -173,7 +173,7 @@ def in_words(kind: Any) -> str:
 def shown(value: Any) -> str:
     """A value as a message shows it, cut if it is long; of a table or an array the type and the shape."""
     if hasattr(value, "shape") and getattr(value, "ndim", 1):
-        return f"{type(value).__name__} of shape {value.shape}"
+        return f"{type(value).__name__} of shape {tuple(value.shape)}"
     text = " ".join(repr(value).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
 
@@ -202,11 +202,11 @@ def checked_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
             if argument.kind is argument.VAR_POSITIONAL:
                 wrong = [one for one in value if not fits(plain(one), kind)]
                 value, kind = (wrong[0], kind) if wrong else (value, Sequence[kind])
-            value = value if getattr(value, "ndim", 0) and fits(value, kind) else plain(value)
-            bound.arguments[name] = value
+            found = value if getattr(value, "ndim", 0) else plain(value)
+            bound.arguments[name] = value = found if fits(found, kind) else plain(value)
             if not fits(value, kind):
                 right = f"{function.__name__}: expected {name} to be {in_words(kind).replace('null', 'None')}"
-                raise TypeError(f"{right}, found {shown(value)}")
+                raise TypeError(f"{right}, found {shown(found)}")
         return function(*bound.args, **bound.kwargs)
 
     return call

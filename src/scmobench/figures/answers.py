@@ -109,9 +109,10 @@ def _has_prediction(run: Kept) -> bool:
 
 def _left_out(run: Kept, reason: str) -> None:
     again = " ".join(f"{key}={run[key]}" for key in ("task", "dataset", "direction", "seed"))
+    again = run.get("command") or f"scmobench run {again} model={run['method'].split('+')[0]}"
     print(
         f"{run['method']} on {run['dataset']} {run['subtask']} seed {run['seed']} is left out: "
-        f"{reason}; to make it again: scmobench run {again} model={run['method'].split('+')[0]}",
+        f"{reason}; to make it again: {again}",
         file=sys.stderr,
     )
 
@@ -141,8 +142,8 @@ def _plan(run: Kept, cells: dict[str, Paired | None]) -> Plan | None:
     if cells.get(dataset, ...) is None:
         return None
     try:
-        if dataset not in names("dataset"):  # the runs do not say where somebody's own cells are
-            raise ValueError("it is no data set of `scmobench data list`")
+        if dataset not in {*names("dataset")} - {"own"}:  # the runs do not say where somebody's cells are
+            raise ValueError("pictures show the data sets of `scmobench data list`, not cells of your own")
         cfg = compose([f"task={task}", f"dataset={dataset}", f"direction={direction}"])
         plan = Plan(cfg, paired=cells.get(dataset))
         cells[dataset] = plan.cells

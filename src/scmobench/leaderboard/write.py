@@ -106,7 +106,9 @@ def metric_metadata() -> dict[str, dict[str, dict]]:
 
 
 def _csv(rows: pd.DataFrame) -> str:
-    return rows[COLUMNS].to_csv(index=False, float_format="%.8g", lineterminator="\n")
+    # a spreadsheet would calculate such a name
+    table = rows[COLUMNS].replace({name: {r"^(?=[=+@-])": "'"} for name in ("dataset", "method")}, regex=True)
+    return table.to_csv(index=False, float_format="%.8g", lineterminator="\n")
 
 
 def _on_disk(path: Path) -> str:

@@ -22,6 +22,11 @@ SHORTENED = re.compile(r".*~[0-9a-f]{16}")
 LEFTOVER = re.compile(r"\..+\.partial|\.record\.json\.\d+|\.\d+\.prediction\.h5ad|tmp\w{8}|.+\.part(ial)?")
 
 
+def path_of(text: str) -> Path:
+    """The path that a text names; a ``~`` at its start that names no user's folder stays."""
+    return Path(os.path.expanduser(text))
+
+
 def checked_name(what: str, text: Any) -> str:
     """The text. Raises ValueError, with ``what`` it is for, if it is no text, empty or invalid Unicode."""
     if isinstance(text, str) and text.strip() and text == text.encode(errors="replace").decode():

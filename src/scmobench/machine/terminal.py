@@ -30,6 +30,7 @@ NARROW = 80  # columns of a table at least: a narrower terminal breaks its lines
 # of libraries about themselves; the suite's own checks say what matters of the rest
 LIBRARIES = (
     ("", FutureWarning),
+    ("", DeprecationWarning),
     (".* names are not unique", UserWarning),
     ("pkg_resources is dep", UserWarning),
     ("flock not supported", UserWarning),  # the other kind of lock does

@@ -80,6 +80,7 @@ def nearest_cells(embedding: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray
     return indices[:, :k], distances[:, :k].astype(np.float32)
 
 
+@np.errstate(invalid="ignore")  # of fewer cells than neighbours, the farthest are at infinity
 def _rounding_decides(squared: np.ndarray, largest: float) -> bool:
     """Whether, but for rounding, a cell lies on its nearest one, or two tie for its last neighbour."""
     apart = ROUNDING * largest

@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.data.matrix import checked_matrix
+from scmobench.data.pairing import unnamed
 from scmobench.tasks.base import Task
-from scmobench.tasks.names import unnamed
 from scmobench.types import EmbeddingData, Paired
 
 MAX_DIMENSIONS = 100

@@ -84,7 +84,7 @@ class MatchModality(Task):
         if len(off):
             raise ValueError(
                 f"expected every row to sum to 1, {len(off)} do not, row {off[0]} sums to {total[off[0]]:g}: "
-                "divide each row by its sum"
+                "divide each row by its sum, in float32 or float64"
             )
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scmobench.data.pairing import row_numbers, unnamed
+
 
 def is_transposed(prediction: AnnData, solution: AnnData) -> bool:
     """Whether the names fit the solution better with rows and columns exchanged.
@@ -31,7 +33,7 @@ def check_order(what: str, found: pd.Index, expected: pd.Index, axis: str) -> No
     found, expected = found.astype(str), expected.astype(str)
     if found.equals(expected):
         return
-    numbers = _numbers(found), _numbers(expected)
+    numbers = row_numbers(found), row_numbers(expected)
     if all(n is not None for n in numbers) and np.array_equal(*numbers):
         return  # one counts from 0, the other from 1
     take = f"where the prediction is in the solution's order: prediction.{axis}_names = solution.{axis}_names"
@@ -67,24 +69,9 @@ def surplus(what: str, found: pd.Index, expected: pd.Index) -> str:
     return f"; {what} {told}, e.g. {', '.join(map(str, names[:3]))}" if len(names) else ""
 
 
-def unnamed(names: pd.Index) -> bool:
-    """Whether the names only count the rows, from 0 (anndata) or from 1 (R)."""
-    numbers = _numbers(names)
-    return numbers is not None and np.array_equal(numbers, np.arange(len(names)))
-
-
 def _fit(found: pd.Index, expected: pd.Index) -> int:
     """2 for the same names in the same order, 1 in another order, 0 for other names or no names."""
     found, expected = found.astype(str), expected.astype(str)
     if len(found) != len(expected) or unnamed(found) or unnamed(expected):
         return 0
     return 2 if found.equals(expected) else int(set(found) == set(expected))
-
-
-def _numbers(names: pd.Index) -> np.ndarray | None:
-    """The numbers from 0 that the names stand for, in any order; None where they do not count the rows."""
-    for first in (0, 1):
-        place = {str(number + first): number for number in range(len(names))}
-        if set(names) == set(place):
-            return np.array([place[name] for name in names])
-    return None
