@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+import scmobench as sb
 from cellranger_files import folder_texts, write_folder
 from scmobench.data.annotation import check_agreement
 from scmobench.data.feature_types import WORDS, modality_of
@@ -169,6 +170,12 @@ def test_files_without_gene_expression_or_with_three_say_what_to_do(tmp_path) ->
     with pytest.raises(ValueError, match=r"found \['my_rna', 'prot'\]; name the modalities so: mudata"):
         multi(tmp_path, {"my_rna": gex, "prot": adt}).load()
     assert kind_of(multi(tmp_path, {"rna": gex, "prot": adt})) == "ADT"
+
+
+def test_genes_alone_lack_the_other_modality() -> None:
+    genes = ad.AnnData(np.ones((24, 3), np.float32), var=pd.DataFrame({"feature_types": ["GEX"] * 3}))
+    with pytest.raises(ValueError, match='modality too, as two files: gex="FILE", mod2="FILE"'):
+        sb.load(genes)
 
 
 def test_a_protein_may_have_the_name_of_its_gene(tmp_path) -> None:

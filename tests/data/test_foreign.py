@@ -166,6 +166,12 @@ def test_a_file_of_another_kind_becomes_h5ad_as_the_message_says(suffix, tmp_pat
     assert sb.score(file.with_suffix(".h5ad"), problem, task="predict_modality")["rmse"] < 1e-5
 
 
+def test_a_matrix_of_cell_ranger_is_read_by_its_folder(tmp_path):
+    (tmp_path / "matrix.mtx.gz").write_bytes(gzip.compress(b"%%MatrixMarket"))
+    with pytest.raises(ValueError, match=f"Cell Ranger's matrix; name its folder: dataset.tenx={tmp_path}$"):
+        sb.score(tmp_path / "matrix.mtx.gz", sb.split("tiny_cite"), task="predict_modality")
+
+
 def test_a_file_of_r_says_how_r_writes_another(files, tmp_path, capsys):
     (tmp_path / "mine.rds").write_bytes(gzip.compress(b"RDX3"))
     assert "found R's file; write another in R, e.g. zellkonverter::" in score(

@@ -6,7 +6,10 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from anndata import AnnData
 
 from command_line import here, on_a_terminal
 from scmobench.experiment import display
@@ -23,6 +26,7 @@ TRAINED = ("model=babel_like", "dataset=tiny_cite", "model.predict_modality.max_
 def test_what_libraries_say_of_themselves_ends_no_run() -> None:
     with terminal.hushed():
         warnings.warn("`x` is deprecated", DeprecationWarning, stacklevel=2)
+        AnnData(np.ones((2, 2)), pd.DataFrame(index=[0, 1]))
 
 
 def test_a_terminal_shows_what_a_run_does_its_epochs_and_all_that_came_out(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ def refuse_other(path: Path, begin: bytes, what: str) -> None:
     if kind in (".rds", ".rdata"):
         write = 'zellkonverter::writeH5AD(as.SingleCellExperiment(seurat, assay = "RNA"), "rna.h5ad")'
         raise ValueError(f"{file} R's file; write another in R, e.g. {write}")
+    if path.name.startswith("matrix.mtx"):
+        raise ValueError(f"{file} Cell Ranger's matrix; name its folder: dataset.tenx={path.parent}")
     if kind in READERS:
         write = f"{READERS[kind].format(repr(str(path)))}.write_h5ad({str(path.with_suffix('.h5ad'))!r})"
         raise ValueError(f"{file} a {kind} file; with one row a cell, in Python: {write}")

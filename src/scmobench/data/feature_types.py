@@ -109,7 +109,9 @@ def chosen(
         found[kind], others = found[""], [kind]
     if found["GEX"] and len(others) == 1:
         return found["GEX"], found[others[0]], others[0]
-    if not found["GEX"]:
+    if len(found["GEX"]) == len(words):
+        advice = "give the other modality too, as two files: dataset.gex=FILE dataset.mod2=FILE"
+    elif not found["GEX"]:
         advice = rename or _renamed("GEX")
     elif len(others) > 1:
         advice = "where there are three, choose by dataset.kind=ADT or dataset.kind=ATAC"

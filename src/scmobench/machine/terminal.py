@@ -31,7 +31,7 @@ NARROW = 80  # columns of a table at least: a narrower terminal breaks its lines
 LIBRARIES = (
     ("", FutureWarning),
     ("", DeprecationWarning),
-    (".* names are not unique", UserWarning),
+    (".* names are not unique|Transforming to str index", UserWarning),
     ("pkg_resources is dep", UserWarning),
     ("flock not supported", UserWarning),  # the other kind of lock does
     ("Callback .* raised BrokenPipeError", UserWarning),  # `| head` has read enough
