@@ -8,7 +8,7 @@ from anndata import AnnData
 from scmobench.data.labels import some
 
 # what tools add to barcodes: the number of a lane, the name of a sample behind or before them
-AFFIXES = (r"[-_.]\d+$", r"[-_.#:][^-_.#:]+$", r"^.*[_#:]")
+AFFIXES = {r"[-_.]\d+$": "suffix", r"[-_.#:][^-_.#:]+$": "suffix", r"^.*[_#:]": "prefix"}
 
 
 def pairing(solution: AnnData) -> np.ndarray:
@@ -55,12 +55,10 @@ def unpaired(mod1: AnnData, mod2: AnnData) -> str:
     shared = len(cells1.intersection(cells2))
     few, unlike = shared < 0.5 * len(cells1), "expected the same names of cells, found "
     unlike += f"{cells1[0]} in mod1 and {cells2[0]} in mod2: "
-    for affix in AFFIXES if few else ():
+    for affix, what in AFFIXES.items() if few else ():
         bare1, bare2 = (cells.str.replace(affix, "", regex=True) for cells in (cells1, cells2))
         for of, one, other in (("both", bare1, bare2), ("mod1", bare1, cells2), ("mod2", cells1, bare2)):
-            alike = len(one.intersection(other)) > 0.5 * len(cells1)
-            if alike and one.is_unique and other.is_unique:
-                what = "suffix" if affix.endswith("$") else "prefix"
+            if one.is_unique and other.is_unique and len(one.intersection(other)) > 0.5 * len(cells1):
                 take = f"adata.obs_names.str.replace(r'{affix}', '', regex=True)"
                 return f"{unlike}take the {what} off {of}, `adata.obs_names = {take}`"
     if few and len(features1.intersection(features2)) > 0.9 * max(mod1.n_vars, mod2.n_vars):
