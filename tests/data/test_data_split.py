@@ -25,6 +25,7 @@ def test_last_batches_nearest_to_the_fraction_are_held_out():
     assert held_out(obs, test_fraction=0.1) == ["s1d10"]
     assert held_out(obs, test_fraction=0.25) == ["s1d10", "s1d9"]
     assert held_out(obs, test_fraction=0.9) == ["s1d10", "s1d2", "s1d9"]
+    assert held_out(cells(**{"2²": 40, "10²": 30, "9" * 5000: 20}), test_fraction=0.5) == ["10²", "9" * 5000]
 
 
 def test_one_batch_is_split_at_random_within_every_cell_type():

@@ -238,7 +238,7 @@ def test_a_validation_run_leaves_the_failure_of_the_test_run(tmp_path: Path) -> 
     assert kept.read([tmp_path]) == []
 
 
-@pytest.mark.parametrize(("asked", "found"), [("3", 3), ("4,2", 4), ("", None), ("0", None)])
+@pytest.mark.parametrize(("asked", "found"), [("3", 3), ("4,2", 4), ("", None), ("0", None), ("²", None)])
 def test_threads_are_those_of_the_environment(
     asked: str, found: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,8 +72,9 @@ def training_cells_split(paired: Paired) -> Paired:
     )
 
 
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part]
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    parts = [(part.isdecimal(), part.lstrip("0"), part) for part in re.split(r"(\d+)", name) if part]
+    return [(0, len(digits), digits) if number else (1, 0, part) for number, digits, part in parts]
 
 
 def _existing(test_batches: Sequence[str], present: list[str]) -> list[str]:

@@ -53,7 +53,8 @@ class Problem:
         return answers
 
     def _shown(self) -> list[Kept]:
-        methods = [m for m, runs in self.runs.items() if _is_method(runs[0])]
+        methods = [m for m, runs in self.runs.items() if (runs[0].get("kind") or "method") == "method"]
+        methods = [m for m in methods if not VARIANT.search(m)]
         methods.sort(key=lambda method: method != ALWAYS)  # it looks the same in all pictures
         controls = [name for name in CONTROLS.get(self.plan.task.name, ()) if name in self.runs]
         by_seed = [{run["seed"]: run for run in self.runs[name]} for name in (*methods[:MOST], *controls)]
@@ -119,10 +120,6 @@ def _left_out(run: Kept, reason: str) -> None:
 
 def _file(run: Kept) -> Path:
     return run.where.with_name(PREDICTION)
-
-
-def _is_method(run: Kept) -> bool:
-    return (run.get("kind") or "method") == "method" and not VARIANT.search(run["method"])
 
 
 def _order(runs: Sequence[Kept], task: str) -> list[str]:

@@ -159,4 +159,4 @@ def mkl_branch() -> int | None:
 def threads() -> int | None:
     """OpenMP threads that the environment asks for; None if it does not say."""
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list is by level of nesting
-    return int(first) if first.isdigit() and int(first) > 0 else None
+    return int(first) if first.isdecimal() and int(first) > 0 else None
