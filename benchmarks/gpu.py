@@ -163,7 +163,7 @@ def large_steps(matrix: sp.csr_matrix) -> dict[str, Any]:
     """A whole-graph step at the official shape as training makes it."""
     from scmobench.graph.cell_feature import CellFeatureGraph
     from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
-    from scmobench.models.scmognn.predict_module import PredictModule
+    from scmobench.models.scmognn.predict_network import PredictModule
     from scmobench.nn.scmognn import ScMoGNN
     from scmobench.training.fit import TrainerSettings, train
     from scmobench.training.surroundings import seeded

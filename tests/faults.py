@@ -119,7 +119,7 @@ LEAKAGE = {
             "return np.arange(n), held_out",
         )
     ],
-    ("models/prediction/regression", "mlp_rivals"): [
+    ("models/prediction/networks", "mlp_rivals"): [
         (
             "markers chosen on validation cells",
             "np.setdiff1d(np.arange(cells.n_obs), held_out)",
@@ -138,7 +138,7 @@ LEAKAGE = {
             "np.arange(targets.shape[0])",
         )
     ],
-    ("models/scmognn/predict_module", "scmognn_predict"): [
+    ("models/scmognn/predict_network", "scmognn_predict"): [
         (
             "validation cells of the graph trained on",
             "np.setdiff1d(np.arange(len(target)), held_out)",
@@ -244,10 +244,10 @@ PROVENANCE = {
     ],
 }
 DEVIATIONS = {
-    ("models/scmognn/match_module", "scmognn_match"): [
+    ("models/scmognn/match_network", "scmognn_match"): [
         ("targets of matching's decoders not detached", "mixtures[m].detach()", "mixtures[m]")
     ],
-    ("models/scmognn/embed_module", "scmognn_embed"): [
+    ("models/scmognn/embed_network", "scmognn_embed"): [
         ("target of the embedding's decoder not detached", "mixture.detach()", "mixture"),
         (
             "short batches weigh less",
@@ -355,7 +355,7 @@ STATISTICS = {
         ("not corrected", "np.arange(len(tested), 0, -1)", "1"),
         ("corrected p-values out of order", "np.maximum.accumulate(steps)", "steps"),
     ],
-    ("experiment/pairs", "evidence"): [
+    ("experiment/cell_differences", "evidence"): [
         ("pairs of any cells", 'names = ("task", "dataset", "subtask", "data_hash",', 'names = ("task",'),
         ("kept pairs of other predictions", 'r.get("prediction_hash")] for r in runs)', '""] for r in runs)'),
     ],

@@ -74,7 +74,7 @@ def test_a_copy_elsewhere_gives_the_same_digest(copy) -> None:
         ("tasks/base.py", 'raise ValueError(f"', 'raise ValueError(f"Sorry: '),
         ("cli/__init__.py", "def main(", "def other() -> int:\n    return 1\n\n\ndef main("),
         ("leaderboard/write.py", "DIFFERENCE_LINES = 40", "DIFFERENCE_LINES = 41"),
-        ("experiment/progress.py", "> 90", "> 91"),
+        ("experiment/sweep_progress.py", "> 90", "> 91"),
         ("experiment/records.py", "def now(", "def other() -> int:\n    return 1\n\n\ndef now("),
         ("models/prediction/knn.py", "def ", "def another(self): return 1\n    def "),
         ("data/competition.py", "dict[str, Path]", "Mapping[str, Path]"),
@@ -100,7 +100,7 @@ def test_what_a_run_passes_through_counts(copy, file, old, new) -> None:
 
 
 def test_what_refuses_a_run_does_not_count(copy) -> None:
-    file, old, new = "training/memory.py", "1e9", "2**30"
+    file, old, new = "machine/memory.py", "1e9", "2**30"
     network = [{"_target_": "scmobench.models.scmognn.predict_modality.ScMoGNNPrediction"}]
     assert copy(file, old, new, settings=network) == copy(settings=network) != copy()
 

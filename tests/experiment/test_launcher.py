@@ -29,7 +29,7 @@ from scmobench.experiment.config import compose, conf_dir, names
 from scmobench.experiment.ensemble import members
 from scmobench.experiment.launcher import Workers, enter
 from scmobench.experiment.plan import Plan, method_name
-from scmobench.experiment.progress import LEDGER, TOTAL, Progress, end_of_sweep
+from scmobench.experiment.sweep_progress import LEDGER, TOTAL, Progress, end_of_sweep
 from scmobench.machine.arithmetic import THREADS
 
 PACKAGES = {"joblib": "joblib_launcher", "ray": "ray_launcher", "slurm": "submitit_launcher"}
@@ -350,7 +350,7 @@ def test_two_sweeps_share_no_ledger_and_the_clock_begins_with_the_first_run(
     (tmp_path / ".sweep-1").write_text("{}\n")
     os.utime(tmp_path / ".sweep-1", (0, 0))
     clock = time.time()
-    monkeypatch.setattr("scmobench.experiment.progress.time.time", lambda: clock)
+    monkeypatch.setattr("scmobench.experiment.sweep_progress.time.time", lambda: clock)
     monkeypatch.setattr("os.environ", {TOTAL: "300"})
     first, second = Progress(), Progress()
     second.on_multirun_start(config)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from sample_runs import METRICS, embedding, pick, run, standings
-from scmobench.experiment import kept, pairs
+from scmobench.experiment import cell_differences, kept
 from scmobench.leaderboard import write as board
 
 SEEDS = (0.30, 0.31, 0.32, 0.33, 0.34)
@@ -175,7 +175,7 @@ def test_the_evidence_of_cells_is_kept_with_the_records(tmp_path):
     on_disk(runs, draws(5, 300, a=0.0, b=0.02, c=0.04))
     at_hand = standings(kept.read([runs]))
     kept.keep(kept.read([runs]), records)
-    (file,) = records.rglob(pairs.FILE)
+    (file,) = records.rglob(cell_differences.FILE)
     before = file.read_bytes()
     travelled = standings(kept.read([records]))
     numbers = ["rank", "group", "p_holm", "gap_low", "gap_high"]
@@ -196,14 +196,14 @@ def test_pairs_are_of_the_same_cells_alone(tmp_path):
     on_disk(tmp_path / "two", {"b": cells["b"]}, data_hash="other" * 12)
     records = tmp_path / "records"
     kept.keep(kept.read([tmp_path]), records)
-    assert not list(records.rglob(pairs.FILE))
+    assert not list(records.rglob(cell_differences.FILE))
 
 
 def test_damaged_pairs_are_one_line(tmp_path):
     runs, records = tmp_path / "runs", tmp_path / "records"
     on_disk(runs, draws(3, 50, a=0.0, b=0.02))
     kept.keep(kept.read([runs]), records)
-    (path,) = records.rglob(pairs.FILE)
+    (path,) = records.rglob(cell_differences.FILE)
     path.write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match=r"expected .*paired\.csv, found .*; delete"):
         standings(kept.read([records]))

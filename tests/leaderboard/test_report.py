@@ -17,8 +17,8 @@ from scmobench.experiment.code import without_places
 from scmobench.experiment.config import compose, digest
 from scmobench.experiment.plan import TRAINING_CHOICES, model_settings
 from scmobench.leaderboard import write as board
+from scmobench.leaderboard.axes import axis, costs
 from scmobench.leaderboard.effects import effects
-from scmobench.leaderboard.figures import axis, costs
 from scmobench.leaderboard.pages import TEMPLATES
 from scmobench.leaderboard.panels import panels
 from scmobench.leaderboard.provenance import command, overrides, provenance

@@ -23,7 +23,7 @@ from scmobench.experiment.plan import method_name
 from scmobench.experiment.run import run
 from scmobench.machine import arithmetic
 from scmobench.machine.arithmetic import check, prepare, recipe, refuse_processor, reported
-from scmobench.models.prediction.regression import rmse
+from scmobench.models.prediction.networks import rmse
 from scmobench.training.rmsprop import RMSprop
 
 SRC = ROOT / "src" / "scmobench"

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from scmobench.experiment.config import build, compose
 from scmobench.machine import terminal
-from scmobench.training import progress, resume
+from scmobench.training import forecast, resume
 from scmobench.training.fit import TrainerSettings, _trainer, train
 from scmobench.training.loggers import csv_logger
 from scmobench.training.surroundings import seeded
@@ -66,8 +66,8 @@ def test_training_stops_and_restores(tmp_path, capfd, monkeypatch):
 
 
 def test_a_long_fit_says_how_long_it_may_take_and_its_advice_ends_it(capfd, monkeypatch):
-    monkeypatch.setattr(progress, "MEASURED", 0.0)
-    monkeypatch.setattr(progress, "LONG", 0.0)
+    monkeypatch.setattr(forecast, "MEASURED", 0.0)
+    monkeypatch.setattr(forecast, "LONG", 0.0)
     train(Walk(), ONE_BATCH * 3, ONE_BATCH, max_epochs=50)
     told = capfd.readouterr().err
     assert re.match(

@@ -9,12 +9,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from scmobench.graph.cell_feature import CellFeatureGraph
-from scmobench.models.prediction.regression import RegressionModule, Training, fit_network
-from scmobench.models.scmognn import predict_module
-from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule, EmbedSettings, cycle_term, type_term
-from scmobench.models.scmognn.match_module import MatchModule, MatchSettings
+from scmobench.models.prediction.networks import RegressionModule, Training, fit_network
+from scmobench.models.scmognn import predict_network
+from scmobench.models.scmognn.embed_network import UNKNOWN, EmbedModule, EmbedSettings, cycle_term, type_term
+from scmobench.models.scmognn.match_network import MatchModule, MatchSettings
 from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
-from scmobench.models.scmognn.predict_module import PredictModule
+from scmobench.models.scmognn.predict_network import PredictModule
 from scmobench.nn.dense import SeededDense
 from scmobench.nn.mlp import MLP
 from scmobench.nn.scmognn import ScMoGNN
@@ -215,7 +215,7 @@ def _die():
 def test_blocks_of_steps_are_the_steps_that_lightning_makes(head, precision, monkeypatch):
     """To the last bit: the same order of cells, masks, updates and rates. 23 steps are three blocks."""
     monkeypatch.setattr(resident, "BLOCK", 8)
-    monkeypatch.setattr(predict_module, "DECAY_EVERY", 3)
+    monkeypatch.setattr(predict_network, "DECAY_EVERY", 3)
     settings, states, losses = TrainerSettings(accelerator="cpu", precision=precision), [], []
     for blocks in (True, False):
         with seeded(3):

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from planted import side
 from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
-from scmobench.models.scmognn.predict_module import PredictModule
+from scmobench.models.scmognn.predict_network import PredictModule
 from scmobench.training.fit import TrainerSettings
 from scmobench.training.weight_averaging import MeanNetwork
 from scmobench.types import PredictionData

@@ -28,7 +28,7 @@ from scmobench.data.converting import BEGINS, refuse_other
 from scmobench.data.declared import ARRAYS, TENX_NAMES, UNS, Wanted, index_name, one_line, sparse_layout, text
 from scmobench.data.feature_types import needed
 from scmobench.data.matrix import checked_matrix, compressed
-from scmobench.training.memory import machine_gb
+from scmobench.machine.memory import machine_gb
 
 SECONDS = 300.0  # that an inspection may take; $SCMOBENCH_READ_SECONDS for slow disks
 WHAT = {"h5ad": "an h5ad file", "h5mu": "an h5mu file", "tenx": "Cell Ranger's feature-barcode h5 file"}

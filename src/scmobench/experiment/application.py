@@ -26,12 +26,12 @@ from scmobench.experiment.evaluate import primary
 from scmobench.experiment.launcher import killed, leave, refuse_lacking
 from scmobench.experiment.loader import USER_ERRORS, conf_dir, one_line, refuse_hidden
 from scmobench.experiment.plan import Plan, idle_ablation, method_name
-from scmobench.experiment.progress import LEDGER, TOTAL, end_of_sweep, place
 from scmobench.experiment.run import carry_out
 from scmobench.experiment.search import NO_SCORE, config_folder
+from scmobench.experiment.sweep_progress import LEDGER, TOTAL, end_of_sweep, place
 from scmobench.experiment.validate import checked, naming_choice
 from scmobench.machine import terminal
-from scmobench.training.memory import within_memory
+from scmobench.machine.memory import within_memory
 
 
 def launch(arguments: Sequence[str]) -> None:

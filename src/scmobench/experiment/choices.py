@@ -39,7 +39,7 @@ NEEDED = {
 # a type, and the value of a group that does not say
 INNER = {
     "ensemble.members": (Sequence[Sequence[str]], None),
-    "ensemble.weights": (str, None),
+    "ensemble.weights": (Literal["equal", "validation", "held_out"] | None, None),
     "ensemble.unlike": (bool, False),
     "model.smoke": (Mapping[str, Any] | None, None),
     "model.kind": (Literal["method", "control"], "method"),

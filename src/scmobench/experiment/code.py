@@ -15,11 +15,11 @@ PACKAGE = Path(__file__).resolve().parents[1]
 # modules that change no score: they decide whether there is a run, or read, write and print
 SILENT = {
     "data": "download",
-    "experiment": "advice applicable arguments code config display progress records schema search settings "
-    "tracking",
-    "machine": "arithmetic files meter terminal",
+    "experiment": "advice applicable arguments code config display records schema search settings "
+    "sweep_progress tracking",
+    "machine": "arithmetic files memory meter terminal",
     "models/scmognn": "fit_memory",
-    "training": "loggers memory progress",
+    "training": "forecast loggers",
 }
 WORDS = ("label", "citation", "bounds", "direction", "extra")  # of a metric's YAML: tables alone use them
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from scmobench.experiment import pairs, schema
+from scmobench.experiment import cell_differences, schema
 from scmobench.experiment.records import RECORD
 from scmobench.machine import files
 from scmobench.machine.terminal import visible
@@ -95,7 +95,8 @@ def keep(records: Iterable[dict[str, Any]], out: str | Path) -> list[Path]:
     A run replaces the kept run of the same method and seed on the same subtask; others stay. Attempts decide
     which run is the last, and not the clock; kept attempts are counted on. A line is printed if the
     configuration or the data change. Failed runs are kept too, so that a table can name them. Processes that
-    keep in one folder wait for each other. What tests need of the runs' cells is kept too, see `pairs.write`.
+    keep in one folder wait for each other. What tests need of the runs' cells is kept too, see
+    `cell_differences.write`.
     """
     out, records = Path(out), list(records)
     incoming: dict[Path, list[dict[str, Any]]] = {}
@@ -106,7 +107,7 @@ def keep(records: Iterable[dict[str, Any]], out: str | Path) -> list[Path]:
         for path, fresh in incoming.items():
             _keep(path, fresh)
         for folder in sorted({path.parent for path in incoming}):
-            pairs.write(folder / pairs.FILE, read([folder]), records)
+            cell_differences.write(folder / cell_differences.FILE, read([folder]), records)
     return sorted(incoming)
 
 

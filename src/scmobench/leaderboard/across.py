@@ -5,7 +5,7 @@ from string import ascii_lowercase
 import numpy as np
 import pandas as pd
 
-from scmobench.leaderboard import labels
+from scmobench.leaderboard import plain_words
 from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.roster import COMPARABLE
 
@@ -29,7 +29,7 @@ def across(standings: pd.DataFrame, task: str) -> pd.DataFrame:
     One row a method, with
 
     - ``data_sets``: how many the mean rank covers. At least half of the methods have these. The same cells
-      with other values are one data set (`scmobench.leaderboard.labels.cells`).
+      with other values are one data set (`scmobench.leaderboard.plain_words.cells`).
       A method that lacks one of them (not run, or failed) has no mean rank and no group; ``missing`` lists
       what it lacks. So nothing is averaged away.
     - ``mean_rank``: of the means, over subtasks within a data set and then over data sets. (Two directions of
@@ -59,7 +59,7 @@ def _track(rows: pd.DataFrame) -> pd.DataFrame:
     often = groups.columns[groups.notna().mean() >= COVERED]
     groups, held = groups[often].astype(float), groups[often].notna()
     names = rows.groupby("panel")[["dataset", "subtask"]].first().loc[often]
-    same_cells = names["dataset"].map(labels.cells)
+    same_cells = names["dataset"].map(plain_words.cells)
     compared = held.all(axis=1)
     ranks = losses.loc[compared, often].rank().T.groupby(same_cells).mean().T
     table = pd.DataFrame({"method": groups.index, "label_supervised": bool(rows["label_supervised"].iloc[0])})

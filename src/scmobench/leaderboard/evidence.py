@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scmobench.experiment.pairs import variances
+from scmobench.experiment.cell_differences import variances
 from scmobench.leaderboard.roster import COMPARABLE, VARIANT
 from scmobench.leaderboard.tables import score
 from scmobench.metrics.paired import holm, paired_t

@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from scmobench.leaderboard.labels import direction, pair
+from scmobench.leaderboard.plain_words import direction, pair
 from scmobench.leaderboard.tables import escaped, score
 
 

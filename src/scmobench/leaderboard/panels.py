@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from scmobench.leaderboard import labels
+from scmobench.leaderboard import plain_words
 from scmobench.leaderboard.roster import FLAGS, VARIANT
 from scmobench.leaderboard.tables import ABSENT, groups, heading, primary, score
 
@@ -53,7 +53,7 @@ class Panel:
     key: Mapping[str, str]
     id: str
     title: str
-    about: labels.Dataset
+    about: plain_words.Dataset
     headings: Sequence[str]
     direction: str
     rows: Sequence[Row]
@@ -127,9 +127,9 @@ def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], ta
         for row in table.to_dict("records"):
             methods.setdefault(row["method"], {})[row["metric"]] = row
         rows = sorted((_row(of, order, metrics) for of in methods.values()), key=_place)
-        about = labels.dataset(key["dataset"], standings[standings["dataset"] == key["dataset"]])
+        about = plain_words.dataset(key["dataset"], standings[standings["dataset"] == key["dataset"]])
         headings = [heading(metric, metrics) for metric in order]
-        title, direction = labels.direction(key["subtask"]), metrics[first]["direction"]
+        title, direction = plain_words.direction(key["subtask"]), metrics[first]["direction"]
         if named[key["dataset"], key["subtask"]] > 1:
             title += f", data {key['data_hash'][:6]}"
         found.append(Panel(key, f"{task}-{number}", title, about, headings, direction, rows))
@@ -188,7 +188,7 @@ def _row(of: Mapping[str, Row], order: Sequence[str], metrics: Mapping[str, Mapp
         "handed": all(row[flag] is True for flag in FLAGS),
         "tested": row["tested"] is True,
         "leads": row["tested"] is True and row["rank"] == 1,
-        "gloss": EXTERNAL if row["source"] == "external" else labels.gloss(row["method"]),
+        "gloss": EXTERNAL if row["source"] == "external" else plain_words.gloss(row["method"]),
         "cells": cells,
         "brief": _brief(cells[0].text.split(" ")[0], row["mean"]),
         "mark": row["applicable"] if pd.notna(row["mean"]) and cells[0].note else "",

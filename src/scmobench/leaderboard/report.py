@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from scmobench.leaderboard import figures
+from scmobench.leaderboard import axes
 from scmobench.leaderboard.across import across
 from scmobench.leaderboard.effects import effects
 from scmobench.leaderboard.pages import filled
@@ -55,7 +55,7 @@ def report_page(
     metrics : task -> metric -> metadata.
     published : figures, from `scmobench.leaderboard.published.read_published`; they have a tab of their own.
     records : the runs, for where the page's numbers come from.
-    pictures : folder of pictures of cells, with their index ``figures.json``.
+    pictures : folder of pictures of cells, with their index ``axes.json``.
     methods : the page of methods, as links of the page name it; empty where there is none.
     """
     told = provenance(records, [panel for members, _ in found.values() for panel in members])
@@ -70,7 +70,7 @@ def report_page(
         provenance=Markup(told.replace("<", "\\u003c")),  # a script element holds it whatever it says
         pictures=_pictures(pictures),
         anchor=lambda task, dataset: "-".join([task, *dataset.split()]),
-        figures=figures,
+        axes=axes,
         effects=effects,
         datatables=_datatables(),
     )

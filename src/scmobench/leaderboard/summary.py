@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from scmobench.leaderboard import labels
+from scmobench.leaderboard import plain_words
 from scmobench.leaderboard.across import COVERED
 from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.panels import ROLES, Panel, Row
@@ -94,7 +94,7 @@ def summary(panels: Sequence[Panel], across: pd.DataFrame) -> Summary:
     lines = [_line(m, role, [of.get(m) for of in held], top, means.get(m)) for m, role in roles.items()]
     order = [*ROLES].index
     lines.sort(key=lambda line: (order(line.role), pd.isna(line.mean_rank), line.mean_rank, line.method))
-    often = [line for line in lines if _often(line) or not labels.gloss(line.method.split("+")[0])]
+    often = [line for line in lines if _often(line) or not plain_words.gloss(line.method.split("+")[0])]
     return Summary(shown, few, often, [line for line in lines if line not in often], top, _tracks(across))
 
 

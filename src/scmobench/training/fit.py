@@ -17,9 +17,9 @@ from torch import nn
 
 from scmobench.machine import terminal
 from scmobench.machine.files import whole
+from scmobench.machine.memory import memory_kept
 from scmobench.training.best_epoch import MONITOR, BestEpoch
-from scmobench.training.memory import memory_kept
-from scmobench.training.progress import Epochs, Forecast
+from scmobench.training.forecast import Epochs, Forecast
 from scmobench.training.resume import RESUME_FILE, Checkpoints, Clock, resumable
 from scmobench.training.surroundings import alone, quiet
 

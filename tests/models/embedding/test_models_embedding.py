@@ -19,7 +19,7 @@ from scmobench.models.embedding.lsl_ae import LSLAutoencoder, TwinAutoencoder, f
 from scmobench.models.embedding.mofa import MOFA
 from scmobench.models.embedding.scvi_embedding import MultiVI, TotalVI
 from scmobench.models.embedding.svd_embedding import SVDEmbedding
-from scmobench.models.prediction.regression import apply_network
+from scmobench.models.prediction.networks import apply_network
 from scmobench.models.scmognn.joint_embedding import ScMoGNNEmbedding
 from scmobench.tasks.joint_embedding import JointEmbedding
 from scmobench.training.validation import validation_cells

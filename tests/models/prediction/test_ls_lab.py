@@ -8,8 +8,8 @@ from planted import error, side
 from scmobench.data.reduce import SVD
 from scmobench.models.prediction import ls_lab
 from scmobench.models.prediction.ls_lab import LSLab, fold_cells
+from scmobench.models.prediction.networks import apply_network
 from scmobench.models.prediction.projection import input_cells
-from scmobench.models.prediction.regression import apply_network
 from scmobench.models.prediction.svd_linear import SVDLinear
 from scmobench.tasks.predict_modality import PredictModality
 from scmobench.types import PredictionData

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import silhouette_score
 
 from planted import some_cells
-from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule, EmbedSettings
+from scmobench.models.scmognn.embed_network import UNKNOWN, EmbedModule, EmbedSettings
 from scmobench.models.scmognn.joint_embedding import ScMoGNNEmbedding
 from scmobench.models.scmognn.reduction import Reduction
 from scmobench.tasks.joint_embedding import JointEmbedding

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 
 from scmobench.models.scmognn.match_modality import ScMoGNNMatching, soft_matching
-from scmobench.models.scmognn.match_module import MatchModule, MatchSettings, match_loss, top1
+from scmobench.models.scmognn.match_network import MatchModule, MatchSettings, match_loss, top1
 from scmobench.models.scmognn.reduction import Reduction
 from scmobench.tasks.match_modality import MatchModality
 

@@ -12,11 +12,11 @@ from planted import error, planted, side
 from scmobench.data.preprocess import NoTrendError
 from scmobench.data.reduce import SVD
 from scmobench.graph.cell_feature import CellFeatureGraph
-from scmobench.models.scmognn import predict_module
+from scmobench.models.scmognn import predict_network
 from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
-from scmobench.models.scmognn.predict_module import PredictModule
+from scmobench.models.scmognn.predict_network import PredictModule
 from scmobench.nn.scmognn import ScMoGNN
-from scmobench.training import progress
+from scmobench.training import forecast
 from scmobench.training.fit import TrainerSettings
 from scmobench.training.validation import validation_cells
 from scmobench.types import PredictionData
@@ -310,11 +310,11 @@ def test_targets_below_zero_can_be_predicted(data):
 
 
 def test_a_long_fit_on_many_features_names_the_share_that_shortens_it(data, capfd, monkeypatch):
-    monkeypatch.setattr(progress, "MEASURED", 0.0)
-    monkeypatch.setattr(progress, "LONG", 0.0)
+    monkeypatch.setattr(forecast, "MEASURED", 0.0)
+    monkeypatch.setattr(forecast, "LONG", 0.0)
     given = {"batch_size": 20, "trainer": TrainerSettings(accelerator="cpu")}
     for features, told in ((41, False), (40, True)):
-        monkeypatch.setattr(predict_module, "WIDE", features)
+        monkeypatch.setattr(predict_network, "WIDE", features)
         answer(data[0], **given)
         advised = re.findall(
             r"model\.predict_modality\.(feature_share)=(\S+) takes half", capfd.readouterr().err

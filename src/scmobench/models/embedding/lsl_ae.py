@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from scmobench.data.preprocess import as_csr
 from scmobench.models.base import Model
-from scmobench.models.prediction.regression import Training, apply_network, fit_network
+from scmobench.models.prediction.networks import Training, apply_network, fit_network
 from scmobench.nn.mlp import MLP
 from scmobench.training.surroundings import seeded, threads_kept
 from scmobench.training.validation import Kind, validation_cells

@@ -11,7 +11,7 @@ from anndata import AnnData
 
 from scmobench.data.preprocess import TFIDF, as_csr, highly_variable
 from scmobench.models.embedding.placed_cells import PlacedCells, load
-from scmobench.training.progress import announce
+from scmobench.training.forecast import announce
 from scmobench.training.surroundings import numpy_seed_kept
 from scmobench.types import EmbeddingData, feature_type
 

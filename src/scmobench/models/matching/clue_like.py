@@ -9,7 +9,7 @@ from torch.nn.functional import mse_loss, normalize
 
 from scmobench.models.matching.matcher import Assignment
 from scmobench.models.matching.pair_networks import OnePairOfNetworks
-from scmobench.models.scmognn.match_module import PairModule
+from scmobench.models.scmognn.match_network import PairModule
 from scmobench.nn.mlp import MLP
 from scmobench.training.rmsprop import RMSprop
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scmobench.models.matching.pair_networks import PairNetworks, scale_of
-from scmobench.models.scmognn.match_module import MatchModule, MatchSettings
+from scmobench.models.scmognn.match_network import MatchModule, MatchSettings
 from scmobench.nn.mlp import Activation
 from scmobench.training.validation import LEAST_LEFT, validation_split
 

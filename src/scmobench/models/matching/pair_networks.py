@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from scmobench.models.matching.matcher import Assignment, SimilarityMatching
-from scmobench.models.scmognn.match_module import PairModule
+from scmobench.models.scmognn.match_network import PairModule
 from scmobench.models.scmognn.reduction import MatchStates, gex_first
 from scmobench.training.cells import fit_cells, in_chunks
 from scmobench.training.fit import TrainerSettings, averaged_report

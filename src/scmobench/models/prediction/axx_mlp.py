@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from scmobench.models.base import Model
-from scmobench.models.prediction.regression import Training, apply_network, fit_network
+from scmobench.models.prediction.networks import Training, apply_network, fit_network
 from scmobench.training.fit import FitReport, averaged_report
 from scmobench.training.surroundings import seeded
 from scmobench.types import PredictionData

@@ -8,7 +8,7 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from scmobench.models.prediction.regression import Cells, NetworkRegression
+from scmobench.models.prediction.networks import Cells, NetworkRegression
 from scmobench.nn.mlp import MLP
 from scmobench.types import PredictionData
 

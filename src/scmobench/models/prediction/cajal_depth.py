@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from scmobench.data.preprocess import as_csr, row_sums
 from scmobench.data.reduce import SVD
-from scmobench.models.prediction.regression import Cells, NetworkRegression
+from scmobench.models.prediction.networks import Cells, NetworkRegression
 from scmobench.nn.mlp import MLP
 from scmobench.types import PredictionData
 

@@ -10,11 +10,11 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from scmobench.data.reduce import SVD
 from scmobench.models.base import Model
 from scmobench.models.prediction.boosting import Boosting
+from scmobench.models.prediction.networks import Training, apply_network, fit_network
 from scmobench.models.prediction.projection import bounds, input_cells, projected_rmse
-from scmobench.models.prediction.regression import Training, apply_network, fit_network
 from scmobench.nn.mlp import MLP
 from scmobench.training.fit import FitReport, TrainerSettings, averaged_report
-from scmobench.training.progress import announce
+from scmobench.training.forecast import announce
 from scmobench.training.surroundings import seeded
 from scmobench.types import PredictionData
 

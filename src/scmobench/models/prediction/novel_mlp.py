@@ -8,7 +8,7 @@ from anndata import AnnData
 from torch import Tensor, nn
 
 from scmobench.data.reduce import LSI
-from scmobench.models.prediction.regression import Cells, NetworkRegression, rmse
+from scmobench.models.prediction.networks import Cells, NetworkRegression, rmse
 from scmobench.nn.mlp import MLP
 from scmobench.types import PredictionData
 

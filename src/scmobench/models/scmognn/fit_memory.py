@@ -8,7 +8,7 @@ import numpy as np
 from scmobench.data.preprocess import as_csr
 from scmobench.graph.operator import DENSE_ABOVE
 from scmobench.graph.pathway import MOST_CELLS
-from scmobench.training import memory
+from scmobench.machine import memory
 from scmobench.types import PredictionData
 
 if TYPE_CHECKING:

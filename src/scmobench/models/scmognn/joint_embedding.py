@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scmobench.graph.propagation import standardised
 from scmobench.models.base import Model
-from scmobench.models.scmognn.embed_module import UNKNOWN, EmbedModule, EmbedSettings
+from scmobench.models.scmognn.embed_network import UNKNOWN, EmbedModule, EmbedSettings
 from scmobench.models.scmognn.reduction import COMPONENTS, Reduction, layer_states
 from scmobench.training.cells import fit_cells, in_chunks
 from scmobench.training.fit import TrainerSettings

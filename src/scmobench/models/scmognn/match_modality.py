@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from scmobench.models.matching.assignment import chunks, shared_batches, softmax_sum
 from scmobench.models.matching.pair_networks import OnePairOfNetworks
-from scmobench.models.scmognn.match_module import MatchModule, MatchSettings
+from scmobench.models.scmognn.match_network import MatchModule, MatchSettings
 from scmobench.models.scmognn.reduction import COMPONENTS
 from scmobench.types import MatchingData
 

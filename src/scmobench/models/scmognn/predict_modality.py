@@ -16,7 +16,7 @@ from scmobench.graph.cell_feature import CellFeatureGraph
 from scmobench.graph.pathway import feature_edges
 from scmobench.models.base import Model
 from scmobench.models.scmognn.fit_memory import FitMemory
-from scmobench.models.scmognn.predict_module import PredictModule
+from scmobench.models.scmognn.predict_network import PredictModule
 from scmobench.nn.scmognn import NetworkSettings, ScMoGNN
 from scmobench.training.fit import TrainerSettings, train
 from scmobench.training.resident import on_host

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from scmobench.graph.cell_feature import CellFeatureGraph
-from scmobench.models.prediction.regression import rmse
+from scmobench.models.prediction.networks import rmse
 from scmobench.nn.dense import SeededDense
 from scmobench.nn.scmognn import GraphTensors, ScMoGNN
 from scmobench.training.fit import TrainerSettings, accelerator

@@ -67,4 +67,4 @@ def gloss(method: str) -> str:
 
 @cache
 def _table() -> dict[str, Any]:
-    return OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("labels.yaml")))
+    return OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("plain_words.yaml")))

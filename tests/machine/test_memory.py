@@ -10,10 +10,10 @@ import torch
 
 from command_line import here
 from planted import side
+from scmobench.machine import memory
 from scmobench.models.scmognn import fit_memory
 from scmobench.models.scmognn.fit_memory import FitMemory
 from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
-from scmobench.training import memory
 from scmobench.types import PredictionData
 
 

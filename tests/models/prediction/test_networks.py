@@ -6,8 +6,8 @@ import scipy.sparse as sp
 import torch
 from torch import nn
 
-from scmobench.models.prediction import regression
-from scmobench.models.prediction.regression import RegressionModule, Training, apply_network, fit_network
+from scmobench.models.prediction import networks
+from scmobench.models.prediction.networks import RegressionModule, Training, apply_network, fit_network
 from scmobench.training.fit import TrainerSettings
 from scmobench.training.loggers import csv_logger
 from scmobench.training.surroundings import seeded
@@ -36,7 +36,7 @@ class RootTraining(Training):
     """Minimises the root of the squared error."""
 
     def loss(self, network, inputs, targets):
-        return regression.rmse(network(inputs), targets)
+        return networks.rmse(network(inputs), targets)
 
 
 def bytes_of(network):
@@ -69,7 +69,7 @@ def test_best_epoch_is_restored(cells):
 
 def test_score_over_chunks_is_the_plain_one(cells, monkeypatch):
     whole, report = fitted(cells)
-    monkeypatch.setattr(regression, "chunk", lambda *_: 7)  # 30 cells: four chunks and a shorter one
+    monkeypatch.setattr(networks, "chunk", lambda *_: 7)  # 30 cells: four chunks and a shorter one
     parts, in_parts = fitted(cells)
     assert in_parts.best == pytest.approx(report.best, rel=1e-6)
     assert rmse(parts, cells, HELD_OUT) == pytest.approx(in_parts.best, rel=1e-5)
