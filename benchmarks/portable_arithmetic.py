@@ -194,6 +194,7 @@ def child(arguments: argparse.Namespace) -> None:
                 print(case, flush=True)
                 keep(case, hash=sha(np.asarray(call())), scores={})
         from scmobench.experiment.config import compose
+        from scmobench.experiment.plan import Plan
         from scmobench.experiment.run import run
 
         for overrides in cases(arguments.models, arguments.datasets):
@@ -205,7 +206,7 @@ def child(arguments: argparse.Namespace) -> None:
             with tempfile.TemporaryDirectory() as runs:
                 cfg = compose([*overrides, "smoke=true", f"runs={runs}"])
                 try:
-                    record = run(cfg, cfg.model.name)
+                    record = run(Plan(cfg, cfg.model.name))
                 except Exception as error:  # the others go on; the table names it
                     keep(case, error=f"{type(error).__name__}: {error}")
                     continue

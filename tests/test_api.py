@@ -23,7 +23,7 @@ import scmobench as sb
 from scmobench import api
 from scmobench.experiment import catalogue, result
 from scmobench.experiment.config import compose
-from scmobench.experiment.plan import method_name
+from scmobench.experiment.plan import Plan, method_name
 from scmobench.experiment.run import run
 from scmobench.types import TASKS, Paired
 
@@ -80,7 +80,7 @@ def test_a_named_run_is_that_of_the_command_line(tmp_path: Path) -> None:
     mine = sb.run("knn", "tiny_cite", seed=3, runs=tmp_path)
     given = ["model=knn", "dataset=tiny_cite", "seed=3", f"runs={tmp_path}"]
     cfg = compose(given)
-    theirs = run(cfg, method_name(cfg, given))
+    theirs = run(Plan(cfg, method_name(cfg, given)))
     assert theirs["skipped"]
     assert theirs["finished"] == mine.record["finished"]
     assert theirs["prediction_hash"] == mine.record["prediction_hash"]

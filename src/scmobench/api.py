@@ -1,6 +1,6 @@
 """What ``import scmobench`` offers: cells, problems, runs, scores and standings in Python.
 
-The command line calls the same functions. Each name loads what it needs when it is first used.
+Each name loads what it needs when it is first used.
 """
 
 from collections.abc import Mapping, Sequence

@@ -13,6 +13,7 @@ from places import ROOT
 from scmobench.experiment import records
 from scmobench.experiment.code import PACKAGE, SILENT, _file, _read, _spell, code_digest
 from scmobench.experiment.config import compose
+from scmobench.experiment.plan import Plan
 from scmobench.experiment.run import run
 from scmobench.machine.files import whole
 
@@ -164,7 +165,7 @@ def test_all_imports_can_be_followed() -> None:
         == PACKAGE / "models" / "prediction" / "svd_linear.py"
     )
     assert _file("numpy.linalg", PACKAGE) is None
-    assert "scmobench.types.Paired" in _read(PACKAGE / "experiment/run.py")[1]
+    assert "scmobench.types.Problem" in _read(PACKAGE / "experiment/run.py")[1]
 
 
 def edited(path: Path, old: str, new: str) -> None:
@@ -176,33 +177,32 @@ def edited(path: Path, old: str, new: str) -> None:
 
 def test_a_finished_run_of_other_code_or_of_another_version_is_repeated(tmp_path: Path) -> None:
     cfg = compose(["dataset=tiny_cite", "model=knn", f"runs={tmp_path}"])
-    first = run(cfg, "knn")
+    first = run(Plan(cfg, "knn"))
     path = records.folder(tmp_path, first) / records.RECORD
-    assert run(cfg, "knn")["skipped"]
+    assert run(Plan(cfg, "knn"))["skipped"]
     for old, new in (
         (f'"code": "{first["code"]}"', '"code": "0123456789ab"'),
         (f'"scmobench": "{first["versions"]["scmobench"]}"', '"scmobench": "0.0.9"'),
         ('"status": "ok"', '"status": "failed"'),
     ):
         edited(path, old, new)
-        again = run(cfg, "knn")
+        again = run(Plan(cfg, "knn"))
         assert "skipped" not in again, f"{new} is taken for this run's"
         assert again["prediction_hash"] == first["prediction_hash"]
-        assert run(cfg, "knn")["skipped"]
-    assert [r["attempt"] for r in (first, run(cfg, "knn"))] == [1, 4]
+        assert run(Plan(cfg, "knn"))["skipped"]
+    assert [r["attempt"] for r in (first, run(Plan(cfg, "knn")))] == [1, 4]
 
 
 def test_scores_of_another_seed_by_other_code_are_not_taken(tmp_path: Path) -> None:
     cfg = compose(["dataset=tiny_cite", "model=mean", f"runs={tmp_path}"])
-    first = run(cfg, "mean")
+    first = run(Plan(cfg, "mean"))
     path = records.folder(tmp_path, first) / records.RECORD
     edited(path, f'"value": {first["scores"]["rmse"]["value"]}', '"value": 99.0')
-    assert run(compose(["dataset=tiny_cite", "model=mean", f"runs={tmp_path}", "seed=1"]), "mean")["scores"][
-        "rmse"
-    ] == {"value": 99.0, "reason": ""}, "the same code: scored once"
+    other = Plan(compose(["dataset=tiny_cite", "model=mean", f"runs={tmp_path}", "seed=1"]), "mean")
+    assert run(other)["scores"]["rmse"] == {"value": 99.0, "reason": ""}, "the same code: scored once"
     edited(path, f'"code": "{first["code"]}"', '"code": "0123456789ab"')
     shutil.rmtree(records.folder(tmp_path, first | {"seed": 1}))
-    again = run(compose(["dataset=tiny_cite", "model=mean", f"runs={tmp_path}", "seed=1"]), "mean")
+    again = run(Plan(compose(["dataset=tiny_cite", "model=mean", f"runs={tmp_path}", "seed=1"]), "mean"))
     assert again["scores"]["rmse"] == first["scores"]["rmse"]
 
 

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scmobench.experiment import kept
+from scmobench.experiment.config import compose
 from scmobench.experiment.ensemble import combine, members, run_ensemble
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.run import SIMILARITY
@@ -111,10 +112,15 @@ def test_weights_follow_validation() -> None:
         member_weights("validation", [runs[0], runs[0] | {"validation": None}])
     matching = [r | {"task": "match_modality"} for r in runs]
     np.testing.assert_allclose(member_weights("validation", matching), [1 / 3, 2 / 3])
-    with pytest.raises(ValueError, match="losses of embeddings do not compare"):
-        member_weights("validation", [r | {"task": "joint_embedding"} for r in runs])
-    with pytest.raises(ValueError, match="equal, validation or held_out"):
-        member_weights("loudest", runs)
+
+
+def test_weights_that_cannot_be_are_refused_before_a_member_is_fitted() -> None:
+    given = ["dataset=tiny_cite", "model=random", "ensemble=validation", "task=joint_embedding"]
+    with pytest.raises(ValueError, match="those of embeddings do not compare: use ensemble=seeds"):
+        members(Plan.composed(given))
+    with pytest.raises(ValueError, match="one of equal, validation, held_out or null, found 'rank'"):
+        compose(["dataset=tiny_cite", "model=random", "ensemble=seeds", "ensemble.weights=rank"])
+    members(Plan.composed([*given[:2], "ensemble=seeds", given[3]]))  # as the message says
 
 
 def test_members_are_ordinary_runs_with_seeds_of_their_own(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from scmobench.experiment.validate import validate
 
 def experiment(runs: Path, *overrides: str) -> dict:
     cfg = compose(["dataset=tiny_cite", f"runs={runs}", *overrides])
-    return run(cfg, method_name(cfg, list(overrides)))
+    return run(Plan(cfg, method_name(cfg, list(overrides))))
 
 
 def test_a_run_leaves_prediction_and_record(tmp_path: Path) -> None:

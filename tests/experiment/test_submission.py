@@ -107,7 +107,7 @@ def test_predictions_are_scored_anew_from_their_values(sound, plan):
 
 
 def test_the_leaderboard_shows_what_is_sound_and_names_what_is_not(sound, tmp_path):
-    run(compose([*TINY, "model=mean", f"runs={tmp_path / 'runs'}"]), "mean")
+    run(Plan(compose([*TINY, "model=mean", f"runs={tmp_path / 'runs'}"]), "mean"))
     folder = tmp_path / "submissions"
     folder.mkdir()
     (folder / "mine.zip").write_bytes((sound / "mine.zip").read_bytes())

@@ -12,8 +12,8 @@ from command_line import OWN, here, own_model
 from scmobench.data.split import training_cells_split
 from scmobench.experiment import kept, records
 from scmobench.experiment.config import build, compose
-from scmobench.experiment.plan import model_settings
-from scmobench.experiment.run import cells, run
+from scmobench.experiment.plan import Plan, cells, model_settings
+from scmobench.experiment.run import run
 from scmobench.machine.arithmetic import threads
 from scmobench.tasks.predicted_types import predicted_types
 from scmobench.types import Paired
@@ -43,8 +43,8 @@ def test_one_training_batch_is_split_at_random() -> None:
 
 def test_a_validation_run_stands_in_no_table(tmp_path: Path) -> None:
     given = ["dataset=tiny_cite", "model=svd_linear", f"runs={tmp_path}"]
-    tested = run(compose(given), "svd_linear")
-    chosen = run(compose([*given, "score_on=validation"]), "svd_linear")
+    tested = run(Plan(compose(given), "svd_linear"))
+    chosen = run(Plan(compose([*given, "score_on=validation"]), "svd_linear"))
     assert chosen["scores"]["rmse"]["value"] != tested["scores"]["rmse"]["value"]
     assert chosen["n_train"] + chosen["n_test"] == tested["n_train"]
     assert [r["data_hash"] for r in kept.read([tmp_path])] == [tested["data_hash"]]
@@ -90,7 +90,7 @@ def test_predicted_types_need_types_and_an_embedding(tmp_path: Path) -> None:
     given = ["dataset=tiny_cite", f"runs={tmp_path}", "score_on=predicted_types"]
     with pytest.raises(ValueError, match="is of joint_embedding, found task=predict_modality"):
         cells(compose([*given, "model=svd_linear"]))
-    scored = run(compose([*given, "task=joint_embedding", "model=gex_only"]), "gex_only")
+    scored = run(Plan(compose([*given, "task=joint_embedding", "model=gex_only"]), "gex_only"))
     assert scored["scores"]["asw_batch"]["value"] is not None
     assert scored["scores"]["ti_cons_batch_mean"]["value"] is None
     assert kept.read([tmp_path]) == []

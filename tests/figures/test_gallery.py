@@ -16,6 +16,7 @@ from command_line import here
 from places import ROOT
 from scmobench.experiment import kept
 from scmobench.experiment.config import compose
+from scmobench.experiment.plan import Plan
 from scmobench.experiment.run import run
 from scmobench.figures import drawing, style
 from scmobench.figures.answers import Problem
@@ -43,7 +44,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kept") / "runs"
     for task, dataset, model in RUNS:
         given = [f"task={task}", f"dataset={dataset}", f"model={model}", "smoke=true", f"runs={folder}"]
-        run(compose(given), model)
+        run(Plan(compose(given), model))
     return folder
 
 

@@ -19,7 +19,7 @@ from scmobench.cli import main
 from scmobench.experiment import kept, records
 from scmobench.experiment.config import compose
 from scmobench.experiment.launcher import handed_on
-from scmobench.experiment.plan import method_name
+from scmobench.experiment.plan import Plan, method_name
 from scmobench.experiment.run import run
 from scmobench.machine import arithmetic
 from scmobench.machine.arithmetic import check, prepare, recipe, refuse_processor, reported
@@ -73,7 +73,7 @@ def test_native_is_the_default_and_adds_nothing_to_the_identity(
     monkeypatch.delenv(arithmetic.VARIABLE, raising=False)
     overrides = ["dataset=tiny_cite", "model=mean", f"runs={tmp_path}"]
     cfg = compose(overrides)
-    record = run(cfg, method_name(cfg, overrides))
+    record = run(Plan(cfg, method_name(cfg, overrides)))
     assert record["arithmetic"] == "native"
     assert record["threads"] == (int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count()))
     assert arithmetic.identity("native") == {}

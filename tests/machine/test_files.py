@@ -13,6 +13,7 @@ import pytest
 
 from scmobench.experiment import records
 from scmobench.experiment.config import compose
+from scmobench.experiment.plan import Plan
 from scmobench.experiment.run import run
 from scmobench.machine.files import checked_name, claimed, file_name, whole, writable
 
@@ -78,10 +79,10 @@ def test_an_empty_name_is_refused_wherever_it_stands(key: str) -> None:
 def test_a_run_keeps_its_long_names_whole_and_its_folder_short(tmp_path: Path) -> None:
     name, method = "cells " * 60 + "cells", "knn[" + "k=1," * 90 + "]"
     cfg = compose(["dataset=tiny_cite", "model=mean", f"dataset.name='{name}'", f"runs={tmp_path}/runs"])
-    record = run(cfg, method)
+    record = run(Plan(cfg, method))
     assert (record["dataset"], record["method"]) == (name, method)
     assert [path.name for path in tmp_path.iterdir()] == ["runs"], "nothing is written beside it"
-    assert run(cfg, method)["skipped"]
+    assert run(Plan(cfg, method))["skipped"]
     attempt = {k: record[k] for k in ("task", "dataset", "direction", "method", "seed")}
     assert records.write_failure(cfg.runs, attempt, ValueError("no")) == ""
     assert len(list((tmp_path / "runs" / "failed").rglob("record.json"))) == 1

@@ -1,4 +1,4 @@
-"""The command line: run, score, compare, leaderboard, figures, submit, data, validate.
+"""The command line of scmobench.
 
 `parser` reads the arguments, `commands` does what they ask for. Each command imports the heavy packages that
 it needs, so that help comes at once.

@@ -1,4 +1,4 @@
-"""Whether a solution is of a task, and which metrics of an embedding its labels do not support."""
+"""Checks that a solution is of the task, and finds the metrics that its labels cannot support."""
 
 import numpy as np
 from anndata import AnnData

@@ -26,7 +26,7 @@ from scmobench.experiment.evaluate import primary
 from scmobench.experiment.launcher import killed, leave, refuse_lacking
 from scmobench.experiment.loader import USER_ERRORS, conf_dir, one_line, refuse_hidden
 from scmobench.experiment.plan import Plan, idle_ablation, method_name
-from scmobench.experiment.run import carry_out
+from scmobench.experiment.run import run
 from scmobench.experiment.search import NO_SCORE, config_folder
 from scmobench.experiment.sweep_progress import LEDGER, TOTAL, end_of_sweep, place
 from scmobench.experiment.validate import checked, naming_choice
@@ -97,9 +97,9 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
                 else:
                     display.begins(plan)
                 with terminal.bar(place(number, f"{plan.name} seed {cfg.seed}")), naming_choice(plan):
-                    return Scored(run_ensemble(plan) if cfg.ensemble.members else carry_out(plan))
+                    return Scored(run_ensemble(plan) if cfg.ensemble.members else run(plan))
     except BaseException as error:
-        # a subclass of the interrupt comes from a method; Ray marks the exit of a worker that it ends
+        # only a plain interrupt is the user's; Ray marks the exit of a worker that it ends
         if type(error) is KeyboardInterrupt or hasattr(error, "ray_terminate_msg"):
             raise
         if type(error.__context__) is KeyboardInterrupt or type(error).__name__ == "SIGTERMException":

@@ -1,4 +1,4 @@
-"""How much two methods differ from cell to cell: what a paired test needs of the runs' cells.
+"""How much the difference of two methods' scores varies over cells. The paired test needs it.
 
 A run's folder holds the scores of its test cells. Kept records have no such folder. Beside them,
 ``paired.csv`` holds the variance over cells of the difference of each two methods on the same cells. A

@@ -1,4 +1,4 @@
-"""What one experiment may be told: the keys of conf/config.yaml, and the values that each takes."""
+"""Checks of the settings of one experiment: their names, their values, and the files that set them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -125,7 +125,7 @@ def check_name(cfg: DictConfig, overrides: Sequence[str], conf: Path) -> None:
 
 
 def check_files(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse a sweep, an ablation or an ensemble whose file would make other runs, or rows, than it says.
+    """Refuse a file of a sweep, an ablation or an ensemble whose content does not fit its name.
 
     Raises ValueError for a sweep or an ablation without its first line, a sweep of one run, an ablation or an
     ensemble with the name of another, and an ensemble that names its models but not ``unlike``.

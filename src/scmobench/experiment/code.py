@@ -1,4 +1,4 @@
-"""Which code made a run: digests of its sources, by what they do and not by their words or place."""
+"""A digest of the code that made a run. Comments, docstrings and file names do not change it."""
 
 import ast
 import functools

@@ -160,7 +160,7 @@ def targets(node: Any) -> Iterator[str]:
 
 
 def for_subtask(node: Any, subtask: str, name: str = "a setting", cells: int = 0) -> Any:
-    """Replace every mapping by subtask, by training cells or both with its value for this problem.
+    """Replace each mapping from subtasks or numbers of training cells with its one value for this problem.
 
     ``hidden: {GEX2ADT: 256, default: 48}`` becomes ``hidden: 256`` for GEX2ADT. ``batch_size: {default: 64,
     from_3000_cells: 256}`` becomes ``batch_size: 256`` for 3,000 training ``cells`` or more. A value of the

@@ -1,4 +1,4 @@
-"""What is printed of a run: what it is about to do, and what came out."""
+"""What a run prints: what it is about to do, and its scores."""
 
 import sys
 from collections import defaultdict
@@ -26,7 +26,7 @@ def title(run: Mapping[str, Any]) -> str:
 
 
 def held_out(run: Mapping[str, Any]) -> str:
-    """`` (score_on=validation)``, or another such choice, for a score that no table shows; else empty."""
+    """The mark of a score that chooses settings, `` (score_on=validation)``; no table shows such a score."""
     chosen = (run.get("config") or {}).get("score_on")
     return f" (score_on={chosen})" if chosen else ""
 

@@ -15,7 +15,7 @@ from scmobench.experiment.arguments import group, key
 from scmobench.experiment.code import code_digest
 from scmobench.experiment.config import build, digest
 from scmobench.experiment.plan import Plan
-from scmobench.experiment.run import MODEL, SIMILARITY, Answered, carry_out, predictions, recorded
+from scmobench.experiment.run import MODEL, SIMILARITY, Answered, predictions, recorded, run
 from scmobench.experiment.weights import dense, held_out_weights, member_weights
 from scmobench.machine import terminal
 from scmobench.machine.meter import metered
@@ -67,7 +67,7 @@ def _carried_out(parts: Sequence[Plan], how: str = "") -> Iterator[dict[str, Any
     for number, part in enumerate(parts, 1):
         which = f"{how}member {number}/{len(parts)}"
         with terminal.bar(f"{which}: {part.name} seed {part.cfg.seed}"):
-            record = carry_out(part)
+            record = run(part)
         terminal.announce(f"  {which}  {display.line(record)}")
         yield record
 
@@ -78,9 +78,15 @@ def members(plan: Plan) -> list[Plan]:
     Of k members with the same model, member i has seed ``s * k + i`` if the ensemble has seed s. So no two
     members have the same seed, and ensembles of different seeds share no member.
     Raises ValueError for a key that the command line and a member both set, for an ablation or a model beside
-    members of several models, and for ``held_out`` weights with another ``score_on`` than ``test``.
+    members of several models, for ``held_out`` weights with another ``score_on`` than ``test``, and for
+    ``validation`` weights of embeddings.
     """
     ensemble, score_on = plan.cfg.ensemble, plan.cfg.score_on
+    if ensemble.weights == "validation" and plan.cfg.task.name == "joint_embedding":
+        raise ValueError(
+            f"{ensemble.name} weights its members by validation losses, and those of embeddings do not "
+            "compare: use ensemble=seeds"
+        )
     if ensemble.weights == "held_out" and score_on != "test":
         raise ValueError(
             f"{ensemble.name} weights its members on held-out training cells, which needs score_on=test, "

@@ -1,4 +1,4 @@
-"""Files of methods that run outside the suite: a task's, in the competition's layout, and predictions."""
+"""Write a task's files for a method outside the suite, in the competition's layout; read its predictions."""
 
 import tempfile
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Records as the tables read them: those of runs, and those kept as JSON lines."""
+"""Records as the tables read them: from folders of runs, and from files of JSON lines."""
 
 import json
 import os
@@ -138,7 +138,7 @@ def _content(record: dict[str, Any]) -> str:
 
 
 def turn(record: dict[str, Any]) -> tuple[int, str, str]:
-    """A key that sorts attempts at a run by number, and older records, which have none, by the clock."""
+    """A key that sorts runs by the number of their attempt. Older records have none; they sort by time."""
     stamp = str(record.get("finished", ""))
     return record.get("attempt") or 0, stamp, json.dumps(record, sort_keys=True)
 

@@ -1,4 +1,4 @@
-"""Hydra's loader of configurations, and what a configuration may say before Hydra acts on it.
+"""Composes configurations as Hydra does, and refuses those that would run code.
 
 Shared YAML must not be able to run code. Wherever a configuration is composed (for a run, a sweep, one of its
 jobs in a worker, or in Python), this refuses what Hydra itself would build, call or set in the environment.

@@ -1,4 +1,4 @@
-"""The plan of one experiment: its configuration, and what follows from it before a model is built."""
+"""One experiment as planned: its configuration, its cells, its task, its model's settings."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Plan:
 
     @property
     def attempt(self) -> dict[str, Any]:
-        """What a failed record tells about the run: all that is known before the data are loaded."""
+        """What is known before the data are loaded. Every record has it, a failed one little more."""
         cfg = self.cfg
         return {
             "task": cfg.task.name,
@@ -111,7 +111,7 @@ class Plan:
         return shlex.join(["scmobench", "run", *own, *kept])
 
     def identity(self, config: dict[str, Any], code: str) -> dict[str, Any]:
-        """What makes two runs the same, given the plain configuration and the digest of the code."""
+        """Configuration, data and code. Two runs with the same identity are one run."""
         described = without_places(config | self.attempt["config"])
         return (
             self.attempt

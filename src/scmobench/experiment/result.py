@@ -15,7 +15,7 @@ from scmobench.experiment.ensemble import run_ensemble
 from scmobench.experiment.evaluate import evaluate, metrics
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.ranges import check_object
-from scmobench.experiment.run import asked, carry_out, predictions, respond
+from scmobench.experiment.run import asked, predictions, respond, run
 from scmobench.experiment.settings import shown
 from scmobench.experiment.validate import checked, naming_choice
 from scmobench.machine.meter import metered
@@ -86,7 +86,7 @@ def run_plan(plan: Plan) -> Result:
         raise ValueError("an ensemble needs a data set by its name, found a file or cells in memory")
     checked(plan)
     with naming_choice(plan):
-        record = run_ensemble(plan) if plan.cfg.ensemble.members else carry_out(plan)
+        record = run_ensemble(plan) if plan.cfg.ensemble.members else run(plan)
     (prediction,) = predictions(records.folder(plan.cfg.runs, record) / records.PREDICTION)
     return result(prediction, record, plan.cells)
 

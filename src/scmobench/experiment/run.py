@@ -1,4 +1,4 @@
-"""One experiment, on one screen: plan, problem, model, answer, scores, record."""
+"""Make one run: the model answers the problem, the answer is scored, the record is written."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from threadpoolctl import threadpool_limits
 
 from scmobench.data.foreign import read_h5ad
@@ -19,33 +19,25 @@ from scmobench.experiment import records
 from scmobench.experiment.code import code_digest, own_code
 from scmobench.experiment.config import build, check
 from scmobench.experiment.evaluate import evaluate, intervals, primary, scores_by_cell
-from scmobench.experiment.plan import TRAINING_CHOICES, Plan, cells
+from scmobench.experiment.plan import TRAINING_CHOICES, Plan
 from scmobench.experiment.settings import shown
 from scmobench.experiment.tracking import check_tracking, track
 from scmobench.machine import arithmetic
 from scmobench.machine.files import writable
 from scmobench.machine.meter import metered
 from scmobench.models.base import Answer, Model, SolutionControl
-from scmobench.types import EmbeddingData, Paired, Problem, TaskData
+from scmobench.types import EmbeddingData, Problem, TaskData
 
-__all__ = ["MODEL", "carry_out", "cells", "recorded", "run", "sizes"]
 MODEL = Model | SolutionControl
 SIMILARITY = "similarity_factors"
 
 
-def run(cfg: DictConfig, method: str, paired: Paired | None = None) -> dict[str, Any]:
+def run(plan: Plan) -> dict[str, Any]:
     """Make one run of a model, or find it finished, and return its record.
 
-    ``cfg`` is the composed configuration (conf/config.yaml), ``method`` the name that the tables show
-    (`method_name`). ``paired`` are cells in memory, instead of those that the configuration names. A run that
-    is finished already, or was finished by another process meanwhile, is not repeated: its record comes back
-    with ``skipped`` set.
+    A run that is finished already, or was finished by another process meanwhile, is not repeated: its record
+    comes back with ``skipped`` set.
     """
-    return carry_out(Plan(cfg, method, paired=paired))
-
-
-def carry_out(plan: Plan) -> dict[str, Any]:
-    """`run` from a plan: the model answers the problem, and the answer is recorded."""
     check(plan.settings, MODEL, modules=plan.cfg.modules)
     identity, settings = identify(plan), dict(plan.settings)
     if trained := bool(settings.get("trainer")):
@@ -62,7 +54,7 @@ def carry_out(plan: Plan) -> dict[str, Any]:
 
 
 def identify(plan: Plan) -> dict[str, Any]:
-    """What makes two runs of a model the same."""
+    """The identity of a run of a model: two runs with the same identity are one run."""
     cfg, settings = plan.cfg, plan.settings
     choices = {k: v for k, v in (settings.get("trainer") or {}).items() if k in TRAINING_CHOICES}
     task = OmegaConf.to_container(cfg.task, resolve=True)

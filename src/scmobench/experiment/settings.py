@@ -1,4 +1,4 @@
-"""Types of settings and of other plain values, as YAML and JSON hold them."""
+"""Checks that a plain value, as YAML and JSON hold it, has the type that its setting is annotated with."""
 
 import functools
 import inspect

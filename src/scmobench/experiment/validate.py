@@ -22,7 +22,7 @@ from scmobench.types import SUBTASKS
 
 
 def checked(plan: Plan) -> list[Plan]:
-    """The plan, or those of an ensemble's members, before anything is read.
+    """Check a plan before it loads data. Returns its plans: one, or one for each member of an ensemble.
 
     Raises ValueError for a model that does not serve the task, a wrong setting of the trainer, and libraries
     that compute otherwise than the arithmetic that is asked for.
@@ -44,7 +44,7 @@ def checked(plan: Plan) -> list[Plan]:
 
 @contextlib.contextmanager
 def naming_choice(plan: Plan) -> Iterator[None]:
-    """Say of a setting that nobody typed which ablation or ensemble sets it, in the ValueError."""
+    """An ablation or ensemble may set what the model does not take. This adds its name to the ValueError."""
     try:
         yield
     except ValueError as error:

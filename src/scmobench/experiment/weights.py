@@ -16,16 +16,10 @@ def member_weights(rule: str, runs: list[dict[str, Any]]) -> np.ndarray:
     """Weights of the members, summing to 1, by their records.
 
     ``validation``: proportional to 1 / RMSE² (precision weighting) for prediction, to the validation accuracy
-    for matching. Raises ValueError for an unknown rule and for a member without a validation score.
+    for matching. Raises ValueError for a member without a validation score.
     """
     if rule == "equal":
         return np.full(len(runs), 1 / len(runs))
-    if rule != "validation":
-        raise ValueError(f"expected ensemble weights equal, validation or held_out, found {rule!r}")
-    if runs[0]["task"] == "joint_embedding":
-        raise ValueError(
-            "the validation losses of embeddings do not compare: weight the members equally (seeds)"
-        )
     if missing := {r["method"] for r in runs if r["validation"] is None}:
         raise ValueError(f"no validation score from {', '.join(sorted(missing))}: weight the members equally")
     score = np.array([r["validation"] for r in runs])
@@ -33,7 +27,7 @@ def member_weights(rule: str, runs: list[dict[str, Any]]) -> np.ndarray:
 
 
 def held_out_weights(trials: list[dict[str, Any]], predictions: list[AnnData], truth: AnnData) -> np.ndarray:
-    """Weights, summing to 1, by how the members do on training cells that none of them saw.
+    """Weights of the members, summing to 1, by their scores on training cells that none of them saw.
 
     Prediction: the non-negative weights of the least squared error there (stacking, Breiman 1996,
     Machine Learning 24:49). Matching and embedding: proportional to the score. ``trials`` and ``predictions``

@@ -77,8 +77,8 @@ def whole(path: Path) -> Iterator[Path]:
 def claimed(folder: Path, told: str) -> Iterator[None]:
     """Hold a folder: another process that comes for it prints ``told`` and waits.
 
-    The hold ends with its process, even if it is killed; on a file system without flock, that of a process
-    killed on another machine stays. Half-written files of killed processes are removed. Raises OSError if the
+    The hold ends with its process, even if it is killed. Without flock, a process that was killed on another
+    machine leaves its lock. Half-written files of killed processes are removed. Raises OSError if the
     folder cannot be held.
     """
     folder.mkdir(parents=True, exist_ok=True)

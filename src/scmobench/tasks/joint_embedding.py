@@ -56,7 +56,7 @@ class JointEmbedding(Task):
         return data.mod1.obs[[]], None
 
     def answer(self, prediction: AnnData, solution: AnnData) -> AnnData:
-        """The embedding as X: taken from ``obsm["X_emb"]``, where scanpy and scib keep it, if X is none.
+        """The embedding as X. If X is no embedding, ``obsm["X_emb"]`` is, where scanpy and scib keep it.
 
         X is no embedding if it is missing or empty, has over 100 columns, is the solution's expression, or if
         its columns have ``feature_types``.

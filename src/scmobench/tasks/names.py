@@ -1,4 +1,4 @@
-"""Names of rows and columns: evidence of a prediction's orientation and order."""
+"""Compares the names in a prediction with those in the solution: is it transposed or reordered?"""
 
 import numpy as np
 import pandas as pd

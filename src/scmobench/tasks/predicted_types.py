@@ -21,9 +21,9 @@ KEPT = ("batch", "is_train", "is_scored", "cell_type")
 def predicted_types(paired: Paired) -> Paired:
     """The same cells with predicted types of the test cells, and without all other labels.
 
-    A score with these types asks whether the test cells lie with the training cells of the type that they
-    look like. Where there is a single training batch, held-out training cells cannot show the shift between
-    batches. No label of a test cell is read; the training cells keep their own types.
+    A score with these types asks: do test cells lie with training cells of the type that they look like?
+    Where there is a single training batch, held-out training cells cannot show the shift between batches. No
+    label of a test cell is read; the training cells keep their own types.
 
     The classifier is a logistic regression on both modalities' components (SVD of log shares, or of the
     normalised values where there are no counts; proteins as normalised), centred by batch. Limits: it favours
