@@ -31,7 +31,7 @@ class TaskAndModel(TypedDict):
 
 
 TEXT = "task dataset subtask direction method kind config_hash data_hash protocol device message"
-TEXT += " finished prediction_hash code task_settings arithmetic commit command"
+TEXT += " finished prediction_hash code arithmetic commit command"
 WHOLE = "parameters n_train n_test n_test_seen threads attempt"
 FIELDS = {
     **dict.fromkeys(TEXT.split(), str),

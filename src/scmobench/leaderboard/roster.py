@@ -141,7 +141,7 @@ def _row(record: Record) -> dict[str, Any]:
         "interval": record.get("interval") or {},
         "scalings": record.get("normalization") or {},
         "normalization": normalization_name(record.get("normalization") or {}),
-        "task_settings": record.get("task_settings", ", ".join(f"{k} {v}" for k, v in shown.items())) or "",
+        "task_settings": ", ".join(f"{k} {v}" for k, v in shown.items()),
     }
 
 
