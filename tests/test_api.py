@@ -390,6 +390,12 @@ WRONG = {
         lambda c: sb.load(gex=c.mod1, mod2=c.mod2, name="mini_cite"),
         "expected a name of its own for these cells, found 'mini_cite'",
     ),
+    "lists": (
+        lambda c: sb.load(
+            gex=AnnData(c.mod1.X, c.obs.assign(cell_type=[["T"]] * len(c.obs))), mod2=c.mod2, batch="batch"
+        ),
+        "expected one value a cell in cell_type, found unhashable type: 'list': change it",
+    ),
     "column": (
         lambda c: sb.load(
             gex=AnnData(c.mod1.X, pd.concat([c.obs, c.obs], axis=1)), mod2=c.mod2, batch="batch"

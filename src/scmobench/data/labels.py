@@ -106,7 +106,10 @@ def _distinct(column: pd.Series) -> tuple[np.ndarray, list[Hashable]]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         used = column.cat.remove_unused_categories().cat
         return used.codes.to_numpy(), list(used.categories)
-    codes, values = pd.factorize(column)
+    try:
+        codes, values = pd.factorize(column)
+    except TypeError as error:  # lists, as of receptor chains
+        raise ValueError(f"expected one value a cell in {column.name}, found {error}: change it") from error
     return codes, list(values)
 
 
