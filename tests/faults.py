@@ -101,8 +101,8 @@ LEAKAGE = {
     ("experiment/plan", "api"): [
         (
             "settings are chosen on test cells in memory",
-            "return cells(self.cfg, self.paired)",
-            "return self.paired or cells(self.cfg)",
+            '        if cfg.score_on == "predicted_types":',
+            '        if self.paired:\n            return paired\n        if cfg.score_on == "predicted_types":',
         )
     ],
     ("tasks/predicted_types", "tuning"): [

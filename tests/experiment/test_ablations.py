@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from omegaconf import DictConfig, OmegaConf
 
 from scmobench.experiment import config
-from scmobench.experiment.plan import cells, model_block
+from scmobench.experiment.plan import Plan, model_block
 from scmobench.experiment.run import respond
 from scmobench.types import Problem
 
@@ -34,7 +34,7 @@ def test_every_ablation_changes_the_prediction(task: str) -> None:
     tried: list[tuple[str, dict]] = []
     for dataset in ("tiny_cite", "tiny_multiome"):
         base = config.compose([f"task={task}", f"dataset={dataset}"])
-        problem = config.build(base.task).split(cells(base), "from_gex")
+        problem = config.build(base.task).split(Plan(base).cells, "from_gex")
 
         def settings(name: str, subtask: str = problem.data.subtask) -> dict:
             found = config.for_subtask(model_block(ablated(name), task), subtask)

@@ -13,7 +13,7 @@ import torch
 from command_line import OWN, begin, here, own_model, scmobench
 from scmobench.experiment import catalogue, kept, run
 from scmobench.experiment.config import build, compose
-from scmobench.experiment.plan import cells
+from scmobench.experiment.plan import Plan
 from scmobench.experiment.run import at_prediction, respond
 from scmobench.models.base import Model
 
@@ -70,7 +70,7 @@ def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
 def test_slips_in_a_model_are_named(base: type, fit: str | None, predict: object, message: str) -> None:
     methods = {"fit": lambda self, data, seed: self if fit else None, "predict": lambda self, data: predict}
     cfg = compose(["dataset=tiny_cite"])
-    problem = build(cfg.task).split(cells(cfg), "from_gex")
+    problem = build(cfg.task).split(Plan(cfg).cells, "from_gex")
     with pytest.raises(ValueError, match=re.escape(message)):
         respond(type("Slip", (base,), methods)(), problem, 0)
 
@@ -91,7 +91,7 @@ def test_training_labels_reach_no_model_that_does_not_declare_them(task: str) ->
     class Declared(Curious):
         label_supervised = True
 
-    paired = cells(compose(["dataset=tiny_cite"]))
+    paired = Plan(compose(["dataset=tiny_cite"])).cells
     training = set(paired.obs.index[paired.obs["is_train"]])
     problem = build(compose([f"task={task}"]).task).split(paired, "from_gex")
     for kind, known in ((Curious, False), (Declared, True)):

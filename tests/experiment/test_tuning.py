@@ -12,7 +12,7 @@ from command_line import OWN, here, own_model
 from scmobench.data.split import training_cells_split
 from scmobench.experiment import kept, records
 from scmobench.experiment.config import build, compose
-from scmobench.experiment.plan import Plan, cells, model_settings
+from scmobench.experiment.plan import Plan, model_settings
 from scmobench.experiment.run import run
 from scmobench.machine.arithmetic import threads
 from scmobench.tasks.predicted_types import predicted_types
@@ -49,7 +49,7 @@ def test_a_validation_run_stands_in_no_table(tmp_path: Path) -> None:
     assert chosen["n_train"] + chosen["n_test"] == tested["n_train"]
     assert [r["data_hash"] for r in kept.read([tmp_path])] == [tested["data_hash"]]
     with pytest.raises(ValueError, match="score_on"):
-        cells(compose([*given, "score_on=tests"]))
+        Plan(compose([*given, "score_on=tests"])).cells  # noqa: B018
 
 
 def test_predicted_types_read_no_label_of_a_test_cell() -> None:
@@ -89,7 +89,7 @@ def test_predicted_types_need_types_and_an_embedding(tmp_path: Path) -> None:
         predicted_types(dataclasses.replace(whole, obs=table))
     given = ["dataset=tiny_cite", f"runs={tmp_path}", "score_on=predicted_types"]
     with pytest.raises(ValueError, match="is of joint_embedding, found task=predict_modality"):
-        cells(compose([*given, "model=svd_linear"]))
+        Plan(compose([*given, "model=svd_linear"])).cells  # noqa: B018
     scored = run(Plan(compose([*given, "task=joint_embedding", "model=gex_only"]), "gex_only"))
     assert scored["scores"]["asw_batch"]["value"] is not None
     assert scored["scores"]["ti_cons_batch_mean"]["value"] is None

@@ -60,8 +60,22 @@ class Plan:
 
     @cached_property
     def cells(self) -> Paired:
-        """The cells that the task cuts. Those of files lose their values once `problem` is made."""
-        return cells(self.cfg, self.paired)
+        """The cells that the task cuts: the data set, or what ``score_on`` makes of it to choose settings by.
+
+        ``validation``: the training cells, split again (`training_cells_split`). ``predicted_types``: all
+        cells, with the test cells' types from a classifier (`predicted_types`). Cells of files lose their
+        values once `problem` is made. Raises ValueError if the task or the data set does not serve this
+        ``score_on``.
+        """
+        cfg = self.cfg
+        paired = self.paired or build(cfg.dataset, Source, modules=cfg.modules).load()
+        if cfg.score_on == "predicted_types":
+            if cfg.task.name != "joint_embedding":
+                raise ValueError(
+                    f"score_on=predicted_types is of joint_embedding, found task={cfg.task.name}"
+                )
+            return predicted_types(paired)
+        return training_cells_split(paired) if cfg.score_on == "validation" else paired
 
     @cached_property
     def problem(self) -> Problem:
@@ -126,22 +140,6 @@ class Plan:
             }
             | arithmetic.identity(self.cfg.arithmetic)
         )
-
-
-def cells(cfg: DictConfig, paired: Paired | None = None) -> Paired:
-    """The dataset after its checks, or what ``score_on`` makes of it to choose settings by.
-
-    ``paired`` are cells in memory, instead of those that the configuration names. ``validation``: the
-    training cells, split again (`training_cells_split`). ``predicted_types``: for an embedding, all cells,
-    with the test cells' types from a classifier (`predicted_types`). Raises ValueError if the task or the
-    data set does not serve this ``score_on``.
-    """
-    paired = paired or build(cfg.dataset, Source, modules=cfg.modules).load()
-    if cfg.score_on == "predicted_types":
-        if cfg.task.name != "joint_embedding":
-            raise ValueError(f"score_on=predicted_types is of joint_embedding, found task={cfg.task.name}")
-        return predicted_types(paired)
-    return training_cells_split(paired) if cfg.score_on == "validation" else paired
 
 
 def model_block(cfg: DictConfig, task: str, subtask: str = "") -> dict[str, Any]:
