@@ -101,8 +101,8 @@ LEAKAGE = {
     ("experiment/plan", "api"): [
         (
             "settings are chosen on test cells in memory",
-            '        if cfg.score_on == "predicted_types":',
-            '        if self.paired:\n            return paired\n        if cfg.score_on == "predicted_types":',
+            'return training_cells_split(paired) if cfg.score_on == "validation" else paired',
+            "return paired if self.paired else training_cells_split(paired)",
         )
     ],
     ("tasks/predicted_types", "tuning"): [
