@@ -18,7 +18,7 @@ import scmobench as sb
 from cellranger_files import folder_texts, write_folder
 from scmobench.data.annotation import check_agreement
 from scmobench.data.feature_types import WORDS, modality_of
-from scmobench.data.memory import Memory
+from scmobench.data.in_memory import Memory
 from scmobench.data.own import Own
 from scmobench.experiment.config import build, compose
 

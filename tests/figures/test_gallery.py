@@ -19,7 +19,7 @@ from scmobench.experiment.config import compose
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.run import run
 from scmobench.figures import drawing, style
-from scmobench.figures.answers import Problem
+from scmobench.figures.answers import ComparedRuns
 from scmobench.figures.gallery import IDENTITY, LIST
 
 pytestmark = pytest.mark.usefixtures("plain_umap")
@@ -158,7 +158,7 @@ def test_cells_of_other_data_are_left_out(runs, tmp_path):
 
 def test_scmognn_and_the_three_best_other_methods_are_shown():
     runs = {m: [{"method": m, "seed": 0}] for m in ("a", "b", "c", "d", "scmognn")}
-    problem = Problem(SimpleNamespace(task=SimpleNamespace(name="predict_modality")), runs)
+    problem = ComparedRuns(SimpleNamespace(task=SimpleNamespace(name="predict_modality")), runs)
     assert [run["method"] for run in problem._shown()] == ["scmognn", "a", "b", "c"]
 
 

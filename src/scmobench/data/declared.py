@@ -57,7 +57,7 @@ class Sparse(NamedTuple):
     axis: int
 
 
-class Plan:
+class ReadPlan:
     """The datasets and sparse matrices to read of a file, and the ``bytes`` that they declare.
 
     ``shape`` is the declared cells x features of the last modality.

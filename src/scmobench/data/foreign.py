@@ -24,10 +24,10 @@ import psutil
 from anndata import AnnData, OldFormatWarning
 from anndata.io import read_elem
 
-from scmobench.data.converting import BEGINS, refuse_other
 from scmobench.data.declared import ARRAYS, TENX_NAMES, UNS, Wanted, index_name, one_line, sparse_layout, text
 from scmobench.data.feature_types import needed
 from scmobench.data.matrix import checked_matrix, compressed
+from scmobench.data.other_kinds import BEGINS, refuse_other
 from scmobench.machine.memory import machine_gb
 
 SECONDS = 300.0  # that an inspection may take; $SCMOBENCH_READ_SECONDS for slow disks

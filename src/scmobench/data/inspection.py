@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from scmobench.data.declared import TABLE_VALUES, Plan, Refusal, Wanted, gigabytes, one_line, size
+from scmobench.data.declared import TABLE_VALUES, ReadPlan, Refusal, Wanted, gigabytes, one_line, size
 from scmobench.data.matrix import flaw
 
 MAX_OBJECTS = 100_000
@@ -52,7 +52,7 @@ def check_links(file: h5py.File) -> None:
                 waiting.append((place, item, depth + 1))
 
 
-def check_fit(plan: Plan, solution: Plan) -> None:
+def check_fit(plan: ReadPlan, solution: ReadPlan) -> None:
     """Refuse a large prediction that cannot fit the solution, by what both files declare."""
     n, m = plan.shape
     widest = max(solution.shape[1], EMBEDDING)
@@ -77,7 +77,7 @@ def opened(path: str) -> h5py.File:
         raise ValueError(f"{found}; copy it again, or write it anew") from error
 
 
-def planned(job: dict[str, Any]) -> Iterator[Plan]:
+def planned(job: dict[str, Any]) -> Iterator[ReadPlan]:
     """What to read of each file, after the checks of links, shapes and sizes; no value is read.
 
     Parameters
@@ -90,7 +90,7 @@ def planned(job: dict[str, Any]) -> Iterator[Plan]:
         _report(path=wanted["path"], kind=wanted["kind"], at="")
         file = opened(wanted["path"])
         check_links(file)
-        plan = Plan(file, Wanted(**wanted))
+        plan = ReadPlan(file, Wanted(**wanted))
         total += plan.bytes
         if solution and job["scored"]:
             check_fit(plan, solution)
@@ -103,7 +103,7 @@ def planned(job: dict[str, Any]) -> Iterator[Plan]:
         yield plan
 
 
-def limit_memory(plans: list[Plan]) -> None:
+def limit_memory(plans: list[ReadPlan]) -> None:
     """Bound the memory of this process, so that no text or chunk takes more than the file declares."""
     block = max((_step(dataset) * _row(dataset) for plan in plans for dataset in plan.datasets), default=0)
     pointers = max((size(sparse.group["indptr"]) for plan in plans for sparse in plan.sparse), default=0)
@@ -112,7 +112,7 @@ def limit_memory(plans: list[Plan]) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (SPARE + 4 * (block + pointers), hard))
 
 
-def read_through(plan: Plan) -> None:
+def read_through(plan: ReadPlan) -> None:
     """Check every sparse matrix, and read everything to the end."""
     for group, shape, axis in plan.sparse:
         indptr = np.concatenate(list(_blocks(group["indptr"])) or [np.empty(0, int)])

@@ -109,9 +109,9 @@ def _source(data: Any, given: Mapping[str, Any]) -> Source:
         raise ValueError(f"expected a name of its own for these cells, found {name!r}, that of a shipped set")
     two = [given.get("gex"), given.get("mod2")]
     if not isinstance(data, str | Path | None) or any(isinstance(one, AnnData) for one in two):
-        from scmobench.data.memory import Memory
+        from scmobench.data.in_memory import Memory
 
-        check({"_target_": "scmobench.data.memory.Memory"} | given, Source)
+        check({"_target_": "scmobench.data.in_memory.Memory"} | given, Source)
         return Memory(**({"mdata": data} | given))
     if "modalities" in given:
         raise ValueError(f"expected modalities beside a MuData, found {data}: use mudata.read(FILE)")

@@ -26,7 +26,7 @@ PLACE = ("task", "dataset", "subtask")
 
 
 @dataclass(frozen=True)
-class Problem:
+class ComparedRuns:
     """One task on one data set in one direction, as it was planned, and its runs by method, best first."""
 
     plan: Plan
@@ -65,7 +65,7 @@ class Problem:
         return [runs.get(seed) or next(iter(runs.values())) for runs in by_seed]
 
 
-def problems(folders: Iterable[Path]) -> list[Problem]:
+def problems(folders: Iterable[Path]) -> list[ComparedRuns]:
     """The runs below some folders, by task, data set and subtask, with their cells loaded.
 
     Runs of other cells than the data set has now are left out with a line.
@@ -80,7 +80,7 @@ def problems(folders: Iterable[Path]) -> list[Problem]:
             f"expected runs with {PREDICTION} below {places}, found none: name the folder that `scmobench "
             "run` wrote to (--runs)"
         )
-    found: list[Problem] = []
+    found: list[ComparedRuns] = []
     cells: dict[str, Paired | None] = {}
     for task in TASKS:
         same = [run for run in runs if run["task"] == task]
@@ -90,7 +90,7 @@ def problems(folders: Iterable[Path]) -> list[Problem]:
         for plan, its in planned:
             its.sort(key=lambda run: ([*order, run["method"]].index(run["method"]), run["method"]))
             by_method = {method: list(same) for method, same in groupby(its, lambda run: run["method"])}
-            found += [Problem(plan, by_method)] if its else []
+            found += [ComparedRuns(plan, by_method)] if its else []
     return found
 
 

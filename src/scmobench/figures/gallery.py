@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from scmobench.experiment.kept import Kept
 from scmobench.figures import cells, drawing, style
-from scmobench.figures.answers import ALWAYS, Problem, problems
+from scmobench.figures.answers import ALWAYS, ComparedRuns, problems
 from scmobench.leaderboard.roster import number
 from scmobench.machine.files import file_name, whole
 from scmobench.types import NotApplicable
@@ -63,7 +63,7 @@ def figures(folders: Iterable[Path], out: Path) -> list[Path]:
     return list(files)
 
 
-def pictures(problem: Problem) -> Iterator[Picture]:
+def pictures(problem: ComparedRuns) -> Iterator[Picture]:
     """The pictures of one problem; one that the data do not support is left out with a line."""
     answers = problem.answers()
     if answers:
@@ -75,7 +75,7 @@ def pictures(problem: Problem) -> Iterator[Picture]:
     yield from _training(problem)
 
 
-def _embedding(problem: Problem, answers: Answers) -> Iterator[Picture]:
+def _embedding(problem: ComparedRuns, answers: Answers) -> Iterator[Picture]:
     obs = problem.plan.problem.solution.obs
     names = {"gex_only": "RNA alone", "mod2_only": f"{WORDS[problem.plan.cells.pair[1]]} alone"}
     layouts: dict[str, np.ndarray] = {}
@@ -99,7 +99,7 @@ def _embedding(problem: Problem, answers: Answers) -> Iterator[Picture]:
         yield Picture("umap", f"Cells, coloured by {column.replace('_', ' ')}", alt, drawn, runs, column)
 
 
-def _prediction(problem: Problem, answers: Answers) -> Iterator[Picture]:
+def _prediction(problem: ComparedRuns, answers: Answers) -> Iterator[Picture]:
     solution = problem.plan.problem.solution
     found = {run["method"]: cells.correlations(solution, prediction) for run, prediction in answers}
     what = WORDS[problem.plan.problem.data.subtask.partition("2")[2]]
@@ -119,7 +119,7 @@ def _prediction(problem: Problem, answers: Answers) -> Iterator[Picture]:
 
 
 def _scatter(
-    problem: Problem, answer: tuple[Kept, AnnData], r: pd.Series, named: Sequence[str], what: str
+    problem: ComparedRuns, answer: tuple[Kept, AnnData], r: pd.Series, named: Sequence[str], what: str
 ) -> Picture:
     """Predicted against measured for the best and the worst feature."""
     solution, (run, prediction) = problem.plan.problem.solution, answer
@@ -137,7 +137,7 @@ def _scatter(
     return Picture("scatter", "Predicted against measured: best and worst", alt, drawn, [run])
 
 
-def _matching(problem: Problem, answers: Answers) -> Iterator[Picture]:
+def _matching(problem: ComparedRuns, answers: Answers) -> Iterator[Picture]:
     solution = problem.plan.problem.solution
     tables = [(run, cells.success(solution, prediction)) for run, prediction in answers]
     methods = {run["method"]: table for run, table in tables if run["kind"] == "method"}
@@ -152,7 +152,7 @@ def _matching(problem: Problem, answers: Answers) -> Iterator[Picture]:
     yield Picture("cell_types", "Success by cell type", alt, drawn, [run for run, _ in answers])
 
 
-def _training(problem: Problem) -> Iterator[Picture]:
+def _training(problem: ComparedRuns) -> Iterator[Picture]:
     runs = {str(run["seed"]): run for run in problem.runs.get(ALWAYS, ())}
     curves = {seed: c for seed, run in runs.items() if (c := cells.curve(run.where.parent)) is not None}
     if curves:
@@ -164,7 +164,7 @@ def _training(problem: Problem) -> Iterator[Picture]:
         yield Picture("training", f"Training of {ALWAYS}", alt, drawn, [runs[seed] for seed in curves])
 
 
-def _entry(problem: Problem, picture: Picture) -> dict[str, Any]:
+def _entry(problem: ComparedRuns, picture: Picture) -> dict[str, Any]:
     """What the list tells about a picture."""
     place, (width, height) = problem.place, picture.drawn.canvas.get_width_height()
     parts = filter(None, [*place, picture.kind, picture.part])

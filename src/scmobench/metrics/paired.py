@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 CONFIDENCE = 0.95
 
 
-class Paired(NamedTuple):
+class PairedTests(NamedTuple):
     """Tests of mean differences, one element a pair: the 95 % interval, and the two-sided p-value."""
 
     low: np.ndarray
@@ -16,7 +16,7 @@ class Paired(NamedTuple):
     p_value: np.ndarray
 
 
-def paired_t(difference: ArrayLike, *spreads: tuple[ArrayLike, ArrayLike]) -> Paired:
+def paired_t(difference: ArrayLike, *spreads: tuple[ArrayLike, ArrayLike]) -> PairedTests:
     """t-test of a mean difference whose variance has several sources, seeds and cells.
 
     The losses of two methods differ by d[s, c] = mu + seed[s] + cell[c] + rest[s, c] for seed s and cell c,
@@ -63,7 +63,7 @@ def paired_t(difference: ArrayLike, *spreads: tuple[ArrayLike, ArrayLike]) -> Pa
         half = stdtrit(freedom, (1 + CONFIDENCE) / 2) * error
     equal = (variance == 0) & (difference == 0)
     p_value, half = np.where(equal, 1.0, p_value), np.where(equal, 0.0, half)
-    return Paired(difference - half, difference + half, p_value)
+    return PairedTests(difference - half, difference + half, p_value)
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
