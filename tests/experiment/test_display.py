@@ -69,6 +69,8 @@ def test_a_sweep_ends_with_the_mean_and_spread_of_each_method(tmp_path: Path) ->
     rows = [line.split() for line in shown.partition("rmse ↓\n")[2].splitlines() if line.strip()]
     assert [row[0] for row in rows[:3]] == ["method", "mean", "random"], "the best first"
     assert re.search(r"\[4/6\] mean seed 0, about \d+ s left", shown)
+    told = {0.4: "0 s", 90: "90 s", 91: "2 min", 5400: "90 min", 7200: "2.0 h"}
+    assert {seconds: terminal.duration(seconds) for seconds in told} == told
     assert rows[1][1:5] == ["0.5300", "±", "0.0000", "3"]
     values = [json.loads(p.read_text()) for p in tmp_path.rglob("record.json")]
     random = [r["scores"]["rmse"]["value"] for r in values if r["method"] == "random"]

@@ -365,7 +365,7 @@ def test_two_sweeps_share_no_ledger_and_the_clock_begins_with_the_first_run(
     with Path(os.environ[LEDGER]).open("a") as ledger:
         ledger.write('0, "state": "ran"}\n{"state": ')
     end_of_sweep(clock - 102)
-    assert capsys.readouterr().out == "\n1 failed in 1.7 min\n"
+    assert capsys.readouterr().out == "\n1 failed in 2 min\n"
     assert len(list(tmp_path.glob(".sweep-*"))) == 1
 
 

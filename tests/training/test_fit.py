@@ -71,7 +71,7 @@ def test_a_long_fit_says_how_long_it_may_take_and_its_advice_ends_it(capfd, monk
     train(Walk(), ONE_BATCH * 3, ONE_BATCH, max_epochs=50)
     told = capfd.readouterr().err
     assert re.match(
-        r"this may take up to 0 min: 50 epochs of \S+ s, fewer once validation stops improving; ", told
+        r"this may take up to 0 s: 50 epochs of \S+ s, fewer once validation stops improving; ", told
     )
     assert told.count("\n") == 1
     (limit,) = re.findall(r"trainer\.max_seconds=(\d+) ends it after 15 minutes", told)

@@ -22,6 +22,7 @@ from scmobench.experiment import display, search
 from scmobench.experiment.arguments import key
 from scmobench.experiment.evaluate import primary
 from scmobench.machine.files import writable
+from scmobench.machine.terminal import duration
 
 TOTAL = "SCMOBENCH_SWEEP_RUNS"
 LEDGER = "SCMOBENCH_SWEEP_LEDGER"  # file of the runs that ended; empty: no sweep
@@ -87,7 +88,7 @@ class Progress(Callback):
         with Path(os.environ[LEDGER]).open("a") as ledger:
             ledger.write(json.dumps(entry) + "\n")
         remaining = _remaining(self.total)
-        left = f"  ({remaining / 60:.0f} min left)" if remaining > 90 else ""
+        left = f"  ({duration(remaining)} left)" if remaining > 90 else ""
         text = f"FAILED {_title(config)}: {job_return._return_value}" if failed else display.line(record)
         print(f"{f'[{config.hydra.job.num + 1}/{self.total}]':<10}{text}{left}", flush=True)
 
@@ -97,7 +98,7 @@ def place(number: int, run: str) -> str:
     if not Path(os.environ.get(LEDGER) or os.devnull).is_file():  # perhaps of a sweep that was killed
         return run
     total = int(os.environ[TOTAL])
-    left = f", about {_remaining(total):.0f} s left" if number else ""
+    left = f", about {duration(_remaining(total))} left" if number else ""
     return f"[{number + 1}/{total}] {run}{left}"
 
 
@@ -133,7 +134,7 @@ def end_of_sweep(begun: float) -> None:
         return
     tally = Counter(one["state"] for one in ended)
     states = ", ".join(f"{tally[s]} {s}" for s in ("ran", "skipped", "failed") if tally[s])
-    print(f"\n{states or 'no run ended'} in {(time.time() - begun) / 60:.1f} min", flush=True)
+    print(f"\n{states or 'no run ended'} in {duration(time.time() - begun)}", flush=True)
 
 
 def _title(config: DictConfig) -> str:

@@ -55,6 +55,13 @@ def announce(text: str) -> None:
         console().print(Text(text), soft_wrap=True)
 
 
+def duration(seconds: float) -> str:
+    """A time in words: ``40 s``, ``25 min`` or ``1.6 h``."""
+    if seconds > 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+
+
 def visible(text: str) -> str:
     """The text, with each sign that a terminal would act on written out, as in ``\\x1b``."""
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from scmobench.machine.terminal import duration
 from scmobench.training.best_epoch import MONITOR
 
 LONG = 900.0  # seconds that a fit may take without a message
@@ -16,8 +17,7 @@ MEASURED = 3.0  # seconds of training that the forecast is based on
 def announce(seconds: float, what: str, advice: str) -> None:
     """Print to stderr how long ``what`` may take, if it is more than a quarter of an hour."""
     if seconds > LONG:
-        told = f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.0f} min"
-        print(f"this may take up to {told}: {what}; {advice}", file=sys.stderr, flush=True)
+        print(f"this may take up to {duration(seconds)}: {what}; {advice}", file=sys.stderr, flush=True)
 
 
 class Forecast(Callback):
