@@ -394,7 +394,7 @@ WRONG = {
         lambda c: sb.load(
             gex=AnnData(c.mod1.X, c.obs.assign(cell_type=[["T"]] * len(c.obs))), mod2=c.mod2, batch="batch"
         ),
-        "expected one value a cell in cell_type, found unhashable type: 'list': change it",
+        "expected one number or text for each cell in cell_type, found unhashable type: 'list'",
     ),
     "column": (
         lambda c: sb.load(

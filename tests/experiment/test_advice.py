@@ -35,7 +35,8 @@ MEANT = {
     "trainer.qqq=3": "no setting 'qqq' in trainer; there are accelerator, precision",
     "model=qqq": "no model 'qqq'; `scmobench models` lists them, and --config-dir FOLDER adds",
     "model=knn model.predict_modality.layers=3 model.predict_modality.hidden=4": (
-        "there are n_components, k, transductive; another one of its class is +model.predict_modality."
+        "there are n_components, k, transductive; add a setting of your class that the YAML leaves out by "
+        "+model.predict_modality."
     ),
     "model=${x}": "no model '${x}'; `scmobench models` lists them",
     "ablation=qqq": "no ablation 'qqq'; there are batch_features,",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from scmobench.leaderboard.plain_words import gloss
 from scmobench.leaderboard.tables import score
 
 
@@ -25,3 +26,11 @@ from scmobench.leaderboard.tables import score
 )
 def test_a_score_has_as_many_decimals_as_its_spread_supports(given, text):
     assert score(*given) == text
+
+
+def test_words_are_those_of_the_method_of_that_whole_name():
+    assert gloss("scmognn+ensemble_seeds") == gloss("knn+ensemble_seeds #ab12cd") == "Mean of four"
+    assert gloss("knn") == "Mean of the 20 nearest training cells"
+    assert [gloss(name) for name in ("my_ensemble_seeds", "knn+hidden_16", "ensemble_", "../knn", "")] == [
+        ""
+    ] * 5

@@ -109,7 +109,9 @@ def _distinct(column: pd.Series) -> tuple[np.ndarray, list[Hashable]]:
     try:
         codes, values = pd.factorize(column)
     except TypeError as error:  # lists, as of receptor chains
-        raise ValueError(f"expected one value a cell in {column.name}, found {error}: change it") from error
+        raise ValueError(
+            f"expected one number or text for each cell in {column.name}, found {error}"
+        ) from error
     return codes, list(values)
 
 

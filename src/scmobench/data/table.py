@@ -27,7 +27,7 @@ def read_table(file: Path, **settings: Any) -> pd.DataFrame:
         elif isinstance(error, pd.errors.EmptyDataError):
             told = "it is empty"
         elif isinstance(error, UnicodeDecodeError):
-            told = f"byte {error.start} is no text in UTF-8: save it as that"
+            told = f"byte {error.start} is no text in UTF-8: save the file in UTF-8"
         raise ValueError(
             f"expected a table in text at {file}, found one that cannot be read: {told}"
         ) from error

@@ -210,7 +210,6 @@ def for_key(message: str, overrides: Sequence[str], compose: Callable[[list[str]
     if meant := nearest(last, known, before, rest) or ours(last):
         return f"no setting {found[1]!r}{meant}"
     listed = ", ".join(known) if known else "none"
-    listed += (
-        f"; another one of its class is +{found[1]}=VALUE" if place[:1] == ["model"] and place[1:] else ""
-    )
+    if place[:1] == ["model"] and place[1:]:
+        listed += f"; add a setting of your class that the YAML leaves out by +{found[1]}=VALUE"
     return f"no setting {last!r} in {before.rstrip('.') or 'the configuration'}; there are {listed}"

@@ -61,8 +61,10 @@ def pair(subtask: str) -> str:
 def gloss(method: str) -> str:
     """What a method of the suite, or an ensemble, is in a few words; empty for others and for ablations."""
     name = method.split(" #")[0]
-    ensemble = name.rpartition("ensemble_")[2] if "ensemble_" in name else None
-    return headlines("ensemble" if ensemble else "model").get(ensemble or name, "")
+    last = name.rpartition("+")[2]
+    if last.startswith("ensemble_"):
+        return headlines("ensemble").get(last.removeprefix("ensemble_"), "")
+    return headlines("model").get(name, "")
 
 
 @cache

@@ -55,7 +55,7 @@ def report_page(
     metrics : task -> metric -> metadata.
     published : figures, from `scmobench.leaderboard.published.read_published`; they have a tab of their own.
     records : the runs, for where the page's numbers come from.
-    pictures : folder of pictures of cells, with their index ``axes.json``.
+    pictures : folder of pictures of cells, with their index ``figures.json``.
     methods : the page of methods, as links of the page name it; empty where there is none.
     """
     told = provenance(records, [panel for members, _ in found.values() for panel in members])
