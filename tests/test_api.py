@@ -239,6 +239,12 @@ def test_an_object_with_fit_and_predict_runs(tmp_path: Path) -> None:
         sb.run(Ridge(), "tiny_cite")
     with pytest.raises(TypeError, match=r"give an object, MeanOfTraining\(...\)"):
         sb.run(MeanOfTraining, "tiny_cite")
+    mine = MeanOfTraining()
+    mine.transductive = "no"
+    with pytest.raises(
+        ValueError, match="expected transductive of the method to be True or False, found 'no'"
+    ):
+        sb.run(mine, "tiny_cite")
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -258,6 +258,12 @@ WRONG_FILES = {
     ): "begin with `# @package _global_`",
     ("sweep", "# @package _global_\nhydra: {sweeper: {params: {seed: '0,1'}}}"): "say `mode: MULTIRUN` under",
     ("ablation", "variant: mine\nmodel: {predict_modality: {k: 5}}"): "begin with `# @package _global_`",
+    ("sweep", "- seed"): "begin with `# @package _global_`",
+    ("launcher", "hydra: {launcher: {n_jobs: 2}}"): "begin with `# @package _global_`",
+    **dict.fromkeys(
+        [(group, "- name") for group in ("task", "dataset", "model", "trainer", "ensemble")],
+        "be settings, `key: value` in a line, found a list",
+    ),
     (
         "ablation",
         "# @package _global_\nvariant: layers_5\nmodel: {predict_modality: {k: 5}}",
@@ -277,9 +283,9 @@ def test_a_file_that_would_make_other_runs_than_it_says_is_refused(
 ) -> None:
     (tmp_path / "mine" / group).mkdir(parents=True)
     (tmp_path / "mine" / group / "mine.yaml").write_text(text)
-    done = here(
-        "run", "--config-dir", "mine", "model=knn", "dataset=tiny_cite", f"{group}=mine", cwd=tmp_path
-    )
+    chosen = {"model": "knn", "dataset": "tiny_cite", group: "mine"}
+    typed = [f"{name}={choice}" for name, choice in chosen.items()]
+    done = here("run", "--config-dir", "mine", *typed, cwd=tmp_path)
     assert done.returncode == 1
     assert f"expected {group}/mine.yaml to " in done.stderr
     assert WRONG_FILES[group, text] in done.stderr

@@ -103,8 +103,14 @@ def check_name(cfg: DictConfig, overrides: Sequence[str], conf: Path) -> None:
     """Refuse a model's file with another name than the model, or with a key that no model has.
 
     Raises ValueError: the name in the tables could not be used in a command. Cells with the name of another
-    data set in ``conf``, the folder of YAML, are refused too: both would share one heading.
+    data set in ``conf``, the folder of YAML, are refused too: both would share one heading. A file that is a
+    list is refused where settings belong.
     """
+    for group, name in cfg.hydra.runtime.choices.items():
+        if OmegaConf.is_list(cfg.get(group)) and group in ("task", "dataset", "model", "trainer", "ensemble"):
+            raise ValueError(
+                f"expected {group}/{name}.yaml to be settings, `key: value` in a line, found a list"
+            )
     choice, model = cfg.hydra.runtime.choices.get("model"), cfg.model
     typed = {key(override) for override in overrides}
     if "model.name" not in typed and choice is not None and model.get("name") != choice:
@@ -127,12 +133,12 @@ def check_name(cfg: DictConfig, overrides: Sequence[str], conf: Path) -> None:
 def check_files(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuse a file of a sweep, an ablation or an ensemble whose content does not fit its name.
 
-    Raises ValueError for a sweep or an ablation without its first line, a sweep of one run, an ablation or an
-    ensemble with the name of another, and an ensemble that names its models but not ``unlike``.
+    Raises ValueError for a sweep, an ablation or a launcher without its first line, a sweep of one run, an
+    ablation or an ensemble with the name of another, and an ensemble of models that does not say ``unlike``.
     """
     choices, typed = cfg.hydra.runtime.choices, {key(override) for override in overrides}
-    for group in ("sweep", "ablation"):
-        if OmegaConf.is_dict(cfg.get(group)):
+    for group in ("sweep", "ablation", "launcher"):
+        if OmegaConf.is_config(cfg.get(group)):
             raise ValueError(f"expected {group}/{choices[group]}.yaml to begin with `# @package _global_`")
     if cfg.hydra.sweeper.get("params") and cfg.hydra.mode != RunMode.MULTIRUN:
         raise ValueError(f"expected sweep/{choices['sweep']}.yaml to say `mode: MULTIRUN` under `hydra:`")

@@ -66,8 +66,8 @@ class Adapted(Model):
                 f"fit{signature(method.fit)}: write a class that calls it, as README.md shows"
             )
         self.method = method
-        self.transductive = bool(getattr(method, "transductive", False))
-        self.label_supervised = bool(getattr(method, "label_supervised", False))
+        self.transductive = getattr(method, "transductive", False)
+        self.label_supervised = getattr(method, "label_supervised", False)
 
     def fit(self, data: TaskData, seed: int) -> Model:
         asked(self.method, "fit", data, seed)

@@ -116,6 +116,9 @@ def respond(model: Model | SolutionControl, problem: Problem, seed: int) -> Answ
         if not isinstance(model, Model):
             found = type(model).__name__
             raise ValueError(f"expected a scmobench.models.base.Model, found {found}: inherit from it")
+        for flag in ("transductive", "label_supervised"):
+            if not isinstance(value := getattr(model, flag), bool):
+                raise ValueError(f"expected {flag} of the method to be True or False, found {shown(value)}")
         seen = problem.data.for_fit(model.transductive, model.label_supervised)
         fitted = asked(model, "fit", seen, seed)
         if not isinstance(fitted, Model):
