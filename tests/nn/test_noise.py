@@ -5,13 +5,13 @@ import torch
 from torch import nn
 
 from scmobench.nn.conv import StateNorm
-from scmobench.nn.noise import Dropout, keep
+from scmobench.nn.noise import CoarseDropout, keep
 
 
 @pytest.mark.parametrize("p", [0.1, 0.4])
 def test_dropout_keeps_its_share_and_scales_what_is_left(p):
     torch.manual_seed(0)
-    dropout = Dropout(p)
+    dropout = CoarseDropout(p)
     x = torch.ones(999, 101, requires_grad=True)
     y = dropout(x)
     y.sum().backward()
@@ -23,7 +23,7 @@ def test_dropout_keeps_its_share_and_scales_what_is_left(p):
     torch.testing.assert_close(x.grad, y.detach())
     assert not torch.equal(dropout(x) != 0, kept)
     assert dropout.eval()(x) is x
-    assert Dropout(0.0)(x) is x
+    assert CoarseDropout(0.0)(x) is x
 
 
 def test_a_dropout_of_almost_everything_keeps_almost_nothing():
@@ -32,7 +32,7 @@ def test_a_dropout_of_almost_everything_keeps_almost_nothing():
 
 
 def test_dropout_keeps_the_type_of_numbers():
-    assert Dropout(0.5)(torch.ones(8, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert CoarseDropout(0.5)(torch.ones(8, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
 def test_state_norm_is_group_norm():

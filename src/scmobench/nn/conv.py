@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch_geometric.nn import MessagePassing
 
 from scmobench.nn.mixer import Mixer
-from scmobench.nn.noise import Dropout
+from scmobench.nn.noise import CoarseDropout
 from scmobench.nn.sparse import Kept, Operator
 
 GROUPS = 4  # of channels, for norm=group
@@ -169,7 +169,7 @@ class CellFeatureConv(nn.Module):
         nodes = ["cell"] + ["feature"] * features
         self.activations = nn.ModuleDict({n: ACTIVATIONS[settings.activation]() for n in nodes})
         self.mixer = Mixer(settings.mixer, size, settings.alpha) if "pathway" in relations else None
-        self.dropout = Dropout(settings.dropout)
+        self.dropout = CoarseDropout(settings.dropout)
 
     def forward(
         self,

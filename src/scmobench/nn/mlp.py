@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from scmobench.nn.dropout import Dropout
+
 Activation = Literal["gelu", "relu", "elu", "none"]
 ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "elu": nn.ELU, "none": nn.Identity}
 
@@ -47,7 +49,7 @@ class MLP(nn.Module):
             layers += [nn.BatchNorm1d(size)] if norm_first else []
             layers.append(ACTIVATIONS[activation]())
             layers += [nn.BatchNorm1d(size)] if batch_norm else []
-            layers += [nn.Dropout(rate)] if rate > 0 else []
+            layers += [Dropout(rate)] if rate > 0 else []
             width = size
         layers.append(nn.Linear(width, n_out))
         if output_activation != "none":
@@ -71,7 +73,7 @@ class SkipBlock(nn.Module):
     def __init__(self, n_in: int, size: int, dropout: float) -> None:
         super().__init__()
         self.first = nn.Linear(n_in, size)
-        self.second = nn.Sequential(nn.Dropout(dropout), nn.BatchNorm1d(size), nn.Linear(size, size))
+        self.second = nn.Sequential(Dropout(dropout), nn.BatchNorm1d(size), nn.Linear(size, size))
 
     def forward(self, x: Tensor) -> Tensor:
         """Rows x ``n_in`` → rows x ``size``."""

@@ -52,8 +52,12 @@ def keep(count: int, p: float, device: torch.device) -> Tensor:
     return bits.view(torch.int16)[:count] >= min(round(p * LEVELS), LEVELS - 1) - LEVELS // 2
 
 
-class Dropout(nn.Module):
-    """`torch.nn.Dropout` with masks of `keep`; on a GPU, where drawing is cheap, PyTorch's own."""
+class CoarseDropout(nn.Module):
+    """`torch.nn.Dropout` with masks of `keep`; on a GPU, where drawing is cheap, PyTorch's own.
+
+    The scores of scMoGNN in ``results/`` are of these masks. `dropout.Dropout` is faster and would
+    change them.
+    """
 
     def __init__(self, p: float) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scmobench.nn.conv import ACTIVATIONS, CellFeatureConv, ConvSettings, normalisation
-from scmobench.nn.noise import Dropout
+from scmobench.nn.noise import CoarseDropout
 from scmobench.nn.sparse import Operator
 
 BATCH_DROPOUT = 0.2  # on the encoded batch features, as published
@@ -60,7 +60,7 @@ def _embedding_blocks(settings: NetworkSettings) -> nn.Sequential:
     parts: list[nn.Module] = []
     for _ in range(settings.embedding_blocks - 1):
         parts += [nn.Linear(settings.hidden, settings.hidden), ACTIVATIONS[settings.activation]()]
-        parts += [normalisation(settings.norm, settings.hidden), Dropout(settings.dropout)]
+        parts += [normalisation(settings.norm, settings.hidden), CoarseDropout(settings.dropout)]
     return nn.Sequential(*parts)
 
 
@@ -105,7 +105,7 @@ class ScMoGNN(nn.Module):
         self.cell_embedding = None if cell_inputs else nn.Parameter(torch.randn(hidden))
         self.cell_encoder = nn.Linear(cell_inputs, hidden) if cell_inputs else None
         self.batch_encoder = nn.Linear(batch_features, hidden) if batch_features else None
-        self.batch_dropout = Dropout(BATCH_DROPOUT)
+        self.batch_dropout = CoarseDropout(BATCH_DROPOUT)
         self.feature_blocks = _embedding_blocks(given)
         self.cell_blocks = _embedding_blocks(given)
         self.convs = nn.ModuleList()
@@ -118,7 +118,7 @@ class ScMoGNN(nn.Module):
         self.head = nn.Sequential()
         if given.readout_layers == 2:
             activation = ACTIVATIONS[given.activation]()
-            self.head.extend([nn.Linear(width, width), activation, Dropout(given.dropout)])
+            self.head.extend([nn.Linear(width, width), activation, CoarseDropout(given.dropout)])
         self.head.append(nn.Linear(width, targets))
 
     def embed(self, graph: GraphTensors) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from scmobench.data.preprocess import as_csr
 from scmobench.models.base import Model
 from scmobench.models.prediction.networks import Training, apply_network, fit_network
+from scmobench.nn.dropout import Dropout
 from scmobench.nn.mlp import MLP
 from scmobench.training.surroundings import seeded, threads_kept
 from scmobench.training.validation import Kind, validation_cells
@@ -50,7 +51,7 @@ class TwinAutoencoder(nn.Module):
 
     def __init__(self, sizes: tuple[int, int], hidden: int, latent: int, dropout: float) -> None:
         super().__init__()
-        arms = [nn.Sequential(nn.Dropout(dropout), nn.Linear(size, hidden), nn.ReLU()) for size in sizes]
+        arms = [nn.Sequential(Dropout(dropout), nn.Linear(size, hidden), nn.ReLU()) for size in sizes]
         self.encoder = nn.Sequential(Parallel(arms, sizes), nn.Linear(2 * hidden, latent))
         back = nn.Linear(latent, 2 * hidden), nn.ReLU()
         ends = [MLP(2 * hidden, size, output_activation="relu") for size in sizes]

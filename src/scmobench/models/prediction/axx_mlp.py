@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from scmobench.models.base import Model
 from scmobench.models.prediction.networks import Training, apply_network, fit_network
+from scmobench.nn.dropout import Dropout
 from scmobench.training.fit import FitReport, averaged_report
 from scmobench.training.surroundings import seeded
 from scmobench.types import PredictionData
@@ -91,7 +92,7 @@ class ConcatMLP(nn.Module):
     def __init__(self, n_in: int, n_out: int, hidden: Sequence[int], dropout: float) -> None:
         super().__init__()
         first, second = hidden
-        self.first = nn.Sequential(nn.Linear(n_in, first), nn.ReLU(), nn.Dropout(dropout))
+        self.first = nn.Sequential(nn.Linear(n_in, first), nn.ReLU(), Dropout(dropout))
         self.second = nn.Sequential(nn.Linear(first, second), nn.ReLU())
         self.output = nn.Linear(first + second, n_out)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from scmobench.data.preprocess import as_csr, row_sums
 from scmobench.data.reduce import SVD
 from scmobench.models.prediction.networks import Cells, NetworkRegression
+from scmobench.nn.dropout import Dropout
 from scmobench.nn.mlp import MLP
 from scmobench.types import PredictionData
 
@@ -88,7 +89,7 @@ class DepthNetwork(nn.Module):
         kept = {"mean": mean, "scale": scale, "least": depths.min(axis=0), "greatest": depths.max(axis=0)}
         for name, values in kept.items():
             self.register_buffer(name, torch.from_numpy(values).float())
-        self.body, self.dropout = body, nn.Dropout(dropout)
+        self.body, self.dropout = body, Dropout(dropout)
         self.copies, self.bounds = copies, bounds
 
     def forward(self, x: Tensor) -> Tensor:
