@@ -4,6 +4,7 @@ import functools
 import inspect
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from scmobench.experiment import config
@@ -28,6 +29,19 @@ def test_values_by_training_cells_hold_from_their_number_on(cells, size) -> None
     both = {"GEX2ADT": by_cells, "default": {"default": 1, "from_3000_cells": 2}}
     assert config.for_subtask([both], "GEX2ADT", cells=cells) == [size]
     assert config.for_subtask([both], "ADT2GEX", cells=cells) == [1 + (cells >= 3000)]
+
+
+def test_values_by_features_hold_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_features = {"default": 1.0, "from_100_features_on_cpu": 0.25, "ADT2GEX": 0.5}
+    for features, share in ((99, 1.0), (100, 0.25)):
+        assert config.for_subtask({"k": by_features}, "GEX2ADT", features_on_cpu=features) == {"k": share}
+        assert config.for_subtask([by_features], "ADT2GEX", features_on_cpu=features) == [0.5]
+    plan = Plan.composed(["model=scmognn", "dataset=tiny_cite"])
+    for features, cuda, share in ((120, False, 0.25), (121, False, 1.0), (120, True, 1.0)):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
+        numbers = {"default": 1.0, f"from_{features}_features_on_cpu": 0.25}
+        plan.cfg.model.predict_modality.feature_share = numbers
+        assert plan.settings_of(plan.cfg)["feature_share"] == share
 
 
 def test_values_for_more_cells_alone_need_a_default() -> None:
@@ -57,6 +71,10 @@ def test_scmognn_takes_larger_steps_on_larger_sets(cells, size, rate, predicting
     assert (found["batch_size"], found["learning_rate"]) == (size, rate)
     found = config.for_subtask(model_block(cfg, "predict_modality"), "GEX2ADT", cells=cells)
     assert found["batch_size"] == predicting
+    for subtask, features, share in (("GEX2ADT", 9999, 1), ("GEX2ATAC", 10000, 0.25), ("ATAC2GEX", 10000, 1)):
+        block = model_block(cfg, "predict_modality")
+        found = config.for_subtask(block, subtask, cells=cells, features_on_cpu=features)
+        assert found["feature_share"] == share
 
 
 def test_value_for_no_subtask_is_an_error() -> None:

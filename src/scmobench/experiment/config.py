@@ -24,7 +24,7 @@ from scmobench.experiment.settings import CALLED, check_types, shown
 from scmobench.types import SUBTASKS
 
 PER_SUBTASK = frozenset((*SUBTASKS, "default"))
-FROM_CELLS = re.compile(r"from_(\d+)_cells")  # a value for this many training cells and more
+FROM_SIZE = re.compile(r"from_(\d+)_(cells|features_on_cpu)")  # a value for so many and more
 
 
 def compose(overrides: Sequence[str] = (), folder: str | Path | None = None) -> DictConfig:
@@ -159,27 +159,31 @@ def targets(node: Any) -> Iterator[str]:
         yield from targets(child)
 
 
-def for_subtask(node: Any, subtask: str, name: str = "a setting", cells: int = 0) -> Any:
+def for_subtask(
+    node: Any, subtask: str, name: str = "a setting", cells: int = 0, features_on_cpu: int = 0
+) -> Any:
     """Replace each mapping from subtasks or numbers of training cells with its one value for this problem.
 
     ``hidden: {GEX2ADT: 256, default: 48}`` becomes ``hidden: 256`` for GEX2ADT. ``batch_size: {default: 64,
-    from_3000_cells: 256}`` becomes ``batch_size: 256`` for 3,000 training ``cells`` or more. A value of the
-    subtask comes before one of the cells. Raises ValueError if a mapping has no value for the problem and no
-    ``default``; ``name`` is for its message.
+    from_3000_cells: 256}`` becomes ``batch_size: 256`` for 3,000 training ``cells`` or more;
+    ``from_10000_features_on_cpu`` is of the input features of a fit on a CPU. A value of the subtask comes
+    first, then that of the highest number reached. Raises ValueError if a mapping has no value for the
+    problem and no ``default``; ``name`` is for its message.
     """
     if isinstance(node, dict):
-        least = {int(found[1]): key for key in node if (found := FROM_CELLS.fullmatch(str(key)))}
-        if node and set(node) <= PER_SUBTASK | set(least.values()):
-            reached = [number for number in least if number <= cells]
-            key = subtask if subtask in node else least[max(reached)] if reached else "default"
+        sizes = {"cells": cells, "features_on_cpu": features_on_cpu}
+        least = {found[0]: found for key in node if (found := FROM_SIZE.fullmatch(str(key)))}
+        if node and set(node) <= PER_SUBTASK | set(least):
+            reached = {int(found[1]): key for key, found in least.items() if int(found[1]) <= sizes[found[2]]}
+            key = subtask if subtask in node else reached[max(reached)] if reached else "default"
             if key not in node:
                 raise ValueError(
                     f"expected {name} to name {subtask} or `default`, found values for {sorted(node)} alone"
                 )
-            return for_subtask(node[key], subtask, name, cells)
-        return {key: for_subtask(value, subtask, str(key), cells) for key, value in node.items()}
+            return for_subtask(node[key], subtask, name, **sizes)
+        return {key: for_subtask(value, subtask, str(key), **sizes) for key, value in node.items()}
     if isinstance(node, list):
-        return [for_subtask(value, subtask, name, cells) for value in node]
+        return [for_subtask(value, subtask, name, cells, features_on_cpu) for value in node]
     return node
 
 

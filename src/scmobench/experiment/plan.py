@@ -96,7 +96,9 @@ class Plan:
 
     def settings_of(self, cfg: DictConfig) -> dict[str, Any]:
         """The settings of the model of another configuration, for this problem."""
-        return model_settings(cfg, self.problem.data.subtask, int(self.cells.obs["is_train"].sum()))
+        data, cells = self.problem.data, int(self.cells.obs["is_train"].sum())
+        inputs = self.cells.mod2 if DIRECTIONS[self.cfg.direction] == "to_gex" else self.cells.mod1
+        return model_settings(cfg, data.subtask, cells, inputs.n_vars)
 
     @property
     def attempt(self) -> dict[str, Any]:
@@ -161,9 +163,17 @@ def model_block(cfg: DictConfig, task: str, subtask: str = "") -> dict[str, Any]
     return model[task] | (model.get("smoke", {}) if cfg.smoke else {})
 
 
-def model_settings(cfg: DictConfig, subtask: str, cells: int = 0) -> dict[str, Any]:
-    """`model_block` of the configured task, with the values for one subtask and so many training cells."""
-    return for_subtask(model_block(cfg, cfg.task.name, subtask), subtask, cells=cells)
+def model_settings(cfg: DictConfig, subtask: str, cells: int = 0, features: int = 0) -> dict[str, Any]:
+    """`model_block` of the configured task, with the values for one subtask and so many training cells.
+
+    ``features`` : of the inputs, which decide where the model is trained on a CPU.
+    """
+    block = model_block(cfg, cfg.task.name, subtask)
+    if "trainer" in block:
+        from scmobench.training.fit import accelerator  # loads PyTorch, as the model does
+
+        features = features if accelerator(block["trainer"]["accelerator"]) == "cpu" else 0
+    return for_subtask(block, subtask, cells=cells, features_on_cpu=features)
 
 
 def method_name(cfg: DictConfig, overrides: Sequence[str], folder: str | Path | None = None) -> str:

@@ -105,5 +105,5 @@ def validate_all() -> None:
 def _build_model(cfg: DictConfig) -> None:
     directed, block = build(cfg.task, Task).directed, model_block(cfg, cfg.task.name)
     for subtask in cfg.model.get("subtasks", [name for name in SUBTASKS if ("2" in name) == directed]):
-        for cells in (0, sys.maxsize):  # the values for few cells, and for many
-            build(for_subtask(block, subtask, cells=cells), MODEL)
+        for size in (0, sys.maxsize):  # the values for few cells and features, and for many
+            build(for_subtask(block, subtask, cells=size, features_on_cpu=size), MODEL)

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from scmobench.nn.dropout import Dropout
+from scmobench.nn.noise import Dropout
 
 Activation = Literal["gelu", "relu", "elu", "none"]
 ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "elu": nn.ELU, "none": nn.Identity}

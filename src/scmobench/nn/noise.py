@@ -6,9 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scmobench.nn import generator
+
 LEVELS = 1 << 16
 LANES = 64  # columns of a matrix whose masks are 16 bits each of the same words as those of the next 64
 WORD = 0xFFFFFFFF
+LEAST = 2048  # values of a mask; a smaller one takes PyTorch as long as its generator's state takes to copy
 
 
 class Seed(NamedTuple):
@@ -27,7 +30,7 @@ class Seed(NamedTuple):
 def seed(p: float, device: torch.device) -> Seed:
     """A fresh seed, of masks that keep each entry with probability 1 - p to 1 / 65536."""
     number = torch.empty(1, dtype=torch.int64, device=device).random_(-(2**63), None)
-    return Seed(number, min(round(p * LEVELS), LEVELS - 1))
+    return Seed(number, level_of(p))
 
 
 def hashed(number: Tensor, key: Tensor) -> Tensor:
@@ -42,31 +45,46 @@ def hashed(number: Tensor, key: Tensor) -> Tensor:
     return h ^ (h >> 16)
 
 
+def level_of(p: float) -> int:
+    """Of `LEVELS`, for an entry that is dropped with probability ``p``; the highest always stays."""
+    return min(round(p * LEVELS), LEVELS - 1)
+
+
 def keep(count: int, p: float, device: torch.device) -> Tensor:
     """``count`` booleans, each True with probability 1 - p to 1 / 65536.
 
-    One 64-bit random number serves four entries: drawing a mask would otherwise cost as much as
-    the product it is for.
+    16 random bits serve an entry: drawing a mask would otherwise cost as much as the product it is for.
     """
-    bits = torch.empty(count // 4 + 1, dtype=torch.int64, device=device).random_(-(2**63), None)
-    return bits.view(torch.int16)[:count] >= min(round(p * LEVELS), LEVELS - 1) - LEVELS // 2
+    if device.type == "cpu" and count >= LEAST and generator.as_torch():
+        return generator.coarse_mask(count, level_of(p), 1.0) > 0
+    return generator.bits(count, device) >= level_of(p) - LEVELS // 2
 
 
-class CoarseDropout(nn.Module):
-    """`torch.nn.Dropout` with masks of `keep`; on a GPU, where drawing is cheap, PyTorch's own.
-
-    The scores of scMoGNN in ``results/`` are of these masks. `dropout.Dropout` is faster and would
-    change them.
-    """
+class Dropout(nn.Module):
+    """`torch.nn.Dropout` to the bit; in float32 on a CPU its masks are drawn by `generator.mask`."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
-            return x
-        if x.device.type != "cpu":
-            return functional.dropout(x, self.p, True)
-        mask = keep(x.numel(), self.p, x.device).view(x.shape)
-        return x * mask.to(x.dtype).mul_(1 / (1 - self.p))
+        drawn = self.training and 0 < self.p < 1 and x.numel() >= LEAST and x.is_contiguous()
+        if not (drawn and x.device.type == "cpu" and x.dtype == torch.float32 and generator.as_torch()):
+            return functional.dropout(x, self.p, self.training)
+        return x * generator.mask(x.numel(), self.p).view(x.shape)
+
+
+class CoarseDropout(Dropout):
+    """`Dropout` with masks like those of `keep`; on a GPU, where drawing is cheap, PyTorch's own.
+
+    The scores of scMoGNN in ``results/`` are of these masks.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0 or x.device.type != "cpu":
+            return functional.dropout(x, self.p, self.training)
+        if x.dtype == torch.float32 and x.numel() >= LEAST and generator.as_torch():
+            mask = generator.coarse_mask(x.numel(), level_of(self.p), 1 / (1 - self.p))
+        else:
+            mask = keep(x.numel(), self.p, x.device).to(x.dtype).mul_(1 / (1 - self.p))
+        return x * mask.view(x.shape)

@@ -23,8 +23,6 @@ def announce(seconds: float, what: str, advice: str) -> None:
 class Forecast(Callback):
     """Measures the first steps of a training and announces how long all its epochs would take.
 
-    A module may say in ``faster`` which setting shortens them.
-
     ``limit`` : seconds after which training is stopped anyway; None: no limit.
     """
 
@@ -46,7 +44,7 @@ class Forecast(Callback):
             left = epoch * (trainer.max_epochs - trainer.current_epoch)
             what = f"{trainer.max_epochs} epochs of {epoch:,.1f} s, fewer once validation stops improving"
             advice = "trainer.max_seconds=900 ends it after 15 minutes and keeps the best epoch"
-            announce(min(left, self.limit), what, getattr(module, "faster", "") + advice)
+            announce(min(left, self.limit), what, advice)
 
 
 class Epochs(Callback):

@@ -1,6 +1,5 @@
 """scMoGNN for prediction: options, steps, held-out cells, inputs, and settings that are refused."""
 
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,12 +11,9 @@ from planted import error, planted, side
 from scmobench.data.preprocess import NoTrendError
 from scmobench.data.reduce import SVD
 from scmobench.graph.cell_feature import CellFeatureGraph
-from scmobench.models.scmognn import predict_network
 from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
 from scmobench.models.scmognn.predict_network import PredictModule
 from scmobench.nn.scmognn import ScMoGNN
-from scmobench.training import forecast
-from scmobench.training.fit import TrainerSettings
 from scmobench.training.validation import validation_cells
 from scmobench.types import PredictionData
 
@@ -307,18 +303,3 @@ def test_targets_below_zero_can_be_predicted(data):
     shifted.X = sp.csr_matrix(shifted.X.toarray() - 5)
     below = replace(data[0], train_mod2=shifted)
     assert model(max_epochs=30).fit(below.for_fit(True, False), 0).predict(below).mean() < -1
-
-
-def test_a_long_fit_on_many_features_names_the_share_that_shortens_it(data, capfd, monkeypatch):
-    monkeypatch.setattr(forecast, "MEASURED", 0.0)
-    monkeypatch.setattr(forecast, "LONG", 0.0)
-    given = {"batch_size": 20, "trainer": TrainerSettings(accelerator="cpu")}
-    for features, told in ((41, False), (40, True)):
-        monkeypatch.setattr(predict_network, "WIDE", features)
-        answer(data[0], **given)
-        advised = re.findall(
-            r"model\.predict_modality\.(feature_share)=(\S+) takes half", capfd.readouterr().err
-        )
-        assert bool(advised) == told
-    answer(data[0], **given, **{name: float(value) for name, value in advised})
-    assert "feature_share" not in capfd.readouterr().err

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from scmobench.data.preprocess import as_csr
 from scmobench.models.base import Model
 from scmobench.models.prediction.networks import Training, apply_network, fit_network
-from scmobench.nn.dropout import Dropout
 from scmobench.nn.mlp import MLP
+from scmobench.nn.noise import Dropout
 from scmobench.training.surroundings import seeded, threads_kept
 from scmobench.training.validation import Kind, validation_cells
 from scmobench.types import EmbeddingData, feature_type

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from scmobench.models.base import Model
 from scmobench.models.prediction.networks import Training, apply_network, fit_network
-from scmobench.nn.dropout import Dropout
+from scmobench.nn.noise import Dropout
 from scmobench.training.fit import FitReport, averaged_report
 from scmobench.training.surroundings import seeded
 from scmobench.types import PredictionData

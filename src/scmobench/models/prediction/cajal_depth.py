@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from scmobench.data.preprocess import as_csr, row_sums
 from scmobench.data.reduce import SVD
 from scmobench.models.prediction.networks import Cells, NetworkRegression
-from scmobench.nn.dropout import Dropout
 from scmobench.nn.mlp import MLP
+from scmobench.nn.noise import Dropout
 from scmobench.types import PredictionData
 
 DEPTHS = 3  # counts of the cell, and their median and standard deviation over its batch

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from scmobench.models.scmognn.predict_modality import ScMoGNNPrediction
 
 DECAY, DECAY_EVERY = 0.99, 15  # the published schedule
-WIDE = 10_000  # features
-FASTER = "model.predict_modality.feature_share=0.25 takes half of it or less; "  # measured: 0.37 with 13,188
 
 
 class PredictModule(Resident):
@@ -55,8 +53,6 @@ class PredictModule(Resident):
         device, half = accelerator(trainer.accelerator), trainer.precision != "32-true"
         self.graph = graph.tensors(device=device, half=half, rows=not whole)
         self.product = self.graph.matrix.kind
-        narrow = whole or settings.feature_share < 1 or graph.matrix.shape[1] < WIDE
-        self.faster = "" if narrow or device != "cpu" else FASTER
         fitted = torch.from_numpy(np.setdiff1d(np.arange(len(target)), held_out))
         learned = torch.zeros(graph.matrix.shape[0]).index_fill_(0, fitted, 1)  # 1: this cell is learned from
         self.lowest = min(0.0, float(target.min()))
