@@ -282,6 +282,17 @@ DEVIATIONS = {
     ("models/matching/shared_neighbours", "shared_neighbours"): [
         ("a cell is no neighbour of itself", "part] = np.inf", "part] = -np.inf")
     ],
+    ("nn/generator", "generator"): [
+        ("words of a mask are drawn again", "BLOCK + 1 - at, at", "BLOCK + 1 - at, at - 1"),
+        (
+            "the half of a number at the end of a block is lost",
+            "halved, at = words[at], True",
+            "halved, at = 0, True",
+        ),
+    ],
+    ("experiment/plan", "config"): [
+        ("features in a step of a GPU as on a CPU", '== "cpu" else 0', '== "cpu" else features'),
+    ],
     ("nn/conv", "published_equations"): [
         (
             "published aggregation without the cell itself",
