@@ -1,7 +1,8 @@
-"""PyTorch's generator of a CPU, mt19937, in compiled code: the same masks, drawn up to 14 times faster.
+"""PyTorch's generator of a CPU, mt19937, in compiled code: the same masks, drawn 11 times faster.
 
 PyTorch calls its generator once for each word. Here a block of words is made at once. The generator is left
-as PyTorch would leave it (Matsumoto and Nishimura 1998, Mersenne twister).
+as PyTorch would leave it (Matsumoto and Nishimura 1998, Mersenne twister). The figure is of ``python -m
+timeit`` with ``mask(1000000, .3)``, and with the PyTorch that `mask` names.
 """
 
 import math
