@@ -32,153 +32,69 @@ LEAKAGE = {
     ("types", "tasks"): [
         ("test inputs of a prediction reach fit", "return replace(self, test_mod1=None)", "return self"),
         ("test inputs of a matching reach fit", "test_mod1=None, test_mod2=None", "test_mod1=None"),
-        (
-            "test cells of an embedding reach fit",
-            'self.mod1.obs["is_train"].to_numpy()',
-            "np.ones(self.mod1.n_obs, bool)",
-        ),
+        ("test cells of an embedding reach fit", ".to_numpy()", ".to_numpy() | True"),
         ("labels reach every fit", "seen if label_supervised else replace(seen, labels=None)", "seen"),
     ],
     ("experiment/run", "own_models"): [
-        (
-            "training labels reach every predict",
-            "problem.data if model.label_supervised else replace(problem.data, labels=None)",
-            "problem.data",
-        ),
-        (
-            "fit sees all that predict sees",
-            "problem.data.for_fit(model.transductive, model.label_supervised)",
-            "problem.data",
-        ),
+        ("training labels reach every predict", "replace(problem.data, labels=None)", "problem.data"),
+        ("fit sees all that predict sees", ".for_fit(model.transductive, model.label_supervised)", ""),
     ],
     ("tasks/joint_embedding", "tasks"): [
-        (
-            "labels of test cells in an embedding",
-            "labels=paired.obs.loc[train, known].copy()",
-            "labels=paired.obs[known].copy()",
-        )
+        ("labels of test cells in an embedding", ".loc[train, known].copy()", "[known].copy()")
     ],
     ("tasks/predict_modality", "tasks"): [
         ("labels of test cells in a prediction", "labels=paired.obs.iloc[train][[", "labels=paired.obs[["),
-        (
-            "peaks of the target chosen on test cells",
-            "self._peaks(mod2.X[train])",
-            "self._peaks(mod2.X[test])",
-        ),
+        ("peaks of the target chosen on test cells", "_peaks(mod2.X[train])", "_peaks(mod2.X[test])"),
     ],
     ("tasks/match_modality", "tasks"): [
         ("labels of test cells in a matching", "labels = paired.obs.iloc[train][[", "labels = paired.obs[["),
-        (
-            "names of shuffled cells say which they are",
-            '    shuffled.obs_names = [f"{prefix}_{k}" for k in range(shuffled.n_obs)]\n',
-            "",
-        ),
-        (
-            "test cells of a matching in their order",
-            "rng.permutation(len(train)), rng.permutation(len(test))",
-            "rng.permutation(len(train)), np.arange(len(test))",
-        ),
+        ("names of shuffled cells say which they are", "shuffled.obs_names = [f", "_ = [f"),
+        ("test cells of a matching in their order", "rng.permutation(len(test))", "np.arange(len(test))"),
     ],
     ("tasks/base", "tasks"): [
-        (
-            "all labels in the inputs",
-            'X=modality.X, obs=paired.obs[["batch"]].copy()',
-            "X=modality.X, obs=paired.obs.copy()",
-        ),
-        (
-            "normaliser fitted on all cells",
-            "normalize(modality.X, kind, train)",
-            "normalize(modality.X, kind, train | True)",
-        ),
+        ("all labels in the inputs", 'paired.obs[["batch"]].copy()', "paired.obs.copy()"),
+        ("normaliser fitted on all cells", "modality.X, kind, train)", "modality.X, kind, train | True)"),
     ],
     ("experiment/plan", "tuning"): [
-        (
-            "settings chosen on the test cells",
-            'training_cells_split(paired) if cfg.score_on == "validation" else paired',
-            "paired",
-        )
+        ("settings chosen on the test cells", "training_cells_split(paired) if", "paired if")
     ],
     ("experiment/plan", "api"): [
-        (
-            "settings are chosen on test cells in memory",
-            'return training_cells_split(paired) if cfg.score_on == "validation" else paired',
-            "return paired if self.paired else training_cells_split(paired)",
-        )
+        ("settings are chosen on test cells in memory", " else paired", " and not self.paired else paired")
     ],
     ("tasks/predicted_types", "tuning"): [
-        (
-            "predicted types learn from test cells",
-            "classifier.fit(inputs[train], known.astype(str))",
-            "classifier.fit(inputs, types.astype(str))",
-        )
+        ("predicted types learn from test cells", "inputs[train], known", "inputs, types")
     ],
     ("training/validation", "validation"): [
-        (
-            "validation cells trained on",
-            "return np.setdiff1d(np.arange(n), held_out), held_out",
-            "return np.arange(n), held_out",
-        )
+        ("validation cells trained on", "np.setdiff1d(np.arange(n), held_out)", "np.arange(n)")
     ],
     ("models/prediction/networks", "mlp_rivals"): [
-        (
-            "markers chosen on validation cells",
-            "np.setdiff1d(np.arange(cells.n_obs), held_out)",
-            "np.arange(cells.n_obs)",
-        ),
-        (
-            "validation cells of a regression trained on",
-            "np.setdiff1d(np.arange(inputs.shape[0]), held_out)",
-            "np.arange(inputs.shape[0])",
-        ),
+        ("markers chosen on validation cells", "cells.n_obs), held_out", "cells.n_obs), []"),
+        ("validation cells of a regression trained on", "inputs.shape[0]), held_out", "inputs.shape[0]), []"),
     ],
     ("models/prediction/axx_mlp", "mlp_rivals"): [
-        (
-            "left-out folds trained on",
-            "np.setdiff1d(np.arange(targets.shape[0]), held_out)",
-            "np.arange(targets.shape[0])",
-        )
+        ("left-out folds trained on", "targets.shape[0]), held_out", "targets.shape[0]), []")
     ],
     ("models/scmognn/predict_network", "scmognn_predict"): [
         (
             "validation cells of the graph trained on",
-            "np.setdiff1d(np.arange(len(target)), held_out)",
-            "np.arange(len(target))",
+            "np.arange(len(target)), held_out",
+            "np.arange(len(target)), []",
         )
     ],
     ("models/matching/pair_networks", "models_matching"): [
-        (
-            "left-out batches trained on",
-            "np.setdiff1d(np.arange(data.train_mod1.n_obs), cells)",
-            "np.arange(data.train_mod1.n_obs)",
-        )
+        ("left-out batches trained on", "data.train_mod1.n_obs), cells", "data.train_mod1.n_obs), []")
     ],
 }
 PROVENANCE = {
     ("experiment/records", "code"): [
-        (
-            "a finished run of another version",
-            '    same &= (record.get("versions") or {}).get("scmobench") == version("scmobench")\n',
-            "",
-        ),
-        (
-            "a finished run of other code",
-            "for key, value in identity.items())",
-            'for key, value in identity.items() if key != "code")',
-        ),
+        ("a finished run of another version", 'version("scmobench")\n', 'version("scmobench") or True\n'),
+        ("a finished run of other code", "items())", 'items() if key != "code")'),
         ("scores taken of other code", '"versions", "code")', '"versions")'),
         ("training of other code goes on", "fresh |= begun.read_text() != same", "begun.read_text()"),
     ],
     ("experiment/records", "records"): [
-        (
-            "a finished run of other data_hash",
-            "for key, value in identity.items())",
-            'for key, value in identity.items() if key != "data_hash")',
-        ),
-        (
-            "a failed run counts as finished",
-            'same &= record.get("status") == "ok" and record.keys() >= WHOLE',
-            "same &= record.keys() >= WHOLE",
-        ),
+        ("a finished run of other data_hash", "items())", 'items() if key != "data_hash")'),
+        ("a failed run counts as finished", ' == "ok" and record.keys()', " and record.keys()"),
         ("scores taken of other versions", '"versions", "code")', '"code")'),
         ("a run without its prediction counts", "if same and _readable(where / PREDICTION)", "if same"),
         (
@@ -186,61 +102,33 @@ PROVENANCE = {
             "(matrix.indptr, matrix.indices, matrix.data) if",
             "(matrix.data,) if",
         ),
-        (
-            "other data in the same folder",
-            'same = [identity["config_hash"], identity["data_hash"][:8]]',
-            'same = [identity["config_hash"]]',
-        ),
+        ("other data in the same folder", ', identity["data_hash"][:8]]', "]"),
     ],
     ("experiment/records", "arithmetic records"): [
-        (
-            "a finished run of other arithmetic",
-            "for key, value in identity.items())",
-            'for key, value in identity.items() if key != "arithmetic")',
-        )
+        ("a finished run of other arithmetic", "items())", 'items() if key != "arithmetic")')
     ],
     ("experiment/plan", "run"): [("seed not recorded", '"seed": cfg.seed,', '"seed": 0,')],
     ("experiment/plan", "config"): [
-        (
-            "length of training is no part of a run",
-            'TRAINING_CHOICES = ("precision", "max_epochs", ',
-            'TRAINING_CHOICES = ("precision", ',
-        )
+        ("length of training is no part of a run", '"precision", "max_epochs", ', '"precision", ')
     ],
     ("data/check", "data_check"): [
         ("hash without labels", "for column in sorted(obs.columns):", "for column in ():"),
-        (
-            "hash without names of features",
-            "normalization[kind], *modality.var_names]",
-            "normalization[kind]]",
-        ),
+        ("hash without names of features", ", *modality.var_names]", "]"),
         ("hash without values", '(X.indices, "<i4"), (X.data, "<f4"))', '(X.indices, "<i4"))'),
-        (
-            "hash without layers",
-            "for X in (modality.X, *(modality.layers[k] for k in sorted(modality.layers))):",
-            "for X in (modality.X,):",
-        ),
+        ("hash without layers", "sorted(modality.layers)", "()"),
         ("hash without names of cells", "    add(obs.index)\n", ""),
     ],
     ("data/table", "foreign_cells"): [
         ("labels 1.1 and 1.10 are one type", "dtype=str, na_filter=False, ", "")
     ],
     ("data/annotated", "from_memory"): [
-        (
-            "whole numbers in X are counts",
-            "elif counts and not self.normalization:",
-            'elif not self.normalization and "counts" in modality.layers and (modality.X.data % 1).any():',
-        )
+        ("whole numbers in X are counts", "elif counts", "elif counts and (modality.X.data % 1).any()")
     ],
     ("experiment/run", "own_models"): [
-        ("a user's own code is no part of a run", "if own := own_code(config, cfg.modules):", "if own := {}:")
+        ("a user's own code is no part of a run", "own_code(config, cfg.modules):", "{}:")
     ],
     ("experiment/plan", "tuning"): [
-        (
-            "a score on validation cells passes for one",
-            '"config": {} if cfg.score_on == "test" else {"score_on": cfg.score_on},',
-            '"config": {},',
-        )
+        ("a score on validation cells passes for one", '{"score_on": cfg.score_on}', "{}")
     ],
 }
 DEVIATIONS = {
@@ -249,32 +137,20 @@ DEVIATIONS = {
     ],
     ("models/scmognn/embed_network", "scmognn_embed"): [
         ("target of the embedding's decoder not detached", "mixture.detach()", "mixture"),
-        (
-            "short batches weigh less",
-            "1e-2 * self.batch_size * block.norm(dim=1).mean()",
-            "1e-2 * block.norm(dim=1).sum()",
-        ),
+        ("short batches weigh less", "self.batch_size * block.norm(dim=1).mean()", "block.norm(dim=1).sum()"),
         ("layer weights decay", '"weight_decay": 0.0}', '"weight_decay": self.settings.weight_decay}'),
     ],
     ("training/best_epoch", "fit"): [("the best epoch by reference", "value.clone()", "value")],
     ("models/prediction/guanlab_krr", "guanlab_krr"): [
-        (
-            "one training batch halves the cells",
-            "np.arange(len(batches)) if len(np.unique(batches)) < 2 else None",
-            "None",
-        ),
-        (
-            "clip before the mean",
-            "np.clip(self.svd2.inverse_transform(total / n), *self.bounds)",
-            "np.clip(self.svd2.inverse_transform(total), *self.bounds) / n",
-        ),
+        ("one training batch halves the cells", " < 2 else None", " < 0 else None"),
+        ("clip before the mean", "total / n), *self.bounds)", "total), *self.bounds) / n"),
     ],
     ("models/prediction/ls_lab", "ls_lab"): [
         ("normalisation after the activation", "norm_first=True", "batch_norm=True"),
         ("weights of all networks decay", "self.weight_decay if place else 0.0", "self.weight_decay"),
     ],
     ("models/prediction/boosting", "boosting"): [
-        ("leaves are not shrunk", "np.bincount(leaf) + self.l2", "np.bincount(leaf)"),
+        ("leaves are not shrunk", "np.bincount(leaf) + self.l2", "np.bincount(leaf)")
     ],
     ("models/matching/assignment", "assignment"): [
         ("one pair too few", "np.ceil(quantile * (n - 1))", "np.ceil(quantile * n)")
@@ -284,38 +160,22 @@ DEVIATIONS = {
     ],
     ("nn/generator", "generator"): [
         ("words of a mask are drawn again", "BLOCK + 1 - at, at", "BLOCK + 1 - at, at - 1"),
-        (
-            "the half of a number at the end of a block is lost",
-            "halved, at = words[at], True",
-            "halved, at = 0, True",
-        ),
+        ("the half of a number at the end of a block is lost", "at = words[at]", "at = 0"),
     ],
     ("experiment/plan", "config"): [
-        ("features in a step of a GPU as on a CPU", '== "cpu" else 0', '== "cpu" else features'),
+        ("features in a step of a GPU as on a CPU", '== "cpu" else 0', '== "cpu" else features')
     ],
     ("nn/conv", "published_equations"): [
-        (
-            "published aggregation without the cell itself",
-            "1 / (targets[:, None] + 1)",
-            "1 / targets.clamp(min=1)[:, None]",
-        ),
+        ("published aggregation without the cell itself", "[:, None] + 1", "[:, None].clamp(min=1)"),
         ("published aggregation with two weights", "self.itself.weight = self.neighbours.weight", "pass"),
     ],
     ("models/matching/pruned", "assignment models_matching"): [
-        (
-            "ties at the threshold dropped",
-            "np.nonzero(chunk >= np.partition",
-            "np.nonzero(chunk > np.partition",
-        )
+        ("ties at the threshold dropped", "(chunk >= np.partition", "(chunk > np.partition")
     ],
     ("metrics/matching", "metrics_matching metrics_undefined"): [
         ("a row without weight is no number", "np.where(total > 0, total, 1.0)", "total"),
         ("ties are closer than the true match", "(closer + ties / 2)", "(closer + ties)"),
-        (
-            "tied pairs one after the other",
-            "np.sum(wrong * (above + right / 2))",
-            "np.sum(wrong * (above + right))",
-        ),
+        ("tied pairs one after the other", "above + right / 2", "above + right"),
     ],
     ("metrics/trajectory", "metrics_undefined metrics_embedding"): [
         ("no root cell counts as 0 everywhere", "if embedding.protocol == PROTOCOL:", "if True:"),
@@ -327,11 +187,7 @@ DEVIATIONS = {
         ("dead dimensions kept", "if not varies.all() and", "if False and"),
     ],
     ("data/preprocess", "preprocess"): [
-        (
-            "log ratio without one added",
-            "scale_rows(X, np.exp(-row_sums(logs) / X.shape[1]))",
-            "scale_rows(X, np.exp(-row_sums(logs) / np.maximum(np.diff(X.indptr), 1)))",
-        ),
+        ("log ratio without one added", "(logs) / X.shape[1]", "(logs) / np.maximum(np.diff(X.indptr), 1)"),
         ("median of all libraries, empty ones too", "training_sizes[training_sizes > 0]", "training_sizes"),
     ],
 }
@@ -372,11 +228,7 @@ STATISTICS = {
     ],
     ("leaderboard/comparison", "standings"): [
         ("sd of the kept seeds biased", '["reference"].std()', '["reference"].std(ddof=0)'),
-        (
-            "reproduced within two sd",
-            '(means["gap"] <= means["sd"].clip',
-            '(means["gap"] <= 2 * means["sd"].clip',
-        ),
+        ("reproduced within two sd", 'means["sd"].clip', '2 * means["sd"].clip'),
     ],
     ("experiment/evaluate", "evaluate"): [
         ("an interval of 90 %", "(0.025, 0.975)", "(0.05, 0.95)"),
@@ -393,11 +245,7 @@ STATISTICS = {
 }
 SUBMISSIONS = {
     ("experiment/archive", "submission"): [
-        (
-            "a file of an archive may lead out of it",
-            'path.is_absolute() or ".." in path.parts',
-            '".." in path.parts',
-        ),
+        ("a file of an archive may lead out of it", 'path.is_absolute() or ".."', '".."'),
         ("a link in an archive", "kind == stat.S_IFLNK", "kind == stat.S_IFSOCK"),
         ("a file twice in an archive", "if times > 1", "if times > 2"),
         ("a declared size of an archive is believed", "if declared > LARGEST:", "if declared < 0:"),
@@ -407,25 +255,17 @@ SUBMISSIONS = {
     ("experiment/submission", "submission"): [
         (
             "predictions of other cells are scored",
-            "if card.data_hash != plan.cells.hash:",
-            "if not card.data_hash:",
+            "card.data_hash != plan.cells.hash:",
+            "not card.data_hash:",
         ),
-        (
-            "a submitted prediction is not checked",
-            "plan.task.check(found, plan.problem.solution)[0]",
-            "found",
-        ),
+        ("a submitted prediction is unchecked", "plan.task.check(found, plan.problem.solution)[0]", "found"),
         ("the solution is scored as a prediction", "if holds_solution(", "if False and holds_solution("),
         ("two archives of one method are averaged", 'if one in homes), "")', 'if False), "")'),
     ],
 }
 PICTURES = {
     ("figures/answers", "gallery"): [
-        (
-            "a picture of another prediction than the recorded one",
-            'prediction_hash(found) == run.get("prediction_hash")',
-            "prediction_hash(found)",
-        ),
+        ("a picture of another prediction than the recorded one", ' == run.get("prediction_hash")', ""),
         ("a picture of other cells", 'run["data_hash"] == plan.cells.hash', 'run["data_hash"]'),
     ],
     ("figures/cells", "cells"): [

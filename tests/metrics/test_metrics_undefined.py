@@ -3,6 +3,8 @@
 The table is written from the definitions. A metric that it does not name has a value within its bounds.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,11 +17,14 @@ from scmobench.metrics.cell_cycle import cc_cons
 from scmobench.metrics.neighbors import ScoredEmbedding
 
 N = 120
+Edit = Callable[[np.ndarray, AnnData], tuple[np.ndarray, AnnData]]  # of a prediction and its solution
 PER_CELL = ("mean_pearson_per_cell", "mean_spearman_per_cell")
 PER_GENE = ("mean_pearson_per_gene", "mean_spearman_per_gene")
 OVERALL = ("overall_pearson", "overall_spearman")
+CORRELATIONS = (*PER_CELL, *PER_GENE, *OVERALL)
 GRAPH = ("nmi", "nmi_leiden", "graph_conn", "ti_cons_batch_mean")
 TYPED = (*GRAPH, "asw_label", "asw_batch")
+all_of = dict.fromkeys
 
 
 def check_scores(task: str, prediction: AnnData, solution: AnnData, expected: dict) -> None:
@@ -39,28 +44,39 @@ def check_scores(task: str, prediction: AnnData, solution: AnnData, expected: di
             assert wanted in score.reason
 
 
-def all_of(names: tuple[str, ...], wanted: object) -> dict:
-    return dict.fromkeys(names, wanted)
+def labelled(**columns: object) -> Edit:
+    """Other labels in the solution: columns, or functions that make them of its table of cells."""
+
+    def edit(prediction: np.ndarray, solution: AnnData) -> tuple[np.ndarray, AnnData]:
+        solution = solution.copy()
+        solution.obs = solution.obs.assign(**columns)
+        return prediction, solution
+
+    return edit
 
 
-def first_pseudotimes(solution: AnnData, number: int) -> AnnData:
-    column = solution.obs["pseudotime_order_GEX"].where(np.arange(N) < number)
-    return labelled(solution, pseudotime_order_GEX=column)
+def without(*columns: str, **uns: str) -> Edit:
+    def edit(prediction: np.ndarray, solution: AnnData) -> tuple[np.ndarray, AnnData]:
+        solution = solution.copy()
+        solution.uns |= uns
+        solution.obs = solution.obs.drop(columns=list(columns))
+        return prediction, solution
+
+    return edit
+
+
+def first(label: str, column: str) -> Callable[[pd.DataFrame], list]:
+    """A column whose first value is this label."""
+    return lambda obs: [label, *obs[column][1:]]
 
 
 CELLS, FEATURES, EQUAL = "no cell of the truth", "no feature of the truth", "all values of the truth"
 TRUTH_IS_EQUAL = all_of(PER_CELL, CELLS) | all_of(PER_GENE, FEATURES) | all_of(OVERALL, EQUAL)
 PREDICTIONS = {
     "ordinary": (lambda t, p: (t, p), {}),
-    "perfect": (
-        lambda t, p: (t, t),
-        {"rmse": 0.0, "mae": 0.0} | all_of((*PER_CELL, *PER_GENE, *OVERALL), 1.0),
-    ),
+    "perfect": (lambda t, p: (t, t), {"rmse": 0.0, "mae": 0.0} | all_of(CORRELATIONS, 1.0)),
     # by the competition's definition a constant side is no correlation, and the truth does vary
-    "constant prediction": (
-        lambda t, p: (t, np.full_like(p, 0.1)),
-        all_of((*PER_CELL, *PER_GENE, *OVERALL), 0.0),
-    ),
+    "constant prediction": (lambda t, p: (t, np.full_like(p, 0.1)), all_of(CORRELATIONS, 0.0)),
     "the mean of each feature": (lambda t, p: (t, np.tile(t.mean(0), (len(t), 1))), all_of(PER_GENE, 0.0)),
     "the mean of each cell": (
         lambda t, p: (t, np.tile(t.mean(1)[:, None], t.shape[1])),
@@ -120,30 +136,14 @@ MATCHINGS = {
         {"match_probability": 1 / 30, "pairing_auroc": 0.5, "pairing_aupr": 1 / 30, "foscttm": 0.5},
     ),
     "one cell": (lambda p, s: (p[:1, :1], s[:1, :1].copy()), {"match_probability": 1.0} | ONE_CELL),
-    "no types": (lambda p, s: (p, without(s, "cell_type")), {"cell_type_match": "no cell_type"}),
-    "one type": (lambda p, s: (p, labelled(s, cell_type="T")), {"cell_type_match": "one type"}),
+    "no types": (without("cell_type"), {"cell_type_match": "no cell_type"}),
+    "one type": (labelled(cell_type="T"), {"cell_type_match": "one type"}),
     "a type is missing": (
-        lambda p, s: (p, labelled(s, cell_type=["NA", *["T", "B"] * 14, "T"])),
+        labelled(cell_type=["NA", *["T", "B"] * 14, "T"]),
         {"cell_type_match": "1 cells have no cell_type"},
     ),
-    "all types are missing": (
-        lambda p, s: (p, labelled(s, cell_type=np.nan)),
-        {"cell_type_match": "30 cells have no cell_type"},
-    ),
+    "all types are missing": (labelled(cell_type=np.nan), {"cell_type_match": "30 cells have no cell_type"}),
 }
-
-
-def labelled(solution: AnnData, **columns: object) -> AnnData:
-    solution = solution.copy()
-    solution.obs = solution.obs.assign(**columns)
-    return solution
-
-
-def without(solution: AnnData, *columns: str, **uns: str) -> AnnData:
-    solution = solution.copy()
-    solution.uns |= uns
-    solution.obs = solution.obs.drop(columns=list(columns))
-    return solution
 
 
 @pytest.mark.parametrize("name", MATCHINGS)
@@ -171,8 +171,8 @@ def where(mask: np.ndarray, matrix: np.ndarray, constant: float = 0.3) -> np.nda
     return np.where(mask[:, None], np.float32(constant), matrix)
 
 
-def in_b1(solution: AnnData) -> np.ndarray:
-    return (solution.obs["batch"] == "b1").to_numpy()
+def in_b1(obs: pd.DataFrame) -> np.ndarray:
+    return (obs["batch"] == "b1").to_numpy()
 
 
 def expressed(solution: AnnData, X: np.ndarray) -> AnnData:
@@ -187,14 +187,15 @@ def cells(keep: slice):
 
 def types_at_points(e: np.ndarray, s: AnnData) -> tuple[np.ndarray, AnnData]:
     points = np.random.default_rng(1).normal(size=(4, 20)).astype(np.float32)
-    return points[s.obs["cell_type"].astype("category").cat.codes], without(s, "pseudotime_order_GEX")
+    return without("pseudotime_order_GEX")(points[s.obs["cell_type"].astype("category").cat.codes], s)
 
 
-FEW, NO_TYPE, NO_BATCH = (
-    "too few for a graph",
-    "1 scored cells have no cell_type",
-    "1 scored cells have no batch",
-)
+def first_pseudotimes(number: int) -> Edit:
+    return labelled(pseudotime_order_GEX=lambda obs: obs["pseudotime_order_GEX"].where(np.arange(N) < number))
+
+
+FEW, CONSTANT = "too few for a graph", "scores of batch b0 do not vary"
+NO_TYPE, NO_BATCH = "1 scored cells have no cell_type", "1 scored cells have no batch"
 BATCHED = ("asw_batch", "cc_cons", "ti_cons_batch_mean")
 LOST = {"mean": "none of"}
 AT_ONE_POINT = all_of(GRAPH, "one point") | {"asw_label": 0.5, "asw_batch": 1.0, "cc_cons": "no variance"}
@@ -209,24 +210,24 @@ EMBEDDINGS = {
         {"asw_label": 1.0, "asw_batch": 1.0, "ti_cons_batch_mean": "no pseudotime"},
     ),
     "a batch at a point": (
-        lambda e, s: (where(in_b1(s), e), s),
+        lambda e, s: (where(in_b1(s.obs), e), s),
         {"cc_cons": "embedding of batch b1", "ti_cons_batch_mean": "60 of 120 cells with"},
     ),
     "one type": (
-        lambda e, s: (e, labelled(s, cell_type="T")),
+        labelled(cell_type="T"),
         {"nmi": "one type", "nmi_leiden": "one type", "asw_label": "have 1", "graph_conn": 1.0},
     ),
     "each cell a type": (
-        lambda e, s: (e, labelled(s, cell_type=s.obs_names)),
+        labelled(cell_type=lambda obs: obs.index),
         {
             "asw_label": "120 cells have 120",
             "asw_batch": "more than one batch",
             "graph_conn": "one scored cell",
         },
     ),
-    "one batch": (lambda e, s: (e, labelled(s, batch="b")), {"asw_batch": "one batch"}),
+    "one batch": (labelled(batch="b"), {"asw_batch": "one batch"}),
     "each cell a batch": (
-        lambda e, s: (e, labelled(s, batch=s.obs_names)),
+        labelled(batch=lambda obs: obs.index),
         {
             "asw_batch": "more than one batch",
             "cc_cons": "the smallest batch has 1",
@@ -234,14 +235,14 @@ EMBEDDINGS = {
         },
     ),
     "each type in a batch of its own": (
-        lambda e, s: (e, labelled(s, batch=s.obs["cell_type"])),
+        labelled(batch=lambda obs: obs["cell_type"]),
         {"asw_batch": "more than one batch"},
     ),
     "a batch of three cells": (
-        lambda e, s: (e, labelled(s, batch=["b2"] * 3 + ["b1"] * (N - 3))),
+        labelled(batch=["b2"] * 3 + ["b1"] * (N - 3)),
         {"cc_cons": "the smallest batch has 3"},
     ),
-    "a batch of four cells": (lambda e, s: (e, labelled(s, batch=["b2"] * 4 + ["b1"] * (N - 4))), {}),
+    "a batch of four cells": (labelled(batch=["b2"] * 4 + ["b1"] * (N - 4)), {}),
     "15 cells": (cells(slice(15)), all_of(GRAPH, FEW)),
     "16 cells": (cells(slice(16)), {}),
     "one cell": (
@@ -252,76 +253,58 @@ EMBEDDINGS = {
         | {"cc_cons": "the smallest batch has 1"}
         | LOST,
     ),
-    "no types": (lambda e, s: (e, without(s, "cell_type")), all_of(TYPED, "no cell_type")),
-    "no batches": (lambda e, s: (e, without(s, "batch")), all_of(BATCHED, "no batch")),
-    "a type is missing": (
-        lambda e, s: (e, labelled(s, cell_type=["", *s.obs["cell_type"][1:]])),
-        all_of(TYPED, NO_TYPE),
-    ),
-    "a batch is missing": (
-        lambda e, s: (e, labelled(s, batch=["None", *s.obs["batch"][1:]])),
-        all_of(BATCHED, NO_BATCH),
-    ),
-    "no scores and no organism": (
-        lambda e, s: (e, without(s, "S_score")),
-        {"cc_cons": f"{N} of {N} cells have no S and"},
-    ),
+    "no types": (without("cell_type"), all_of(TYPED, "no cell_type")),
+    "no batches": (without("batch"), all_of(BATCHED, "no batch")),
+    "a type is missing": (labelled(cell_type=first("", "cell_type")), all_of(TYPED, NO_TYPE)),
+    "a batch is missing": (labelled(batch=first("None", "batch")), all_of(BATCHED, NO_BATCH)),
+    "no scores and no organism": (without("S_score"), {"cc_cons": f"{N} of {N} cells have no S and"}),
     "no scores and no genes": (
-        lambda e, s: (e, without(s, "S_score", organism="human")),
+        without("S_score", organism="human"),
         {"cc_cons": f"{N} of {N} cells have no S and G2M scores, and too few cell-cycle genes: 0 G2/M"},
     ),
     "a score is missing": (
-        lambda e, s: (e, labelled(s, S_score=["NA", *s.obs["S_score"][1:]])),
+        labelled(S_score=first("NA", "S_score")),
         {"cc_cons": f"1 of {N} cells have no S and G2M scores, and uns['organism']"},
     ),
-    "scores constant": (
-        lambda e, s: (e, labelled(s, S_score=0.1, G2M_score=-0.3)),
-        {"cc_cons": "scores of batch b0 do not vary"},
-    ),
+    "scores constant": (labelled(S_score=0.1, G2M_score=-0.3), {"cc_cons": CONSTANT}),
     "scores constant but for rounding": (
-        lambda e, s: (e, labelled(s, S_score=np.where(np.arange(N) % 3, 0.3, 0.1 + 0.2), G2M_score=0)),
-        {"cc_cons": "scores of batch b0 do not vary"},
+        labelled(S_score=np.where(np.arange(N) % 3, 0.3, 0.1 + 0.2), G2M_score=0),
+        {"cc_cons": CONSTANT},
     ),
     "scores constant in a batch": (
-        lambda e, s: (
-            e,
-            labelled(s, **{c: np.where(in_b1(s), 0.1, s.obs[c]) for c in ("S_score", "G2M_score")}),
+        labelled(
+            S_score=lambda obs: np.where(in_b1(obs), 0.1, obs["S_score"]),
+            G2M_score=lambda obs: np.where(in_b1(obs), 0.1, obs["G2M_score"]),
         ),
         {"cc_cons": "scores of batch b1 do not vary"},
     ),
-    "one score constant": (lambda e, s: (e, labelled(s, S_score=0.1)), {}),
+    "one score constant": (labelled(S_score=0.1), {}),
     "expression constant": (
         lambda e, s: (e, expressed(s, np.full(s.shape, np.float32(0.1)))),
         {"cc_cons": "expression of batch b0 has no variance"},
     ),
     "expression constant in a batch": (
-        lambda e, s: (e, expressed(s, where(in_b1(s), s.X.toarray()))),
+        lambda e, s: (e, expressed(s, where(in_b1(s.obs), s.X.toarray()))),
         {"cc_cons": "expression of batch b1 has no variance"},
     ),
     "most genes silent": (
         lambda e, s: (e, expressed(s, s.X.toarray() * (np.arange(80) < 10).astype(np.float32))),
         {},
     ),
-    "no pseudotime": (
-        lambda e, s: (e, without(s, "pseudotime_order_GEX")),
-        {"ti_cons_batch_mean": "no pseudotime_order_GEX"},
-    ),
+    "no pseudotime": (without("pseudotime_order_GEX"), {"ti_cons_batch_mean": "no pseudotime_order_GEX"}),
     "two pseudotimes": (
-        lambda e, s: (e, first_pseudotimes(s, 2)),
+        first_pseudotimes(2),
         {"ti_cons_batch_mean": "connected cells have a pseudotime; 11"},
     ),
     "fifteen pseudotimes": (
-        lambda e, s: (e, first_pseudotimes(s, 15)),
+        first_pseudotimes(15),
         {"ti_cons_batch_mean": "connected cells have a pseudotime; 11 are needed"},
     ),
     "pseudotimes all missing": (
-        lambda e, s: (e, labelled(s, pseudotime_order_ADT="nan")),
+        labelled(pseudotime_order_ADT="nan"),
         {"ti_cons_batch_mean": "pseudotime_order_ADT and"},
     ),
-    "pseudotime constant": (
-        lambda e, s: (e, labelled(s, pseudotime_order_GEX=0.1)),
-        {"ti_cons_batch_mean": "do not vary"},
-    ),
+    "pseudotime constant": (labelled(pseudotime_order_GEX=0.1), {"ti_cons_batch_mean": "do not vary"}),
 }
 
 
@@ -337,5 +320,5 @@ def test_dead_dimensions_do_not_count():
     alone = cc_cons(ScoredEmbedding(embedding, solution)).value
     dead = np.c_[embedding[:, :2], np.full((N, 2), np.float32(0.1)), embedding[:, 2:], np.zeros((N, 1), "f4")]
     assert cc_cons(ScoredEmbedding(dead, solution)).value == alone
-    dead[in_b1(solution), 1] = 0  # dead in one batch
+    dead[in_b1(solution.obs), 1] = 0  # dead in one batch
     assert cc_cons(ScoredEmbedding(dead, solution)).value != alone
