@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -324,72 +325,66 @@ def test_what_there_is_to_choose() -> None:
         sb.models("prediction")
 
 
-PAIRS = pd.MultiIndex.from_product([["a"], range(44)])
+def running(**given: object) -> Callable[[Paired], object]:
+    return lambda cells: sb.run("mean", cells, **given)
+
+
+def scoring(prediction: object, task: str = "predict_modality") -> Callable[[Paired], object]:
+    return lambda cells: sb.score(prediction, sb.split(cells), task)
+
+
+def loading(annotate: Callable[[pd.DataFrame], pd.DataFrame], **given: str) -> Callable[[Paired], object]:
+    return lambda c: sb.load(gex=AnnData(c.mod1.X, annotate(c.obs)), mod2=c.mod2, **given)
+
+
+ONES, PAIRS = np.ones((44, 20)), pd.MultiIndex.from_product([["a"], range(44)])
 WRONG = {
-    "seed": (lambda c: sb.run("mean", c, seed="a"), "run: expected seed to be a whole number, found 'a'"),
-    "nan seed": (
-        lambda c: sb.run("mean", c, seed=np.nan),
-        "run: expected seed to be a whole number, found nan",
-    ),
+    "seed": (running(seed="a"), "run: expected seed to be a whole number, found 'a'"),
+    "nan seed": (running(seed=np.nan), "run: expected seed to be a whole number, found nan"),
     "object's seed": (
         lambda c: sb.run(MeanOfTraining(), c, seed=-1),
         "expected seed to be a whole number, found",
     ),
-    "runs": (lambda c: sb.run("mean", c, runs=3), "run: expected runs to be text or Path, found 3"),
-    "overrides": (
-        lambda c: sb.run("mean", c, overrides="smoke=true"),
-        "expected overrides to be a list, each t",
-    ),
+    "runs": (running(runs=3), "run: expected runs to be text or Path, found 3"),
+    "overrides": (running(overrides="smoke=true"), "expected overrides to be a list, each t"),
     "object's": (
         lambda c: sb.run(MeanOfTraining(), c, overrides=["smoke=true"]),
         "expected no overrides for an object",
     ),
     "model": (lambda c: sb.run("[", c), "no model '['; `scmobench models` lists them"),
     "seed in overrides": (
-        lambda c: sb.run("mean", c, overrides=["seed=3,4"]),
+        running(overrides=["seed=3,4"]),
         "expected seed as an argument of run, found it in overrides: seed=3,4",
     ),
     "several": (
-        lambda c: sb.run("knn", c, overrides=["model.predict_modality.k=1,2"]),
+        running(overrides=["model.predict_modality.k=1,2"]),
         "expected one value for each override, found model.predict_modality.k=1,2: call run once for each",
     ),
     "cells": (
-        lambda c: sb.run("mean", c, overrides=["dataset.n_cells=200"]),
+        running(overrides=["dataset.n_cells=200"]),
         "expected settings of the cells in load(data, ...), found ['dataset.n_cells=200'] in overrides",
     ),
-    "sweep": (lambda c: sb.run("mean", c, overrides=["sweep=predict_modality"]), "expected sweep as an arg"),
+    "sweep": (running(overrides=["sweep=predict_modality"]), "expected sweep as an arg"),
     "problem": (
-        lambda c: sb.score(np.ones((44, 20)), sb.split(c), "match_modality"),
+        scoring(ONES, "match_modality"),
         "expected the solution of match_modality, found that of predict_modality",
     ),
     "data": (lambda c: sb.run("mean", "${x}"), "no dataset '${x}'; `scmobench data list` lists them"),
     "task": (lambda c: sb.split(c, 3), "split: expected task to be text, found 3"),
-    "run task": (
-        lambda c: sb.run("mean", c, task="["),
-        "expected a task of predict_modality, match_modality",
-    ),
+    "run task": (running(task="["), "expected a task of predict_modality, match_modality"),
     "direction": (
         lambda c: sb.split(c, direction=["x"]),
         "split: expected direction to be text, found ['x']",
     ),
-    "odd direction": (
-        lambda c: sb.run("mean", c, direction="["),
-        "expected direction to be one of from_gex, to_g",
-    ),
+    "odd direction": (running(direction="["), "expected direction to be one of from_gex, to_g"),
     "prediction": (
         lambda c: sb.score([1.0], c, "x"),
         "score: expected prediction to be AnnData or text or P",
     ),
-    "tensor": (
-        lambda c: sb.score(torch.ones(44, 20), sb.split(c), "predict_modality"),
-        "found Tensor of shape (44, 20)",
-    ),
-    "masked": (
-        lambda c: sb.score(np.ma.ones((44, 20)), sb.split(c), "predict_modality"),
-        "found MaskedArray: convert it, e.g. by .filled(0)",
-    ),
+    "tensor": (scoring(torch.ones(44, 20)), "found Tensor of shape (44, 20)"),
+    "masked": (scoring(np.ma.array(ONES)), "found MaskedArray: convert it, e.g. by .filled(0)"),
     "names in pairs": (
-        lambda c: sb.score(pd.DataFrame(np.ones((44, 20)), PAIRS), sb.split(c), "predict_modality"),
+        scoring(pd.DataFrame(ONES, PAIRS)),
         "44 of 44 names of the rows (cells) are not the solution's",
     ),
     "name": (
@@ -397,36 +392,26 @@ WRONG = {
         "expected a name of its own for these cells, found 'mini_cite'",
     ),
     "lists": (
-        lambda c: sb.load(
-            gex=AnnData(c.mod1.X, c.obs.assign(cell_type=[["T"]] * len(c.obs))), mod2=c.mod2, batch="batch"
-        ),
+        loading(lambda obs: obs.assign(cell_type=[["T"]] * len(obs)), batch="batch"),
         "expected one number or text for each cell in cell_type, found unhashable type: 'list'",
     ),
     "column": (
-        lambda c: sb.load(
-            gex=AnnData(c.mod1.X, pd.concat([c.obs, c.obs], axis=1)), mod2=c.mod2, batch="batch"
-        ),
+        loading(lambda obs: pd.concat([obs, obs], axis=1), batch="batch"),
         "expected a column 'batch' once, found it twice in memory: gex: drop one",
     ),
     "solution": (
         lambda c: sb.score(c.mod2, 3, "x"),
         "expected solution to be AnnData or text or Path or Problem",
     ),
-    "records": (
-        lambda c: sb.leaderboard(3),
-        "leaderboard: expected records to be text or Path, found 3",
-    ),
+    "records": (lambda c: sb.leaderboard(3), "leaderboard: expected records to be text or Path, found 3"),
     "list": (lambda c: sb.leaderboard(["runs"]), "expected records to be text or Path, found ['runs']"),
     "long": (lambda c: sb.leaderboard("a" * 999), "expected a folder of records at aaa"),
     "models": (lambda c: sb.models(["x"]), "models: expected task to be text or None, found ['x']"),
-    "metrics": (
-        lambda c: sb.metrics(""),
-        "expected a task of predict_modality, match_modality, joint_embedding, f",
-    ),
+    "metrics": (lambda c: sb.metrics(""), "expected a task of predict_modality, match_modality, joint_embed"),
     "loaded": (lambda c: sb.load(c, batch="x"), "expected an AnnData or a MuData, found Paired"),
     "file": (lambda c: sb.load("a" * 999 + "/x.h5mu"), "expected a file at aaa"),
     "gex": (
-        lambda c: sb.load(gex=3, mod2="x.h5ad"),
+        lambda c: sb.load(gex=3, mod2="x"),
         "load: expected gex to be AnnData or text or Path or None, f",
     ),
 }
