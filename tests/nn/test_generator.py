@@ -52,6 +52,11 @@ def test_a_pytorch_that_draws_otherwise_is_left_to_itself(monkeypatch: pytest.Mo
         return [Dropout(0.5)(x), CoarseDropout(0.5)(x), keep(LEAST, 0.5, torch.device("cpu"))]
 
     ours = all_masks()
+    for state in (torch.zeros(5064, dtype=torch.uint8), torch.zeros(5056, dtype=torch.uint8)):
+        with monkeypatch.context() as other:
+            other.setattr(torch, "get_rng_state", state.clone)
+            other.setattr(torch, "set_rng_state", lambda state: None)
+            assert not generator.as_torch.__wrapped__(), "another length, or no mt19937"
     for name in ("mask", "coarse_mask"):
         with monkeypatch.context() as other:
             other.setattr(generator, name, lambda count, *_: torch.zeros(count))

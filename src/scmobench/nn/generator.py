@@ -17,6 +17,7 @@ from scmobench.compiled import compiled
 
 BLOCK, AHEAD = 624, 397  # words of the state; how far ahead the word lies that each new one is made from
 WORDS = slice(24, 24 + 8 * BLOCK)  # bytes of `torch.get_rng_state` that hold the words, eight for each
+LENGTH = 5056  # bytes of that state
 LEFT, NEXT = slice(8, 12), slice(16, 24)  # bytes that hold how many words are left, plus 1, and the next one
 
 
@@ -95,12 +96,15 @@ def _draw(state, at, coarse, limit, value, mask):
 
 
 def _drawn(count: int, coarse: bool, limit: int, value: float) -> Tensor:
-    """A mask of PyTorch's generator, which goes on after it."""
+    """A mask of PyTorch's generator, which goes on after it. Raises ValueError for an unknown state."""
     state = torch.get_rng_state()
     raw = state.numpy()
+    at = BLOCK + 1 - int(raw[LEFT].view(np.int32)[0])
+    if len(raw) != LENGTH or not 1 <= at <= BLOCK:
+        raise ValueError(f"expected the state of mt19937 in {LENGTH} bytes, found {len(raw)}, next word {at}")
     words = raw[WORDS].view(np.uint64)
     block, mask = words.astype(np.uint32), np.empty(count, np.float32)
-    at = _draw(block, BLOCK + 1 - int(raw[LEFT].view(np.int32)[0]), coarse, limit, value, mask)
+    at = _draw(block, at, coarse, limit, value, mask)
     words[:] = block
     raw[LEFT].view(np.int32)[0], raw[NEXT].view(np.uint64)[0] = BLOCK + 1 - at, at
     torch.set_rng_state(state)
@@ -138,6 +142,8 @@ def as_torch() -> bool:
         for draw in ways:
             torch.set_rng_state(before)
             drawn.append((*draw(), torch.get_rng_state()))
+    except ValueError:
+        return False
     finally:
         torch.set_rng_state(before)
     return all(torch.equal(*pair) for pair in zip(*drawn, strict=True))
