@@ -68,7 +68,7 @@ def misspelt(model: str, key: str, folder: Path, rng: np.random.Generator) -> At
 
 def odd(key: str, folder: Path, rng: np.random.Generator) -> Attempt:
     """Anything as a value: a run, or a line."""
-    override = f"{key}={rng.choice(list(odd_settings.VALUES.values()))}"
+    override = f"{key}={rng.choice(list(odd_settings.VALUES))}"
     model = odd_settings.MODELS[OmegaConf.select(known(odd_settings.MODELS[0]), key) is None]
     return attempt(model, override, folder, [], line=True, otherwise=lambda: [scores(folder / "runs")])
 

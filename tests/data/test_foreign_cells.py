@@ -210,35 +210,28 @@ def tenx_folder(folder: Path, paired: Paired, changed: str, change: Callable[[li
     write_folder(folder, texts)
 
 
+def of_line(number: int, text: str) -> Callable[[list[str]], list[str]]:
+    """The text of a file with another line."""
+    return lambda lines: [*lines[:number], text, *lines[number + 1 :]]
+
+
+def without_first(lines: list[str]) -> list[str]:
+    return lines[1:]
+
+
+def one_more(lines: list[str]) -> list[str]:
+    return [*lines, lines[0]]
+
+
 ONE = "take all three files from one folder"
 NAMES = [
-    ("barcodes.tsv", lambda lines: lines[1:], f"149 lines with a name in barcodes.tsv.gz, and 150 .*{ONE}"),
-    (
-        "barcodes.tsv",
-        lambda lines: [*lines, "x"],
-        "151 lines with a name in barcodes.tsv.gz, and 150 declared",
-    ),
-    (
-        "barcodes.tsv",
-        lambda lines: ["", *lines[1:]],
-        "149 lines with a name in barcodes.tsv.gz, and 150 decl",
-    ),
-    (
-        "features.tsv",
-        lambda lines: lines[1:],
-        f"139 lines with a name in features.tsv.gz, and 140 declared .*{ONE}",
-    ),
-    (
-        "features.tsv",
-        lambda lines: [*lines, "a\tb\tc"],
-        "141 lines with a name in features.tsv.gz, and 140 de",
-    ),
-    ("features.tsv", lambda lines: ["a", *lines[1:]], "1 columns in its first line and 3 in line 2$"),
-    (
-        "features.tsv",
-        lambda lines: [*lines[:2], "a\tb\tc\td"],
-        "3 columns in its first line and 4 in line 3$",
-    ),
+    ("barcodes.tsv", without_first, f"149 lines with a name in barcodes.tsv.gz, and 150 .*{ONE}"),
+    ("barcodes.tsv", one_more, "151 lines with a name in barcodes.tsv.gz, and 150 declared"),
+    ("barcodes.tsv", of_line(0, ""), "149 lines with a name in barcodes.tsv.gz, and 150 declared"),
+    ("features.tsv", without_first, f"139 lines with a name in features.tsv.gz, and 140 declared .*{ONE}"),
+    ("features.tsv", one_more, "141 lines with a name in features.tsv.gz, and 140 declared"),
+    ("features.tsv", of_line(0, "a"), "1 columns in its first line and 3 in line 2$"),
+    ("features.tsv", of_line(2, "a\tb\tc\td"), "3 columns in its first line and 4 in line 3$"),
     ("features.tsv", lambda lines: [line[:2] for line in lines], "a features.tsv of one or two columns"),
     ("barcodes.tsv", lambda lines: [], "found one that cannot be read: it is empty$"),
 ]
@@ -284,11 +277,6 @@ def test_a_file_that_is_called_gz_and_is_not_is_read_under_its_right_name(
 
 
 HEAD = "%%MatrixMarket matrix coordinate integer general"
-
-
-def of_line(number: int, text: str) -> Callable[[list[str]], list[str]]:
-    """The text of a Matrix Market file with another line."""
-    return lambda lines: [*lines[:number], text, *lines[number + 1 :]]
 
 
 @pytest.mark.parametrize(

@@ -16,58 +16,23 @@ from scmobench.leaderboard.methods import NOT_SETTINGS
 Settings = dict[str, Any]
 
 # Wen et al. 2022 and its maintained port
-SCMOGNN_PREDICTION = {
-    "layers": 4,
-    "batch_size": None,
-    "learning_rate": 0.01,
-    "embedding_blocks": 1,
-    "residual": "cat",
-    "cell_init": "shared",
-    "batch_features": True,
-    "weight_averaging": 0.0,
-    "transductive": True,
-    "mixer": "alpha",
-    "readout_layers": 1,
-    "norm": "group",
-    "activation": "gelu",
-    "aggregation": "mean",
-    "decay_start": 1200,
-    "evaluate_every": 1,
-    "validation_share": 0.15,
-    "feature_share": 1.0,
-}
+SCMOGNN_PREDICTION = {"layers": 4, "batch_size": None, "learning_rate": 0.01, "embedding_blocks": 1}
+SCMOGNN_PREDICTION |= {"residual": "cat", "cell_init": "shared", "batch_features": True, "mixer": "alpha"}
+SCMOGNN_PREDICTION |= {"weight_averaging": 0.0, "transductive": True, "readout_layers": 1, "norm": "group"}
+SCMOGNN_PREDICTION |= {"activation": "gelu", "aggregation": "mean", "decay_start": 1200, "evaluate_every": 1}
+SCMOGNN_PREDICTION |= {"validation_share": 0.15, "feature_share": 1.0}
 SCMOGNN_PREDICTION |= {"pathway": "hallmark", "pathway_weight": "cosine", "validation": "random"}
-SCMOGNN_MATCHING = {
-    "components": {"GEX": 256, "ATAC": 512},
-    "layers": 4,
-    "learning_rate": 6e-4,
-    "batch_size": 4096,
-}
+SCMOGNN_MATCHING = {"components": {"GEX": 256, "ATAC": 512}, "layers": 4, "learning_rate": 6e-4}
+SCMOGNN_MATCHING |= {"batch_size": 4096, "decoder_hidden": [512], "decoder_dropout": 0.2, "auxiliary": True}
+SCMOGNN_MATCHING |= {"center_batches": False, "transductive": True, "zscore": False, "propagation": True}
+SCMOGNN_MATCHING |= {"weight_decay": 0.01, "validation": "random", "hard": True}
 SCMOGNN_MATCHING |= {"max_epochs": 2000, "patience": 20, "validation_cells": 4096, "quantile": 0.995}
-SCMOGNN_MATCHING |= {
-    "decoder_hidden": [512],
-    "decoder_dropout": 0.2,
-    "auxiliary": True,
-    "center_batches": False,
-    "transductive": True,
-    "zscore": False,
-    "propagation": True,
-    "weight_decay": 0.01,
-    "validation": "random",
-    "hard": True,
-}
 CITE_MATCHING = {"joint_dim": 64, "log_scale": 2.739896, "gex_hidden": [512, 512], "gex_dropout": 0.25}
 CITE_MATCHING |= {"other_hidden": [512, 512], "other_dropout": 0.2}
 MULTIOME_MATCHING = {"joint_dim": 256, "log_scale": 3.065016, "gex_hidden": [1024, 1024], "gex_dropout": 0.5}
 MULTIOME_MATCHING |= {"other_hidden": [2048], "other_dropout": 0.5}
-SCMOGNN_EMBEDDING = {
-    "layers": 3,
-    "graph": "joint",
-    "log_svd": False,
-    "center_batches": False,
-    "harmony_theta": 0,
-    "first_layer": 2,
-}
+SCMOGNN_EMBEDDING = {"layers": 3, "graph": "joint", "log_svd": False, "center_batches": False}
+SCMOGNN_EMBEDDING |= {"harmony_theta": 0, "first_layer": 2}
 SCMOGNN_EMBEDDING |= {"learning_rate": 1e-4, "batch_size": 512, "max_epochs": 60, "patience": 10}
 SCMOGNN_EMBEDDING |= {"zscore": False, "propagation": True, "decoder_hidden": [150], "output_relu": True}
 SCMOGNN_EMBEDDING |= {"dropout": 0.3, "weight_decay": 0.01}
@@ -80,19 +45,9 @@ AXX = {"learning_rate": 1e-3, "max_epochs": 10, "batch_size": 512, "weight_decay
 NOVEL_MLP = {"max_epochs": 100, "min_steps": 1, "patience": None, "validation_share": 0.25, "decoupled": True}
 BABEL = {"latent": 16, "hidden": 64, "learning_rate": 0.01, "batch_size": 512, "patience": 25, "min_steps": 1}
 BABEL |= {"dropout": 0.0, "own_weight": 1.0, "weight_decay": 0.0, "max_epochs": 500}
-NOVEL_CLIP = {
-    "learn_scale": True,
-    "activation": "elu",
-    "zscore": True,
-    "center_batches": False,
-    "max_epochs": 7000,
-    "patience": 150,
-    "weight_decay": 0.0,
-    "models": None,
-    "normalised": True,
-    "quantile": 0.99,
-    "assignment": "cosine",
-}
+NOVEL_CLIP = {"learn_scale": True, "activation": "elu", "zscore": True, "center_batches": False}
+NOVEL_CLIP |= {"max_epochs": 7000, "patience": 150, "weight_decay": 0.0, "models": None, "normalised": True}
+NOVEL_CLIP |= {"quantile": 0.99, "assignment": "cosine"}
 CITE_CLIP = {"components": {"GEX": 128, "ATAC": 32}, "joint_dim": 64, "log_scale": 3.463735}
 CITE_CLIP |= {"gex_hidden": [1024, 512], "other_hidden": [512, 2048], "batch_size": 2048}
 CITE_CLIP |= {"gex_dropout": [0.0107, 0.2547], "other_dropout": [0.0222, 0.2969], "learning_rate": 7.8e-5}
@@ -200,27 +155,16 @@ def test_members_of_the_competitions_entry(data: str, subtask: str, ensemble: li
 
 # what the sources do not have, or do not say
 UNSTATED = {
-    "scmognn": {
-        "pathway_neighbours",
-        "fused",
-        "min_epochs",
-        "validation_share",
-        "partners",
-        "free_unsupervised",
-    },
+    "scmognn": {"pathway_neighbours", "fused", "min_epochs", "validation_share", "partners"},
     "guanlab_krr": {"landmarks"},
     "axx_mlp": {"folds"},
     "babel_like": {"validation_share"},
     "novel_clip": {"validation_share", "neighbours"},
     "lsl_ae": {"min_genes"},
+    "jae": {"validation"},
 }
-UNSTATED["scmognn"] |= {
-    "free_unsupervised",
-    "pathway_threshold",
-    "alpha",
-    "validation",
-}  # of inputs without genes, of embeddings
-UNSTATED["jae"] = {"validation"}
+# of inputs without genes, of embeddings
+UNSTATED["scmognn"] |= {"free_unsupervised", "pathway_threshold", "alpha", "validation"}
 SOURCES = {
     "predict_modality": {key: settings for key, settings in PUBLISHED.items() if "-" not in key[1]},
     "match_modality": MATCHING,

@@ -7,6 +7,8 @@ import pytest
 import wheels
 from places import ROOT
 
+MANYLINUX = "some-1.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
+
 
 def package(*files: str, **more: str) -> dict:
     named = [{"url": f"simple/{name}"} for name in files]
@@ -17,24 +19,9 @@ def package(*files: str, **more: str) -> dict:
     ("file", "python", "platform", "fits"),
     [
         ("some-1.0-py3-none-any.whl", (3, 14), "macOS arm64", True),
-        (
-            "some-1.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
-            (3, 12),
-            "Linux x86-64",
-            True,
-        ),
-        (
-            "some-1.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
-            (3, 13),
-            "Linux x86-64",
-            False,
-        ),
-        (
-            "some-1.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
-            (3, 12),
-            "Linux arm64",
-            False,
-        ),
+        (MANYLINUX, (3, 12), "Linux x86-64", True),
+        (MANYLINUX, (3, 13), "Linux x86-64", False),
+        (MANYLINUX, (3, 12), "Linux arm64", False),
         ("some-1.0-cp312-cp312-manylinux_2_34_x86_64.whl", (3, 12), "Linux x86-64", False),
         ("some-1.0-cp312-cp312-musllinux_1_1_x86_64.whl", (3, 12), "Linux x86-64", False),
         ("some-1.0-cp310-abi3-manylinux_2_28_aarch64.whl", (3, 14), "Linux arm64", True),

@@ -178,31 +178,15 @@ def test_same_seed_same_bytes_other_seed_other_bytes(data):
     assert not np.allclose(first, answer(data, seed=1)[1])
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"propagation": False},
-        {"graph": "separate"},
-        {"transductive": False},
-        {"zscore": True},
-        {"center_batches": True},
-        {"harmony_theta": 4.0},
-        {"layers": 2},
-        {"first_layer": 1},
-        {"components": {"GEX": 5}},
-        {"cell_type_weight": 0.5},
-        {"regulariser_weight": 5.0},
-        {"cell_cycle_weight": 1.0},
-        {"output_relu": True},
-        {"dropout": 0.0},
-        {"weight_decay": 0.5},
-        {"validation_share": 0.3},
-        {"validation": "batch_separated"},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_each_option_changes_the_embedding(data, change):
-    base, changed = (answer(data, max_epochs=2, **c)[1] for c in ({}, change))
+CHANGES = {"propagation": False, "graph": "separate", "transductive": False, "zscore": True, "layers": 2}
+CHANGES |= {"center_batches": True, "harmony_theta": 4.0, "first_layer": 1, "components": {"GEX": 5}}
+CHANGES |= {"cell_type_weight": 0.5, "regulariser_weight": 5.0, "cell_cycle_weight": 1.0, "output_relu": True}
+CHANGES |= {"dropout": 0.0, "weight_decay": 0.5, "validation_share": 0.3, "validation": "batch_separated"}
+
+
+@pytest.mark.parametrize("option", CHANGES)
+def test_each_option_changes_the_embedding(data, option):
+    base, changed = (answer(data, max_epochs=2, **c)[1] for c in ({}, {option: CHANGES[option]}))
     assert np.abs(base - changed).max() > 1e-4
 
 

@@ -56,30 +56,14 @@ def test_same_seed_same_bytes(data, changed):
     assert not np.allclose(first, other)
 
 
-CHANGES = [
-    {"transductive": False},
-    {"pathway": "learned"},
-    {"pathway": "learned", "pathway_weight": "pearson"},
-    {"pathway": "learned", "pathway_neighbours": 2},
-    {"pathway": "learned", "pathway_threshold": 0.6},
-    {"pathway": "learned", "alpha": 0.1},
-    {"batch_features": False},
-    {"cell_init": "svd"},
-    {"n_top_features": 20},
-    {"learning_rate": 1e-3},
-    {"weight_averaging": 0.5},
-    {"weight_decay": 0.5},
-    {"decay_start": -90},
-    {"max_epochs": 3},
-    {"validation": "batch_separated"},
-    {"validation_share": 0.4},
-    {"batch_size": 40},
-    {"feature_share": 0.5},
-    {"edge_dropout": 0.0},
-    {"dropout": 0.5},
-    {"residual": "add"},
-    {"embedding_blocks": 2},
-]
+ALONE = {"transductive": False, "pathway": "learned", "batch_features": False, "cell_init": "svd"}
+ALONE |= {"n_top_features": 20, "learning_rate": 1e-3, "weight_averaging": 0.5, "weight_decay": 0.5}
+ALONE |= {"decay_start": -90, "max_epochs": 3, "validation": "batch_separated", "validation_share": 0.4}
+ALONE |= {"batch_size": 40, "feature_share": 0.5, "edge_dropout": 0.0, "dropout": 0.5, "residual": "add"}
+ALONE |= {"embedding_blocks": 2}
+OF_PATHWAYS = {"pathway_weight": "pearson", "pathway_neighbours": 2, "pathway_threshold": 0.6, "alpha": 0.1}
+CHANGES = [{name: value} for name, value in ALONE.items()]
+CHANGES += [{"pathway": "learned", name: value} for name, value in OF_PATHWAYS.items()]
 
 
 def test_every_option_changes_the_prediction(data):
