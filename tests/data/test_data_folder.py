@@ -15,7 +15,7 @@ from cellranger_files import folder_texts, write_folder, write_h5
 from scmobench.data.annotated import ORGANISMS
 from scmobench.data.folder import Folder
 from scmobench.data.own import Own
-from scmobench.experiment.config import build, compose, conf_dir, names
+from scmobench.experiment.config import build, compose, names
 
 
 @pytest.fixture
@@ -140,10 +140,8 @@ def test_real_data_has_its_published_size(name, cells, features, train, scored, 
     assert told["source"] != "not stated"
 
 
-def test_every_dataset_config_builds_and_begins_with_what_it_is():
+def test_every_dataset_config_builds_and_has_the_name_of_its_file():
     for name in names("dataset"):
-        file = conf_dir() / "dataset" / f"{name}.yaml"
-        assert file.read_text().startswith("# "), name
         assert build(compose([f"dataset={name}"]).dataset).name == name
 
 

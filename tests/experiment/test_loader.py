@@ -21,6 +21,8 @@ from scmobench.models.base import Model
 from scmobench.tasks.base import Task
 
 CALL = "{_target_: os.mkdir, path: pwned}"
+KNN = "scmobench.models.prediction.knn.KNN"
+NAMES = "expected `_target_` to name a module and a class in it, MODULE.CLASS, found"
 
 
 @pytest.fixture(autouse=True)
@@ -66,17 +68,11 @@ def said(*arguments: str) -> str:
         ("scmobench.training.resume.os.system", "that can be imported"),
         ("scmobench.experiment.records.training_folder", "to be Model or SolutionControl, found"),
         ("scmobench.__main__.main", "to be Model or SolutionControl, found"),
-        (
-            "scmobench.metrics.nmi.nmi",
-            "found scmobench.metrics.nmi.nmi: inherit from scmobench.models.base.Model",
-        ),
+        ("scmobench.metrics.nmi.nmi", ".metrics.nmi.nmi: inherit from scmobench.models.base.Model"),
         ("scmobench.data.synthetic.Synthetic", "to be Model or SolutionControl, found"),
         ("scmobench..os.system", "to name a module and a class in it"),
-        (
-            "scmobench",
-            "expected `_target_` to name a module and a class in it, MODULE.CLASS, found 'scmobench'",
-        ),
-        ("5", "expected `_target_` to name a module and a class in it, MODULE.CLASS, found 5"),
+        ("scmobench", f"{NAMES} 'scmobench'"),
+        ("5", f"{NAMES} 5"),
     ],
 )
 def test_a_target_is_defined_in_an_allowed_module_and_of_the_kind_of_its_place(
@@ -88,13 +84,10 @@ def test_a_target_is_defined_in_an_allowed_module_and_of_the_kind_of_its_place(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        (
-            "dataset={_target_:scmobench.models.prediction.knn.KNN,name:x}",
-            "to be Source, found scmobench.models.prediction.knn",
-        ),
-        ("dataset._target_=scmobench.models.prediction.knn.KNN", "to be Source, found"),
-        ("task._target_=scmobench.models.prediction.knn.KNN", "to be Task, found"),
-        ("trainer._target_=scmobench.models.prediction.knn.KNN", "trainer to be TrainerSettings or null"),
+        (f"dataset={{_target_:{KNN},name:x}}", f"to be Source, found {KNN}"),
+        (f"dataset._target_={KNN}", "to be Source, found"),
+        (f"task._target_={KNN}", "to be Task, found"),
+        (f"trainer._target_={KNN}", "trainer to be TrainerSettings or null"),
         ("logger._target_=scmobench.experiment.records.training_folder", "expected logger to be"),
         ("logger._partial_=false", "expected logger to be"),
         ("+logger._args_=[1]", "beside `_target_`, found _args_"),
@@ -163,6 +156,8 @@ def test_hydra_builds_nothing_before_the_check() -> None:
             assert message in said("model=knn", *mode, *overrides.split(" "))
 
 
+SLURM = "defaults: [{override /launcher: slurm}]"
+ALONE = "expected `modules` on the command line alone"
 FOREIGN = {
     "callback": (f"hydra: {{callbacks: {{x: {CALL}}}}}", "no callback of Hydra"),
     "sampler": (
@@ -175,18 +170,15 @@ FOREIGN = {
     ),
     "variables": ("hydra: {job: {env_set: {LD_PRELOAD: x}}}", "expected hydra.job.env_set to be {}"),
     "shell": (
-        "defaults: [{override /launcher: slurm}]\nhydra: {launcher: {setup: [mkdir pwned]}}",
+        f"{SLURM}\nhydra: {{launcher: {{setup: [mkdir pwned]}}}}",
         "expected hydra.launcher.setup on the command line",
     ),
     "lines": (
-        'defaults: [{override /launcher: slurm}]\nhydra: {launcher: {account: "x\\nmkdir pwned"}}',
+        f'{SLURM}\nhydra: {{launcher: {{account: "x\\nmkdir pwned"}}}}',
         "expected hydra.launcher.account to be a line of text",
     ),
-    "modules": ("modules: [subprocess]", "expected `modules` on the command line alone"),
-    "listed": (
-        "hydra: {mode: MULTIRUN, sweeper: {params: {modules: '[os]'}}}",
-        "expected `modules` on the command line alone",
-    ),
+    "modules": ("modules: [subprocess]", ALONE),
+    "listed": ("hydra: {mode: MULTIRUN, sweeper: {params: {modules: '[os]'}}}", ALONE),
     "secret": ("variant: '${oc.env:HOME}'", "expected a variable SCMOBENCH_... in ${oc.env:...}, found HOME"),
     "hidden": ("variant: '${oc.decode:\"${oc.en\" }'", ""),
     "tag": ("variant: !!python/object/apply:os.mkdir [pwned]", "python/object/apply:os.mkdir"),

@@ -47,24 +47,17 @@ def test_a_model_from_outside_the_package(tmp_path: Path) -> None:
     assert one["config"]["model"] == two["config"]["model"]
 
 
+ONE = np.ones((1, 1))
+
+
 @pytest.mark.parametrize(
     ("base", "fit", "predict", "message"),
     [
-        (
-            object,
-            "self",
-            np.ones((1, 1)),
-            "expected a scmobench.models.base.Model, found Slip: inherit from it",
-        ),
-        (Model, None, np.ones((1, 1)), "expected fit to end in `return self`, found that it returns None"),
+        (object, "self", ONE, "expected a scmobench.models.base.Model, found Slip: inherit from it"),
+        (Model, None, ONE, "expected fit to end in `return self`, found that it returns None"),
         (Model, "self", [[1.0]], "found list: convert it, e.g. by np.asarray()"),
-        (
-            Model,
-            "self",
-            np.ones((1, 1), complex),
-            "expected real numbers in what predict returns, found complex128",
-        ),
-        (Model, "self", np.ma.ones((1, 1)), "or a scipy.sparse matrix, found MaskedArray"),
+        (Model, "self", ONE + 0j, "expected real numbers in what predict returns, found complex128"),
+        (Model, "self", np.ma.array(ONE), "or a scipy.sparse matrix, found MaskedArray"),
     ],
 )
 def test_slips_in_a_model_are_named(base: type, fit: str | None, predict: object, message: str) -> None:

@@ -190,13 +190,6 @@ def test_each_option_changes_the_embedding(data, option):
     assert np.abs(base - changed).max() > 1e-4
 
 
-def test_free_dimensions_take_the_place_of_labels_that_are_not_there(data):
-    assert (
-        answer(dataclasses.replace(data, labels=None), max_epochs=1, free_unsupervised=7)[0].blocks["free"]
-        == 7
-    )
-
-
 def test_regulariser_off_drops_the_batch_block(data):
     model, embedding = answer(data, regulariser_weight=0, max_epochs=1)
     assert model.blocks["batch"] == 0
@@ -252,9 +245,10 @@ def test_centred_batches_differ_in_nothing_but_their_means(data):
         np.testing.assert_allclose(centred[rows], plain[rows] - plain[rows].mean(axis=0), atol=1e-5)
 
 
-def test_data_without_labels_make_it_label_free(data):
-    assert answer(data, max_epochs=1)[0].label_supervised
-    assert not answer(dataclasses.replace(data, labels=None), max_epochs=1)[0].label_supervised
+def test_data_without_labels_make_it_label_free_with_free_dimensions_in_their_place(data):
+    model, _ = answer(dataclasses.replace(data, labels=None), max_epochs=1, free_unsupervised=7)
+    assert not model.label_supervised
+    assert model.blocks["free"] == 7
 
 
 def test_a_last_step_of_one_cell_is_left_out(data):
