@@ -142,9 +142,10 @@ def donors(tiny_paired: Paired, tmp_path: Path) -> list[str]:
     cells = tiny_paired.mod1.copy()
     cells.obs = pd.DataFrame({"donor": tiny_paired.obs["batch"], "ct": tiny_paired.obs["cell_type"]})
     cells.obs["number"] = np.arange(len(cells)).astype(str)
+    cells.obs["part"] = np.where(cells.obs["number"] == "0", np.nan, np.arange(len(cells)) % 3)
     cells.write_h5ad(tmp_path / "gex.h5ad")
     tiny_paired.mod2.write_h5ad(tmp_path / "adt.h5ad")
-    return ["data", "check", "own", "dataset.gex=gex.h5ad", "dataset.mod2=adt.h5ad"]
+    return ["data", "check", "dataset=own", "dataset.gex=gex.h5ad", "dataset.mod2=adt.h5ad"]
 
 
 def test_own_cells_without_a_batch_are_told_what_could_be_one(donors: list[str], tmp_path: Path) -> None:

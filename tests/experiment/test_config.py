@@ -41,7 +41,9 @@ def test_values_by_features_hold_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
         numbers = {"default": 1.0, f"from_{features}_features_on_cpu": 0.25}
         plan.cfg.model.predict_modality.feature_share = numbers
-        assert plan.settings_of(plan.cfg)["feature_share"] == share
+        for trainer in ({}, {"accelerator": "auto"}, None):
+            plan.cfg.model.predict_modality.trainer = trainer
+            assert plan.settings_of(plan.cfg)["feature_share"] == share
 
 
 def test_values_for_more_cells_alone_need_a_default() -> None:

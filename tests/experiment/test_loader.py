@@ -88,6 +88,10 @@ def test_a_target_is_defined_in_an_allowed_module_and_of_the_kind_of_its_place(
         (f"dataset._target_={KNN}", "to be Source, found"),
         (f"task._target_={KNN}", "to be Task, found"),
         (f"trainer._target_={KNN}", "trainer to be TrainerSettings or null"),
+        (
+            "model.predict_modality.trainer={max_epochs:2}",
+            "found {'max_epochs': 2}: add `_target_: scmobench.training.fit.TrainerSettings` to it",
+        ),
         ("logger._target_=scmobench.experiment.records.training_folder", "expected logger to be"),
         ("logger._partial_=false", "expected logger to be"),
         ("+logger._args_=[1]", "beside `_target_`, found _args_"),

@@ -102,7 +102,7 @@ def test_narrow_tables_hold_the_summary(study):
     assert shown["*zeros*"] == ["", "1.200 (1)", "—", "0.9000 (1)"]
     assert not {"a+no_graph", "a[k=2]"} & set(shown)
     assert "published_predict_modality.csv" in full
-    assert "Mean ± sd over 3 to 3 seeds (fewer: in brackets)" in full
+    assert "Mean ± sd over 3 seeds (fewer: in brackets)" in full
     brief = readme_section(found)
     assert brief.startswith(BEGIN)
     assert brief.endswith(END)

@@ -390,11 +390,11 @@ def test_what_a_user_adds_is_in_the_summary_and_what_the_suite_has_too_little_of
     runs = [run(m, 0.1, dataset=d) for d in ("mini_cite", "pbmc10x_cite") for m in suite]
     runs += [run("knn", 0.2, dataset="mine"), run("mine", 0.3, dataset="mini_cite")]
     runs += [run("knn", 0.2, dataset="synthetic_cite"), run("babel_like", 0.2, dataset="mini_cite")]
-    runs += [run("knn[smoke]", 0.2, dataset="mine", data_hash="beef" * 16)]
+    runs += [run("knn[smoke]", 0.2, dataset="mine", data_hash="beef" * 16, n_train=170)]
     shown = page(runs)
     (table,) = shown.all("table", "heat")
     told = " ".join(table["text"].split())
-    assert "mine100 cells" in told
+    assert "mine100 to 200 cells" in told
     assert "GEX→ADT, data da7ada" in told.replace("→ ", "→")
     assert "babel_like" not in told
     assert "synthetic" not in told

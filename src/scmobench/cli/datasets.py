@@ -17,6 +17,7 @@ def data(options: argparse.Namespace) -> None:
         return
     if not options.dataset:
         raise ValueError(f"expected a dataset after `data {options.action}`; see `scmobench data list`")
+    options.dataset = options.dataset.removeprefix("dataset=")  # as `run` takes it
     if options.dataset not in names("dataset"):
         raise ValueError(no_such("dataset", options.dataset, names("dataset")))
     exports = options.action == "export"

@@ -51,8 +51,9 @@ def known_names(obs: pd.DataFrame) -> pd.DataFrame:
 
 
 def few_values(obs: pd.DataFrame) -> list[str]:
-    """Columns with several values, but few, as batches have."""
-    return [str(name) for name in obs if 2 <= obs[name].astype(str).nunique() <= min(MOST, len(obs) // 5)]
+    """Columns with several values, but few, and none missing, as batches have."""
+    full = obs.dropna(axis=1)  # every cell has a batch
+    return [str(name) for name in full if 2 <= full[name].astype(str).nunique() <= min(MOST, len(obs) // 5)]
 
 
 def check_agreement(name: str, tables: Mapping[str, pd.DataFrame], columns: Collection[str | None]) -> None:
@@ -126,10 +127,14 @@ def read_labels(name: str, file: str | None, cells: pd.Index) -> pd.DataFrame:
             table[column] = text.str.replace(r"\.0*$", "", regex=True)
     missing = cells.difference(table.index, sort=False)
     if len(missing):
+        advice = "add their rows, or take these cells out of the data: `adata[table.index]`"
+        if len(missing) == len(cells):
+            advice = (
+                f"its first column must hold the full cell names, found {some(table.index)}; its first line "
+                "must name every column, as R's write.csv does"
+            )
         raise ValueError(
-            f"{name}: {len(missing)} of {len(cells)} cells are not in {file}, e.g. "
-            f"{some(missing)}; its first column, {table.index.name!r}, must hold the full cell names, found "
-            f"{some(table.index)}: its first line must name every column, as R's write.csv does"
+            f"{name}: {len(missing)} of {len(cells)} cells are not in {file}, e.g. {some(missing)}; {advice}"
         )
     table = table[table.index.isin(cells)]
     if twice := list(table.index[table.index.duplicated()][:3]):

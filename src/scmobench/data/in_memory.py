@@ -79,8 +79,9 @@ class Memory(Annotated):
             raise TypeError(f"{self.name}: expected an AnnData or a MuData, found {type(cells).__name__}")
         if self.layer and self.layer not in cells.layers:
             raise ValueError(
-                f"{self.name}: no layer {self.layer!r}, there are {list(cells.layers)}; both modalities need "
-                "the layer"
+                f"{self.name}: no layer {self.layer!r} of {cells.n_vars} features, they have "
+                f"{list(cells.layers)}; both modalities need it: where X holds it already, "
+                f"adata.layers[{self.layer!r}] = adata.X"
             )
         cells = cells.to_memory() if cells.isbacked else cells
         layers = {key: cells.layers[key] for key in ("counts", self.layer) if key in cells.layers}

@@ -81,6 +81,8 @@ def check_typed(
             meant = [f"{name}={typed}" for name in options if typed in names(name)]
             meant += [f"{typed}=..."] if "." in typed and group(typed) in options else []
             near = f": did you mean {' or '.join(meant)}?" if meant else nearest(typed, options, after="=...")
+            if not meant and (way := FILES.get(os.path.splitext(typed)[1])):
+                near = f": write dataset=own dataset.{way}={shlex.quote(typed)}"
             raise ValueError(f"expected NAME=VALUE, found {typed}{near}")
         row = typed.removeprefix("model=")
         if row != typed and re.match(r"ensemble_|[\w-]+[+\[]", row) and row not in names("model"):
@@ -193,6 +195,9 @@ def for_key(message: str, overrides: Sequence[str], compose: Callable[[list[str]
         if part not in node or not OmegaConf.is_dict(node[part]):
             place, last = place[:number], part
             break
+        if OmegaConf.is_interpolation(node, part):  # trainer: ${trainer}
+            there = [OmegaConf.to_container(node)[part].strip("${}"), *place[number + 1 :], last]
+            return f"no setting {found[1]!r}: did you mean {'.'.join(there)}={typed.partition('=')[2]}?"
         node = node[part]
     known = [str(name) for name in node if name != "_target_"]
     before = ".".join([*place, ""]) if place else ""

@@ -172,7 +172,8 @@ def model_settings(cfg: DictConfig, subtask: str, cells: int = 0, features: int 
     if "trainer" in block:
         from scmobench.training.fit import accelerator  # loads PyTorch, as the model does
 
-        features = features if accelerator(block["trainer"]["accelerator"]) == "cpu" else 0
+        trainer = block["trainer"] if isinstance(block["trainer"], dict) else {}
+        features = features if accelerator(trainer.get("accelerator", "auto")) == "cpu" else 0
     return for_subtask(block, subtask, cells=cells, features_on_cpu=features)
 
 

@@ -57,7 +57,10 @@ def check_types(
 def check_fits(setting: str, value: Any, kind: Any) -> None:
     """Raise ValueError for a setting of another type than its place takes."""
     if not fits(value, kind, nodes=True):
+        ours = [one for one in _members(kind) if str(getattr(one, "__module__", "")).startswith("scmobench.")]
         right = f"expected {setting} to be {in_words(kind)}, found {shown(value)}"
+        if isinstance(value, dict) and ours:
+            right += f": add `_target_: {ours[0].__module__}.{ours[0].__name__}` to it"
         raise ValueError(right + (": put it in brackets" if fits([value], kind) else ""))
 
 

@@ -17,30 +17,32 @@ LARGE = 2000
 class Dataset(NamedTuple):
     """A data set in words: its label with the number of cells, a short form, and what filters ask.
 
-    ``known``: it is one of the suite's.
+    ``cells`` is empty where no number is known. ``known``: it is one of the suite's.
     """
 
     label: str
     short: str
     size: str
-    cells: int
+    cells: str
     known: bool
 
 
 def dataset(name: str, rows: pd.DataFrame) -> Dataset:
     """Words for a data set, e.g. ``BMMC CITE-seq, starter (600 cells)``; `` + `` joins names of several.
 
-    ``rows`` are the standings of the data set, which tell its number of cells.
+    ``rows`` are the standings of the data set, which tell its number of cells: the least and the most where
+    several have its name.
     """
     names = name.split(" + ")
     told = [_table()["datasets"].get(one) or [one, None, one] for one in names]
     label = " + ".join(", ".join(filter(None, words[:-1])) for words in told)
     cells = rows["n_train"].fillna(0) + rows["n_test"].fillna(0) - rows["n_test_seen"].fillna(0)
-    count = int(cells.max())
-    label += f" ({count:,} cells)" if count else ""
+    each = sorted({int(n) for n in cells.groupby(rows["data_hash"].fillna("")).max() if n})
+    count = " to ".join(f"{n:,}" for n in (each[:1] + each[1:][-1:])) + " cells" if each else ""
+    label += f" ({count})" if count else ""
     short = " + ".join(words[-1] for words in told)
     known = {*names} <= _table()["datasets"].keys()
-    return Dataset(label, short, "large" if count >= LARGE else "small", count, known)
+    return Dataset(label, short, "large" if each and each[-1] >= LARGE else "small", count, known)
 
 
 def cells(name: str) -> str:

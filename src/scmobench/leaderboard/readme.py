@@ -68,7 +68,7 @@ def _legend(tables: Iterable[Summary]) -> dict[str, Any]:
     tiles = [t for table in tables for line in table.lines for t in line.tiles if t]
     counts = [tile["n"] for tile in tiles if pd.notna(tile["mean"])]
     many = [n for n in counts if n >= FEWEST_SEEDS]
-    seeds = f"{min(many)} to {max(many)} seeds" if many else "seeds"
+    seeds = f"{' to '.join(map(str, sorted({min(many), max(many)})))} seeds" if many else "seeds"
     seeds += " (fewer: in brackets)" if len(many) < len(counts) else ""
     marked = any(tile["mark"] for tile in tiles)
     part = " <sup>5/6</sup>: mean of fewer metrics (the page says which)." if marked else ""
