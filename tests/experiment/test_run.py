@@ -438,7 +438,19 @@ def test_an_ablation_of_something_else_makes_no_row(tmp_path: Path) -> None:
     assert (alone.returncode, len(alone.stderr.splitlines())) == (1, 1)
     with pytest.raises(ValueError, match="ablation=label_free changes nothing of predict_modality with knn"):
         validate(["model=knn", "dataset=tiny_cite", "ablation=label_free"])
+    with pytest.raises(ValueError, match="ablation=label_free changes nothing of predict_modality with knn"):
+        sb.run("knn", "tiny_cite", runs=tmp_path, overrides=["ablation=label_free"])
     assert validate(["model=scmognn", "dataset=tiny_cite", "ablation=no_pathway"]).startswith("ok")
+
+
+@pytest.mark.parametrize("part", ["+ADT2GEX", "from_1000_cells"])
+def test_a_value_typed_for_another_subtask_or_size_makes_no_row(part: str) -> None:
+    given, setting = ["model=scmognn", "dataset=tiny_cite"], "model.predict_modality.batch_size"
+    typed = f"{'+' * part.startswith('+')}{setting}.{part.lstrip('+')}=32"
+    with pytest.raises(ValueError, match=rf"=32 changes nothing .*, or write {setting}=32$"):
+        validate([*given, typed])
+    for typed in (f"{setting}.default=32", f"{setting}.default=64", f"{setting}=32"):
+        assert validate([*given, typed]).startswith("ok")
 
 
 def test_a_plan_forgets_the_values_that_its_problem_copied(tiny_paired):

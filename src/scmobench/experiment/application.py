@@ -25,7 +25,7 @@ from scmobench.experiment.ensemble import run_ensemble
 from scmobench.experiment.evaluate import primary
 from scmobench.experiment.launcher import killed, leave, refuse_lacking
 from scmobench.experiment.loader import USER_ERRORS, conf_dir, one_line, refuse_hidden
-from scmobench.experiment.plan import Plan, idle_ablation, method_name
+from scmobench.experiment.plan import Plan, idle, method_name
 from scmobench.experiment.run import run
 from scmobench.experiment.search import NO_SCORE, config_folder
 from scmobench.experiment.sweep_progress import LEDGER, TOTAL, end_of_sweep, place
@@ -90,7 +90,7 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
         plan = Plan(cfg, method_name(cfg, given, folder), given, folder)
         checked(plan)
         with terminal.hushed(), within_memory():
-            if not (idle := idle_ablation(plan)):
+            if not (told := idle(plan)):
                 number = 0
                 if os.environ.get(LEDGER):
                     number = job.job.num  # Hydra counts the jobs of a sweep alone
@@ -109,8 +109,8 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
             raise
         raise failed from error
     if job.mode == RunMode.RUN:
-        raise SystemExit(f"scmobench: {idle}")
-    return {"skipped": True, "message": idle}  # sweeps cross lists of ablations with lists of datasets
+        raise SystemExit(f"scmobench: {told}")
+    return {"skipped": True, "message": told}  # sweeps cross lists of ablations with lists of datasets
 
 
 def failure(error: BaseException, plan: Plan | None, modules: Sequence[str]) -> BaseException:

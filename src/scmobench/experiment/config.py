@@ -24,7 +24,7 @@ from scmobench.experiment.settings import CALLED, check_types, shown
 from scmobench.types import SUBTASKS
 
 PER_SUBTASK = frozenset((*SUBTASKS, "default"))
-FROM_SIZE = re.compile(r"from_(\d+)_(cells|features_on_cpu)")  # a value for so many and more
+from_size = re.compile(r"from_(\d+)_(cells|features_on_cpu)").fullmatch  # a value for so many and more
 
 
 def compose(overrides: Sequence[str] = (), folder: str | Path | None = None) -> DictConfig:
@@ -172,7 +172,7 @@ def for_subtask(
     """
     if isinstance(node, dict):
         sizes = {"cells": cells, "features_on_cpu": features_on_cpu}
-        least = {found[0]: found for key in node if (found := FROM_SIZE.fullmatch(str(key)))}
+        least = {found[0]: found for key in node if (found := from_size(str(key)))}
         if node and set(node) <= PER_SUBTASK | set(least):
             reached = {int(found[1]): key for key, found in least.items() if int(found[1]) <= sizes[found[2]]}
             key = subtask if subtask in node else reached[max(reached)] if reached else "default"

@@ -17,7 +17,15 @@ from scmobench.data.source import Source
 from scmobench.data.split import training_cells_split
 from scmobench.experiment.arguments import group, key
 from scmobench.experiment.code import without_places
-from scmobench.experiment.config import build, compose, digest, for_subtask, not_installed
+from scmobench.experiment.config import (
+    PER_SUBTASK,
+    build,
+    compose,
+    digest,
+    for_subtask,
+    from_size,
+    not_installed,
+)
 from scmobench.machine import arithmetic
 from scmobench.tasks.base import DIRECTIONS, Task
 from scmobench.tasks.predicted_types import predicted_types
@@ -195,17 +203,24 @@ def method_name(cfg: DictConfig, overrides: Sequence[str], folder: str | Path | 
     return name + (f"[{','.join(sorted(changed))}]" if changed else "")
 
 
-def idle_ablation(plan: Plan) -> str:
-    """A message if the ablation changes no setting of the model for this task and subtask; else empty."""
-    cfg = plan.cfg
-    if not cfg.variant:
-        return ""
-    others = [o for o in plan.overrides if group(o) not in ("ablation", "sweep", "hydra")]
-    without = compose(others, plan.folder)
-    same = model_block(cfg, cfg.task.name) == model_block(without, cfg.task.name)
-    if not same and plan.settings != plan.settings_of(without):  # there may be values by subtask or cells
-        return ""
-    return (
-        f"ablation={cfg.variant} changes nothing of {cfg.task.name} with {cfg.model.name} on "
-        f"{cfg.dataset.name}: leave it out, or name another task, model or dataset"
-    )
+def idle(plan: Plan) -> str:
+    """A message if the ablation, or a value typed for some subtasks or sizes, changes nothing; else empty."""
+    cfg, task = plan.cfg, plan.cfg.task.name
+    for typed in plan.overrides:
+        place, _, part = key(typed).rpartition(".")
+        apart = place.startswith(f"model.{task}.") and (part in PER_SUBTASK or from_size(part))
+        ablation = bool(cfg.variant) and group(typed) == "ablation"
+        if not (apart or ablation):
+            continue
+        others = [o for o in plan.overrides if o != typed and group(o) not in ("sweep", "hydra")]
+        without = compose(others, plan.folder)
+        same = model_block(cfg, task) == model_block(without, task)  # of a value: a default that was typed
+        if ablation if same else plan.settings == plan.settings_of(without):
+            other = (
+                f"write {place}={typed.partition('=')[2]}" if apart else "name another task, model or dataset"
+            )
+            return (
+                f"{typed} changes nothing of {task} with {cfg.model.name} on {cfg.dataset.name}: "
+                f"leave it out, or {other}"
+            )
+    return ""

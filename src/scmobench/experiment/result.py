@@ -13,7 +13,7 @@ from scmobench.experiment import records
 from scmobench.experiment.display import title
 from scmobench.experiment.ensemble import run_ensemble
 from scmobench.experiment.evaluate import evaluate, metrics
-from scmobench.experiment.plan import Plan
+from scmobench.experiment.plan import Plan, idle
 from scmobench.experiment.ranges import check_object
 from scmobench.experiment.run import asked, predictions, respond, run
 from scmobench.experiment.settings import shown
@@ -80,11 +80,13 @@ class Adapted(Model):
 def run_plan(plan: Plan) -> Result:
     """Make a run of a named model, or of an ensemble, and read its prediction.
 
-    Raises ValueError for an ensemble of cells in memory.
+    Raises ValueError for an ensemble of cells in memory, and for an ablation that changes nothing.
     """
     if plan.cfg.ensemble.members and plan.paired is not None:
         raise ValueError("an ensemble needs a data set by its name, found a file or cells in memory")
     checked(plan)
+    if told := idle(plan):
+        raise ValueError(told)
     with naming_choice(plan):
         record = run_ensemble(plan) if plan.cfg.ensemble.members else run(plan)
     (prediction,) = predictions(records.folder(plan.cfg.runs, record) / records.PREDICTION)

@@ -14,7 +14,7 @@ from scmobench.experiment import catalogue
 from scmobench.experiment.arguments import group, key
 from scmobench.experiment.config import build, check, compose, for_subtask, names
 from scmobench.experiment.ensemble import members
-from scmobench.experiment.plan import Plan, idle_ablation, model_block
+from scmobench.experiment.plan import Plan, idle, model_block
 from scmobench.experiment.run import MODEL
 from scmobench.machine import arithmetic
 from scmobench.tasks.base import Task
@@ -71,8 +71,8 @@ def validate(overrides: Sequence[str], folder: str | Path | None = None) -> str:
     sys.path.append(os.getcwd())
     plan = Plan.composed(overrides, folder)
     plans = checked(plan)
-    if idle := idle_ablation(plan):
-        raise ValueError(idle)
+    if told := idle(plan):
+        raise ValueError(told)
     data, train = plan.problem.data, plan.cells.obs["is_train"]
     with naming_choice(plan):
         models = [build(plan.settings_of(p.cfg), MODEL, modules=p.cfg.modules) for p in plans]
