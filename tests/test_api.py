@@ -94,7 +94,9 @@ def test_a_named_run_is_that_of_the_command_line(tmp_path: Path) -> None:
 def test_an_ensemble_runs_too(tmp_path: Path) -> None:
     found = sb.run("knn", "tiny_cite", runs=tmp_path, overrides=["ensemble=seeds"])
     assert found.record["kind"] == "ensemble"
-    with pytest.raises(ValueError, match="in memory"):
+    with pytest.raises(
+        ValueError, match="found a file or cells in memory: use the command, scmobench run dataset=own"
+    ):
         sb.run("knn", sb.load("tiny_cite"), runs=tmp_path, overrides=["ensemble=seeds"])
 
 

@@ -83,7 +83,10 @@ def run_plan(plan: Plan) -> Result:
     Raises ValueError for an ensemble of cells in memory, and for an ablation that changes nothing.
     """
     if plan.cfg.ensemble.members and plan.paired is not None:
-        raise ValueError("an ensemble needs a data set by its name, found a file or cells in memory")
+        raise ValueError(
+            "an ensemble needs a data set by its name, found a file or cells in memory: use the command, "
+            "scmobench run dataset=own dataset.h5mu=FILE ensemble=..."
+        )
     checked(plan)
     if told := idle(plan):
         raise ValueError(told)
