@@ -319,6 +319,8 @@ SAID = {
     "run dataset=tiny_cite model=mean model.name=12": "expected model.name to be a text that is not empty",
     "run dataset=tiny_cite model=scmognn model.match_modality.layers=2": "or add task=match",
     "run dataset=tiny_cite model=mean model.kind=metod": "found 'metod'",
+    "run dataset=tiny_cite model=knn model.tuning=1.5": "expected model.tuning to be",
+    "run dataset=tiny_cite model=knn model.predict_modality=true": "expected model.predict_modality to be",
     "run dataset=tiny_cite model.predict_modality._target_=scmobench.No": "imported, found scmobench.No",
     "data check tiny_cite --out x": "of `data export`",
     "validate model=knn ablation=no_pathway": "pathway",

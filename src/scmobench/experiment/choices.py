@@ -43,6 +43,8 @@ INNER = {
     "ensemble.unlike": (bool, False),
     "model.smoke": (Mapping[str, Any] | None, None),
     "model.kind": (Literal["method", "control"], "method"),
+    "model.tuning": (Mapping[str, Any] | None, None),
+    **{f"model.{task}": (Mapping[str, Any] | str, {}) for task in TASKS},  # text gets advice of its own
 }
 ADVICE = {
     "seed": f"; seeds go from 0 to {SEEDS - 1}, and several are scmobench run -m seed=0,1,2",
