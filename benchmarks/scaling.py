@@ -200,8 +200,10 @@ def epoch(seconds: Points) -> str:
     )
     if not (whole and part):
         return ""
-    share = "With 10,000 features or more, a step on a CPU uses a quarter of them.\n  The first epoch takes"
-    return f"{share} {part:.0f} s; with all features (`feature_share=1`) it takes {whole:.0f} s."
+    share = "With 10,000 features or more, a step on a CPU uses a quarter of them.\n  "
+    share += f"On {SHAPES['cite'][0]:,} CITE-seq cells, the first epoch takes"
+    every = "with all features (`model.predict_modality.feature_share=1`)"
+    return f"{share} {part:.0f} s; {every}\n  it takes {whole:.0f} s."
 
 
 def machine(found: Mapping[str, Mapping[str, Points]]) -> str:

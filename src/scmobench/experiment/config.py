@@ -166,7 +166,7 @@ def for_subtask(
 
     ``hidden: {GEX2ADT: 256, default: 48}`` becomes ``hidden: 256`` for GEX2ADT. ``batch_size: {default: 64,
     from_3000_cells: 256}`` becomes ``batch_size: 256`` for 3,000 training ``cells`` or more;
-    ``from_10000_features_on_cpu`` is of the input features of a fit on a CPU. A value of the subtask comes
+    ``from_10000_features_on_cpu`` counts input features, in a fit on a CPU. A value of the subtask comes
     first, then that of the highest number reached. Raises ValueError if a mapping has no value for the
     problem and no ``default``; ``name`` is for its message.
     """

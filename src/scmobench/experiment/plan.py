@@ -174,7 +174,7 @@ def model_block(cfg: DictConfig, task: str, subtask: str = "") -> dict[str, Any]
 def model_settings(cfg: DictConfig, subtask: str, cells: int = 0, features: int = 0) -> dict[str, Any]:
     """`model_block` of the configured task, with the values for one subtask and so many training cells.
 
-    ``features`` : of the inputs, which decide where the model is trained on a CPU.
+    ``features`` : number of input features. It counts only where the model is trained on a CPU.
     """
     block = model_block(cfg, cfg.task.name, subtask)
     if "trainer" in block:

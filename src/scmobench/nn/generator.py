@@ -1,8 +1,8 @@
 """PyTorch's generator of a CPU, mt19937, in compiled code: the same masks, drawn 11 times faster.
 
 PyTorch calls its generator once for each word. Here a block of words is made at once. The generator is left
-as PyTorch would leave it (Matsumoto and Nishimura 1998, Mersenne twister). The figure is of ``python -m
-timeit`` with ``mask(1000000, .3)``, and with the PyTorch that `mask` names.
+as PyTorch would leave it (Matsumoto and Nishimura 1998, Mersenne twister). ``python -m timeit`` measured
+``mask(1000000, .3)`` against the PyTorch expression in the docstring of `mask`.
 """
 
 import math
@@ -116,7 +116,7 @@ def mask(count: int, p: float) -> Tensor:
     return _drawn(count, False, math.ceil((1 - p) * 2**53), float(torch.ones(1).div_(1 - p)))
 
 
-def bits(count: int, device: torch.device) -> Tensor:
+def bits(count: int, device: torch.device | str) -> Tensor:
     """``count`` random int16 from PyTorch, on any device; one 64-bit number serves four of them."""
     return (
         torch.empty(count // 4 + 1, dtype=torch.int64, device=device)
