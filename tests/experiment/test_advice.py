@@ -106,6 +106,14 @@ def test_the_advice_leads_out_of_a_wrong_override(typed: str, told: tuple[str, s
         assert compose(again)
 
 
+def test_another_size_for_a_setting_is_added_as_advised() -> None:
+    setting = "model.predict_modality.batch_size"
+    with pytest.raises(ValueError, match=rf"expected values of {setting} for default, .*, write ") as error:
+        compose(["model=scmognn", f"{setting}={{from_5_cells:32}}"])
+    (advised,) = shlex.split(str(error.value).rpartition("write ")[2])
+    assert compose(["model=scmognn", advised]).model.predict_modality.batch_size.from_5_cells == 32
+
+
 @pytest.mark.parametrize(
     ("choice", "setting"), [("ablation=no_pathway", "pathway"), ("ensemble=competition", "validation")]
 )

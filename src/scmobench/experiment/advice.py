@@ -204,6 +204,9 @@ def for_key(message: str, overrides: Sequence[str], compose: Callable[[list[str]
     if found[1] == last and last in known:  # hidden
         told = f"expected no folder {last!r} in --config-dir or hydra.searchpath, which hides the setting"
         return f"{told} {last}: keep your YAML in a folder of its own"
+    if last in known and before + last == found[1] and OmegaConf.is_dict(node[last]):
+        there = ", ".join(map(str, node[last]))
+        return f"expected values of {found[1]} for {there}; to add another, write {shlex.quote(f'++{typed}')}"
     if last in known:
         advice = "add logger=wandb" if before + last == "wandb" else f"write {before}{last}=VALUE"
         return f"no setting {found[1]!r}, as {before}{last} has none within: {advice}"
