@@ -343,6 +343,7 @@ def every_stage(place: Place, arguments: argparse.Namespace) -> None:
         if found["status"] != "not run":
             about |= {"processor": processor(), "date": datetime.date.today().isoformat()}
             print(stage, method, place.kind, place.cells, found, flush=True)
+        rows = read_rows(arguments.out)  # another call may have added rows meanwhile
         rows[key] = dict(zip(KEY, key, strict=True)) | about | found
         write_rows(arguments.out, rows)
 

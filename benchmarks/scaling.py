@@ -41,6 +41,7 @@ DRAWN = {
         "harmony (joint_embedding)",
     ),
 }
+NAMES = {"cite": "CITE-seq", "multiome": "Multiome"}
 MOST_SECONDS, MOST_GB = 900, 20
 LIMITS = {"cpu_seconds": (0.003, 1e5), "peak_gb": (0.07, 500)}  # of the axes
 Points = Mapping[str, Sequence[tuple[int, float]]]
@@ -188,7 +189,8 @@ def limits() -> str:
             why = f"{float(row['peak_gb']):.1f} GB"
         else:
             continue
-        told.append(f"{row['method'] or row['stage']}, {int(row['cells']):,} {row['kind']} cells ({why})")
+        cells = f"{int(row['cells']):,} {NAMES[row['kind']]} cells"
+        told.append(f"{row['method'] or row['stage']}, {cells} ({why})")
     return "Over 20 GB or 15 minutes: " + ("; ".join(told) or "no step that was measured") + "."
 
 
@@ -210,7 +212,7 @@ def machine(found: Mapping[str, Mapping[str, Points]]) -> str:
     """For each kind and number of cells: time and memory of a simple method and of scMoGNN, with metrics."""
     asked = [("svd_linear", TASKS[0]), *(("scmognn", task) for task in TASKS)]
     lines = ["| cells | svd_linear | scMoGNN, prediction | matching | embedding |", "|:--|--:|--:|--:|--:|"]
-    for kind, title in (("cite", "CITE-seq"), ("multiome", "Multiome")):
+    for kind, title in NAMES.items():
         seconds, gb = (
             {name: dict(points) for name, points in found[kind][quantity].items()}
             for quantity in ("cpu_seconds", "peak_gb")

@@ -34,9 +34,9 @@ def test_each_step_has_a_row_and_is_measured_once(tmp_path, monkeypatch, capsys)
     assert rows["load", ""]["status"] == "time limit"
 
 
-def test_the_committed_rows_hold_numbers_only_where_a_step_ran():
+def test_each_committed_step_was_measured():
     rows = full_size.read_rows(ROOT / "results" / "speed" / "full_size.csv").values()
-    assert rows
+    assert {(row["kind"], row["cells"]) for row in rows} >= {("cite", "81241"), ("multiome", "62501")}
     for row in rows:
-        assert bool(row["cpu_seconds"]) == (row["status"] == "ok"), row
-        assert bool(row["date"]) == (row["status"] != "not run"), row
+        assert row["status"] == "ok", row  # no measured row is lost again
+        assert row["cpu_seconds"] and row["date"], row

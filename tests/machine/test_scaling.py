@@ -48,6 +48,7 @@ def test_steps_beyond_the_limits_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "OUT", rows)
     header = "stage,method,kind,cells,features,cpu_seconds,peak_gb,status"
     ended = ["predict_modality,jae,cite,81241,1,,,time limit", "load,,cite,81241,1,1,19.9,ok"]
-    rows.write_text("\n".join([header, *ended, "a,knn,cite,9,1,901,1,ok", "lsi,,cite,9,1,899,20.1,ok"]))
-    told = "jae, 81,241 cite cells (time limit); knn, 9 cite cells (901 s); lsi, 9 cite cells (20.1 GB)"
+    rows.write_text("\n".join([header, *ended, "a,knn,cite,9,1,901,1,ok", "lsi,,multiome,9,1,899,20.1,ok"]))
+    told = "jae, 81,241 CITE-seq cells (time limit); knn, 9 CITE-seq cells (901 s); "
+    told += "lsi, 9 Multiome cells (20.1 GB)"
     assert scaling.limits() == f"Over 20 GB or 15 minutes: {told}."
