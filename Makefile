@@ -29,9 +29,10 @@ LONGEST := reproduce-ablation_match_modality  # begins first, so that nothing wa
 .DEFAULT_GOAL := help
 .PHONY: help install data reproduce reproduce-paper test smoke lint wheels-check wheel fuzz faults leaderboard results clean rivals $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%)
 
-help:  ## this list
+help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  make reproduce-<table>, table one of: $(TABLES) $(RIVALS)"
+	@echo "  make reproduce-TABLE    one of these tables:"
+	@printf "    %s\n" $(TABLES) $(RIVALS)
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
@@ -42,17 +43,17 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[test,sweep,wandb,rivals,cluster]'
 	@touch $@
 
-install: $(READY)  ## the environment, pinned, in .venv
+install: $(READY)  ## install pinned packages into .venv
 
-data: $(READY)  ## fetch and check the data that ships with the suite (0.5 MB)
+data: $(READY)  ## fetch and check mini_cite, the real data that ships with the suite (0.5 MB)
 	@$(SCMOBENCH) data fetch mini_cite
 
-reproduce: $(READY)  ## scMoGNN, first models and controls on the two shipped sets; tables; how they compare with ours
+reproduce: $(READY)  ## run scMoGNN, simple methods and controls on the two shipped data sets, make tables, compare with ours
 	@$(MAKE) -s --no-print-directory -j$(AT_ONCE) JOBS=$(EACH) $(LONGEST) $(TABLES:%=reproduce-%)
 	@$(SCMOBENCH) leaderboard --records runs --out runs/leaderboard --compare results/records
 	@echo "open in a browser: runs/leaderboard/index.html"
 
-rivals: $(READY)  ## the competition's other methods on the same data, into the same tables
+rivals: $(READY)  ## run the competition's other methods on the same data, add them to the tables
 	@$(MAKE) -s --no-print-directory -j$(AT_ONCE) JOBS=$(EACH) $(RIVALS:%=reproduce-%)
 	@$(SCMOBENCH) leaderboard --records runs --out runs/leaderboard --compare results/records
 
@@ -61,7 +62,7 @@ $(TABLES:%=reproduce-%) $(RIVALS:%=reproduce-%): reproduce-%: data
 
 reproduce-ensemble_predict_modality: NARROW := dataset=mini_cite  # twelve members a data set
 
-reproduce-paper: $(READY)  ## the tables of the scMoGNN paper on the official files: a GPU and hours (results/guide.md)
+reproduce-paper: $(READY)  ## repeat the tables of the scMoGNN paper on the official files (GPU, many hours; results/guide.md)
 	@$(PY) benchmarks/paper_cost.py
 	@$(SCMOBENCH) data fetch neurips2021_cite_phase2 task=predict_modality direction=from_gex
 	@$(SCMOBENCH) data fetch neurips2021_cite_phase2 task=predict_modality direction=to_gex
@@ -77,29 +78,29 @@ reproduce-paper: $(READY)  ## the tables of the scMoGNN paper on the official fi
 	@$(SCMOBENCH) run sweep=paper_joint_embedding
 	@$(SCMOBENCH) leaderboard --records runs --out runs/leaderboard --paper
 
-test: data  ## every test
+test: data  ## run all tests
 	@$(PY) -m pytest -n $(JOBS) --dist worksteal
 
-smoke: data  ## the main sweeps on tiny data, to see whether things run
+smoke: data  ## run the main sweeps on tiny data, to see whether they work
 	@printf '%s\n' $(TASKS:%=all_%) $(filter-out $(TASKS),$(TABLES)) | xargs -P $(JOBS) -I % \
 	  $(SCMOBENCH) run sweep=% dataset=tiny_cite,tiny_multiome direction=from_gex seed=0 smoke=true runs=smoke-runs
 
-lint: $(READY)  ## style
+lint: $(READY)  ## check the code style
 	@$(PY) -m ruff check src tests benchmarks && $(PY) -m ruff format --check src tests benchmarks
 
 leaderboard results: export SCMOBENCH_ARITHMETIC := $(ARITHMETIC)
-fuzz: $(READY)  ## 1,500 odd, rewritten and damaged inputs (20 minutes on one core): right values or one clear line
+fuzz: $(READY)  ## try 1,500 odd and damaged inputs: each must give right values or one clear message (20 minutes on one core)
 	@$(PY) tests/fuzz.py
 
-faults: $(READY)  ## deliberate faults in a copy of the code: the tests must catch each (20 minutes)
+faults: $(READY)  ## put deliberate faults into a copy of the code: the tests must catch each (20 minutes)
 	@$(PY) tests/faults.py
 
-wheels-check:  ## whether every pin has a wheel for Python 3.11 to 3.14 on Linux and macOS (needs the network)
+wheels-check:  ## check that every pinned package has a wheel for Python 3.11 to 3.14 on Linux and macOS (needs the network)
 	@test -x .wheels-check/bin/uv || $(PYTHON) -m venv .wheels-check
 	@.wheels-check/bin/python -m pip install -q uv packaging
 	@PATH="$(CURDIR)/.wheels-check/bin:$$PATH" .wheels-check/bin/python benchmarks/wheels.py
 
-wheel:  ## the wheel in dist/, installed and tried in an empty environment (some minutes)
+wheel:  ## build the wheel in dist/, and try it in an empty environment (some minutes)
 	@rm -rf dist .wheel-check && $(PYTHON) -m venv .wheel-check
 	@.wheel-check/bin/python -m pip wheel -q --no-deps -w dist .
 	@.wheel-check/bin/python -m pip install -q -c constraints.txt dist/scmobench-*.whl
@@ -107,10 +108,10 @@ wheel:  ## the wheel in dist/, installed and tried in an empty environment (some
 	  bin/python -c 'import scmobench; print(scmobench.leaderboard("runs").head(1).T)'
 	@rm -rf .wheel-check && ls dist/scmobench-*.whl
 
-leaderboard: $(READY)  ## the committed tables again, from the committed records
+leaderboard: $(READY)  ## make the committed tables again, from the committed records
 	@$(SCMOBENCH) leaderboard --records results/records --out results/leaderboard --readme README.md --methods results/methods.md
 
-results: $(READY)  ## for maintainers: keep what is in runs/ as the committed records, and remake the tables
+results: $(READY)  ## for maintainers: add the runs in runs/ to the committed records, and make the tables again
 	@$(SCMOBENCH) leaderboard --records runs --keep results/records --out results/leaderboard --readme README.md --methods results/methods.md
 
 clean:  ## remove runs and caches (the environment stays)

@@ -51,34 +51,50 @@ TEXT = """# Scaling with the number of cells
 
 ## Can I run it on my machine?
 
-Memory, and CPU time of one thread; for scMoGNN the time of the **first epoch**:
+CPU time on one thread, and peak memory with the scores. `svd_linear`: a whole fit and prediction. scMoGNN: the
+**first epoch** only.
 
 {machine}
 
 - **Time.** A fit of scMoGNN for prediction takes up to 100 epochs, which is hours at the full size. A run
-  says after its first steps how long it may take. `trainer.max_seconds=900` ends it after 15 minutes and
-  keeps the best epoch. {epoch}
-- **Memory.** The values of a data set are held twice, as counts and normalised. The graph of scMoGNN adds
-  28 bytes for each value that is not zero. A fit of scMoGNN for prediction says first how much memory it
-  needs, from 4 GB on. It is refused if less is free. The message names settings that fit, such as
+  says after its first steps how long it may take. `trainer.max_seconds=900` ends the fit after 15 minutes
+  and keeps the best epoch. {epoch}
+- **Memory.** A run holds the values of a data set twice, as counts and normalised. The graph of scMoGNN
+  adds 28 bytes for each value that is not zero. A fit of scMoGNN for prediction that needs 4 GB or more says
+  so first. It is refused if less is free, and the message names settings that fit, such as
   `model.predict_modality.n_top_features=6976`.
 - **GPU.** {gpu}
 - {limits}
 - **Many runs.** `launcher=joblib` makes several runs at once. Set `hydra.launcher.n_jobs` to the memory of
   the machine divided by that of a run. `launcher=slurm` and `launcher=ray` use many machines.
-- **Not tested here**, for lack of such a machine: `launcher=ray hydra.launcher.ray.remote.num_gpus=1` gives
-  each run one GPU. With `num_gpus=0.5` two runs share a GPU, and both must fit into its memory.
+- **Not tested:** `launcher=ray hydra.launcher.ray.remote.num_gpus=1` gives each run one GPU. With
+  `num_gpus=0.5` two runs share a GPU, and both must fit into its memory.
 
 ## How it was measured
 
-The cells are simulated in the shapes of the competition. CITE-seq has 13,953 genes (9 % of the values are
-not zero) and 134 proteins. Multiome has 13,431 genes and 116,490 peaks (4 % not zero). Each step ran in a
-process of its own. Time is CPU seconds of one thread; the simulation used two. Memory is the peak of the
-process, with libraries and data. `scmognn` and the other networks are **one epoch**, with the preparation
-of their inputs and one evaluation. `published` are the settings of the paper. `axx_mlp` predicts peaks by
-their mean, as published. "—" is not measured. Numbers in *italics* are **extrapolated**: the higher of a
-straight line and a power law through the two largest measured sizes. Steps that were not measured at full
-size have none.
+The cells are simulated, with the numbers of features of the competition. CITE-seq has 13,953 genes (9 % of
+the values are not zero) and 134 proteins. Multiome has 13,431 genes and 116,490 peaks (4 % not zero). The full
+sizes are 81,241 and 62,501 cells. Each step ran in a process of its own.
+
+- Time is CPU seconds on one thread; `simulate` used two. Memory is the peak of the process, with libraries
+  and data.
+- `scmognn` and the other networks are **one epoch**, with the preparation of their inputs and one evaluation.
+  Other methods are a whole fit and prediction.
+- `published` means the settings of the paper. `axx_mlp` predicts peaks by their mean, as published.
+- Numbers in *italics* are **extrapolated** from the two largest measured sizes: the higher of a straight line
+  and a power law. "—": not measured, or not extrapolated, because the full size was not measured.
+
+| step | what it does |
+|:--|:--|
+| simulate | makes the cells |
+| load | reads the two files of a data set |
+| checks | checks names and values of the cells |
+| preprocessing | normalises, and divides the cells into training and test |
+| lsi | latent semantic indexing: 256 components of genes, or 512 of peaks |
+| graph | builds the cell-feature graph of scMoGNN |
+| assignment | matches the test cells one to one |
+| writing | writes a prediction |
+| metrics | computes all scores of a task, with their intervals |
 
 ## CITE-seq
 
@@ -191,7 +207,7 @@ def limits() -> str:
             continue
         cells = f"{int(row['cells']):,} {NAMES[row['kind']]} cells"
         told.append(f"{row['method'] or row['stage']}, {cells} ({why})")
-    return "Over 20 GB or 15 minutes: " + ("; ".join(told) or "no step that was measured") + "."
+    return "**More than 20 GB or 15 minutes** in the tables below: " + ("; ".join(told) or "nothing") + "."
 
 
 def epoch(seconds: Points) -> str:
@@ -203,9 +219,9 @@ def epoch(seconds: Points) -> str:
     if not (whole and part):
         return ""
     share = "With 10,000 features or more, a step on a CPU uses a quarter of them.\n  "
-    share += f"On {SHAPES['cite'][0]:,} CITE-seq cells, the first epoch takes"
+    share += f"On {SHAPES['cite'][0]:,} CITE-seq cells, the first epoch then takes"
     every = "with all features (`model.predict_modality.feature_share=1`)"
-    return f"{share} {part:.0f} s; {every}\n  it takes {whole:.0f} s."
+    return f"{share} {part:.0f} s;\n  {every} it takes {whole:.0f} s."
 
 
 def machine(found: Mapping[str, Mapping[str, Points]]) -> str:
@@ -233,8 +249,8 @@ def gpu() -> str:
     held = full["data_gb"] + full["reserved_beyond_gb"]
     return (
         f"On an {' '.join(kept['card'].split()[:2])}, a step on all 81,241 CITE-seq cells takes "
-        f"{full['milliseconds']:.0f} ms and {held:.1f} GB of its\n"
-        f"  memory; with `trainer.precision=16-products` {half['milliseconds']:.0f} ms."
+        f"{full['milliseconds']:.0f} ms and {held:.1f} GB of\n"
+        f"  its memory. With `trainer.precision=16-products` it takes {half['milliseconds']:.0f} ms."
     )
 
 
