@@ -205,7 +205,7 @@ def test_methods_page_is_made_from_the_yaml_and_the_records(tmp_path):
     assert "`alpha=0.5`, `widths=[2, 3]`, `gene=null`" in page
     assert "cost: 7 s and 1 GB on large (ADT2GEX, n = 1); 1 s and 1 GB on small (GEX2ADT, n = 1)\n" in page
     assert "flags: T\n" in page
-    assert "settings chosen by: 9 trials\n- on large: `alpha=2`; by hand\n" in page
+    assert "search for settings: 9 trials\n- on large: `alpha=2`; by hand\n" in page
     assert "- members: as the command line says x 2, `model=ridge`\n- weights: equal" in page
     assert "cost: 70 s and 1 GB on large (ADT2GEX, n = 1)\n" in page
     assert "cost: —" in methods_page([], tmp_path)

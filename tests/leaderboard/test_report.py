@@ -382,7 +382,7 @@ def test_the_headline_says_what_is_shared_and_what_is_not_significant():
         "a and b share the best mean rank, 1.5, then c (3.0). The ranks differ across 4 data sets "
         "(Friedman p = 0.05), but the test separates no method from the best."
     )
-    assert told.endswith(" a is among the leaders in 2 of the 4 tested columns, b in 2 of 4 and c in 0 of 4.")
+    assert told.endswith(" a is among the best in 2 of the 4 tested columns, b in 2 of 4 and c in 0 of 4.")
 
 
 def test_what_a_user_adds_is_in_the_summary_and_what_the_suite_has_too_little_of_is_named():
@@ -437,9 +437,9 @@ def test_a_leader_without_a_test_has_no_frame_and_says_so():
 def test_methods_below_the_best_control_are_named():
     control = [run("mean", 0.3, kind="control"), run("zeros", 0.9, kind="control")]
     runs = [run("a", 0.1), run("b", 0.4), *control]
-    assert "A worse mean than the control mean: b." in page(runs).all("article")[0]["text"]
+    assert "Worse mean than the control “mean”: b." in page(runs).all("article")[0]["text"]
     many = [*runs, *(run(f"m{n}", 0.5) for n in range(4))]
-    assert "5 of 6 methods have a worse mean than the control mean." in page(many).all("article")[0]["text"]
+    assert "5 of 6 methods have a worse mean than the control “mean”." in page(many).all("article")[0]["text"]
     assert "the control mean" not in page(runs[:1] + control).all("article")[0]["text"]
 
 

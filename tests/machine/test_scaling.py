@@ -51,4 +51,4 @@ def test_steps_beyond_the_limits_are_named(tmp_path, monkeypatch):
     rows.write_text("\n".join([header, *ended, "a,knn,cite,9,1,901,1,ok", "lsi,,multiome,9,1,899,20.1,ok"]))
     told = "jae, 81,241 CITE-seq cells (time limit); knn, 9 CITE-seq cells (901 s); "
     told += "lsi, 9 Multiome cells (20.1 GB)"
-    assert scaling.limits() == f"Over 20 GB or 15 minutes: {told}."
+    assert scaling.limits() == f"**More than 20 GB or 15 minutes** in the tables below: {told}."

@@ -109,9 +109,9 @@ class Panel:
         names = [row["method"] for row in methods if sign * row["mean"] > sign * best["mean"]]
         if len(names) > NAMED:
             return (
-                f"{len(names)} of {len(methods)} methods have a worse mean than the control {best['method']}."
+                f"{len(names)} of {len(methods)} methods have a worse mean than the control “{best['method']}”."
             )
-        return f"A worse mean than the control {best['method']}: {', '.join(names)}." if names else ""
+        return f"Worse mean than the control “{best['method']}”: {', '.join(names)}." if names else ""
 
 
 def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], task: str) -> list[Panel]:
