@@ -51,8 +51,8 @@ TEXT = """# Scaling with the number of cells
 
 ## Can I run it on my machine?
 
-CPU time on one thread, and peak memory with the scores. `svd_linear`: a whole fit and prediction. scMoGNN: the
-**first epoch** only.
+CPU time on one thread, and peak memory with the scores. `svd_linear`: a whole fit and prediction. scMoGNN:
+the **first epoch** only.
 
 {machine}
 
@@ -73,8 +73,8 @@ CPU time on one thread, and peak memory with the scores. `svd_linear`: a whole f
 ## How it was measured
 
 The cells are simulated, with the numbers of features of the competition. CITE-seq has 13,953 genes (9 % of
-the values are not zero) and 134 proteins. Multiome has 13,431 genes and 116,490 peaks (4 % not zero). The full
-sizes are 81,241 and 62,501 cells. Each step ran in a process of its own.
+the values are not zero) and 134 proteins. Multiome has 13,431 genes and 116,490 peaks (4 % not zero). The
+full sizes are 81,241 and 62,501 cells. Each step ran in a process of its own.
 
 - Time is CPU seconds on one thread; `simulate` used two. Memory is the peak of the process, with libraries
   and data.

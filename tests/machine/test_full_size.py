@@ -39,4 +39,5 @@ def test_each_committed_step_was_measured():
     assert {(row["kind"], row["cells"]) for row in rows} >= {("cite", "81241"), ("multiome", "62501")}
     for row in rows:
         assert row["status"] == "ok", row  # no measured row is lost again
-        assert row["cpu_seconds"] and row["date"], row
+        assert row["cpu_seconds"], row
+        assert row["date"], row

@@ -108,9 +108,7 @@ class Panel:
         best = min(controls, key=lambda row: sign * row["mean"])
         names = [row["method"] for row in methods if sign * row["mean"] > sign * best["mean"]]
         if len(names) > NAMED:
-            return (
-                f"{len(names)} of {len(methods)} methods have a worse mean than the control “{best['method']}”."
-            )
+            return f"{len(names)} of {len(methods)} methods have a worse mean than the control “{best['method']}”."
         return f"Worse mean than the control “{best['method']}”: {', '.join(names)}." if names else ""
 
 
