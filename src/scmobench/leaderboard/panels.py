@@ -107,9 +107,10 @@ class Panel:
             return ""
         best = min(controls, key=lambda row: sign * row["mean"])
         names = [row["method"] for row in methods if sign * row["mean"] > sign * best["mean"]]
+        than = f"mean than the control “{best['method']}”"
         if len(names) > NAMED:
-            return f"{len(names)} of {len(methods)} methods have a worse mean than the control “{best['method']}”."
-        return f"Worse mean than the control “{best['method']}”: {', '.join(names)}." if names else ""
+            return f"{len(names)} of {len(methods)} methods have a worse {than}."
+        return f"Worse {than}: {', '.join(names)}." if names else ""
 
 
 def panels(standings: pd.DataFrame, metrics: Mapping[str, Mapping[str, Any]], task: str) -> list[Panel]:
