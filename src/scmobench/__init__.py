@@ -57,6 +57,7 @@ class _Package(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in WINGS and isinstance(value, ModuleType):
             value.__class__ = _Wing
+            vars(value).pop("__doc__", None)  # Python 3.14 may read it there, past the property
         super().__setattr__(name, value)
 
 

@@ -314,6 +314,7 @@ def test_a_launcher_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPat
         raise PackageNotFoundError(package)
 
     monkeypatch.setattr("scmobench.experiment.launcher.version", absent)
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0))
     for name, package, extra in (
         ("joblib", "hydra-joblib-launcher", "sweep"),
         ("ray", "hydra-ray-launcher", "cluster"),
@@ -322,6 +323,11 @@ def test_a_launcher_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPat
         said = rf"^scmobench: expected {package} for launcher={name}, found it not installed: "
         with pytest.raises(SystemExit, match=rf"{said}pip install 'scmobench\[{extra}\]'"):
             main(["run", "dataset=nosuch", f"launcher={name}"])
+    monkeypatch.setattr(sys, "version_info", (3, 14, 0))
+    with pytest.raises(
+        SystemExit, match=r"-ray-launcher .*: take another launcher, or Python 3\.13; newer ones"
+    ):
+        main(["run", "dataset=nosuch", "launcher=ray"])
 
 
 def test_what_cannot_be_launched_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ sparse; an empty cell stays a row of zeros. Dimension reduction is in `scmobench
 import numpy as np
 import scipy.sparse as sp
 
+from scmobench.machine.arithmetic import portable
+
 Matrix = np.ndarray | sp.spmatrix | sp.sparray
 
 
@@ -32,8 +34,13 @@ def scale_rows(X: sp.csr_matrix, factors: np.ndarray) -> sp.csr_matrix:
 
 
 def log1p(X: sp.csr_matrix) -> sp.csr_matrix:
-    """log(1 + x) of every value, in place."""
-    np.log1p(X.data, out=X.data)
+    """log(1 + x) of every value, which is float32 and not negative, in place."""
+    if portable():
+        from scmobench.data.portable_log1p import log1p
+
+        log1p(X.data)
+    else:
+        np.log1p(X.data, out=X.data)
     return X
 
 
@@ -91,7 +98,7 @@ def clr(X: sp.csr_matrix) -> sp.csr_matrix:
     et al. 2017 (Nat. Methods 14:865). Deviation from the textbook ratio log(x_j / geometric mean):
     one is added inside both logarithms, so that zero counts stay zero and nothing is negative.
     """
-    logs = sp.csr_matrix((np.log1p(X.data), X.indices, X.indptr), shape=X.shape)
+    logs = log1p(sp.csr_matrix((X.data.copy(), X.indices, X.indptr), shape=X.shape))
     return log1p(scale_rows(X, np.exp(-row_sums(logs) / X.shape[1])))
 
 

@@ -41,12 +41,14 @@ class Workers(Callback):
     Attributes
     ----------
     requires : package that brings the launcher, and the extra that installs it (see `refuse_lacking`).
+    newest_python : the extra brings the package to this version of Python at most.
     environment : variables to set unless they are set.
     program : that the launcher calls.
     note : printed as the sweep starts.
     """
 
     requires: Mapping[str, str] | None = None
+    newest_python: str | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
     program: str | None = None
     note: str = ""
@@ -138,11 +140,15 @@ def refuse_lacking(overrides: Sequence[str]) -> None:
     for name in [o.partition("=")[2] for o in overrides if o.startswith("launcher=")]:
         file = conf_dir() / "launcher" / f"{name}.yaml"
         node = OmegaConf.load(file) if file.is_file() else OmegaConf.create()
-        for package, extra in (OmegaConf.select(node, "hydra.callbacks.launcher.requires") or {}).items():
+        callback = OmegaConf.select(node, "hydra.callbacks.launcher") or {}
+        for package, extra in (callback.get("requires") or {}).items():
             try:
                 version(package)
             except PackageNotFoundError as error:
+                remedy = f"pip install 'scmobench[{extra}]', in the checkout pip install -e '.[{extra}]'"
+                newest = callback.get("newest_python")
+                if newest and sys.version_info[:2] > tuple(map(int, newest.split("."))):
+                    remedy = f"take another launcher, or Python {newest}; newer ones lack this package"
                 raise ValueError(
-                    f"expected {package} for launcher={name}, found it not installed: "
-                    f"pip install 'scmobench[{extra}]', in the checkout pip install -e '.[{extra}]'"
+                    f"expected {package} for launcher={name}, found it not installed: {remedy}"
                 ) from error

@@ -77,6 +77,11 @@ def checked(arithmetic: object) -> str:
     return str(arithmetic)
 
 
+def portable() -> bool:
+    """Whether this process computes in portable arithmetic."""
+    return os.environ.get(VARIABLE) == "portable"
+
+
 def unset() -> list[str]:
     """Variables of the recipe that have another value here, or none."""
     return [name for name, value in recipe().items() if os.environ.get(name) != value]

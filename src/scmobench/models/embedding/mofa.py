@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from anndata import AnnData
 
-from scmobench.data.preprocess import TFIDF, as_csr, highly_variable
+from scmobench.data.preprocess import TFIDF, as_csr, highly_variable, log1p
 from scmobench.models.embedding.placed_cells import PlacedCells, load
 from scmobench.training.forecast import announce
 from scmobench.training.surroundings import numpy_seed_kept
@@ -75,7 +75,7 @@ class MOFA(PlacedCells):
         kind, values = feature_type(modality), as_csr(modality.X)
         if kind == "ATAC":
             values = TFIDF().fit(values).transform(values)
-            values.data = np.log1p(1e4 * values.data)
+            values = log1p(1e4 * values)
         if kind in self.top_features:
             values = values[:, highly_variable(values, self.top_features[kind])]
         dense = values.toarray()
