@@ -46,12 +46,12 @@ def load(
     ----------
     data : the name of a data set (see `datasets`); a file (``.h5mu``, ``.h5ad``, Cell Ranger's ``.h5``) or
         Cell Ranger's folder; a MuData or AnnData in memory; cells that are loaded already.
-    gex, mod2 : instead of ``data``, the two modalities: two AnnData, or two ``.h5ad`` files.
+    gex, mod2 : the two modalities instead of ``data``: two AnnData, or two ``.h5ad`` files.
     modalities : the names of both modalities in a MuData, e.g. ``{"gex": "my_rna", "adt": "my_prot"}``. Usual
         names (``rna``, ``prot``, ``adt``, ``atac``, ``peaks``) are known.
     **settings : settings of the data set, e.g. ``name="mine"``, ``batch="site"``, ``cell_type="celltype"``,
-        ``test_batches=["s4"]``; see ``conf/dataset/own.yaml``. From memory, features without counts are left
-        out (``empty_features="drop"``); in files they are refused.
+        ``test_batches=["s4"]``; see ``conf/dataset/own.yaml``. Features without counts are left out
+        of cells in memory (``empty_features="drop"``), and refused in files.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def load(
     Raises
     ------
     FileNotFoundError : a file is missing.
-    ValueError : the cells are not fit for a benchmark, or were changed after they were loaded.
+    ValueError : the cells cannot be used, or were changed after they were loaded.
 
     Examples
     --------
@@ -121,15 +121,15 @@ def run(
     model : a name of `models` or of a row of the tables (``scmognn+ensemble_seeds``), or any object with
         ``fit(data, seed)`` and ``predict(data)``.
     data, task, direction : as for `load` and `split`.
-    seed : of every random draw.
-    runs : folder of records and predictions. A named model's finished run is not repeated; an object's run is
-        not kept, since its settings are unknown.
+    seed : seed of every random draw.
+    runs : folder of records and predictions. A finished run of a named model is not repeated. The run of an
+        object is not kept, because its settings are unknown.
     overrides : other settings of a named model, as on the command line, e.g.
         ``["model.predict_modality.k=10"]`` or ``["smoke=true"]``.
 
     Raises
     ------
-    ValueError : an unknown model, or one that does not serve the task; unfit cells; an unfit answer.
+    ValueError : the model is unknown or does not serve the task, or the cells or the answer are not valid.
 
     Examples
     --------
@@ -168,13 +168,13 @@ def score(
     prediction : AnnData or ``.h5ad`` in the competition's layout or with ``obsm["X_emb"]``; a table with
         names of cells and features; or an array as ``predict`` returns it, in the order of the problem's
         cells (matching: rows are scaled to sum to 1).
-    solution : AnnData or ``.h5ad``, or what `split` returned; for an array the latter.
+    solution : AnnData or ``.h5ad``, or what `split` returned. An array needs what `split` returned.
     task : ``predict_modality``, ``match_modality`` or ``joint_embedding``.
 
     Returns
     -------
     Series: metric -> value, the ranking metric first; NaN where a metric does not apply. ``attrs["reasons"]``
-    says why, and how a metric was computed where that may differ.
+    says why, and how a metric was computed if there are several ways.
 
     Raises
     ------

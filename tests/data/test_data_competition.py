@@ -98,7 +98,7 @@ def test_matching_files_are_paired_again(tiny_paired, tiny_parts, tmp_path, cach
     told = (
         "cells of train_sol in train_mod1's order"
         if by_matrix
-        else "train_sol at .* another in X than in uns"
+        else "train_sol at .* different ones in X and in uns"
     )
     with pytest.raises(ValueError, match=told):
         Competition(name="toy", normalization=COUNTS, **where).load()

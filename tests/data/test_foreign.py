@@ -186,7 +186,7 @@ def test_what_is_no_file_is_refused_at_once(files, tmp_path, capsys):
     for name, content in (("empty", b""), ("table", b"cell,gene\n"), ("cut", files[1].read_bytes()[:999])):
         (tmp_path / f"{name}.h5ad").write_bytes(content)
     for path, message in (
-        (tmp_path / "empty.h5ad", "cannot be read: it is empty; copy it again, or write it anew"),
+        (tmp_path / "empty.h5ad", "cannot be read: it is empty; copy it again, or write it again"),
         (tmp_path / "table.h5ad", r"cannot be read: no HDF5, it begins with b'cell,gene\n';"),
         (tmp_path / "cut.h5ad", "cannot be read: it is cut off or damaged;"),
         (tmp_path / "pipe.h5ad", "found a pipe or a device"),
@@ -212,7 +212,7 @@ def test_what_is_no_file_is_refused_at_once(files, tmp_path, capsys):
     [
         (
             "kill -SEGV $$",
-            "/X/data of mine.h5ad crashed the HDF5 library: the file is damaged; write it anew",
+            "/X/data of mine.h5ad crashed the HDF5 library: the file is damaged; write it again",
         ),
         ("exec sleep 60", "/X/data of mine.h5ad was not read within 1 seconds"),
     ],

@@ -155,7 +155,7 @@ def test_yaml_in_another_encoding_is_named_and_reads_once_it_is_utf8(tmp_path: P
 
 
 SLIPS = {
-    "fit": ("def predict(self): ...", "expected predict(self, data), found predict(self): write it so"),
+    "fit": ("def predict(self): ...", "expected predict(self, data), found predict(self): correct it"),
     "init": ("def __init__(self, depth): ...", "expected a setting 'depth', found none: add it"),
     "report": ("def report(self): return {(1, 2): 3}", "expected report to return a dict with text as keys"),
     "list": ("def report(self): return [1]", "expected report to return a dict with text as keys, found [1]"),

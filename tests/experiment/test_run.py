@@ -123,7 +123,7 @@ def test_a_damaged_prediction_of_a_finished_run_is_named_with_what_heals_it(tmp_
     content = bytearray(path.read_bytes())
     content[chunk.byte_offset + chunk.size // 2] ^= 255
     path.write_bytes(content)
-    told = "; delete this file, and its run is made again"
+    told = "; delete this file and repeat the command that made it"
     with pytest.raises(ValueError, match=rf"prediction.h5ad, found .* in /X: .*{told}"):
         sb.run("random", "tiny_cite", runs=tmp_path / "runs", seed=1)
     ensemble = (*given, "ensemble=seeds", "ensemble.members=[[],[]]")

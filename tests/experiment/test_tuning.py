@@ -147,7 +147,7 @@ def test_the_advised_command_finds_a_model_of_the_users_own(tmp_path: Path) -> N
         done = here("run", "sweep=tune", *OWN, *chosen, cwd=tmp_path)  # predict is missing
         assert done.returncode == 1
         told = done.stderr.splitlines()[-1]
-        assert told.startswith("scmobench: expected a trial with a score, found that all failed: mend")
+        assert told.startswith("scmobench: expected a trial with a score, found that all failed: correct")
     code, chosen = tmp_path / "my_method.py", (*chosen[:2], "hydra.sweeper.n_trials=2")
     predict = "    def predict(self, data): return np.full((data.test_mod1.n_obs, self.n), self.alpha)\n"
     code.write_text(f"{code.read_text()}\n{predict}")
@@ -167,7 +167,7 @@ def test_a_study_that_cannot_be_opened_stops_the_search(damage: str, tmp_path: P
     assert (done.returncode, done.stdout) == (1, "")
     (told,) = done.stderr.splitlines()
     assert f"expected a study of Optuna at {study}, found " in told
-    assert told.endswith("move the file away to begin anew")
+    assert told.endswith("move the file away to begin again")
     study.rename(tmp_path / "away")
     assert here(*SEARCH, cwd=tmp_path).returncode == 0
 

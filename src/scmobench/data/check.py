@@ -29,10 +29,10 @@ def check(
 
     Parameters
     ----------
-    paired : as read; left untouched.
-    empty_features : a feature without counts in all cells: ``keep``, ``drop`` or ``error``.
-    empty_cells : a cell without counts in either modality: ``drop`` (from both) or ``error``.
-    copy : False: matrices that need no change are handed on; nobody else may change them then.
+    paired : the cells as read; they stay unchanged.
+    empty_features : what to do with a feature without counts in all cells: ``keep``, ``drop`` or ``error``.
+    empty_cells : what to do with a cell without counts in one modality: ``drop`` (from both) or ``error``.
+    copy : False returns matrices that need no change as they are; the caller must not change them then.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def check(
 
     Raises
     ------
-    ValueError : the cells are not fit for a benchmark; the message says what to change.
+    ValueError : the cells cannot be used; the message says what to change.
     """
     for modality, allowed in ((paired.mod1, ("GEX",)), (paired.mod2, MODALITIES[1:])):
         _check_declared(paired, modality, allowed)

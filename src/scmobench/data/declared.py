@@ -100,7 +100,7 @@ class ReadPlan:
         """Add a table, or only the names of its rows; returns the number of rows."""
         if isinstance(table, h5py.Dataset):
             raise Refusal(
-                f"{table.name} is in the form of anndata before 0.7 (2020): write it anew, "
+                f"{table.name} is in the form of anndata before 0.7 (2020): write it again, "
                 "anndata.read_h5ad(old).write_h5ad(new)"
             )
         index = table.get(index_name(table))

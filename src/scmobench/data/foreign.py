@@ -166,7 +166,7 @@ def _inspect(job: str, identity: tuple[Any, ...]) -> None:
         place, error = _told(done.stdout)
         if done.returncode > 0 and not error:
             raise RuntimeError(f"the inspection of files failed: {done.stderr}")
-        raise ValueError(error or f"{place} crashed the HDF5 library: the file is damaged; write it anew")
+        raise ValueError(error or f"{place} crashed the HDF5 library: the file is damaged; write it again")
 
 
 def _told(output: str) -> tuple[str, str]:

@@ -74,7 +74,7 @@ def opened(path: str) -> h5py.File:
     except OSError as error:
         found = f"no HDF5, it begins with {head!r}" if head else "it is empty"
         found = "it is cut off or damaged" if h5py.is_hdf5(path) else found
-        raise ValueError(f"{found}; copy it again, or write it anew") from error
+        raise ValueError(f"{found}; copy it again, or write it again") from error
 
 
 def planned(job: dict[str, Any]) -> Iterator[ReadPlan]:

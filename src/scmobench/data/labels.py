@@ -1,7 +1,7 @@
 """Labels of cells: the form of each known column of the table of cells, however a file stores it.
 
 A file may hold the same numbers as floats, text or categories, and a missing value as NaN or as the word
-"NA". A score must not depend on that. Every data set and every solution file passes here.
+"NA". Scores must not depend on this form, so every data set and every solution file passes here.
 """
 
 from collections.abc import Hashable, Sequence

@@ -24,9 +24,9 @@ MEMBER_SHA256 = "ba7e65819b77dca7cae0473043893a471920e25a07ee08bc91b3eb9fcc2e1cd
 class MiniCite(Source):
     """800 PBMC with 498 genes and 224 proteins (raw counts), 400 cells a batch.
 
-    pip downloads the wheel without its dependencies. It is never installed or run: its hash is checked and
-    one data file is taken out. Two of the file's four batches are paired, ``p3_0`` (training) and ``p4_0``
-    (test); ``p1_0`` has only RNA and ``p2_0`` only proteins.
+    pip downloads the wheel without its dependencies. The wheel is not installed or run: its hash is checked,
+    and one data file is taken out. Two of the file's four batches are paired, ``p3_0`` (training) and
+    ``p4_0`` (test); ``p1_0`` has only RNA and ``p2_0`` only proteins.
     """
 
     def fetch(self) -> Path:

@@ -35,8 +35,8 @@ def pairing(solution: AnnData) -> np.ndarray:
         )
     if len(drawn) and not np.array_equal(ix, drawn):
         raise ValueError(
-            "expected one pairing in the solution, found another in X than in uns['pairing_ix']: where X is "
-            "right, del solution.uns['pairing_ix']"
+            "expected one pairing in the solution, found different ones in X and in uns['pairing_ix']: if X "
+            "is right, del solution.uns['pairing_ix']"
         )
     return np.asarray(ix, dtype=np.int64)
 

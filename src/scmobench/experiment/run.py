@@ -139,7 +139,7 @@ def asked(model: Any, name: str, *given: Any) -> Any:
     except TypeError as error:
         right = ", ".join(signature(getattr(Model, name)).parameters)
         found = ", ".join(["self", *signature(method).parameters])
-        raise ValueError(f"expected {name}({right}), found {name}({found}): write it so") from error
+        raise ValueError(f"expected {name}({right}), found {name}({found}): correct it") from error
     return method(*given)
 
 
@@ -174,7 +174,7 @@ def predictions(*files: Path, **asked: Any) -> list[AnnData]:
     try:
         return read_h5ad(*files, **asked)
     except ValueError as error:
-        raise ValueError(f"{error}; delete this file, and its run is made again") from error
+        raise ValueError(f"{error}; delete this file and repeat the command that made it") from error
 
 
 def _kept(plan: Plan, where: Path, identity: dict[str, Any], answered: Answered) -> dict[str, Any]:

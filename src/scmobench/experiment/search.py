@@ -17,8 +17,8 @@ from scmobench.machine.files import file_name, writable
 STUDY, RESULT = "study.db", "optimization_results.yaml"  # Optuna's sweeper names the second
 REVISION = "v2.6.0.a"  # of the tables of Optuna 2.10, the last that Hydra's sweeper takes
 PLACE = ("task", "dataset", "model", "direction")  # what the name of a study says
-NO_SCORE = "expected a trial with a score, found that all failed: mend what they said, and take a larger "
-NO_SCORE += "hydra.sweeper.n_trials"
+NO_SCORE = "expected a trial with a score, found that all failed: correct what their messages say, and take "
+NO_SCORE += "a larger hydra.sweeper.n_trials"
 APART = ("sweep", "launcher", "runs", "force", "hydra", "score_on")  # no part of the settings
 
 
@@ -93,7 +93,7 @@ def _opened(sweeper: DictConfig, file: Path) -> list[Any]:
 
     Raises OSError if it cannot be opened.
     """
-    place, advice = file, "make room, let it be written, or move the file away to begin anew"
+    place, advice = file, "make room, let it be written, or move the file away to begin again"
     if sweeper.storage:
         place, advice = "hydra.sweeper.storage", "check its address, or leave it out for a file of its own"
     try:

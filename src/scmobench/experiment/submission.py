@@ -58,7 +58,7 @@ def score_folder(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
             fresh = scored(path, plans)
             held = [one for record in fresh for one in _descriptions(record)]
             if again := next((one for one in held if one in homes), ""):
-                raise ValueError(f"{homes[again].name!r} holds {again} already: leave one out")
+                raise ValueError(f"{homes[again].name!r} holds {again} already: leave out one of them")
             homes |= dict.fromkeys(held, path)
             records += fresh
         except Exception as error:  # whatever an archive holds, the others are scored

@@ -53,7 +53,7 @@ def naming_choice(plan: Plan) -> Iterator[None]:
         if not (found and chosen) or any(key(o).endswith(f".{found[1]}") for o in plan.overrides):
             raise
         its = " and ".join(chosen)
-        mend = "mend its YAML" if "did you mean" in str(error) else f"leave {its} out"
+        mend = "correct its YAML" if "did you mean" in str(error) else f"leave {its} out"
         told = f"expected settings that the model takes in {its}, found {error}: {mend}"
         raise ValueError(told) from error
 

@@ -1,7 +1,7 @@
 """Feature-feature edges: from gene sets, from a table of the user, or learned from training cells.
 
-Each function returns P, features x features in CSR: row i holds the in-neighbours of feature i.
-Entries of weight 0 may be stored: such an edge carries no message but counts as a neighbour.
+Each function returns P, features x features in CSR. Row i holds the in-neighbours of feature i. An entry of
+weight 0 may be stored: this edge carries no message, but counts as a neighbour.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -97,9 +97,9 @@ def gene_set_edges(
 def table_edges(path: str | Path, names: Sequence[str], *, threshold: float | None = None) -> sp.csr_matrix:
     """Edges of a tab-separated table with columns feature_a, feature_b, weight; both directions.
 
-    A pair of ``names`` is an edge. Pairs of one name with something else (peak-gene links, if the names are
-    peaks) join all names that share this partner: the weight of such an edge is the product of the two
-    weights. Pairs of unknown names are left out.
+    A pair of two ``names`` is an edge. A pair of one name with another word (a peak-gene link, if the names
+    are peaks) joins this name to all names with the same partner. The weight of such an edge is the product
+    of the two weights. A pair without any of the names is left out.
 
     Raises
     ------

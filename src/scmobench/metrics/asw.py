@@ -30,9 +30,9 @@ def asw_label(embedding: ScoredEmbedding) -> float:
 
 
 def asw_batch(embedding: ScoredEmbedding) -> float:
-    """Mixing of batches within cell types: 1 is mixed, and so is an embedding without any spread.
+    """Mixing of batches within cell types: 1 is fully mixed. An embedding without any spread has 1, too.
 
-    Mean over cell types of mean(1 - |silhouette of batch within the type|), without types in one batch:
+    Mean over cell types of mean(1 - |silhouette of batch within the type|), without the types of one batch:
     scib's ``silhouette_batch`` (Luecken et al. 2022, Methods, "Average silhouette width").
 
     Raises

@@ -25,13 +25,13 @@ def cc_cons(embedding: ScoredEmbedding) -> Score:
 
     V is the variance that S and G2M scores explain by principal component regression, on 50 components
     of GEX (before) and of the embedding (after): scib's ``cell_cycle`` (Luecken et al. 2022, Nature
-    Methods, Methods, "Cell-cycle conservation"). Scores of the data set are used where every scored cell
-    has them, else they are computed per batch from the organism's genes. The two give different numbers,
-    so the `Score` states which.
+    Methods, Methods, "Cell-cycle conservation"). Scores of the data set are used if every scored cell
+    has them. Otherwise they are computed per batch from the genes of the organism. The two give different
+    numbers, so the `Score` says which were used.
 
-    Deviations: dimensions that are constant within a batch are left out of its components; scib divides 0 by
-    0. A batch for which V is not defined makes the metric not applicable; scib leaves the batch out of the
-    mean, or takes the ratio of two rounding errors for a score.
+    Deviations: dimensions that are constant within a batch are left out of its components (scib divides 0 by
+    0 there). If V is not defined for a batch, the metric is not applicable (scib leaves the batch out of the
+    mean, or returns the ratio of two rounding errors).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Modality matching: how much weight does a cell give to its own profile in the other modality?
+"""Modality matching: the weight that a cell gives to its own profile in the other modality.
 
 Every function takes the n x n similarity P (rows mod1, columns the shuffled mod2, most values not stored),
 the true column ``partner[i]`` of row i, and the cell types of the rows where known. With the competition's
@@ -47,7 +47,7 @@ def pairing_aupr(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None)
 
     Average precision, sum_k (R_k - R_{k-1}) Q_k over distinct values, so that tied pairs (among them all
     that are not stored) enter at once. Deviation: the competition's R code draws tied pairs in random order
-    and takes trapezoids, which is not reproducible and, for a sparse prediction, a little higher.
+    and takes trapezoids. This is not reproducible and, for a sparse prediction, a little higher.
 
     Raises
     ------

@@ -34,7 +34,7 @@ class ScoredEmbedding:
 
     Attributes
     ----------
-    matrix : the scored cells x dimensions, in float32 where that holds every number.
+    matrix : the scored cells x dimensions, in float32 if it can hold every number.
     obs : labels of the scored cells.
     organism, protocol : see `scmobench.types.Paired`; empty where the solution does not state them.
 
@@ -96,9 +96,10 @@ class ScoredEmbedding:
         return self.matrix[members]
 
     def spread(self, members: np.ndarray | slice) -> bool:
-        """Do these cells lie at more than one point?
+        """Whether these cells lie at more than one point.
 
-        Where they do not, rounding makes distances of about 1e-8, whose silhouette is a rounding error.
+        If they lie at one point, rounding makes distances of about 1e-8, and the silhouette is a rounding
+        error.
         """
         return bool(np.ptp(self.matrix[members], axis=0).any())
 

@@ -25,12 +25,12 @@ def paired_t(difference: ArrayLike, *spreads: tuple[ArrayLike, ArrayLike]) -> Pa
 
         var_s(mean over c of d) / S + var_c(mean over s of d) / C
 
-    as each sample variance estimates its own effect and its share of the rest. The rest is counted twice,
-    which makes the test a little conservative. The degrees of freedom are Satterthwaite's (1946).
+    because each sample variance estimates its own effect and its share of the rest. The rest is counted
+    twice, so the test is a little conservative. The degrees of freedom are Satterthwaite's (1946).
 
-    A closed form is taken rather than a bootstrap, because five seeds are too few for percentiles (their
-    intervals cover less than they say), and because no random number enters. Paired differences of cells:
-    Miller 2024, arXiv:2411.00640; crossed random effects: Owen 2007, Annals of Applied Statistics 1:386.
+    The formula is closed, not a bootstrap, for two reasons: with five seeds, percentile intervals cover less
+    than they say, and no random number is needed. Paired differences of cells: Miller 2024,
+    arXiv:2411.00640. Crossed random effects: Owen 2007, Annals of Applied Statistics 1:386.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def paired_t(difference: ArrayLike, *spreads: tuple[ArrayLike, ArrayLike]) -> Pa
 def holm(p_values: ArrayLike) -> np.ndarray:
     """p-values corrected over those that are given (Holm 1979, Scandinavian Journal of Statistics 6:65).
 
-    A missing one stays missing and counts in none. statsmodels' ``multipletests`` does the same, but
-    collects garbage for 0.1 s in each of 2,000 calls.
+    A missing p-value stays missing and does not count in the correction. statsmodels' ``multipletests`` does
+    the same, but each of 2,000 calls takes 0.1 s for garbage collection.
     """
     p_values = np.asarray(p_values, float)
     corrected, tested = p_values.copy(), np.flatnonzero(np.isfinite(p_values))

@@ -4,9 +4,9 @@ Every function takes the truth T and the prediction P (n cells x m features, den
 read in blocks of rows, so that a large sparse one is never dense as a whole. Source: the competition's
 `predict_modality` metrics (Luecken et al. 2021, NeurIPS datasets track).
 
-Errors are defined for all finite matrices. A correlation of two rows is 0 where one of them is constant, by
-the competition's definition. Where no row of the truth varies, as with one feature, every prediction would
-score 0, so correlations raise `NotApplicable`.
+Errors are defined for all finite matrices. The correlation of two rows is 0 if one of them is constant, as in
+the competition. If no row of the truth varies (for example with one feature), every prediction would score 0,
+so correlations raise `NotApplicable`.
 """
 
 from collections.abc import Callable, Iterator

@@ -28,12 +28,13 @@ def ti_cons_batch_mean(embedding: ScoredEmbedding) -> Score:
 
     For each, the mean over batches of (Spearman(reference, diffusion pseudotime on the embedding) + 1)
     / 2: scib's ``trajectory_conservation`` by batch (Luecken et al. 2022, Nature Methods, Methods,
-    "Trajectory conservation"). Deviation: scib returns 0 where it finds no root cell. On the competition's
-    own test sets that 0 is counted, as the competition did, and the `Score` has a reason; elsewhere the
-    metric is not applicable. Deviation: scib also scores embeddings in which rounding decides the graph or
-    the root cell, as where all cells of a type lie at one point. Such a score differs between processors, and
-    moves by up to 0.2 if the embedding moves by 1e-6. Here the metric is not applicable, see
-    `_diffusion_map`.
+    "Trajectory conservation"). Two deviations:
+
+    - scib returns 0 if it finds no root cell. On the competition's own test sets this 0 counts, as in the
+      competition, and the `Score` has a reason. On other data the metric is not applicable.
+    - scib also scores embeddings in which rounding decides the graph or the root cell, for example if all
+      cells of a type lie at one point. Such a score differs between processors, and changes by up to 0.2 if
+      the embedding changes by 1e-6. Here the metric is not applicable, see `_diffusion_map`.
 
     Raises
     ------
@@ -108,9 +109,9 @@ def _most_extreme(axes: np.ndarray, candidates: np.ndarray) -> int:
 def _diffusion_map(cells: AnnData) -> tuple[np.ndarray, AnnData]:
     """Which cells are in the largest component of the graph, and that component with its diffusion map.
 
-    Checks that data, and not rounding, decide the graph and the axes by which the root cell is chosen. Where
-    more cells lie at one point than a cell has neighbours, any of them are the nearest. Where two eigenvalues
-    of the diffusion map are equal, any rotation of their axes will do.
+    Checks that the data, and not rounding, decide the graph and the axes by which the root cell is chosen. If
+    more cells lie at one point than a cell has neighbours, rounding decides which are the nearest. If two
+    eigenvalues of the diffusion map are equal, rounding decides the rotation of their axes.
 
     Raises
     ------

@@ -122,9 +122,9 @@ class SolutionMatching(SolutionControl):
 class SemiSolutionMatching(SolutionControl):
     """Uniform random weights on the true pairs and on random other pairs.
 
-    It knows every true pair and cannot tell it from the rest of its row: it scores near 1 / ``others``.
-    Source: ``dummy_semisolution`` of the competition (Luecken et al. 2021; others = 10, match probability
-    0.100), where a drawn pair that is a true one also gets a new weight, and batches are ignored.
+    Every row holds the true pair, among ``others`` pairs with weights of the same kind, so the score is near
+    1 / ``others``. Source: ``dummy_semisolution`` of the competition (Luecken et al. 2021; others = 10, match
+    probability 0.100). Batches are ignored, and a true pair that is drawn again gets a new weight, as there.
     """
 
     others: int = 10  # random pairs for each cell, on average; at most all pairs

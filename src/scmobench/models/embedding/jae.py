@@ -15,10 +15,12 @@ class JAE(ScMoGNNEmbedding):
     instead of LSI. Its encoder has skip connections and ends in a ReLU (`nn.mlp.SkipBlock`), the decoder has
     the same widths in reverse, and the batch block is driven to equal chances of all batches instead of
     to zero. Source: JAE, team Amateur (Liu et al.), first of the competition's entries with pre-training
-    (Lance et al. 2022, PMLR 176:162), and its code. Deviations: those of `ScMoGNNEmbedding` and
-    `EmbedModule` (standardised inputs; a single training batch has no batch block; in conf/model also
-    corrected batches, no ReLU at the decoder's end, and AdamW); the training cells' labels replace a separate
-    annotated set, and no training on cells without labels follows.
+    (Lance et al. 2022, PMLR 176:162), and its code. Deviations:
+
+    - Those of `ScMoGNNEmbedding` and `EmbedModule`: inputs are standardised, and a single training batch has
+      no batch block. In conf/model also: corrected batches, no ReLU at the end of the decoder, and AdamW.
+    - The labels of the training cells replace a separate annotated set. No training on cells without labels
+      follows.
     """
 
     components: Mapping[str, int] = field(default_factory=lambda: {"GEX": 100, "ATAC": 100})

@@ -73,11 +73,13 @@ class LSLAutoencoder(Training, Model):
     """Autoencoder over variable genes and common peaks (or all proteins); its bottleneck is the embedding.
 
     Source: LSL_AE, Living Systems Lab, first of the competition's entries without pre-training
-    (Lance et al. 2022, PMLR 176:162). Genes are variable within batches (scanpy, Seurat's
-    dispersions), peaks open in a share of the cells. Deviations: dispersions come from normalised
-    values (the source takes raw counts for logarithms); the best validation epoch is kept (the source
-    kept the last); validation cells are drawn at random (the source takes the file's last); the penalty meant
-    to keep encoder weights orthogonal is left out.
+    (Lance et al. 2022, PMLR 176:162). It reads the genes that vary within batches (scanpy, Seurat's
+    dispersions), and the peaks that are open in a share of the cells. Deviations:
+
+    - Dispersions come from normalised values (the source takes raw counts for logarithms).
+    - The best validation epoch is kept (the source: the last).
+    - Validation cells are drawn at random (the source: the last of the file).
+    - The penalty that should keep encoder weights orthogonal is left out.
     """
 
     transductive = True

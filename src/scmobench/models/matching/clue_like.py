@@ -71,12 +71,15 @@ class ClueLike(OnePairOfNetworks):
     """Cross-linked autoencoders, then matching within batch.
 
     After CLUE (Tu et al. 2022, Cross-Linked Unified Embedding, NeurIPS), which won the competition's
-    matching task. Deviations: plain autoencoders with squared error on reduced and standardised inputs
-    replace variational ones with negative binomial likelihoods of counts; no adversary separates the
-    modalities, because the training pairs are aligned by cosine; the test cells' inputs are not used to
-    fine-tune; the best epoch is the one with the highest top-1 accuracy on held-out training cells. The
-    settings in conf/model differ too: 32 components (CLUE: 100), an alignment weight of 0.7, lower rates, and
-    one-to-one assignment in place of shared neighbours, because it scores higher on held-out training cells.
+    matching task. Deviations:
+
+    - The autoencoders are plain, with the squared error of reduced and standardised inputs. CLUE's are
+      variational, with negative binomial likelihoods of counts.
+    - There is no adversary, because the training pairs are aligned by cosine.
+    - The inputs of the test cells are not used to fine-tune.
+    - The best epoch is the one with the highest top-1 accuracy on held-out training cells.
+    - Settings in conf/model: 32 components (CLUE: 100), an alignment weight of 0.7, lower rates, and
+      one-to-one assignment instead of shared neighbours, because it scores higher on held-out training cells.
     """
 
     center_batches: bool = True

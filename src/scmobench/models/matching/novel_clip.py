@@ -25,10 +25,13 @@ class NovelClip(MatchSettings, PairNetworks):
     cells' similarities are the mean over the models. This is the matching of scMoGNN without the graph.
 
     Source: team Novel (Ryazantsev, Russkikh, Rybakov), NeurIPS 2021 competition, submission 169594, and
-    its code for the settings (Lance et al. 2022, PMLR 176:162). Deviations: the loss is twice
-    the source's; the LSI sees the inputs of the left-out batch too; the assignment is made on the softmax
-    over rows + columns, pruned by quantile, as scMoGNN does (the source pruned the cosines themselves).
-    With a single training batch, random training cells are held out (``validation_share``).
+    its code for the settings (Lance et al. 2022, PMLR 176:162). Deviations:
+
+    - The loss is twice that of the source.
+    - The LSI sees the inputs of the left-out batch, too.
+    - The assignment uses the softmax over rows + columns, pruned by quantile, as in scMoGNN (the source
+      pruned the cosines themselves).
+    - With a single training batch, random training cells are held out (``validation_share``).
     """
 
     normalised: bool = True

@@ -1,4 +1,4 @@
-"""Rivals that train networks on paired cells, which place both modalities in one space."""
+"""Methods that train networks on paired cells, to place both modalities in one space."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from scmobench.types import MatchingData
 
 @dataclass(kw_only=True)
 class PairNetworks(SimilarityMatching):
-    """Matches by the mean similarity of networks that each held out other training cells.
+    """Matches by the mean similarity of several networks. Each held out other training cells.
 
     The best epoch is the one with the highest top-1 accuracy on the held-out cells.
     """

@@ -22,9 +22,9 @@ class Procrustes(SimilarityMatching):
     .. math:: R = \arg\min_{R^\top R = I} \lVert A R - B \rVert_F = U V^\top, \quad U \Sigma V^\top = A^\top B
 
     from SciPy, then the one-to-one matching within batches. Source: ``baseline_procrustes_knn`` of the
-    competition (Luecken et al. 2021). Deviations: it aligned mod1 with itself (both sides read
-    the same file), on rows that were not known to be pairs, and wrote its matrix transposed; here the
-    rotation is learned from the training pairs, and the optimal assignment replaces its 100 neighbours.
+    competition (Luecken et al. 2021). That baseline aligned mod1 with itself (both sides read the same file),
+    on rows that were not known to be pairs, and wrote its matrix transposed. Here the rotation is learned
+    from the training pairs, and the optimal assignment replaces 100 neighbours.
     """
 
     n_components: int = 100  # of either SVD, at most; the side with fewer gets columns of zeros

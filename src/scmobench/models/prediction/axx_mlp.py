@@ -1,4 +1,4 @@
-"""The competition entry AXX: one network a left-out site, averaged."""
+"""The competition entry AXX: the mean of networks that each left out one site."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,12 +22,14 @@ SITE = r"^(s\d+)d\d+\Z"  # s{site}d{donor}
 
 @dataclass(kw_only=True)
 class AXXMLP(Training, Model):
-    """Predict mod2 by the average of networks that each left out a site and kept the epoch best for it.
+    """Predict mod2 by the mean of networks. Each leaves out one site and keeps the best epoch on it.
 
     Source: Chen & Liu, team AXX of the NeurIPS 2021 competition (fourth in modality prediction), its
     code. For GEX2ATAC the entry is the mean of the training cells, without a network. Deviations:
-    if batches are not named by site, whole batches are dealt to the folds, or random cells of a single
-    batch; few cells are trained in smaller batches.
+
+    - If batches are not named by site, whole batches are dealt to the folds (of a single batch: random
+      cells).
+    - Few cells are trained in smaller batches.
 
     Raises
     ------

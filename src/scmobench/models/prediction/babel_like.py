@@ -18,11 +18,14 @@ class BabelLike(NetworkRegression):
     """Predict mod2 as decoder 2 of encoder 1: both modalities encode into one space and decode from it.
 
     Source: Wu et al. 2021, PNAS 118:e2023070118 (BABEL): encoders features → 64 → 16, decoders 16 → 64
-    → features, trained to decode either modality from either encoding. Deviations: squared error on the
-    normalised values replaces the negative binomial and binary cross-entropy likelihoods, because those
-    values are scored; each modality's error is divided by its mean variance, so that both weigh the same;
-    peaks are not split by chromosome; proteins are served too; GELU replaces PReLU; the rate does not decay;
-    few cells are trained in smaller batches.
+    → features, trained to decode either modality from either encoding. Deviations:
+
+    - The loss is the squared error of the normalised values, which are scored. The source has negative
+      binomial and binary cross-entropy likelihoods.
+    - The error of each modality is divided by its mean variance, so that both weigh the same.
+    - Peaks are not split by chromosome, and proteins are served, too.
+    - GELU replaces PReLU, and the learning rate does not decay.
+    - Few cells are trained in smaller batches.
     """
 
     latent: int = 16  # dimensions of the shared space

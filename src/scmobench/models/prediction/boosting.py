@@ -16,9 +16,10 @@ SKETCH = 10  # directions that a tree's splits see, of more targets
 class Boosting:
     """Squared-error gradient boosting (Friedman 2001, Annals of Statistics 29:1189) with vector leaves.
 
-    A split serves all targets: it lowers the sum of their squared errors the most. So one tree a round takes
-    the place of one a target. Of more than ten targets, a tree's splits are found on ten random projections
-    of the residuals, drawn anew for each tree (SketchBoost, Iosipoi & Vakhrushev 2022, NeurIPS).
+    Each round makes one tree for all targets, not one tree for each target. A split is the one that lowers
+    the sum of their squared errors most. With more than ten targets, the splits of a tree are found on ten
+    random projections of the residuals. Each tree draws its own (SketchBoost, Iosipoi & Vakhrushev 2022,
+    NeurIPS).
 
     Attributes
     ----------

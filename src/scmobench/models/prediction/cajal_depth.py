@@ -28,12 +28,16 @@ class CajalDepth(NetworkRegression):
 
     Source: team Cajal of the NeurIPS 2021 competition (first in ATAC2GEX), its code: all inputs
     standardised, each depth covariate 50 times, input dropout, output clipped to the range of the training
-    targets. Deviations: the markers are the features that mod2 explains best (`markers`), not differential
-    features of the labelled cell types, so that no label is used; inputs are X as normalised, not log counts
-    per million; the output is clipped at prediction alone, because an output below the range in all cells
-    has no gradient; a depth outside the training cells' range counts as its end; the widths are those of
-    ADT2GEX for all subtasks, because no others are published; the best epoch on held-out cells is kept, not
-    the last; few cells are trained in smaller batches.
+    targets. Deviations:
+
+    - The markers are the features that mod2 explains best (`markers`), not differential features of labelled
+      cell types, so that no label is used.
+    - Inputs are X as normalised, not log counts per million.
+    - The output is clipped only at prediction. In training, an output below the range would have no gradient.
+    - A depth outside the range of the training cells counts as the nearest depth in this range.
+    - All subtasks have the widths of ADT2GEX, because no others are published.
+    - The best epoch on held-out cells is kept, not the last one.
+    - Few cells are trained in smaller batches.
 
     The depth covariates of a test cell come from the inputs of its own batch's test cells.
     """
@@ -67,7 +71,8 @@ class CajalDepth(NetworkRegression):
 class DepthNetwork(nn.Module):
     """Standardises inputs, repeats the depth covariates, drops inputs out; clips the output after training.
 
-    A depth outside the training cells' range counts as its end: its copies would outweigh all markers.
+    A depth outside the range of the training cells counts as the nearest one in it, or its copies would
+    outweigh all markers.
 
     Parameters
     ----------

@@ -24,12 +24,16 @@ class GuanlabKRR(Model):
     The training batches are shuffled and cut in two ``repeats`` times, and each half trains a model. With a
     single training batch every model sees all cells. The mean of all models is projected back to features
     and clipped to ≥ 0, binarised ATAC also to ≤ 1.
-    Deviations: the clip follows the mean (with ``legacy`` it precedes the mean, as published), and its lower
-    bound is the lowest training target if that is below 0; above ``exact_up_to`` cells a model, Nyström
-    landmarks replace the kernel of all pairs (45 GB at 66,000 cells).
+    Deviations:
+
+    - The mean of the models is clipped (with ``legacy`` their sum, as published). The lower bound is the
+      lowest training target if that is below 0.
+    - A model of more than ``exact_up_to`` cells uses Nyström landmarks instead of the kernel of all pairs
+      (45 GB at 66,000 cells).
+
     The validation score compares each training cell with the mean of the models that were fitted without
-    it; the two SVDs have seen the cell. With a single training batch the score comes from further models, on
-    halves of the cells.
+    this cell. The two SVDs have seen it. With a single training batch the score comes from further models,
+    on halves of the cells.
 
     Raises
     ------

@@ -42,13 +42,18 @@ class LSLab(Model):
 
     LS_lab, NeurIPS 2021 competition (Lance et al. 2022, PMLR 176; its public entry). Training cells are
     cut into folds stratified by batch; for each, models learn from the other folds, a network keeps its
-    best epoch on the fold, and the means over folds are projected back. Deviations: one `Boosting` of all
-    components, with splits on projections of them, replaces two CatBoost ensembles of all components;
-    5 folds, not 10; the second network has neither skip connections nor a batch classifier; one recipe for
-    all subtasks (published: forests and nearest neighbours for the ATAC ones, a forest beside the rest for
-    ADT2GEX); the SVD of mod1 is made once, not for each fold; predictions are clipped to ≥ 0 (or to the
-    lowest training target, if that is less), binarised ATAC to ≤ 1. The validation score is the out-of-fold
-    RMSE; a network's best epoch was chosen on the same cells.
+    best epoch on the fold, and the means over folds are projected back. Deviations:
+
+    - One `Boosting` of all components, with splits on projections of them, replaces two CatBoost ensembles of
+      all components.
+    - There are 5 folds, not 10, and the SVD of mod1 is made once, not for each fold.
+    - The second network has neither skip connections nor a batch classifier.
+    - All subtasks have one recipe (published: forests and nearest neighbours for ATAC, and one more forest
+      for ADT2GEX).
+    - Predictions are clipped to at least 0 (or to the lowest training target, if that is less), and binarised
+      ATAC to at most 1.
+
+    The validation score is the out-of-fold RMSE. The best epoch of a network was chosen on the same cells.
     """
 
     n1: int = 50  # SVD components of mod1

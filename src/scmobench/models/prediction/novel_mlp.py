@@ -20,9 +20,11 @@ class NovelMLP(NetworkRegression):
     Source: team Novel of the NeurIPS 2021 competition, its code. It trains on the LSI of the normalised
     values with all components, with GELU on the output too and AdamW on the root of the squared error. It
     keeps the epoch that is best on 25 % random training cells (for ADT2GEX on the test cells, which leaks
-    their targets), and sets negative predictions to 0. Deviations: the epoch kept is best on whole training
-    batches if there are at least 3, for ADT2GEX too; few cells are trained in smaller batches at a higher
-    rate; training stops early.
+    their targets), and sets negative predictions to 0. Deviations:
+
+    - The epoch that is kept is the best on whole training batches if there are at least 3, for ADT2GEX, too.
+    - Few cells are trained in smaller batches at a higher rate.
+    - Training stops early.
     """
 
     hidden: Sequence[int]

@@ -1,1 +1,1 @@
-"""scMoGNN: one head a task."""
+"""scMoGNN: a network for each task."""

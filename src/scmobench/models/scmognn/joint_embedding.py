@@ -34,11 +34,14 @@ class ScMoGNNEmbedding(EmbedSettings, Model):
     single batch. Without both label terms, or without labels in the data, the method is not
     label-supervised and has ``free_unsupervised`` free dimensions instead of ``free``.
 
-    Source: Wen et al., KDD 2022. Defaults are its settings for GEX-ADT. Deviations: centring by batch and
-    Harmony are not in the source (off by default, on in conf/model); the published decoder's last ReLU is
-    off by default (its target has both signs); the best epoch's layer weights are restored with the other
-    parameters; only labels of training cells are seen; a single training batch has no batch block
-    (published: one dimension driven to zero); the free dimensions without labels.
+    Source: Wen et al., KDD 2022. Defaults are its settings for GEX-ADT. Deviations:
+
+    - Centring by batch and Harmony are not in the source (off by default, on in conf/model).
+    - The last ReLU of the published decoder is off by default, because its target has both signs.
+    - The layer weights of the best epoch are restored with the other parameters.
+    - Only labels of training cells are seen.
+    - A single training batch has no batch block (published: one dimension driven to zero).
+    - Without labels there are more free dimensions (``free_unsupervised``).
     """
 
     # inputs, see `Reduction`

@@ -24,9 +24,11 @@ class ScMoGNNMatching(MatchSettings, OnePairOfNetworks):
     one to one by similarity.
 
     Source: Wen et al., "Graph Neural Networks for Multimodal Single-Cell Data Integration", KDD
-    2022. Defaults are its settings for GEX-ADT. Deviations: validation cells are at most
-    ``validation_share`` of the training cells; the best epoch's layer weights are restored
-    with the other parameters; the test cells' pairing plays no part in training.
+    2022. Defaults are its settings for GEX-ADT. Deviations:
+
+    - Validation cells are at most ``validation_share`` of the training cells.
+    - The layer weights of the best epoch are restored with the other parameters.
+    - The pairing of the test cells plays no part in training.
     """
 
     components: Mapping[str, int] = field(default_factory=COMPONENTS.copy)

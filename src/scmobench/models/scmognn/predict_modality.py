@@ -33,12 +33,15 @@ class ScMoGNNPrediction(NetworkSettings, Model):
     """Targets of cells from the weighted graph of cells and input features.
 
     Source: Wen et al., "Graph Neural Networks for Multimodal Single-Cell Data Integration", KDD
-    2022, and its competition entry. Deviations: validation never sees the test targets; all
-    parameters of the best epoch are restored; every random draw comes from the seed; the loss is
-    the RMSE of the paper (the published code: the MSE, the same minimiser on the whole graph). With
-    ``batch_size`` a step takes the RMSE over its own cells, and features are means over those cells only.
-    With ``feature_share`` below 1, cells are means over features that are drawn; features with many edges
-    are drawn more often.
+    2022, and its competition entry. Deviations:
+
+    - Validation never sees the test targets.
+    - All parameters of the best epoch are restored, and every random draw comes from the seed.
+    - The loss is the RMSE, as in the paper. (The published code has the MSE, which has the same minimum on
+      the whole graph.)
+    - With ``batch_size``, a step takes the RMSE over its own cells, and features are means over these cells.
+    - With ``feature_share`` below 1, cells are means over the features that are drawn. Features with many
+      edges are drawn more often.
     """
 
     transductive: bool = True  # test cells' inputs are nodes of the training graph, not only at prediction
