@@ -369,6 +369,11 @@ def test_mean_ranks_are_drawn_with_half_a_critical_difference_to_each_side():
     )
 
 
+def test_differences_have_a_unit():
+    (head,) = page([run("a", 0.1), run("b", 0.2)]).all("h3", "sets")
+    assert head["text"].endswith("; differences are in RMSE")
+
+
 def test_the_headline_says_what_is_shared_and_what_is_not_significant():
     order = {"one": (1, 2, 3), "two": (2, 1, 3), "three": (1, 2, 3), "four": (2, 1, 3)}
     runs = [

@@ -28,7 +28,7 @@ Make one run or, with -m, a run for each combination of the listed values.
   runs=      folder of the results: runs      force=true  make a finished run again
   ablation=, ensemble=, sweep=, trainer.max_epochs=, launcher=: see conf/ and results/guide.md
 
-  -m, --multirun       several runs              -q, --quiet   no progress: the results alone
+  -m, --multirun       several runs              -q, --quiet   no progress, only the results
   --config-dir FOLDER  your own YAML             --cfg job     show the settings, run nothing
 `scmobench validate NAME=VALUE ...` checks everything and stops before the fit."""
 
