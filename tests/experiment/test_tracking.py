@@ -11,7 +11,7 @@ from command_line import here
 from scmobench.cli import main
 from scmobench.experiment import kept, tracking
 
-pytest.importorskip("wandb")
+wandb = pytest.importorskip("wandb")
 
 BLOCK, FULL, LAST = 1 << 15, 1, 4
 
@@ -49,6 +49,7 @@ def test_a_sweep_can_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     main(["run", "-m", "model=knn,scmognn", "dataset=tiny_cite", "smoke=true", "logger=wandb"])
     assert "kept offline; this sends it: wandb sync " in capsys.readouterr().out
+    wandb.teardown()  # its service writes until it ends
     runs = kept.read([tmp_path / "runs"])
     assert len(runs) == 2
     for record in runs:
