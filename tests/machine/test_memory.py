@@ -48,6 +48,13 @@ def test_more_than_the_machine_holds_is_refused(data, monkeypatch):
         fit(batch_size=None)
 
 
+def test_what_is_needed_is_more_than_what_is_free(monkeypatch):
+    monkeypatch.setattr(memory, "held_gb", lambda: 0.0)
+    monkeypatch.setattr(memory, "room_gb", lambda: 18.38)
+    with pytest.raises(ValueError, match=r"within 18\.3 GB, .* about 18\.5 GB \(it\): smaller"):
+        memory.check_memory(18.41, "it", lambda: "smaller")
+
+
 def test_a_large_fit_says_first_what_it_needs(data, monkeypatch, capfd):
     def told() -> str:
         ScMoGNNPrediction(hidden=16, layers=1, max_epochs=1).fit(data, 0)

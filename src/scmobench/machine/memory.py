@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import math
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -67,8 +68,8 @@ def check_memory(more_gb: float, what: str, advice: Callable[[], str]) -> None:
     """
     if not fits(more_gb):
         raise ValueError(
-            f"expected a fit within {room_gb():.3g} GB, the memory that is free here, found one that needs "
-            f"about {held_gb() + more_gb:.3g} GB ({what}): {advice()}"
+            f"expected a fit within {math.floor(10 * room_gb()) / 10:g} GB, the memory that is free here, found "
+            f"one that needs about {math.ceil(10 * (held_gb() + more_gb)) / 10:g} GB ({what}): {advice()}"
         )
     if held_gb() + more_gb > TOLD_GB:
         told = f"this fit needs about {held_gb() + more_gb:.2g} GB of memory, {room_gb():.2g} GB are free"
