@@ -67,9 +67,10 @@ def check_memory(more_gb: float, what: str, advice: Callable[[], str]) -> None:
     advice : says what the user can change.
     """
     if not fits(more_gb):
+        free, needed = math.floor(10 * room_gb()) / 10, math.ceil(10 * (held_gb() + more_gb)) / 10
         raise ValueError(
-            f"expected a fit within {math.floor(10 * room_gb()) / 10:g} GB, the memory that is free here, found "
-            f"one that needs about {math.ceil(10 * (held_gb() + more_gb)) / 10:g} GB ({what}): {advice()}"
+            f"expected a fit within {free:g} GB, the memory that is free here, found one that needs "
+            f"about {needed:g} GB ({what}): {advice()}"
         )
     if held_gb() + more_gb > TOLD_GB:
         told = f"this fit needs about {held_gb() + more_gb:.2g} GB of memory, {room_gb():.2g} GB are free"
