@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -89,6 +90,20 @@ def test_a_named_run_is_that_of_the_command_line(tmp_path: Path) -> None:
     again = sb.run("knn", "tiny_cite", seed=3, runs=tmp_path, overrides=["model.predict_modality.k=3"])
     assert again.record["method"] == "knn[k=3]"
     assert list(sb.leaderboard(tmp_path).query("metric == 'rmse'").method) == ["knn", "knn[k=3]"]
+
+
+def test_runs_in_threads_are_those_made_one_after_another(tmp_path: Path) -> None:
+    """PyTorch's random numbers, Hydra's state and the standard output are of the whole process."""
+
+    def made(runs: str, task: str, seed: int) -> str:
+        smoke = {"overrides": ["smoke=true"], "runs": tmp_path / runs}
+        return sb.run("scmognn", "tiny_cite", task=task, seed=seed, **smoke).record["prediction_hash"]
+
+    output, jobs = sys.stdout, [(task, seed) for task in TASKS for seed in (0, 1)]
+    with ThreadPoolExecutor(6) as threads:
+        side_by_side = list(threads.map(lambda job: made("threads", *job), jobs))
+    assert side_by_side == [made("serial", *job) for job in jobs]
+    assert sys.stdout is output
 
 
 def test_an_ensemble_runs_too(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def split(data: Any, task: str = "predict_modality", *, direction: str = "from_g
     return _task(task).split(load(data), direction)
 
 
-@hushed()
+@hushed(alone=True)
 @checked_arguments
 def run(
     model: str | Any,
@@ -114,7 +114,7 @@ def run(
     runs: str | Path = "runs",
     overrides: Sequence[str] = (),
 ) -> "Result":
-    """Fit a method, predict, score.
+    """Fit a method, predict, score. In threads, runs wait for each other: start several in processes.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def run(
     return run_plan(plan)
 
 
-@hushed()
+@hushed(alone=True)
 @checked_arguments
 def score(
     prediction: AnnData | str | Path | pd.DataFrame | np.ndarray | sp.spmatrix | sp.sparray,

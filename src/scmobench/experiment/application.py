@@ -89,7 +89,7 @@ def experiment(cfg: DictConfig) -> dict[str, Any]:
         folder = config_folder(job)
         plan = Plan(cfg, method_name(cfg, given, folder), given, folder)
         checked(plan)
-        with terminal.hushed(), within_memory():
+        with terminal.hushed(alone=True), within_memory():
             if not (told := idle(plan)):
                 number = 0
                 if os.environ.get(LEDGER):

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from importlib import import_module
@@ -23,6 +24,7 @@ from scmobench.experiment.ranges import check_ranges
 from scmobench.experiment.settings import CALLED, check_types, shown
 from scmobench.types import SUBTASKS
 
+COMPOSING = threading.Lock()  # Hydra keeps what it composes for the whole process
 PER_SUBTASK = frozenset((*SUBTASKS, "default"))
 from_size = re.compile(r"from_(\d+)_(cells|features_on_cpu)").fullmatch  # a value for so many and more
 
@@ -33,9 +35,10 @@ def compose(overrides: Sequence[str] = (), folder: str | Path | None = None) -> 
     if folder:
         refuse_hidden(folder)
         overrides = [*overrides, f"hydra.searchpath=[{quoted(f'file://{Path(folder).resolve()}')}]"]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return hydra_compose("config", overrides=overrides)
+    with COMPOSING:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return hydra_compose("config", overrides=overrides)
 
 
 def names(group: str) -> list[str]:

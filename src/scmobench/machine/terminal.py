@@ -8,6 +8,7 @@ import contextlib
 import functools
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ from rich.text import Text
 QUIET = "SCMOBENCH_QUIET"  # set: no bars and no announcements, also in the workers of a sweep
 WIDE = 10_000  # columns of a pipe
 NARROW = 80  # columns of a table at least: a narrower terminal breaks its lines, so that no value is cut
+ONE_AT_A_TIME = threading.RLock()
 # of libraries about themselves; the suite's own checks say what matters of the rest
 LIBRARIES = (
     ("", FutureWarning),
@@ -98,9 +100,13 @@ def table(rows: Sequence[Sequence[Any]], head: Sequence[str], *, right: Sequence
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Hide what libraries warn of about themselves (`LIBRARIES`); a decorator too."""
-    with warnings.catch_warnings():
+def hushed(alone: bool = False) -> Iterator[None]:
+    """Hide what libraries warn of about themselves (`LIBRARIES`); a decorator too.
+
+    ``alone`` : threads that want this wait for each other. Random numbers, Hydra's settings, names of files
+    in memory and the standard output belong to the whole process.
+    """
+    with ONE_AT_A_TIME if alone else contextlib.nullcontext(), warnings.catch_warnings():
         for message, category in LIBRARIES:
             warnings.filterwarnings("ignore", message=message, category=category)
         yield
