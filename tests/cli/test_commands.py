@@ -1,8 +1,11 @@
 """The short commands: what there is, in tables that fit a screen."""
 
+import errno
 import io
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +16,7 @@ import pandas as pd
 import pytest
 
 from command_line import here
-from scmobench.cli import main
+from scmobench.cli import commands, main
 from scmobench.cli.parser import EXAMPLES, parsed
 from scmobench.experiment.config import compose, headlines, names
 from scmobench.experiment.loader import one_line
@@ -126,6 +129,58 @@ def test_a_closed_output_stops_nothing(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert list(tmp_path.rglob("record.json"))
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGTERM, "ended by SIGTERM"),
+        (signal.SIGHUP, "ended by SIGHUP"),
+    ],
+)
+def test_a_signal_ends_every_command_in_one_line(number, told, tmp_path: Path, monkeypatch) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(commands, "models", lambda _: os.kill(os.getpid(), number))
+    try:
+        done = here("models", cwd=tmp_path)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        after = here("models", cwd=tmp_path)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert done.returncode == 128 + number
+    assert done.stderr == f"scmobench: {told}; what is finished stays, the same command makes the rest\n"
+    assert after.returncode == (0 if number == signal.SIGHUP else done.returncode)
+
+
+def test_a_command_draws_into_files_whatever_the_notebook_above_it_uses(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(commands, "models", lambda _: print(os.environ["MPLBACKEND"]))
+    assert here("models", cwd=tmp_path, MPLBACKEND="bogus").stdout == "agg\n"
+
+
+def test_python_without_docstrings_is_told_in_one_line(tmp_path: Path) -> None:
+    line = [sys.executable, "-OO", "-m", "scmobench", "run", "--help"]
+    told = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True).stderr
+    found = "found PYTHONOPTIMIZE=2: set it to 1"
+    assert told == f"scmobench: expected docstrings, which anndata needs, {found}\n"
+
+
+SYSTEM = {
+    OSError(
+        errno.ENOSPC, "No space left", "a"
+    ): "room on the disk, found [Errno 28] No space left: 'a': make",
+    PermissionError(
+        errno.EACCES, "Denied", "a"
+    ): "the right to it, found [Errno 13] Denied: 'a': ask its owner",
+    FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"): "by TMPDIR=FOLDER",
+    FileNotFoundError(errno.ENOENT, "No such file", "a"): "[Errno 2] No such file: 'a'",
+}
+
+
+@pytest.mark.parametrize("error", SYSTEM)
+def test_what_the_system_refuses_is_told_with_what_to_do(error: OSError) -> None:
+    assert SYSTEM[error] in one_line(error)
 
 
 def test_warnings_of_libraries_reach_nobody(tmp_path: Path) -> None:

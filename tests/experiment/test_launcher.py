@@ -209,7 +209,7 @@ DIES = """        import os, pathlib, signal, time
 
     def predict(self, data): ...
 """
-REST = "; finished runs stay, the same command makes the rest\n"
+REST = "; what is finished stays, the same command makes the rest\n"
 
 
 def dying(folder: Path, *launcher: str, **variables: str) -> None:

@@ -122,7 +122,7 @@ def test_a_model_that_exits_is_a_failed_run_of_a_sweep_that_goes_on(
 def test_an_interrupt_ends_the_sweep(tmp_path: Path) -> None:
     own_model(tmp_path, "        raise KeyboardInterrupt\n\n    def predict(self, data): ...\n")
     done = here("run", "-m", *OWN, "model=own,mean", cwd=tmp_path)
-    assert "interrupted; finished runs stay" in done.stderr
+    assert "interrupted; what is finished stays" in done.stderr
     assert not list(tmp_path.rglob("record.json"))
 
 
@@ -152,6 +152,19 @@ def test_yaml_in_another_encoding_is_named_and_reads_once_it_is_utf8(tmp_path: P
     assert "own.yaml, found other text at byte" in told
     file.write_text(text, encoding="utf-8")
     assert here("validate", *OWN, "model=own", cwd=tmp_path).returncode == 0
+
+
+def test_files_in_utf8_are_read_in_every_locale(tmp_path: Path) -> None:
+    means = "        self.mean = data.train_mod2.X.toarray().mean(0)\n        return self  # Müller\n\n"
+    predicts = "    def predict(self, data): return np.tile(self.mean, (data.test_mod1.n_obs, 1))\n"
+    own_model(tmp_path, f"{means}{predicts}")
+    with (tmp_path / "mine" / "model" / "own.yaml").open("a", encoding="utf-8") as yaml:
+        yaml.write("source: Müller\n")
+    ascii_alone = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for variables in ({}, ascii_alone):
+        done = scmobench("run", *OWN, "model=own", cwd=tmp_path, **variables)
+        assert done.returncode == 0, done.stderr
+    assert "finished before" in done.stdout, "its code is the same"
 
 
 SLIPS = {
@@ -252,7 +265,7 @@ def test_a_time_limit_ends_the_sweep_and_is_no_failure(tmp_path: Path) -> None:
     arguments += ("++model.predict_modality.max_epochs=500", "++model.predict_modality.patience=500")
     code, told = signalled(arguments, signal.SIGTERM, tmp_path)
     assert code == 128 + signal.SIGTERM, told
-    assert "scmobench: ended by SIGTERM; finished runs stay, the same command makes the rest\n" in told
+    assert "scmobench: ended by SIGTERM; what is finished stays, the same command makes the rest\n" in told
     assert not list(tmp_path.rglob("record.json"))
 
 

@@ -1,5 +1,6 @@
 """The command line, for real: runs, sweeps, resuming, scoring a stranger's file, messages."""
 
+import errno
 import json
 import os
 import shlex
@@ -10,6 +11,7 @@ from pathlib import Path
 import anndata
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 import scmobench as sb
@@ -268,6 +270,20 @@ def test_exported_files_are_all_that_a_prediction_from_outside_needs(tmp_path: P
     mine, solution = (str(tmp_path / "predict_modality" / f"{f}.h5ad") for f in ("mine", "solution"))
     main(["score", "--json", "--task", "predict_modality", "--prediction", mine, "--solution", solution])
     assert 0 < json.loads(capsys.readouterr().out)["rmse"]["value"] < 2
+
+
+def test_labels_that_do_not_fit_a_full_disk_leave_no_half(tmp_path: Path, monkeypatch) -> None:
+    def full(table: pd.DataFrame, path: Path) -> None:
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    told = here("data", "export", "tiny_cite", "--task=predict_modality", "--out=cells", cwd=tmp_path).stderr
+    assert (
+        told == "scmobench: expected to write cells/labels.csv, found full: make room there, or write to "
+        "another folder\n"
+    )
+    assert not list(tmp_path.rglob("labels*"))
 
 
 def test_score_and_compare_print_tables_sentences_and_json(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from scmobench.experiment import records
 from scmobench.experiment.config import compose
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.run import run
-from scmobench.machine.files import checked_name, claimed, file_name, whole, writable
+from scmobench.machine.files import TEMPORARY, checked_name, claimed, file_name, whole, writable
 
 NASTY = [
     *("..", ".", "a/b", "a\\b", "/etc/passwd", "../../x", " a", "a ", "a.", ".a", "a\nb", "a\tb", "\x1b[2J"),
@@ -190,3 +190,19 @@ def test_a_folder_that_cannot_be_written_ends_in_the_advice(tmp_path: Path) -> N
     with pytest.raises(OSError, match=r"can be written at .*file/x, found .*; name another"):
         writable(tmp_path / "file" / "x", "name another")
     assert writable(tmp_path / "new", "") == tmp_path / "new"
+
+
+def test_a_full_disk_is_told_before_a_run_begins(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # as a full disk: an empty file can be made
+        with pytest.raises(OSError, match=r"can be written at .*File too large; name another"):
+            writable(tmp_path, "name another")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_folder_of_temporary_files_is_told_with_its_variable(tmp_path: Path) -> None:
+    file = tmp_path / f"{TEMPORARY}x" / "solution.h5ad"
+    with pytest.raises(OSError, match=r"found full: make room there, or set TMPDIR to another"), whole(file):
+        raise OSError(errno.ENOSPC, "full")

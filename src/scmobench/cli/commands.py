@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +35,9 @@ def run(options: argparse.Namespace) -> None:
     if {"--help", "-h"} & set(options.arguments):
         print(USAGE)
         return
-    ended = []
+    from scmobench.experiment.application import launch
 
-    def end(*_: Any) -> None:  # as an interrupt, which all libraries pass on
-        ended.append(True)
-        raise KeyboardInterrupt
-
-    try:
-        signal.signal(signal.SIGTERM, end)
-        from scmobench.experiment.application import launch
-
-        launch(options.arguments)
-    except KeyboardInterrupt:
-        how, number = ("ended by SIGTERM", signal.SIGTERM) if ended else ("interrupted", signal.SIGINT)
-        print(f"scmobench: {how}; finished runs stay, the same command makes the rest", file=sys.stderr)
-        raise SystemExit(128 + number) from None
+    launch(options.arguments)
 
 
 def _checked(task: str, solution: Path, *predictions: Path) -> list[tuple[Any, Any]]:

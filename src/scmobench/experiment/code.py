@@ -55,7 +55,7 @@ def code_digest(start: str, task: str, settings: Iterable[Any] = (), package: Pa
 def own_code(node: Any, modules: Sequence[str] = ()) -> dict[str, str]:
     """Digest of each of the user's own modules that a plain config names; of a package, all files count."""
     named = {target.split(".")[0] for target in targets(node)} & (allowed(modules) - {"scmobench"})
-    return {name: digest([file.read_text() for file in _own_files(name)]) for name in sorted(named)}
+    return {name: digest([file.read_text("utf-8") for file in _own_files(name)]) for name in sorted(named)}
 
 
 def _own_files(module: str) -> list[Path]:

@@ -12,6 +12,7 @@ from anndata import AnnData
 from scmobench.data.foreign import read_h5ad, read_scored
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.records import write_prediction
+from scmobench.machine.files import TEMPORARY, whole
 from scmobench.types import MatchingData
 
 
@@ -40,7 +41,8 @@ def export(overrides: Sequence[str], out: str | Path) -> list[Path]:
         write_prediction(written[-1], part)
     if data.labels is not None and data.labels.shape[1]:
         written.append(out / "labels.csv")
-        data.labels.to_csv(written[-1])
+        with whole(written[-1]) as partial:
+            data.labels.to_csv(partial)
     return written
 
 
@@ -58,7 +60,7 @@ def read_predictions(solution: AnnData, *paths: Path) -> list[AnnData]:
     Raises FileNotFoundError if there is no such file, and ValueError for what is no h5ad file, is damaged, or
     declares values that cannot fit the solution.
     """
-    with tempfile.TemporaryDirectory(prefix="scmobench-") as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         place = Path(folder) / "solution.h5ad"  # what the inspection compares the declared shapes with
         write_prediction(place, solution.copy())
         _, *predictions = read_scored(place, *paths)

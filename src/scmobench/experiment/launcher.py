@@ -110,7 +110,7 @@ def killed(error: BaseException) -> str:
     if type(error).__name__ not in names.split():
         return ""
     told = f"expected workers that end by themselves, found one killed, often for lack of memory: {room}"
-    return f"{told}; finished runs stay, the same command makes the rest"
+    return f"{told}; what is finished stays, the same command makes the rest"
 
 
 def leave() -> None:

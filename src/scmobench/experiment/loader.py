@@ -4,6 +4,7 @@ Shared YAML must not be able to run code. Wherever a configuration is composed (
 jobs in a worker, or in Python), this refuses what Hydra itself would build, call or set in the environment.
 """
 
+import errno
 import functools
 import os
 import re
@@ -29,6 +30,11 @@ from scmobench.machine.terminal import visible
 # what users can put right themselves: a message without a traceback
 USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 LONGEST = 1000  # characters of a message
+# of the system's own messages: what it expected, and what to do
+ROOM = ("room on the disk", "make room, for temporary files by TMPDIR=FOLDER")
+RIGHT = ("the right to it", "ask its owner, or name another folder")
+SYSTEM = {errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EACCES: RIGHT, errno.EPERM: RIGHT, errno.EROFS: RIGHT}
+TEMPORARY = ("a folder for temporary files", "name one that can be written by TMPDIR=FOLDER")
 ALIASES = 20  # in a YAML file; a hundred can stand for 10**15 values
 VARIABLES = ("SCMOBENCH_", "RAY_ADDRESS")  # of the environment, that `${oc.env:...}` may read
 PLUGINS = (
@@ -70,6 +76,9 @@ def one_line(error: BaseException) -> str:
     said = str(error)
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         said += f" {error.__cause__}"
+    if isinstance(error, OSError):
+        known = TEMPORARY if "No usable temporary" in said else SYSTEM.get(error.errno)
+        said = f"expected {known[0]}, found {said}: {known[1]}" if known else said
     said = " ".join(said.split()).partition(" Config search path:")[0].partition(" See https://hydra.cc")[0]
     said = re.sub(r" full_key: (\S*)( (reference|object)_type=\S+)*", r" (at \1)", said)
     said = visible(said) or type(error).__name__
@@ -223,7 +232,7 @@ def refuse_hidden(folder: str | Path) -> None:
     groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
     for file in (file for group in (*groups, "hydra") for file in Path(folder, group).rglob("*.yaml")):
         try:
-            aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file.read_text()))
+            aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file.read_text("utf-8")))
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"expected UTF-8 in {file}, found other text at byte {error.start}: save it as UTF-8"

@@ -19,6 +19,7 @@ from scmobench.experiment.loader import one_line
 from scmobench.experiment.plan import Plan
 from scmobench.experiment.records import prediction_hash, versions
 from scmobench.experiment.run import sizes
+from scmobench.machine.files import TEMPORARY
 
 EXTERNAL = "external"
 ROWS = 1000  # that are compared at once
@@ -72,7 +73,7 @@ def scored(path: Path, plans: dict[tuple[str, ...], Plan]) -> list[dict[str, Any
     ``plans`` keeps the problems that are loaded, for the next archive. Raises ValueError for an archive that
     is refused.
     """
-    with tempfile.TemporaryDirectory(prefix="scmobench-") as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         card, files = unpack(path, Path(folder))
         problem = (card.task, card.dataset, card.direction)
         plan = plans[problem] = plans.get(problem) or _plan(card)

@@ -15,6 +15,8 @@ from filelock import FileLock, Timeout
 ROOM = dict.fromkeys((None, errno.ENOSPC, errno.EDQUOT), "make room there, or ")  # torch gives no number
 ROOM[errno.EFBIG] = "raise the limit of a file's size (ulimit -f), or "
 LONGEST = 255  # bytes of a file's name on most file systems
+TEMPORARY = "scmobench-temporary-"  # begins the names of temporary folders
+BLOCK = 4096  # bytes that most file systems give a file at least
 READABLE = 80  # characters of a text that a shortened name keeps
 PLAIN = re.compile(r"(?![. ])[ -.0-\[\]-~]+(?<![. ])")  # printable ASCII without slash and backslash
 SHORTENED = re.compile(r".*~[0-9a-f]{16}")
@@ -67,7 +69,9 @@ def whole(path: Path) -> Iterator[Path]:
         found = getattr(error, "strerror", None)  # without our own file's name
         found = found or " ".join(str(error).split())
         advice = ROOM.get(getattr(error, "errno", None), "")
-        raise OSError(f"expected to write {path}, found {found}: {advice}write to another folder") from error
+        temporary = path.parent.name.startswith(TEMPORARY)
+        advice += "set TMPDIR to another folder" if temporary else "write to another folder"
+        raise OSError(f"expected to write {path}, found {found}: {advice}") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
@@ -109,8 +113,8 @@ def writable(folder: str | Path, advice: str) -> Path:
     """The folder, made if it is missing. Raises OSError with the advice if it cannot be written."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(BLOCK))  # an empty file fits a full disk
     except OSError as error:
         raise OSError(
             f"expected a folder that can be written at {folder}, found {error}; {advice}"
