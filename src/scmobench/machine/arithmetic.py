@@ -1,7 +1,8 @@
 """Portable arithmetic: the same bytes on any x86-64 processor with AVX2.
 
 Libraries choose their kernels by processor, and other kernels round otherwise. `prepare` makes each library,
-before it loads, take the kernels that all these processors have. `check` asks which ones it took. This module
+before it loads, take the kernels that all these processors have. `check` asks which ones it took. What the C
+library computes differs between its versions: `scmobench.data.portable_log1p` takes its place. This module
 imports the standard library only, so that it can come first.
 """
 
@@ -54,7 +55,7 @@ def prepare(arguments: Sequence[str] = ()) -> None:
     for given in [a.partition("=")[2] for a in arguments if a.startswith("arithmetic=")]:
         if (asked, checked(given)) == ("portable", "native"):
             raise ValueError(
-                f"expected one arithmetic, found arithmetic=native beside {VARIABLE}=portable: leave one out"
+                f"expected one arithmetic, found arithmetic=native beside {VARIABLE}=portable: leave out one of them"
             )
         os.environ[VARIABLE] = asked = given
     if asked == "native" or not unset():
