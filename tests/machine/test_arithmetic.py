@@ -171,7 +171,7 @@ def test_other_processors_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path:
         (
             "portable",
             "arithmetic=native",
-            "arithmetic=native beside SCMOBENCH_ARITHMETIC=portable: leave one",
+            "arithmetic=native beside SCMOBENCH_ARITHMETIC=portable: leave out one",
         ),
     ],
 )

@@ -55,7 +55,7 @@ def prepare(arguments: Sequence[str] = ()) -> None:
     for given in [a.partition("=")[2] for a in arguments if a.startswith("arithmetic=")]:
         if (asked, checked(given)) == ("portable", "native"):
             raise ValueError(
-                f"expected one arithmetic, found arithmetic=native beside {VARIABLE}=portable: leave out one of them"
+                f"expected one arithmetic, found arithmetic=native beside {VARIABLE}=portable: leave out one"
             )
         os.environ[VARIABLE] = asked = given
     if asked == "native" or not unset():
