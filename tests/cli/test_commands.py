@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anndata as ad
@@ -152,6 +153,12 @@ def test_a_signal_ends_every_command_in_one_line(number, told, tmp_path: Path, m
     assert done.returncode == 128 + number
     assert done.stderr == f"scmobench: {told}; what is finished stays, the same command makes the rest\n"
     assert after.returncode == (0 if number == signal.SIGHUP else done.returncode)
+
+
+def test_a_command_runs_in_a_thread_too(capsys) -> None:
+    with ThreadPoolExecutor() as pool:
+        pool.submit(main, ["models"]).result()
+    assert "svd_linear" in capsys.readouterr().out
 
 
 def test_a_command_draws_into_files_whatever_the_notebook_above_it_uses(tmp_path: Path, monkeypatch) -> None:
