@@ -141,7 +141,11 @@ def test_a_closed_output_stops_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_signal_ends_every_command_in_one_line(number, told, tmp_path: Path, monkeypatch) -> None:
-    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    usual = {signal.SIGINT: signal.default_int_handler}
+    usual |= dict.fromkeys(
+        (signal.SIGTERM, signal.SIGHUP), signal.SIG_DFL
+    )  # also where the tests run below nohup
+    before = {each: signal.signal(each, handler) for each, handler in usual.items()}
     monkeypatch.setattr(commands, "models", lambda _: os.kill(os.getpid(), number))
     try:
         done = here("models", cwd=tmp_path)

@@ -19,6 +19,7 @@ class Browser:
     def __init__(self, folder: Path):
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
+        from selenium.webdriver.support.ui import WebDriverWait
 
         options = webdriver.ChromeOptions()
         options.binary_location = BROWSER
@@ -29,12 +30,15 @@ class Browser:
             options.add_argument("--no-sandbox")  # Chromium has none for root
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+        self.wait = WebDriverWait(self.driver, 20, 0.05)
 
     def open(self, anchor: str = "", width: int = 1400) -> None:
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         self.driver.get("about:blank")
         self.driver.get((FOLDER / "index.html").as_uri() + anchor)
+        begun = "return document.querySelector('[aria-selected=true]')?.checkVisibility()"
+        self.wait.until(lambda _: self.js(begun))  # the driver may return before the page's script has run
 
     def js(self, code: str, *given):
         return self.driver.execute_script(code, *given)
@@ -200,7 +204,6 @@ def test_a_data_set_opens_and_its_table_sorts(browser):
 def test_a_number_tells_its_command_and_keys_work(browser):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
-    from selenium.webdriver.support.ui import WebDriverWait
 
     browser.open()
     button = browser.driver.find_element(By.CSS_SELECTOR, f"{HEAT} tbody button[data-method=knn]")
@@ -212,9 +215,8 @@ def test_a_number_tells_its_command_and_keys_work(browser):
     browser.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardSanitizedWrite"]})
     copy = browser.driver.find_element(By.CSS_SELECTOR, "dialog h3 ~ button")
     copy.click()
-    wait = WebDriverWait(browser.driver, 5, 0.05)
-    assert wait.until(lambda _: copy.text == "Copied")
-    assert wait.until(lambda _: copy.text == "Copy")
+    assert browser.wait.until(lambda _: copy.text == "Copied")
+    assert browser.wait.until(lambda _: copy.text == "Copy")
     browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert not browser.texts("dialog h2")
     tab = browser.driver.find_element(By.CSS_SELECTOR, "[role=tab]")
