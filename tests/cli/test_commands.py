@@ -173,7 +173,7 @@ def test_a_command_draws_into_files_whatever_the_notebook_above_it_uses(tmp_path
 def test_python_without_docstrings_is_told_in_one_line(tmp_path: Path) -> None:
     line = [sys.executable, "-OO", "-m", "scmobench", "run", "--help"]
     told = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True).stderr
-    found = "found PYTHONOPTIMIZE=2: set it to 1"
+    found = "found -OO or PYTHONOPTIMIZE=2: leave it out"
     assert told == f"scmobench: expected docstrings, which anndata needs, {found}\n"
 
 
@@ -183,7 +183,7 @@ SYSTEM = {
     ): "room on the disk, found [Errno 28] No space left: 'a': make",
     PermissionError(
         errno.EACCES, "Denied", "a"
-    ): "the right to it, found [Errno 13] Denied: 'a': ask its owner",
+    ): "permission for this file or folder, found [Errno 13] Denied: 'a': ask its owner",
     FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"): "by TMPDIR=FOLDER",
     FileNotFoundError(errno.ENOENT, "No such file", "a"): "[Errno 2] No such file: 'a'",
 }

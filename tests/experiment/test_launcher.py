@@ -325,7 +325,7 @@ def test_a_launcher_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPat
             main(["run", "dataset=nosuch", f"launcher={name}"])
     monkeypatch.setattr(sys, "version_info", (3, 14, 0))
     with pytest.raises(
-        SystemExit, match=r"-ray-launcher .*: take another launcher, or Python 3\.13; newer ones"
+        SystemExit, match=r"-ray-launcher .*: take another launcher, or Python 3\.13 or older"
     ):
         main(["run", "dataset=nosuch", "launcher=ray"])
 

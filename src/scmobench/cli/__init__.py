@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         os.getcwd()
         if sys.flags.optimize > 1:
-            raise ValueError("expected docstrings, which anndata needs, found PYTHONOPTIMIZE=2: set it to 1")
+            raise ValueError(
+                "expected docstrings, which anndata needs, found -OO or PYTHONOPTIMIZE=2: leave it out"
+            )
         prepare(arguments)
     except FileNotFoundError as error:
         told = "expected a folder to work in, found this one deleted: change into another"

@@ -10,8 +10,8 @@ import numpy as np
 from scmobench.compiled import compiled
 
 ZERO, HALF, ONE, TWO = (np.float32(x) for x in (0, 0.5, 1, 2))
-ROOT = np.float32(0.41421387)  # sqrt(2) - 1, rounded up: k is 0 below
-MANTISSA, OF_ROOT = 0x7FFFFF, 0x3504F7  # bits of a float32; those of sqrt(2)
+ROOT = np.float32(0.41421387)  # sqrt(2) - 1, rounded up; for a smaller x, k is 0
+MANTISSA, OF_ROOT = 0x7FFFFF, 0x3504F7  # bits of a float32 that hold the mantissa; the mantissa of sqrt(2)
 LN2, LN2_REST = np.float32(6.9313812256e-01), np.float32(9.0580006145e-06)
 SERIES = np.float32(
     [0.66666668653, 0.40000000596, 0.28571429849, 0.22222198546, 0.18183572590, 0.15313838422, 0.14798198640]
@@ -20,7 +20,7 @@ SERIES = np.float32(
 
 @compiled("void(float32[::1])")
 def log1p(values: np.ndarray) -> None:
-    """In place; of values that are not negative.
+    """Replace each value x by log(1 + x). No value may be negative.
 
     1 + x = 2^k (1 + f), and log(1 + f) = f - f^2/2 + s (f^2/2 + R(s^2)) with s = f / (2 + f).
     """

@@ -41,7 +41,7 @@ class Workers(Callback):
     Attributes
     ----------
     requires : package that brings the launcher, and the extra that installs it (see `refuse_lacking`).
-    newest_python : the extra brings the package to this version of Python at most.
+    newest_python : the newest version of Python for which the extra installs the package.
     environment : variables to set unless they are set.
     program : that the launcher calls.
     note : printed as the sweep starts.
@@ -148,7 +148,7 @@ def refuse_lacking(overrides: Sequence[str]) -> None:
                 remedy = f"pip install 'scmobench[{extra}]', in the checkout pip install -e '.[{extra}]'"
                 newest = callback.get("newest_python")
                 if newest and sys.version_info[:2] > tuple(map(int, newest.split("."))):
-                    remedy = f"take another launcher, or Python {newest}; newer ones lack this package"
+                    remedy = f"take another launcher, or Python {newest} or older"
                 raise ValueError(
                     f"expected {package} for launcher={name}, found it not installed: {remedy}"
                 ) from error

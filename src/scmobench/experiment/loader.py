@@ -31,10 +31,10 @@ from scmobench.machine.terminal import visible
 USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 LONGEST = 1000  # characters of a message
 # of the system's own messages: what it expected, and what to do
-ROOM = ("room on the disk", "make room, for temporary files by TMPDIR=FOLDER")
-RIGHT = ("the right to it", "ask its owner, or name another folder")
+ROOM = ("room on the disk", "make room, or name another folder; TMPDIR=FOLDER does so for temporary files")
+RIGHT = ("permission for this file or folder", "ask its owner, or name another folder")
 SYSTEM = {errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EACCES: RIGHT, errno.EPERM: RIGHT, errno.EROFS: RIGHT}
-TEMPORARY = ("a folder for temporary files", "name one that can be written by TMPDIR=FOLDER")
+NO_TEMPORARY = ("a folder for temporary files", "name one that can be written by TMPDIR=FOLDER")
 ALIASES = 20  # in a YAML file; a hundred can stand for 10**15 values
 VARIABLES = ("SCMOBENCH_", "RAY_ADDRESS")  # of the environment, that `${oc.env:...}` may read
 PLUGINS = (
@@ -77,7 +77,7 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         said += f" {error.__cause__}"
     if isinstance(error, OSError):
-        known = TEMPORARY if "No usable temporary" in said else SYSTEM.get(error.errno)
+        known = NO_TEMPORARY if "No usable temporary" in said else SYSTEM.get(error.errno)
         said = f"expected {known[0]}, found {said}: {known[1]}" if known else said
     said = " ".join(said.split()).partition(" Config search path:")[0].partition(" See https://hydra.cc")[0]
     said = re.sub(r" full_key: (\S*)( (reference|object)_type=\S+)*", r" (at \1)", said)
