@@ -40,7 +40,7 @@ def test_portable_log1p_is_that_of_glibc_before_2_41():
     found = every.copy()
     log1p(found)
     exact = np.log1p(every.astype(np.float64))
-    assert (np.abs(found - exact) / np.spacing(exact.astype(np.float32))).max() < 1.3  # units in the last place
+    assert (np.abs(found - exact) / np.spacing(exact.astype(np.float32))).max() < 1.3  # of a last digit
     assert hashlib.sha256(found.tobytes()).hexdigest()[:16] == "9a30700c001ed37e"  # by glibc 2.36
 
 
