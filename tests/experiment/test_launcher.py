@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,10 +81,13 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     return outcome(folder)
 
 
-def free_port() -> str:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return str(listening.getsockname()[1])
+def free_ports(count: int) -> list[str]:
+    """Different ones: a port that is given back at once may be given again."""
+    with ExitStack() as held:
+        listening = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in listening:
+            one.bind(("127.0.0.1", 0))
+        return [str(one.getsockname()[1]) for one in listening]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +101,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     to_join = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(elsewhere / "token")}
     to_join |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # as Ray calls a cluster that is on loopback alone
     kept = {k: v for k, v in os.environ.items() if k not in THREADS and not k.startswith("SCMOBENCH_")}
-    ports = [free_port() for _ in range(3)]
+    ports = free_ports(3)
     sockets = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # their paths must be short
     line = [
         sys.executable,
