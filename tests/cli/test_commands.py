@@ -20,7 +20,7 @@ from command_line import here
 from scmobench.cli import commands, main
 from scmobench.cli.parser import EXAMPLES, parsed
 from scmobench.experiment.config import compose, headlines, names
-from scmobench.experiment.loader import one_line
+from scmobench.experiment.loader import conf_dir, one_line
 from scmobench.types import TASKS, Paired
 
 
@@ -108,6 +108,29 @@ def test_data_list_says_what_is_at_hand(tmp_path: Path) -> None:
     assert "fetched when it is asked for" in row["mini_cite"]
     done = here("data", "list", "tiny_cite", cwd=tmp_path)
     assert done.stderr.endswith("found tiny_cite: see `data describe tiny_cite`\n")
+
+
+def test_data_commands_know_a_data_set_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "mine/dataset").mkdir(parents=True)
+    tiny = (conf_dir() / "dataset/tiny_cite.yaml").read_text().replace("name: tiny_cite", "name: lab")
+    (tmp_path / "mine/dataset/lab.yaml").write_text(f"# Cells of our lab. Last year's.\n{tiny}")
+    mine = ("--config-dir", "mine")
+    listed = here("data", "list", *mine, cwd=tmp_path).stdout.splitlines()
+    assert re.fullmatch(r"lab +yes +Cells of our lab", listed[-1])
+    assert len(listed) == len(names("dataset")) + 2
+    assert here("data", "check", "lab", *mine, cwd=tmp_path).stdout.startswith("lab: ok, sha256 a29a9995")
+    assert '"name": "lab"' in here("data", "describe", "lab", "-cd", "mine", cwd=tmp_path).stdout
+    assert here("data", "fetch", "lab", *mine, cwd=tmp_path).stdout.startswith("lab: nothing to fetch")
+    assert here("data", "export", "lab", *mine, "--out", "cells", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "cells/solution.h5ad").is_file()
+    assert "no dataset 'lab'" in here("data", "check", "lab", cwd=tmp_path).stderr
+
+
+def test_data_check_without_a_name_says_where_it_goes(tmp_path: Path) -> None:
+    told = here("data", "check", "dataset.h5mu=mine.h5mu", cwd=tmp_path).stderr
+    assert "expected a dataset after `data check`, found dataset.h5mu=mine.h5mu: see" in told
+    assert told.endswith("for your own cells type own dataset.h5mu=mine.h5mu\n")
+    assert "found none" in here("data", "check", *told.split("type ")[1].split(), cwd=tmp_path).stderr
 
 
 @pytest.mark.parametrize("group", ["model", "dataset", *(f"metric/{task}" for task in TASKS)])

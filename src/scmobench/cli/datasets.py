@@ -2,54 +2,56 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 
 def data(options: argparse.Namespace) -> None:
     from scmobench.data.source import Source
-    from scmobench.experiment.advice import no_such
-    from scmobench.experiment.config import build, compose, names
+    from scmobench.experiment.config import build, compose
 
     if options.action == "list":
         if name := options.dataset:
             raise ValueError(f"expected nothing after `data list`, found {name}: see `data describe {name}`")
-        _list_data()
+        _list_data(options.config_dir)
         return
-    if not options.dataset:
-        raise ValueError(f"expected a dataset after `data {options.action}`; see `scmobench data list`")
-    options.dataset = options.dataset.removeprefix("dataset=")  # as `run` takes it
-    if options.dataset not in names("dataset"):
-        raise ValueError(no_such("dataset", options.dataset, names("dataset")))
+    name = (options.dataset or "").removeprefix("dataset=")  # as `run` takes it
+    if not name or "=" in name:
+        told = f"expected a dataset after `data {options.action}`{name and f', found {name}'}"
+        raise ValueError(
+            f"{told}: see `scmobench data list`; your own cells are {' '.join(('own', name)).strip()}"
+        )
     exports = options.action == "export"
     if exports and not options.out:
         raise ValueError("expected --out FOLDER, where `data export` writes the task's files")
     if not exports and (options.out or options.direction):
         raise ValueError("--out and --direction are of `data export`: leave them out")
-    given = {"dataset": options.dataset, "task": options.task, "direction": options.direction}
+    given = {"dataset": name, "task": options.task, "direction": options.direction}
     overrides = [*(f"{key}={value}" for key, value in given.items() if value), *options.override]
     if exports:
         from scmobench.experiment.exchange import export
 
-        print(*export(overrides, options.out), sep="\n")
+        print(*export(overrides, options.out, options.config_dir), sep="\n")
         return
-    source = build(compose(overrides).dataset, Source)
+    source = build(compose(overrides, options.config_dir).dataset, Source)
     if options.action == "fetch":
-        print(source.fetch() or f"{options.dataset}: nothing to fetch, it is made when it is asked for")
+        print(source.fetch() or f"{name}: nothing to fetch, it is made when it is asked for")
     elif options.action == "check":
         print(_checked_data(source.describe()))
     else:
         print(json.dumps(source.describe(), indent=1, default=str))
 
 
-def _list_data() -> None:
-    """Every data set: what it is, and whether its files are at hand."""
+def _list_data(folder: Path | None) -> None:
+    """Every data set, also the user's own in ``folder``: what it is, and whether its files are at hand."""
     from scmobench.data.source import Source
     from scmobench.experiment.config import build, compose, headlines
     from scmobench.machine import terminal
 
     rows = []
-    for name, words in headlines("dataset").items():
-        source = build(compose([f"dataset={name}"]).dataset, Source)
+    own = headlines(folder.resolve() / "dataset") if folder else {}
+    for name, words in (headlines("dataset") | own).items():
+        source = build(compose([f"dataset={name}"], folder).dataset, Source)
         rows.append((name, source.at_hand(), words))
     terminal.table(rows, ("data set", "at hand", "what it is"))
 

@@ -92,6 +92,8 @@ def _seeds(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"expected whole numbers as 0,1,2, found {text!r}") from None
 
 
+CONFIG_DIR = ("--config-dir", "-cd")  # as Hydra calls it
+FOLDER = {"type": path_of, "metavar": "FOLDER", "help": "as for run: your own YAML"}
 H5AD = {"required": True, "type": path_of, "help": "h5ad in the competition's layout"}
 
 
@@ -181,12 +183,13 @@ def _data(add: Add) -> None:
     add("--task", choices=TASKS, help="task of competition data or of an export (default: predict_modality)")
     add("--direction", help="export: from_gex (default) or to_gex")
     add("--out", type=path_of, metavar="FOLDER", help="export: folder of the inputs and of solution.h5ad")
+    add(*CONFIG_DIR, **FOLDER)
 
 
 def _validate(add: Add) -> None:
     """check everything that a run needs, and fit nothing"""
     add("override", nargs="*", help="as for run; none: all data sets and models")
-    add("--config-dir", type=path_of, metavar="FOLDER", help="as for run: your own YAML")
+    add(*CONFIG_DIR, **FOLDER)
 
 
 COMMANDS = (_run, _models, _metrics, _data, _score, _compare, _leaderboard, _figures, _submit, _validate)

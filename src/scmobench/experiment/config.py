@@ -41,8 +41,8 @@ def compose(overrides: Sequence[str] = (), folder: str | Path | None = None) -> 
             return hydra_compose("config", overrides=overrides)
 
 
-def names(group: str) -> list[str]:
-    """Options of a config group, e.g. every dataset."""
+def names(group: str | Path) -> list[str]:
+    """Options of a config group, e.g. every dataset; of another folder, the names of its YAML files."""
     return sorted(f.stem for f in (conf_dir() / group).glob("*.yaml"))
 
 
@@ -53,7 +53,7 @@ def contents(group: str | Path) -> dict[str, dict[str, Any]]:
 
 
 @cache
-def headlines(group: str) -> dict[str, str]:
+def headlines(group: str | Path) -> dict[str, str]:
     """Name -> what it is: the first sentence of the comment at the top of its file in ``conf/<group>``."""
     return {name: _headline(conf_dir() / group / f"{name}.yaml") for name in names(group)}
 

@@ -16,14 +16,14 @@ from scmobench.machine.files import TEMPORARY, whole
 from scmobench.types import MatchingData
 
 
-def export(overrides: Sequence[str], out: str | Path) -> list[Path]:
+def export(overrides: Sequence[str], out: str | Path, folder: str | Path | None = None) -> list[Path]:
     """Write what a model may see, and as ``solution.h5ad`` what only the scorer may see.
 
-    ``overrides`` are those of a run. Matching has ``train_sol.h5ad`` too, and training cells with labels
-    ``labels.csv``. Returns the files. Raises what would stop a run, and ValueError if ``out`` holds another
-    export.
+    ``overrides`` and ``folder`` (``--config-dir``) are those of a run. Matching has ``train_sol.h5ad`` too,
+    and training cells with labels ``labels.csv``. Returns the files. Raises what would stop a run, and
+    ValueError if ``out`` holds another export.
     """
-    problem = Plan.composed(overrides).problem
+    problem = Plan.composed(overrides, folder).problem
     data, out, written = problem.data, Path(out), []
     if (held := out / "solution.h5ad").is_file():
         held = read_h5ad(held)[0]
