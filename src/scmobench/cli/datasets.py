@@ -18,9 +18,8 @@ def data(options: argparse.Namespace) -> None:
     name = (options.dataset or "").removeprefix("dataset=")  # as `run` takes it
     if not name or "=" in name:
         told = f"expected a dataset after `data {options.action}`{name and f', found {name}'}"
-        raise ValueError(
-            f"{told}: see `scmobench data list`; your own cells are {' '.join(('own', name)).strip()}"
-        )
+        own = f"own {name}".strip()
+        raise ValueError(f"{told}: see `scmobench data list`; for your own cells type {own}")
     exports = options.action == "export"
     if exports and not options.out:
         raise ValueError("expected --out FOLDER, where `data export` writes the task's files")
