@@ -112,6 +112,22 @@ def test_a_failure_counts_by_its_attempt_and_not_by_the_clock(tmp_path: Path) ->
     assert list(roster(kept.read([tmp_path]))["status"]) == ["ok"]
 
 
+def test_a_run_counts_before_the_kept_one_whatever_their_attempts_as_it_does_once_it_is_kept(
+    tmp_path: Path,
+) -> None:
+    old = record(attempt=7, finished="2030", scores={"rmse": {"value": 0.1, "reason": ""}})
+    again = record(attempt=1, finished="2020", scores={"rmse": {"value": 0.2, "reason": ""}})
+    kept.keep([old, old | {"seed": 1}], tmp_path / "kept")
+    records.write_record(records.folder(tmp_path / "runs", again), again)
+    runs = kept.read([tmp_path / "runs"])
+    beside = [
+        kept.read([tmp_path / one, tmp_path / other]) for one, other in (("runs", "kept"), ("kept", "runs"))
+    ]
+    kept.keep(runs, tmp_path / "kept")
+    for found in (*beside, kept.read([tmp_path / "kept"])):
+        assert [scores["rmse"]["value"] for scores in roster(found)["scores"]] == [0.2, 0.1]
+
+
 def test_attempts_at_a_run_are_counted_over_settings_and_failures(tmp_path: Path) -> None:
     run = record(code="c")
     assert records.attempts(tmp_path, run) == 0

@@ -137,10 +137,15 @@ def _content(record: dict[str, Any]) -> str:
     return json.dumps(record | {"attempt": None}, sort_keys=True)
 
 
-def turn(record: dict[str, Any]) -> tuple[int, str, str]:
-    """A key that sorts runs by the number of their attempt. Older records have none; they sort by time."""
+def turn(record: dict[str, Any]) -> tuple[bool, int, str, str]:
+    """A key that sorts kept runs before those of a folder of runs, and each by the number of their attempt.
+
+    Each folder counts its own attempts, and a run replaces a kept one. Older records have no number; they
+    sort by time.
+    """
+    fresh = getattr(record, "where", Path()).name == RECORD
     stamp = str(record.get("finished", ""))
-    return record.get("attempt") or 0, stamp, json.dumps(record, sort_keys=True)
+    return fresh, record.get("attempt") or 0, stamp, json.dumps(record, sort_keys=True)
 
 
 def _tell_replaced(old: dict[str, Any], new: dict[str, Any]) -> None:

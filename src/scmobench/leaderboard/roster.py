@@ -132,7 +132,7 @@ def _row(record: Record) -> dict[str, Any]:
         **{name: record.get(name) if done else None for name in COSTS},
         **{name: bool(record.get(name)) for name in FLAGS},
         "home": (task, dataset, record.get("direction") or subtask),
-        "turn": turn(record)[:2],
+        "turn": turn(record)[:3],
         "kind": record.get("kind") or "method",
         "seed": record.get("seed"),
         "device": str(record.get("device") or "") if done else "",
