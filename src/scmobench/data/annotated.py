@@ -39,22 +39,17 @@ class Parts(NamedTuple):
 
 @dataclass(kw_only=True)
 class Annotated(Source):
-    """Paired cells whose annotation, layers and values the user names.
+    """Paired cells whose annotation, layers and values the user names."""
 
-    Attributes
-    ----------
-    batch, cell_type : columns of the cell annotation; with no `batch`, all cells are one batch.
-    labels : CSV with one row a cell (cell name first), for annotation that the cells lack.
-    layer : read X from this layer of both modalities. The raw counts are then ``layers["counts"]`` where
-        it holds counts, else the former X.
-    normalization : modality -> name of the values in X; None means raw counts, which are taken from
-        ``layers["counts"]`` where it holds counts, else from X. Needed with `layer`.
-    """
-
+    # columns of the cell annotation; with no `batch`, all cells are one batch
     batch: str | None = None
     cell_type: str | None = "cell_type"
-    labels: str | None = None
+    labels: str | None = None  # CSV with one row a cell (cell name first), for annotation that the cells lack
+    # read X from this layer of both modalities. The raw counts are then ``layers["counts"]`` where it holds
+    # counts, else the former X
     layer: str | None = None
+    # modality -> name of the values in X; None: raw counts, which are taken from ``layers["counts"]`` where
+    # it holds counts, else from X. Needed with `layer`
     normalization: Mapping[str, str] | None = None
 
     @abstractmethod

@@ -27,22 +27,16 @@ def check(
 ) -> Paired:
     """Refuse cells that a benchmark cannot use, and bring the rest into one form.
 
+    Returns the same cells with X (and ``layers["counts"]`` where X is not counts) as CSR float32 with sorted
+    indices and no stored zeros, ``obs["batch"]`` alone in both modalities, labels as `tidy_labels` gives
+    them, and `Paired.hash`. Raises ValueError if the cells cannot be used; the message says what to change.
+
     Parameters
     ----------
     paired : the cells as read; they stay unchanged.
     empty_features : what to do with a feature without counts in all cells: ``keep``, ``drop`` or ``error``.
     empty_cells : what to do with a cell without counts in one modality: ``drop`` (from both) or ``error``.
     copy : False returns matrices that need no change as they are; the caller must not change them then.
-
-    Returns
-    -------
-    The same cells with X (and ``layers["counts"]`` where X is not counts) as CSR float32 with sorted
-    indices and no stored zeros, ``obs["batch"]`` alone in both modalities, labels as `tidy_labels` gives
-    them, and `Paired.hash`.
-
-    Raises
-    ------
-    ValueError : the cells cannot be used; the message says what to change.
     """
     for modality, allowed in ((paired.mod1, ("GEX",)), (paired.mod2, MODALITIES[1:])):
         _check_declared(paired, modality, allowed)

@@ -36,23 +36,16 @@ class Competition(Source):
 
     The official test sets were drawn with a secret seed and have no published hash. The hashes of the
     first files that were read without error are kept (`pins`), and other files under their names are refused.
-
-    Attributes
-    ----------
-    task : each task has its own files.
-    dataset : start of the files' names, e.g. ``openproblems_bmmc_cite_phase2_rna``.
-    path : folder with the files, or with ``<task>/<dataset>/`` in it; None takes the cache.
-    url : where `fetch` downloads ``<task>/<dataset>/<file>`` from; empty where there is no download.
-    normalization : modality -> name of the values in X; None means `NORMALIZATION`.
-    protocol : ``neurips2021-phase2`` for the official test set, see `Paired`.
     """
 
-    dataset: str
+    dataset: str  # start of the files' names, e.g. ``openproblems_bmmc_cite_phase2_rna``
+    # each task has its own files
     task: Literal["predict_modality", "match_modality", "joint_embedding"] = "predict_modality"
-    path: str | None = None
-    url: str = ""
+    path: str | None = None  # folder with the files, or with ``<task>/<dataset>/`` in it; None: the cache
+    url: str = ""  # where `fetch` downloads ``<task>/<dataset>/<file>`` from; empty: no download
+    # modality -> name of the values in X; None: `NORMALIZATION`
     normalization: Mapping[str, str] | None = None
-    protocol: str = ""
+    protocol: str = ""  # ``neurips2021-phase2`` for the official test set, see `Paired`
 
     def __post_init__(self) -> None:
         ending = f"{OUTPUT}train_mod1.h5ad"
@@ -70,13 +63,10 @@ class Competition(Source):
     def fetch(self) -> Path:
         """The folder with the files; with a `url`, missing and damaged ones are downloaded.
 
-        A download is opened before it is kept, and all files are read together before they are pinned.
-
-        Raises
-        ------
-        FileNotFoundError : files are missing and there is no `url`.
-        OSError : a file could not be downloaded.
-        ValueError : a download is not the expected file; says which one and what to do.
+        A download is opened before it is kept, and all files are read together before they are pinned. Raises
+        FileNotFoundError if files are missing and there is no `url`, OSError if a file could not be
+        downloaded, and ValueError if a download is not the expected file; the message says which one and what
+        to do.
         """
         if not self.url:
             return next(iter(self._files().values())).parent

@@ -30,23 +30,14 @@ class Refusal(ValueError):  # noqa: N818  (a decision, not a failure)
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to read of one file.
-
-    Attributes
-    ----------
-    kind : ``h5ad``, ``h5mu`` or ``tenx`` (Cell Ranger's feature-barcode h5).
-    matrices : paths of matrices; those that the file lacks are left out.
-    layer : a layer that the file must have.
-    modality : of an h5mu file, the modality beside gene expression.
-    tables : read obs and var as a whole, not only the names of their rows.
-    """
+    """What to read of one file."""
 
     path: str
-    kind: str = "h5ad"
-    matrices: tuple[str, ...] = ("X", "layers/counts")
-    layer: str | None = None
-    modality: str | None = None
-    tables: bool = True
+    kind: str = "h5ad"  # h5ad, h5mu or tenx (Cell Ranger's feature-barcode h5)
+    matrices: tuple[str, ...] = ("X", "layers/counts")  # their paths; those that the file lacks are left out
+    layer: str | None = None  # that the file must have
+    modality: str | None = None  # of an h5mu file, the one beside gene expression
+    tables: bool = True  # read obs and var as a whole, not only the names of their rows
 
 
 class Sparse(NamedTuple):

@@ -89,18 +89,13 @@ def chosen(
 ) -> tuple[list[str], list[str], str]:
     """Choose gene expression and mod2 among feature types, or among names of modalities.
 
+    Returns the words for GEX, those for mod2, and the modality of mod2. Raises ValueError without gene
+    expression, or without exactly one other modality.
+
     Parameters
     ----------
     kind : the modality that the user wants as mod2; if a single word is unknown, it means this.
     rename : advice on how to make an unknown word known.
-
-    Returns
-    -------
-    Words for GEX, words for mod2, and the modality of mod2.
-
-    Raises
-    ------
-    ValueError : there is no gene expression, or there is not exactly one other modality.
     """
     words = list(map(str, words))
     found = {m: [word for word in words if modality_of(word) == m] for m in ("", *MODALITIES)}

@@ -19,24 +19,16 @@ from scmobench.machine.files import path_of
 
 @dataclass(kw_only=True)
 class Folder(Annotated):
-    """Cells of two h5ad files, the same cells in the same rows of both.
+    """Cells of two h5ad files, the same cells in the same rows of both."""
 
-    Attributes
-    ----------
-    folder : name of the data set's folder; empty takes `name`.
-    path : the folder itself, if it is elsewhere.
-    env : environment variable with the folder that holds the data sets' folders.
-    mod2 : ``adt`` or ``atac``, the name of the second file.
-    drop : column -> values; cells with one of them are left out.
-    scored : column -> value; only these cells' labels score an embedding.
-    """
-
-    folder: str = ""
-    path: str | None = None
-    env: str = "SCMOBENCH_DATA"
-    mod2: Literal["adt", "atac"] = "adt"
+    folder: str = ""  # name of the data set's folder; empty takes `name`
+    path: str | None = None  # the folder itself, if it is elsewhere
+    env: str = "SCMOBENCH_DATA"  # environment variable with the folder that holds the data sets' folders
+    mod2: Literal["adt", "atac"] = "adt"  # name of the second file
     batch: str = "batch"
+    # column -> values; cells with one of them are left out
     drop: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    # column -> value; only these cells' labels score an embedding
     scored: Mapping[str, Any] = field(default_factory=dict)
 
     load = Source.load  # the organism is a fact about the files here, so it does not enter the hash

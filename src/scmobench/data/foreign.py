@@ -37,12 +37,9 @@ WHAT = {"h5ad": "an h5ad file", "h5mu": "an h5mu file", "tenx": "Cell Ranger's f
 def read_h5ad(*paths: Path, layer: str | None = None, factors: str = "") -> list[AnnData]:
     """X, obs, var, the used entries of uns, ``layer``, and the layer ``counts`` where it exists.
 
-    ``factors`` names matrices, or a table, of obsm and varm to read as well, where they exist.
-
-    Raises
-    ------
-    FileNotFoundError : no such file.
-    ValueError : not an h5ad file, damaged, stored in other files, or larger than half of the free memory.
+    ``factors`` names matrices, or a table, of obsm and varm to read as well, where they exist. Raises
+    FileNotFoundError if there is no such file, and ValueError if it is no h5ad file, damaged, stored in other
+    files, or larger than half of the free memory.
     """
     more = (f"obsm/{factors}", f"varm/{factors}") if factors else ()
     files = [_wanted(path, "h5ad", layer) for path in paths]

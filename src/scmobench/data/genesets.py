@@ -14,10 +14,8 @@ HALLMARK_SHA256 = "53adce93e699353f59947ead34a228ef1a6483473bca12ca8f32971087cd4
 def read_gmt(path: str | Path) -> dict[str, tuple[str, ...]]:
     """Gene sets by name; each line of a GMT file is name, description and genes, separated by tabs.
 
-    Raises
-    ------
-    FileNotFoundError : no such file.
-    ValueError : no sets, a line without genes, or a name that comes twice.
+    Raises FileNotFoundError if there is no such file, and ValueError without sets, for a line without genes
+    and for a name that comes twice.
     """
     path = Path(path)
     if not path.is_file():
@@ -44,10 +42,8 @@ def gene_set_file(source: str | Path) -> Path:
     """The file at a path; for ``hallmark`` the 50 MSigDB hallmark sets (Liberzon et al. 2015, Cell Systems
     1:417; version 7.4), from ``$SCMOBENCH_DATA/pathways`` or downloaded once.
 
-    Raises
-    ------
-    OSError : the download failed; says how to name a file.
-    ValueError : another file of that name is in ``$SCMOBENCH_DATA/pathways``.
+    Raises OSError if the download failed (it says how to name a file), and ValueError for another file of
+    that name in ``$SCMOBENCH_DATA/pathways``.
     """
     if str(source) != "hallmark":
         return Path(source)

@@ -19,24 +19,19 @@ class Memory(Annotated):
 
     Raw counts are ``layers["counts"]`` or, without that layer, X. Features without counts are left
     out. The objects themselves are not changed. `Annotated` and `Source` have the other settings.
-
-    Attributes
-    ----------
-    mdata : a MuData whose modalities have usual names (``rna``, ``gex``; ``prot``, ``adt``; ``atac``,
-        ``peaks``); or one AnnData of genes with totalVI's ``obsm["protein_expression"]``, or with the
-        features of both modalities, told apart by ``var["feature_types"]``.
-    gex, mod2 : two AnnData with the same cells.
-    modalities : the MuData's names of both modalities, e.g. ``{"gex": "my_rna", "adt": "my_prot"}``.
-    kind : see `Own`.
     """
 
     borrowed: ClassVar[bool] = True
     name: str = "memory"
+    # a MuData whose modalities have usual names (``rna``, ``gex``; ``prot``, ``adt``; ``atac``, ``peaks``);
+    # or one AnnData of genes with totalVI's ``obsm["protein_expression"]``, or with the features of both
+    # modalities, told apart by ``var["feature_types"]``
     mdata: MuData | AnnData | None = None
-    gex: AnnData | None = None
+    gex: AnnData | None = None  # with `mod2`: two AnnData with the same cells
     mod2: AnnData | None = None
+    # the MuData's names of both modalities, e.g. ``{"gex": "my_rna", "adt": "my_prot"}``
     modalities: Mapping[str, str] | None = None
-    kind: str | None = None
+    kind: str | None = None  # see `Own`
     empty_features: Literal["keep", "drop", "error"] = "drop"
 
     def parts(self) -> Parts:

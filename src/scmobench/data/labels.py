@@ -25,12 +25,9 @@ SIDES = {"train": True, "iid_holdout": True, "test": False}  # in the competitio
 def tidy_labels(name: str, obs: pd.DataFrame) -> pd.DataFrame:
     """A copy of the table of cells with every known column in its one form.
 
-    `TEXT` becomes categories of text without unused ones, `NUMBERS` float64, finite or NaN, and `FLAGS`
-    bool. NaN, None and the words of `MISSING` become NaN. Other columns stay.
-
-    Raises
-    ------
-    ValueError : a value cannot be read as what its column holds, or a flag is missing.
+    `TEXT` becomes categories of text without unused ones, `NUMBERS` float64, finite or NaN, and `FLAGS` bool.
+    NaN, None and the words of `MISSING` become NaN. Other columns stay. Raises ValueError if a value cannot
+    be read as what its column holds, or a flag is missing.
     """
     obs = obs.copy()
     for columns, tidy in ((TEXT, _text), (NUMBERS, _numbers), (FLAGS, _flags)):

@@ -15,20 +15,15 @@ AXES = {"csr": 0, "csc": 1}  # format: the axis of its pointers
 def checked_matrix(matrix: Any, where: str) -> Any:
     """The same matrix, dense or sparse, after a check of its type and structure.
 
+    Where nothing has to change, the object itself is returned, else a copy. Values become float32 or, where
+    float32 cannot hold every value of the type, float64. CSR and CSC stay; other sparse formats become CSR.
+    Raises ValueError if it is missing, no matrix, not of real numbers, not of two axes, damaged, or holds two
+    values at one place.
+
     Parameters
     ----------
     matrix : two-dimensional; NumPy or SciPy.
     where : its name in messages.
-
-    Returns
-    -------
-    The object itself where nothing has to change, else a copy. Values become float32 or, where float32
-    cannot hold every value of the type, float64. CSR and CSC stay; other sparse formats become CSR.
-
-    Raises
-    ------
-    ValueError : missing, no matrix, not real numbers, not two axes, a damaged sparse structure, or two values
-        at one place.
     """
     import scipy.sparse as sp  # not at the top: `inspection` starts without it
 

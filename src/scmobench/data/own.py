@@ -21,34 +21,26 @@ PROTEINS = "protein_expression"
 
 @dataclass(kw_only=True)
 class Own(Annotated):
-    """Paired cells of your own, given in exactly one of four ways.
+    """Paired cells of your own, given in exactly one of four ways."""
 
-    Attributes
-    ----------
-    gex, mod2 : two h5ad files with the same cells.
-    h5ad : one h5ad file with the features of both, told apart by ``var["feature_types"]`` (as the
-        competition's public deposit, GEO GSE194122), or of genes with totalVI's
-        ``obsm["protein_expression"]``.
-    h5mu : one MuData file whose modalities have names of `WORDS`, such as ``rna`` and ``prot`` or ``atac``.
-    tenx : Cell Ranger's ``filtered_feature_bc_matrix.h5``, or its folder with matrix.mtx.gz.
-    kind : ``ADT`` or ``ATAC``. Needed only where the feature type of mod2 is no word of `WORDS`, or where
-        there are more than two modalities.
-    """
-
-    gex: str | None = None
+    gex: str | None = None  # with `mod2`: two h5ad files with the same cells
     mod2: str | None = None
+    # one h5ad file with the features of both, told apart by ``var["feature_types"]`` (as the competition's
+    # public deposit, GEO GSE194122), or of genes with totalVI's ``obsm["protein_expression"]``
     h5ad: str | None = None
+    # one MuData file whose modalities have names of `WORDS`, such as ``rna`` and ``prot``
     h5mu: str | None = None
+    # Cell Ranger's ``filtered_feature_bc_matrix.h5``, or its folder with matrix.mtx.gz
     tenx: str | None = None
+    # ``ADT`` or ``ATAC``. Needed only where the feature type of mod2 is no word of `WORDS`, or where there
+    # are more than two modalities
     kind: str | None = None
 
     def fetch(self) -> Path:
         """The (first) file, after checking that all of them exist.
 
-        Raises
-        ------
-        FileNotFoundError : a file is missing.
-        ValueError : the cells are not given in exactly one way; a file is a pipe or a device.
+        Raises FileNotFoundError if a file is missing, and ValueError if the cells are not given in exactly
+        one way, or a file is a pipe or a device.
         """
         if bool(self.gex) != bool(self.mod2):
             other = "mod2" if self.gex else "gex"

@@ -15,11 +15,8 @@ def pairing(solution: AnnData) -> np.ndarray:
     """``pairing_ix`` of a matching solution: row k of the shuffled mod2 is cell ``pairing_ix[k]`` of mod1.
 
     Read from ``uns["pairing_ix"]`` (the competition's files, written by R, hold it as floats), else from the
-    0/1 matrix, whose row i has its one in the column of the partner, ``argsort(pairing_ix)[i]``.
-
-    Raises
-    ------
-    ValueError : it holds anything but the whole numbers 0..n-1, each once, or X draws another pairing.
+    0/1 matrix, whose row i has its one in the column of the partner, ``argsort(pairing_ix)[i]``. Raises
+    ValueError if it holds anything but the whole numbers 0..n-1, each once, or X draws another pairing.
     """
     n, drawn = solution.n_obs, _of_matrix(solution)
     if "pairing_ix" in solution.uns:

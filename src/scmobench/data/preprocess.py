@@ -53,21 +53,14 @@ def normalize(counts: Matrix, kind: str, train: np.ndarray) -> tuple[sp.csr_matr
     """The values that models see and predictions are scored on, and the name of the normalisation.
 
     GEX: `log_library`, ADT: `clr`, ATAC: `binarize`. The name is part of a result's identity: one metric on
-    differently normalised targets gives different numbers.
+    differently normalised targets gives different numbers. Returns CSR float32, non-negative, of the shape of
+    ``counts``, whose indices it may share, and the name. Raises ValueError for an unknown modality, and
+    without counts in any training cell.
 
     Parameters
     ----------
     counts : raw, cells x features; left untouched.
     train : which cells to fit on, bool.
-
-    Returns
-    -------
-    CSR float32, non-negative, shape of ``counts``, whose indices it may share; ``log_library``, ``clr`` or
-    ``binarize``.
-
-    Raises
-    ------
-    ValueError : an unknown modality, or no counts in any training cell.
     """
     X = as_csr(counts)
     if kind == "GEX":
@@ -150,11 +143,7 @@ def highly_variable(X: Matrix, n: int, method: str = "variance") -> np.ndarray:
     """Columns of the ``n`` most variable features (or of all, if there are fewer), ascending.
 
     ``X`` holds the training cells x features: normalised for ``variance``, raw counts for ``seurat_v3``
-    (Stuart et al. 2019, Cell 177:1888, by scanpy).
-
-    Raises
-    ------
-    NoTrendError : seurat_v3 cannot be fitted.
+    (Stuart et al. 2019, Cell 177:1888, by scanpy). Raises NoTrendError if seurat_v3 cannot be fitted.
     """
     X = as_csr(X)
     if n >= X.shape[1]:

@@ -33,25 +33,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Cells:
-    """The true state of every cell; arrays with one entry or row a cell.
+    """The true state of every cell; arrays with one entry or row a cell."""
 
-    Attributes
-    ----------
-    type, batch : index of the cell's type and batch.
-    pseudotime : 0 to 1 along lineage A, NaN elsewhere.
-    cycle : S and G2M activity, 0 to 1, two columns.
-    factors : cells x latent dimensions: blend of profiles, cycle, states.
-    depth : relative sequencing depth in mod1 and mod2, two columns.
-    type_names : for each type, the letter of its lineage and its number there.
-    """
-
-    type: np.ndarray
-    batch: np.ndarray
-    pseudotime: np.ndarray
-    cycle: np.ndarray
-    factors: np.ndarray
-    depth: np.ndarray
-    type_names: list[str]
+    type: np.ndarray  # index of the cell's type
+    batch: np.ndarray  # index of the cell's batch
+    pseudotime: np.ndarray  # 0 to 1 along lineage A, NaN elsewhere
+    cycle: np.ndarray  # S and G2M activity, 0 to 1, two columns
+    factors: np.ndarray  # cells x latent dimensions: blend of profiles, cycle, states
+    depth: np.ndarray  # relative sequencing depth in mod1 and mod2, two columns
+    type_names: list[str]  # for each type, the letter of its lineage and its number there
 
 
 def lineages(n_types: int) -> list[int]:

@@ -33,26 +33,18 @@ def cache_folder(name: str) -> Path:
 
 @dataclass(kw_only=True)
 class Source(ABC):
-    """A paired data set that can be fetched, read, split into training and test cells, and checked.
-
-    Attributes
-    ----------
-    name : part of every record.
-    source : where the cells come from, in words; empty takes what the files state.
-    licence : known terms of use.
-    organism : ``human`` or ``mouse`` (cell-cycle genes), or empty where unknown.
-    test_batches, test_fraction, split_seed : see `assign_split`.
-    empty_features, empty_cells : see `check`.
-    """
+    """A paired data set that can be fetched, read, split into training and test cells, and checked."""
 
     borrowed: ClassVar[bool] = False  # whether the matrices that `read` gives belong to somebody else
-    name: str
-    source: str = ""
-    licence: str = ""
-    organism: str = ""
+    name: str  # part of every record
+    source: str = ""  # where the cells come from, in words; empty takes what the files state
+    licence: str = ""  # known terms of use
+    organism: str = ""  # ``human`` or ``mouse`` (cell-cycle genes), or empty where unknown
+    # see `assign_split`
     test_batches: Sequence[str | int] | None = None
     test_fraction: float = 0.25
     split_seed: int = 0
+    # see `check`
     empty_features: Literal["keep", "drop", "error"] = "error"
     empty_cells: Literal["drop", "error"] = "error"
 
@@ -71,10 +63,8 @@ class Source(ABC):
     def load(self) -> Paired:
         """The cells, checked.
 
-        Raises
-        ------
-        FileNotFoundError : files are missing.
-        ValueError : the cells are not fit for a benchmark; the message says what to change.
+        Raises FileNotFoundError if files are missing, and ValueError if the cells are not fit for a
+        benchmark; the message says what to change.
         """
         decisions = {"empty_features": self.empty_features, "empty_cells": self.empty_cells}
         return check(self.read(), **decisions, copy=self.borrowed)
@@ -115,11 +105,8 @@ class Source(ABC):
         """Put two modalities and the table of cells together, and split them.
 
         ``obs`` holds ``batch`` and any of `LABELS`; other columns are left out. Its ``is_train`` is kept
-        unless test batches are named; without ``is_scored`` every cell is scored.
-
-        Raises
-        ------
-        ValueError : no column ``batch``, cells without a batch, or see `assign_split`.
+        unless test batches are named; without ``is_scored`` every cell is scored. Raises ValueError without a
+        column ``batch``, for cells without a batch, and as `assign_split`.
         """
         if "batch" not in obs:
             raise ValueError(

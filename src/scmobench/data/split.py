@@ -19,8 +19,9 @@ def assign_split(
 ) -> pd.Series:
     """Training cells (True): all but whole held-out batches, else all but a random share of every cell type.
 
-    A benchmark that tests on cells of a training batch rewards memory of that batch, so batches are the
-    unit wherever there are two or more (as in the NeurIPS 2021 competition).
+    A benchmark that tests on cells of a training batch rewards memory of that batch, so batches are the unit
+    wherever there are two or more (as in the NeurIPS 2021 competition). Raises ValueError if a named batch
+    does not exist, or too few cells are left on either side.
 
     Parameters
     ----------
@@ -29,10 +30,6 @@ def assign_split(
         as come nearest to ``test_fraction`` of the cells.
     test_fraction : share of test cells, between 0 and 1, where no batch is named.
     seed : of the random split of a single batch.
-
-    Raises
-    ------
-    ValueError : a named batch does not exist, or too few cells are left on either side.
     """
     batch = obs["batch"].astype(str)
     present = sorted(batch.unique(), key=_natural)

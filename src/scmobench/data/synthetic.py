@@ -20,20 +20,6 @@ PEAK_LENGTH = 500  # base pairs
 class Synthetic(Source):
     """Cells drawn from the model that `scmobench.data.simulation` describes.
 
-    Attributes
-    ----------
-    mod2 : ``adt`` (CITE-seq) or ``atac`` (Multiome).
-    n_cells, n_genes, n_mod2 : cells, genes, and proteins or peaks.
-    n_cell_types, n_batches, n_states : planted cell types, batches and continuous states.
-    seed : same seed, same cells. Genes, cells and mod2 draw from streams of their own, so another
-        number of proteins leaves the genes as they are.
-    umis : median gene counts of a cell; 0 takes 0.8 a gene.
-    fragments : median fragments in a peak of a cell, before programs open or close it.
-    program_strength : typical log-fold change of a marker gene.
-    batch_effect : sd of the log capture factors per batch and feature; 0 leaves depth and composition.
-    dropout_midpoint : ln mean count at which half of a gene's counts are lost.
-    linked : share of proteins made from marker genes, or of peaks that regulate a gene.
-
     Notes
     -----
     ``S_score`` and ``G2M_score`` are the planted activities, not scores estimated from counts.
@@ -41,20 +27,23 @@ class Synthetic(Source):
     noise, ranked to 0..1; NaN in the other lineages, as in the competition's files.
     """
 
-    mod2: Literal["adt", "atac"] = "adt"
+    mod2: Literal["adt", "atac"] = "adt"  # CITE-seq or Multiome
     n_cells: int = 1200
     n_genes: int = 600
-    n_mod2: int = 40
-    n_cell_types: int = 8
+    n_mod2: int = 40  # proteins or peaks
+    n_cell_types: int = 8  # planted, as the batches and the continuous states
     n_batches: int = 3
     n_states: int = 3
+    # same seed, same cells. Genes, cells and mod2 draw from streams of their own, so another number of
+    # proteins leaves the genes as they are
     seed: int = 0
-    umis: float = 0.0
-    fragments: float = 0.12
-    program_strength: float = 1.2
+    umis: float = 0.0  # median gene counts of a cell; 0 takes 0.8 a gene
+    fragments: float = 0.12  # median fragments in a peak of a cell, before programs open or close it
+    program_strength: float = 1.2  # typical log-fold change of a marker gene
+    # sd of the log capture factors per batch and feature; 0 leaves depth and composition
     batch_effect: float = 0.15
-    dropout_midpoint: float = -3.0
-    linked: float = 0.8
+    dropout_midpoint: float = -3.0  # ln mean count at which half of a gene's counts are lost
+    linked: float = 0.8  # share of proteins made from marker genes, or of peaks that regulate a gene
 
     def read(self) -> Paired:
         """Draw the cells and their counts."""

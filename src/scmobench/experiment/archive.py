@@ -39,28 +39,19 @@ LINK = re.compile(r"https?://[^\s<>\"']+")
 
 @dataclass(frozen=True)
 class Card:
-    """A method as its authors describe it.
+    """A method as its authors describe it."""
 
-    Attributes
-    ----------
-    name : in the tables. Names of the suite's own methods are taken.
-    task, dataset, direction, data_hash : the cells; the hash is that of `Paired`.
-    authors, description, licence, link : for readers; the link may be empty.
-    transductive : whether the fit saw the test cells' inputs.
-    label_supervised : whether it saw training cells' labels.
-    """
-
-    name: str
+    name: str  # in the tables; names of the suite's own methods are taken
     task: str
     dataset: str
     direction: str
-    authors: str
+    authors: str  # for readers, as the three below
     description: str
     licence: str
-    link: str = ""
-    data_hash: str = ""
-    transductive: bool = False
-    label_supervised: bool = False
+    link: str = ""  # may be empty
+    data_hash: str = ""  # that of `Paired`
+    transductive: bool = False  # whether the fit saw the test cells' inputs
+    label_supervised: bool = False  # whether it saw training cells' labels
 
     def __post_init__(self) -> None:
         for field in fields(self):

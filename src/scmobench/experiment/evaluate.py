@@ -30,29 +30,18 @@ RESAMPLES = 1000  # of the test cells, for an interval
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric.
+    """A metric."""
 
-    Attributes
-    ----------
-    name, label, citation : of the file and the column, and for people.
-    direction : ``min`` or ``max``, the better one.
-    bounds : lowest and highest possible value; None if there is none.
-    primary : whether this metric ranks the task.
-    extra : whether it is left out of ranks and means, unlike the competition's metrics.
-    function : computes it; None for a mean of others.
-    mean_of : names of the metrics of which it is the mean.
-    per_cell : one number per cell; the metric is their mean (``root``: its square root). None for others.
-    """
-
-    name: str
-    label: str
-    direction: str
-    bounds: tuple[float | None, float | None]
+    name: str  # of the file and the column
+    label: str  # for people
+    direction: str  # the better one, ``min`` or ``max``
+    bounds: tuple[float | None, float | None]  # lowest and highest possible value; None: there is none
     citation: str
-    primary: bool = False
-    extra: bool = False
-    function: Callable[..., float | Score] | None = None
-    mean_of: tuple[str, ...] = ()
+    primary: bool = False  # whether this metric ranks the task
+    extra: bool = False  # whether it is left out of ranks and means, unlike the competition's metrics
+    function: Callable[..., float | Score] | None = None  # computes it; None for a mean of others
+    mean_of: tuple[str, ...] = ()  # names of the metrics of which it is the mean
+    # one number per cell, of which the metric is the mean (``root``: its square root); None for others
     per_cell: Callable[..., np.ndarray] | None = None
     root: bool = False
 

@@ -37,21 +37,13 @@ class Workers(Callback):
 
     A worker would otherwise use all cores, or a share that depends on how many runs there are at once, and
     the last digits of its results would differ.
-
-    Attributes
-    ----------
-    requires : package that brings the launcher, and the extra that installs it (see `refuse_lacking`).
-    newest_python : the newest version of Python for which the extra installs the package.
-    environment : variables to set unless they are set.
-    program : that the launcher calls.
-    note : printed as the sweep starts.
     """
 
-    requires: Mapping[str, str] | None = None
-    newest_python: str | None = None
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    program: str | None = None
-    note: str = ""
+    requires: Mapping[str, str] | None = None  # package that brings the launcher -> extra (`refuse_lacking`)
+    newest_python: str | None = None  # the newest version of Python for which the extra installs it
+    environment: Mapping[str, Any] = field(default_factory=dict)  # to set unless they are set
+    program: str | None = None  # that the launcher calls
+    note: str = ""  # printed as the sweep starts
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse a single run: it would run here, and not where the launcher would put it."""

@@ -37,23 +37,14 @@ TRAINING_CHOICES = ("precision", "max_epochs", "max_seconds", "check_val_every_n
 
 @dataclass(eq=False)
 class Plan:
-    """One experiment as its configuration describes it; its data are loaded once, when they are needed.
-
-    Attributes
-    ----------
-    cfg : the composed configuration.
-    name : of the method, in the tables.
-    overrides, folder : from which, and from which ``--config-dir``, ``cfg`` was composed.
-    paired : cells in memory, instead of those that the configuration names.
-    begun : whether a fit has begun: what fails before is a mistake in the plan, and no run.
-    """
+    """One experiment as its configuration describes it; its data are loaded once, when they are needed."""
 
     cfg: DictConfig
-    name: str = ""
-    overrides: Sequence[str] = ()
-    folder: str | Path | None = None
-    paired: Paired | None = None
-    begun: bool = False
+    name: str = ""  # of the method, in the tables
+    overrides: Sequence[str] = ()  # from which ``cfg`` was composed
+    folder: str | Path | None = None  # ``--config-dir``
+    paired: Paired | None = None  # cells in memory, instead of those that the configuration names
+    begun: bool = False  # whether a fit has begun: what fails before is a mistake in the plan, and no run
 
     @classmethod
     def composed(cls, overrides: Sequence[str], folder: str | Path | None = None) -> Plan:

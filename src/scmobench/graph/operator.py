@@ -21,11 +21,8 @@ def compressed_pair(matrix: sp.csr_matrix, tile: int = TILE, reads: int = READS)
     """`CompressedPair` of a matrix.
 
     A matrix is cut into tiles of ``tile`` columns where it has more than twice as many columns, and more than
-    ``reads`` entries a column on average.
-
-    Raises
-    ------
-    ValueError : 2^31 entries or more, which 32-bit indices cannot count.
+    ``reads`` entries a column on average. Raises ValueError for 2^31 entries or more, which 32-bit indices
+    cannot count.
     """
     matrix = sp.csr_matrix(matrix)
     if matrix.nnz >= 2**31:

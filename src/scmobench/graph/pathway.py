@@ -99,12 +99,9 @@ def table_edges(path: str | Path, names: Sequence[str], *, threshold: float | No
 
     A pair of two ``names`` is an edge. A pair of one name with another word (a peak-gene link, if the names
     are peaks) joins this name to all names with the same partner. The weight of such an edge is the product
-    of the two weights. A pair without any of the names is left out.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError : no such file; other columns; a weight that is not a number; a table
-        that joins no two features.
+    of the two weights. A pair without any of the names is left out. Raises FileNotFoundError if there is no
+    such file, and ValueError for other columns, a weight that is not a number, and a table that joins no two
+    features.
     """
     path = Path(path)
     if not path.is_file():

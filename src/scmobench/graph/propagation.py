@@ -23,15 +23,13 @@ def propagate(matrix: np.ndarray, layers: int, *, first: int = 2) -> np.ndarray:
     Source: Wen et al., KDD 2022, matching and joint-embedding heads. Deviation: the published code
     divides by the n-1 standard deviation (here n), and recognises "all zero" by the mean alone.
 
+    Returns (L - first + 1) x N cells x k features, float32.
+
     Parameters
     ----------
     matrix : N cells x k features, the reduced modality (dense; negative weights are allowed).
     layers : L, at least 2.
     first : first layer that is kept: 2 as published, 1 for the standardised matrix itself as well.
-
-    Returns
-    -------
-    (L - first + 1) x N cells x k features, float32.
     """
     if layers < 2:
         raise ValueError(f"propagation keeps layers 2 … L, so layers must be at least 2; found {layers}")

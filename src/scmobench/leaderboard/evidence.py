@@ -24,20 +24,13 @@ Results = dict[str, np.ndarray]
 
 @dataclass
 class Scores:
-    """Scores of all methods of one column.
+    """Scores of all methods of one column."""
 
-    Attributes
-    ----------
-    by_seed : methods x seeds, NaN where there is none.
-    by_cell : methods x methods, variance over cells of the difference of two methods; NaN where unknown.
-    n_cells : of the test set.
-    root : whether the metric is the root of a mean over cells. Then its squares are tested. The
-        delta method turns the interval of their difference d into one of the gap, as a - b = d / (a + b).
-    """
-
-    by_seed: np.ndarray
-    by_cell: np.ndarray
-    n_cells: float
+    by_seed: np.ndarray  # methods x seeds, NaN where there is none
+    by_cell: np.ndarray  # methods x methods: variance over cells of the difference of two; NaN: unknown
+    n_cells: float  # of the test set
+    # whether the metric is the root of a mean over cells. Then its squares are tested, and the delta method
+    # turns the interval of their difference d into one of the gap, as a - b = d / (a + b)
     root: bool
 
     def against(self, one: int, others: np.ndarray) -> Results:

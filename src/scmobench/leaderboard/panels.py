@@ -35,27 +35,19 @@ class Cell(NamedTuple):
 class Panel:
     """One comparable group of runs.
 
-    Attributes
-    ----------
-    key : the values of `scmobench.leaderboard.roster.COMPARABLE`.
-    id : its name on the page, the task with a number.
-    title : its subtask as papers write it.
-    about : its data set in words.
-    headings : of the metrics, the ranking metric first.
-    direction : of the ranking metric, ``min`` or ``max``.
-    rows : of the standings, for the ranking metric; methods before controls, best first. They also have
-        ``role`` (one of `ROLES`), ``handed`` (of a control: the solution), ``tested`` (the rank rests on a
-        test), ``leads`` (tested, and not told from the best of its track), ``brief`` (the score without its
-        spread), ``mark`` (``5/6`` for a mean of five metrics where the data support six), and in the order
-        of the headings ``cells`` and ``seeds`` (scores by seed).
+    ``rows`` are those of the standings for the ranking metric: methods before controls, best first. They also
+    have ``role`` (one of `ROLES`), ``handed`` (of a control: the solution), ``tested`` (the rank rests on a
+    test), ``leads`` (tested, and not told from the best of its track), ``brief`` (the score without its
+    spread), ``mark`` (``5/6`` for a mean of five metrics where the data support six), and in the order of the
+    headings ``cells`` and ``seeds`` (scores by seed).
     """
 
-    key: Mapping[str, str]
-    id: str
-    title: str
-    about: plain_words.Dataset
-    headings: Sequence[str]
-    direction: str
+    key: Mapping[str, str]  # the values of `scmobench.leaderboard.roster.COMPARABLE`
+    id: str  # its name on the page, the task with a number
+    title: str  # its subtask as papers write it
+    about: plain_words.Dataset  # its data set in words
+    headings: Sequence[str]  # of the metrics, the ranking metric first
+    direction: str  # of the ranking metric, ``min`` or ``max``
     rows: Sequence[Row]
 
     @cached_property

@@ -13,9 +13,7 @@ def asw_label(embedding: ScoredEmbedding) -> float:
     scib's ``silhouette`` (Luecken et al. 2022, Nature Methods, Methods, "Average silhouette width"). 0.5
     where all cells lie at one point.
 
-    Raises
-    ------
-    NotApplicable : a cell without a type, fewer than two cell types, or as many types as cells.
+    Raises NotApplicable for a cell without a type, fewer than two cell types, and as many types as cells.
     """
     types = embedding.categories("cell_type").codes
     sizes = np.bincount(types)
@@ -35,10 +33,8 @@ def asw_batch(embedding: ScoredEmbedding) -> float:
     Mean over cell types of mean(1 - |silhouette of batch within the type|), without the types of one batch:
     scib's ``silhouette_batch`` (Luecken et al. 2022, Methods, "Average silhouette width").
 
-    Raises
-    ------
-    NotApplicable : a cell without a batch or a type, one batch, or no cell type with more than one
-        batch and more cells than batches.
+    Raises NotApplicable for a cell without a batch or a type, one batch, and no cell type with more than one
+    batch and more cells than batches.
     """
     batches = embedding.categories("batch")
     if len(batches.categories) < 2:

@@ -33,10 +33,9 @@ def cc_cons(embedding: ScoredEmbedding) -> Score:
     0 there). If V is not defined for a batch, the metric is not applicable (scib leaves the batch out of the
     mean, or returns the ratio of two rounding errors).
 
-    Raises
-    ------
-    NotApplicable : no batch; no scores and an unknown organism or fewer than 3 genes of a phase; fewer
-        than 4 cells in a batch; or a batch in which both scores, GEX or the embedding do not vary.
+    Raises NotApplicable without batches; without scores for an unknown organism or fewer than 3 genes of a
+    phase; for fewer than 4 cells in a batch; and for a batch in which both scores, GEX or the embedding do
+    not vary.
     """
     batch = embedding.categories("batch")
     smallest = batch.value_counts().min()

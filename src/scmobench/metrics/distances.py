@@ -14,19 +14,12 @@ ROUNDING = 1e-12
 
 
 class Distances(NamedTuple):
-    """What the metrics need of the Euclidean distances of all pairs of cells.
+    """What the metrics need of the Euclidean distances of all pairs of cells."""
 
-    Attributes
-    ----------
-    to_type : cells x types, sum of the distances to the cells of each type.
-    to_batch : cells x batches, sum of the distances to the cells of each batch within the cell's own type.
-    nearest, length : cells x k, the nearest cells, itself among them, and their distances in float32.
-    """
-
-    to_type: np.ndarray
-    to_batch: np.ndarray
-    nearest: np.ndarray
-    length: np.ndarray
+    to_type: np.ndarray  # cells x types, sum of the distances to the cells of each type
+    to_batch: np.ndarray  # cells x batches, the same of each batch within the cell's own type
+    nearest: np.ndarray  # cells x k, the nearest cells, itself among them
+    length: np.ndarray  # their distances, float32
 
 
 def all_pairs(embedding: np.ndarray, types: np.ndarray, batches: np.ndarray, k: int) -> Distances:
@@ -66,9 +59,7 @@ def all_pairs(embedding: np.ndarray, types: np.ndarray, batches: np.ndarray, k: 
 def nearest_cells(embedding: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Exact Euclidean neighbours of each cell, itself among them, also where distances are equal.
 
-    Returns
-    -------
-    indices, distances : cells x k each, nearest first.
+    Returns indices and distances, each cells x k, nearest first.
     """
     from sklearn.neighbors import NearestNeighbors
 

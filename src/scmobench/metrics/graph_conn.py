@@ -9,10 +9,8 @@ def graph_conn(embedding: ScoredEmbedding) -> float:
 
     scib's ``graph_connectivity`` (Luecken et al. 2022, Nature Methods, Methods, "Graph connectivity").
 
-    Raises
-    ------
-    NotApplicable : every type has one cell, so that every embedding scores 1; a cell without a type; or no
-        graph, see `ScoredEmbedding.connected_cells`.
+    Raises NotApplicable if every type has one cell, so that every embedding scores 1; for a cell without a
+    type; and without a graph, see `ScoredEmbedding.connected_cells`.
     """
     if embedding.categories("cell_type").value_counts().max() < 2:
         raise NotApplicable("every cell type has one scored cell: there is nothing to connect")

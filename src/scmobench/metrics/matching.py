@@ -33,9 +33,7 @@ def pairing_auroc(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None
 
     Values that are not stored are 0 and tie with each other; ties count one half.
 
-    Raises
-    ------
-    NotApplicable : one cell, so that no pair is wrong.
+    Raises NotApplicable for one cell, so that no pair is wrong.
     """
     right, wrong = _ranked_pairs(similarity, partner)
     above = np.cumsum(right) - right
@@ -49,9 +47,7 @@ def pairing_aupr(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None)
     that are not stored) enter at once. Deviation: the competition's R code draws tied pairs in random order
     and takes trapezoids. This is not reproducible and, for a sparse prediction, a little higher.
 
-    Raises
-    ------
-    NotApplicable : one cell, so that no pair is wrong and every prediction scores 1.
+    Raises NotApplicable for one cell, so that no pair is wrong and every prediction scores 1.
     """
     right, wrong = _ranked_pairs(similarity, partner)
     hits = np.cumsum(right)
@@ -66,9 +62,7 @@ def foscttm(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=None) -> f
     mean of both means. 0 is perfect, 0.5 is chance (Singh et al. 2020, SCOT, section 3.2; ties count
     one half here, so that a constant similarity is chance and not perfect).
 
-    Raises
-    ------
-    NotApplicable : there is only one cell, or a similarity is 0, which counts as not stored.
+    Raises NotApplicable for one cell, and for a similarity of 0, which counts as not stored.
     """
     similarity = _checked(similarity, partner)
     n = similarity.shape[0]
@@ -93,9 +87,8 @@ def cell_type_match(similarity: sp.csr_matrix, partner: np.ndarray, cell_type=No
     (1/n) sum_i sum_j max(P[i, j], 0) [type i = type j] / sum_j max(P[i, j], 0); a row without weight
     scores 0.
 
-    Raises
-    ------
-    NotApplicable : a cell without a type, or all cells of one type, so that no match is wrong.
+    Raises NotApplicable for a cell without a type, and if all cells are of one type, so that no match is
+    wrong.
     """
     return float(type_probability(similarity, partner, cell_type).mean())
 

@@ -26,6 +26,8 @@ FAR, TINY = 1e-3, 1e-9  # of the cells' distance from 0, and in numbers: extents
 class ScoredEmbedding:
     """The scored cells in a joint space, beside their labels.
 
+    Raises ValueError if no cell is scored.
+
     Parameters
     ----------
     embedding : cells x dimensions, finite; one row for each cell of the solution.
@@ -37,10 +39,6 @@ class ScoredEmbedding:
     matrix : the scored cells x dimensions, in float32 if it can hold every number.
     obs : labels of the scored cells.
     organism, protocol : see `scmobench.types.Paired`; empty where the solution does not state them.
-
-    Raises
-    ------
-    ValueError : no cell is scored.
     """
 
     def __init__(self, embedding: np.ndarray, solution: AnnData) -> None:
@@ -68,9 +66,7 @@ class ScoredEmbedding:
     def categories(self, column: str) -> pd.Categorical:
         """A column of labels without unused categories.
 
-        Raises
-        ------
-        NotApplicable : the column is absent or has missing values.
+        Raises NotApplicable if the column is absent or has missing values.
         """
         if column not in self.obs:
             raise NotApplicable(f"the solution has no {column}")
@@ -106,9 +102,7 @@ class ScoredEmbedding:
     def connected_cells(self, *columns: str) -> AnnData:
         """A new AnnData of the embedding with these label columns and the kNN graph.
 
-        Raises
-        ------
-        NotApplicable : see `categories`; there are at most 15 cells, or all cells are at one point.
+        Raises NotApplicable as `categories`; also for at most 15 cells, and if all cells are at one point.
         """
         obs = pd.DataFrame({c: self.categories(c) for c in columns}, index=self.obs.index)
         cells = AnnData(obs=obs, obsm={EMBEDDING: self.matrix}, obsp=self._graph)

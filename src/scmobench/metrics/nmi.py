@@ -20,10 +20,8 @@ def nmi(embedding: ScoredEmbedding) -> float:
     et al. 2021; scib's ``opt_louvain`` of that time). The number depends on this flavour, on the seed (0)
     and on the order of cells (by about 0.03).
 
-    Raises
-    ------
-    NotApplicable : one cell type, with entropy H(Y) of 0; a cell without a type; or no graph, see
-        `ScoredEmbedding.connected_cells`.
+    Raises NotApplicable for one cell type, with entropy H(Y) of 0; for a cell without a type; and without a
+    graph, see `ScoredEmbedding.connected_cells`.
     """
     from scmobench.metrics.louvain import partitions  # numba takes half a second
 
@@ -34,9 +32,7 @@ def nmi(embedding: ScoredEmbedding) -> float:
 def nmi_leiden(embedding: ScoredEmbedding) -> float:
     """As `nmi`, with scanpy's leiden clusters (igraph, two iterations): not comparable with `nmi`.
 
-    Raises
-    ------
-    NotApplicable : as `nmi`.
+    Raises NotApplicable as `nmi`.
     """
     cells = _typed_cells(embedding)
     with quiet():

@@ -32,15 +32,13 @@ def paired_t(difference: ArrayLike, *spreads: tuple[ArrayLike, ArrayLike]) -> Pa
     than they say, and no random number is needed. Paired differences of cells: Miller 2024,
     arXiv:2411.00640. Crossed random effects: Owen 2007, Annals of Applied Statistics 1:386.
 
+    Returns three arrays. Equal methods have p = 1. A difference without any spread cannot be tested: NaN.
+
     Parameters
     ----------
     difference : mean differences.
     spreads : for each source, the sample variance of the differences and their number. A variance that is
         missing (NaN) adds nothing: the test then says nothing of that source.
-
-    Returns
-    -------
-    Three arrays. Equal methods have p = 1. A difference without any spread cannot be tested: NaN.
 
     Examples
     --------

@@ -38,11 +38,9 @@ def ti_cons_batch_mean(embedding: ScoredEmbedding) -> Score:
       cells of a type lie at one point. Such a score differs between processors, and changes by up to 0.2 if
       the embedding changes by 1e-6. Here the metric is not applicable, see `_diffusion_map`.
 
-    Raises
-    ------
-    NotApplicable : fewer than 11 connected cells have a reference; a cell has no batch or type; no root cell
-        is found, or no pseudotime varies within a batch; rounding decides the score; or no graph, see
-        `ScoredEmbedding.connected_cells`.
+    Raises NotApplicable if fewer than 11 connected cells have a reference; a cell has no batch or type; no
+    root cell is found, or no pseudotime varies within a batch; rounding decides the score; or there is no
+    graph, see `ScoredEmbedding.connected_cells`.
     """
     other = next((name for name in OTHERS if _cells_with(embedding, name)), None)
     if not _cells_with(embedding, GEX) or other is None:
@@ -115,10 +113,8 @@ def _diffusion_map(cells: AnnData) -> tuple[np.ndarray, AnnData]:
     more cells lie at one point than a cell has neighbours, rounding decides which are the nearest. If two
     eigenvalues of the diffusion map are equal, rounding decides the rotation of their axes.
 
-    Raises
-    ------
-    NotApplicable : more than `TIED` of the cells lie at crowded points, there is no map, or eigenvalues of
-        the first `ROOT_AXES` axes and the next one differ by less than `SAME_EIGENVALUE`.
+    Raises NotApplicable if more than `TIED` of the cells lie at crowded points, there is no map, or
+    eigenvalues of the first `ROOT_AXES` axes and the next one differ by less than `SAME_EIGENVALUE`.
     """
     _, counts = np.unique(cells.obsm[EMBEDDING], axis=0, return_counts=True)
     crowded = counts[counts > NEIGHBORS].sum()

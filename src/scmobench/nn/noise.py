@@ -15,16 +15,10 @@ LEAST = 2048  # values of a mask; a smaller one takes PyTorch as long as its gen
 
 
 class Seed(NamedTuple):
-    """What says which entries of a matrix stay, without a mask in memory.
+    """What says which entries of a matrix stay, without a mask in memory."""
 
-    Attributes
-    ----------
-    number : one random 64-bit number, on the device.
-    level : of `LEVELS`; an entry whose 16 random bits are fewer is dropped.
-    """
-
-    number: Tensor
-    level: int
+    number: Tensor  # one random 64-bit number, on the device
+    level: int  # of `LEVELS`; an entry whose 16 random bits are fewer is dropped
 
 
 def seed(p: float, device: torch.device) -> Seed:

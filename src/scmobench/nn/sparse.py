@@ -22,17 +22,12 @@ class Operator(nn.Module, ABC):
     """A constant matrix A (rows x columns) that multiplies from the left, as A or as its transpose.
 
     Its tensors move with the module and stay out of its state: they are data, not parameters.
-
-    Attributes
-    ----------
-    row_counts, column_counts : number of non-zeros in each row and column of A.
-    kind : storage and precision, for the record.
     """
 
     shape: tuple[int, int]
-    kind = "CSR, float32"
-    row_counts: Tensor
-    column_counts: Tensor
+    kind = "CSR, float32"  # storage and precision, for the record
+    row_counts: Tensor  # non-zeros in each row of A
+    column_counts: Tensor  # and in each column
 
     @abstractmethod
     def multiply(self, x: Tensor, transpose: bool = False, kept: Kept | None = None) -> Tensor:
@@ -82,25 +77,16 @@ class CompressedPair(NamedTuple):
     The product of a tile reads only its own rows of the dense factor, and they stay in the cache. This is
     2 and 4 times faster than one CSR over all columns at 16,000 and 66,175 cells (results/speed). A matrix of
     few columns or entries is one tile. 32-bit indices make products 10-30 % faster and take half the memory.
-
-    Attributes
-    ----------
-    indptr, t_indptr : tiles x (rows + 1), each tile from 0.
-    indices, t_indices : column within the tile, tile after tile.
-    values : of A.
-    t_order : place in A of each entry of A^T. A mask that is drawn for A therefore serves both.
-    shape : of A.
-    tile, t_tile : number of columns of a tile; the last one may have fewer.
     """
 
-    indptr: Tensor
-    indices: Tensor
+    indptr: Tensor  # tiles x (rows + 1), each tile from 0
+    indices: Tensor  # column within the tile, tile after tile
     values: Tensor
-    t_indptr: Tensor
+    t_indptr: Tensor  # the same of A^T
     t_indices: Tensor
-    t_order: Tensor
+    t_order: Tensor  # place in A of each entry of A^T: a mask that is drawn for A serves both
     shape: tuple[int, int]
-    tile: int
+    tile: int  # columns of a tile; the last one may have fewer
     t_tile: int
 
 

@@ -20,17 +20,12 @@ LARGEST = 1e15
 
 
 class Task(ABC):
-    """Split cells, pack answers, check predictions.
+    """Split cells, pack answers, check predictions."""
 
-    Attributes
-    ----------
-    name : the competition's identifier of the task.
-    directed : whether ``to_gex`` is a subtask of its own (embedding has one subtask a pair).
-    axes : rows of a prediction and, where the solution has the same columns, columns; in words.
-    """
-
-    name: str
+    name: str  # the competition's identifier
+    # whether ``to_gex`` is a subtask of its own (embedding has one subtask a pair)
     directed: ClassVar[bool] = True
+    # rows of a prediction and, where the solution has the same columns, columns; in words
     axes: ClassVar[tuple[str, ...]] = ("rows (cells)", "columns (features)")
 
     def subtask(self, paired: Paired, direction: str) -> str:
@@ -45,9 +40,7 @@ class Task(ABC):
     def split(self, paired: Paired, direction: str = "from_gex") -> Problem:
         """Cut ``paired`` by ``obs["is_train"]`` into a `Problem`.
 
-        Raises
-        ------
-        ValueError : a direction that is not one of `DIRECTIONS`, or of other modalities.
+        Raises ValueError for a direction that is not one of `DIRECTIONS`, or of other modalities.
         """
         subtask = self.subtask(paired, direction)
         mod1, mod2, names = normalized(paired, swap=self.directed and DIRECTIONS[direction] == "to_gex")
@@ -62,9 +55,8 @@ class Task(ABC):
     def pack(self, answer: np.ndarray | sp.spmatrix, data: TaskData, method: str) -> AnnData:
         """A model's matrix as an AnnData in the competition's layout.
 
-        Raises
-        ------
-        ValueError : the matrix has another shape than the task asks for, or a value that is not finite.
+        Raises ValueError if the matrix has another shape than the task asks for, or a value that is not
+        finite.
         """
         check_finite(answer, "the answer")
         X, (obs, var) = self.values(answer), self.names(data)
@@ -88,13 +80,8 @@ class Task(ABC):
     def check(self, prediction: AnnData, solution: AnnData) -> tuple[AnnData, AnnData]:
         """Refuse a prediction that cannot be scored against ``solution``, or an unfit solution.
 
-        Returns
-        -------
-        Both as they are scored, see `real_values`.
-
-        Raises
-        ------
-        ValueError : wrong shape, cells, order or values; says what was expected and found, and in which file.
+        Returns both as they are scored, see `real_values`. Raises ValueError for a wrong shape, cells, order
+        or values; it says what was expected and found, and in which file.
         """
         solution = real_values(solution, "solution")
         prediction = real_values(self.answer(prediction, solution), "prediction")
@@ -129,11 +116,8 @@ def normalized(paired: Paired, swap: bool = False) -> tuple[AnnData, AnnData, di
     """Both modalities with X normalised; library sizes are fitted on training cells.
 
     Modalities that are declared normalised stay as they are. Raw counts, where known, are in
-    ``layers["counts"]``; obs holds ``batch`` alone.
-
-    Returns
-    -------
-    mod1, mod2 (in the other order with ``swap``) and the name of each modality's normalisation.
+    ``layers["counts"]``; obs holds ``batch`` alone. Returns mod1, mod2 (in the other order with ``swap``) and
+    the name of each modality's normalisation.
     """
     train = paired.obs["is_train"].to_numpy()
     result, names = [], {}
@@ -157,10 +141,8 @@ def normalized(paired: Paired, swap: bool = False) -> tuple[AnnData, AnnData, di
 def real_values(table: AnnData, file: str) -> AnnData:
     """The ``prediction`` or ``solution`` with X in a dtype that every metric can use, see `checked_matrix`.
 
-    Raises
-    ------
-    ValueError : X is missing, not of real numbers, a damaged sparse matrix, or has a value that is NaN,
-        infinite or beyond `LARGEST`.
+    Raises ValueError if X is missing, not of real numbers, a damaged sparse matrix, or has a value that is
+    NaN, infinite or beyond `LARGEST`.
     """
     if table.X is None:
         raise ValueError(f"X is missing: expected the {file}'s values in X, found none: save them as X")

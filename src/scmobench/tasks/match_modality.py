@@ -22,15 +22,11 @@ class MatchModality(Task):
 
     Rows of mod2 are shuffled within train and within test, and renamed. The batch of every cell is known in
     both modalities.
-
-    Attributes
-    ----------
-    draw_seed : seed of the shuffles; part of the task, not of a method.
     """
 
     name: str = "match_modality"
     axes: ClassVar[tuple[str, ...]] = ("rows (mod1 cells)", "columns (mod2 cells)")
-    draw_seed: int = 0
+    draw_seed: int = 0  # of the shuffles; part of the task, not of a method
 
     def cut(self, paired: Paired, subtask: str, mod1: AnnData, mod2: AnnData) -> tuple[MatchingData, AnnData]:
         """Training cells with their pairing for the model; the pairing of the test cells for the scorer."""

@@ -13,21 +13,16 @@ from scmobench.types import Paired, PredictionData, feature_type, part
 
 @dataclass(frozen=True)
 class PredictModality(Task):
-    """The competition's first task (NeurIPS 2021, ranked by RMSE).
-
-    Attributes
-    ----------
-    n_target_peaks : number of peaks in an ATAC target, drawn from those with any training count, as in phase
-        2 of the competition (its own files are cut already and stay as they are). None keeps all.
-    n_test_cells : number of test cells to draw, with probability proportional to sqrt(1 / frequency of the
-        cell's type), as in phase 2. None (default) scores all test cells, which narrows the error bars.
-    draw_seed : seed of both draws; part of the task, not of a method.
-    """
+    """The competition's first task (NeurIPS 2021, ranked by RMSE)."""
 
     name: str = "predict_modality"
+    # peaks in an ATAC target, drawn from those with any training count, as in phase 2 of the competition
+    # (its own files are cut already and stay as they are). None keeps all
     n_target_peaks: int | None = 10_000
+    # test cells to draw, with probability proportional to sqrt(1 / frequency of the cell's type), as in
+    # phase 2. None scores all test cells, which narrows the error bars
     n_test_cells: int | None = None
-    draw_seed: int = 0
+    draw_seed: int = 0  # of both draws; part of the task, not of a method
 
     def cut(
         self, paired: Paired, subtask: str, mod1: AnnData, mod2: AnnData

@@ -28,12 +28,8 @@ def predicted_types(paired: Paired) -> Paired:
     The classifier is a logistic regression on both modalities' components (SVD of log shares, or of the
     normalised values where there are no counts; proteins as normalised), centred by batch. Limits: it favours
     embeddings of similar inputs, it takes a shift that looks like another type for that type, and there are
-    no cell-cycle scores and pseudotimes, for models and for metrics.
-
-    Raises
-    ------
-    ValueError : the training cells have no types, or only one; or no test cell is scored, so that this score
-        would be that of the table.
+    no cell-cycle scores and pseudotimes, for models and for metrics. Raises ValueError if the training cells
+    have no types, or only one, and if no test cell is scored, so that this score would be that of the table.
     """
     train = paired.obs["is_train"].to_numpy(dtype=bool)
     if not paired.obs["is_scored"][~train].any():

@@ -128,16 +128,14 @@ def train(
 ) -> FitReport:
     """Train ``module`` in place; leave it in evaluation mode with the parameters of its best evaluation.
 
+    Raises ValueError if the score is not logged, or is never a number.
+
     Parameters
     ----------
     train_loader, val_loader : iterables of batches; without ``val_loader`` the last epoch stays.
     max_epochs, min_epochs : bounds on the number of epochs.
     mode, patience : see `BestEpoch`.
     folder : overrides ``settings.folder``. A run that was killed in this folder continues.
-
-    Raises
-    ------
-    ValueError : the score is not logged, or is never a number.
     """
     settings = settings or TrainerSettings()
     if (place := folder or settings.folder) is not None:

@@ -26,7 +26,9 @@ Sides = tuple[np.ndarray, np.ndarray]
 def assign(sides: Sides, batch1: Sequence[str], batch2: Sequence[str], top_k: int = TOP_K) -> sp.csr_matrix:
     """The one-to-one matching within batches that has the largest total similarity.
 
-    It is the optimum of the full problem to six digits (see `scmobench.models.matching.pruned`).
+    It is the optimum of the full problem to six digits (see `scmobench.models.matching.pruned`). Returns n x
+    n CSR float32 with a single 1 in each row and column. Raises ValueError for shapes that do not fit, values
+    that are not finite, and a batch with different numbers of cells on the two sides.
 
     Parameters
     ----------
@@ -34,15 +36,6 @@ def assign(sides: Sides, batch1: Sequence[str], batch2: Sequence[str], top_k: in
         in chunks and never held whole.
     batch1, batch2 : batch of each mod1 cell (row) and of each mod2 cell (column).
     top_k : pairs that the solver begins with for each row and each column.
-
-    Returns
-    -------
-    n x n CSR float32 with a single 1 in each row and column.
-
-    Raises
-    ------
-    ValueError : shapes that do not fit, values that are not finite, or a batch with different numbers
-        of cells on the two sides.
     """
     return _matched(sides, batch1, batch2, lambda block, n: solve_batch(block, n, top_k))
 

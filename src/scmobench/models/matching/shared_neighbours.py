@@ -25,9 +25,9 @@ def shared_neighbours(
     since either side holds 2k cells. With k = 1 a pair scores 1 if each is the other's nearest cell, and
     1/3 if only one is.
 
-    Source: CLUE, the winner of the competition's matching task (Tu et al. 2022, NeurIPS), k = 1.
-    Deviations: a cell is always a neighbour of itself, while the source may take an identical cell; a row
-    keeps its `PARTNERS` largest weights.
+    Source: CLUE, the winner of the competition's matching task (Tu et al. 2022, NeurIPS), k = 1. Deviations:
+    a cell is always a neighbour of itself, while the source may take an identical cell; a row keeps its
+    `PARTNERS` largest weights. Returns mod1 cells x mod2 cells, CSR float32. Raises ValueError as `assign`.
 
     Parameters
     ----------
@@ -35,14 +35,6 @@ def shared_neighbours(
         (`Model.similarity`). Lengths of rows do not matter.
     batch1, batch2 : batch of each row of ``first`` and of ``second``.
     k : neighbours in each modality, at most the cells of the batch.
-
-    Returns
-    -------
-    mod1 cells x mod2 cells, CSR float32.
-
-    Raises
-    ------
-    ValueError : as in `assign`.
     """
     units = [normalize(side) for side in checked_sides((first, second), len(batch1), len(batch2))]
     blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []

@@ -31,9 +31,7 @@ class AXXMLP(Training, Model):
       cells).
     - Few cells are trained in smaller batches.
 
-    Raises
-    ------
-    ValueError : not two hidden widths.
+    Raises ValueError if there are not two hidden widths.
     """
 
     hidden: Sequence[int] | None  # widths of the two hidden layers; None: the mean of the training cells

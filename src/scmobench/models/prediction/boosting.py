@@ -20,19 +20,12 @@ class Boosting:
     the sum of their squared errors most. With more than ten targets, the splits of a tree are found on ten
     random projections of the residuals. Each tree draws its own (SketchBoost, Iosipoi & Vakhrushev 2022,
     NeurIPS).
-
-    Attributes
-    ----------
-    rounds : trees.
-    learning_rate : shrinkage of each tree.
-    max_leaves : of a tree.
-    l2 : penalty on leaf values: a leaf of n samples keeps n / (n + l2) of their mean residual.
     """
 
-    rounds: int
-    learning_rate: float
-    max_leaves: int
-    l2: float
+    rounds: int  # trees
+    learning_rate: float  # shrinkage of each tree
+    max_leaves: int  # of a tree
+    l2: float  # penalty on leaf values: a leaf of n samples keeps n / (n + l2) of their mean residual
 
     def fit(self, X: np.ndarray, Y: np.ndarray, seed: int, timed: Callable[[float], None]) -> "Boosting":
         """Fit samples x features to samples x targets; ``timed`` is told the seconds of the first tree."""

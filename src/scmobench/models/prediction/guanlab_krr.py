@@ -35,9 +35,7 @@ class GuanlabKRR(Model):
     this cell. The two SVDs have seen it. With a single training batch the score comes from further models,
     on halves of the cells.
 
-    Raises
-    ------
-    ValueError : features as inputs that would not fit into memory.
+    Raises ValueError for features as inputs that would not fit into memory.
     """
 
     n1: int | None = 300  # SVD components of mod1; None: its features

@@ -12,18 +12,11 @@ CHUNK = 2048  # cells
 
 @dataclass(frozen=True)
 class KernelRidge:
-    """f(x) = Σ_j k(x, x_j) w_j over cells x_j, k(x, x') = exp(-|x - x'|² / (2 l²)).
+    """f(x) = Σ_j k(x, x_j) w_j over cells x_j, k(x, x') = exp(-|x - x'|² / (2 l²))."""
 
-    Attributes
-    ----------
-    places : the cells x_j, as rows of the table of cells that `fit_ridge` received.
-    weights : cells x_j x targets, float64.
-    gamma : 1 / (2 l²).
-    """
-
-    places: np.ndarray
-    weights: np.ndarray
-    gamma: float
+    places: np.ndarray  # the cells x_j, as rows of the table of cells that `fit_ridge` received
+    weights: np.ndarray  # cells x_j x targets, float64
+    gamma: float  # 1 / (2 l²)
 
     def predict(self, known: np.ndarray, cells: np.ndarray) -> np.ndarray:
         """Targets of ``cells``. ``known`` is the table that `fit_ridge` received."""

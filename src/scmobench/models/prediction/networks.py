@@ -158,16 +158,14 @@ def fit_network(
 ) -> FitReport:
     """Train ``network`` in place; the epoch that is best on the held-out cells stays.
 
+    Raises ValueError as `scmobench.training.fit.train`.
+
     Parameters
     ----------
     inputs, targets : all training cells x features.
     held_out : places of the cells to validate with; the network is trained on all others.
     seed : of the order of the cells and of dropout. Build the network under `seeded` too.
     part : name of this network's subfolder if a method trains several.
-
-    Raises
-    ------
-    ValueError : as `scmobench.training.fit.train`.
     """
     fitted = np.setdiff1d(np.arange(inputs.shape[0]), held_out)
     most = max(LEAST_BATCH, len(fitted) // max(1, settings.min_steps))

@@ -21,25 +21,16 @@ LEAST = 256  # features; the advice names no fewer
 
 @dataclass(frozen=True)
 class FitMemory:
-    """What decides the memory of a fit of `ScMoGNNPrediction`.
-
-    Attributes
-    ----------
-    settings : of the model; `advice` tries lower numbers for the last two attributes.
-    train, held_out, test, targets : numbers of cells and of targets.
-    edges : of each input feature, most first.
-    features : how many of them are kept.
-    batch_size : cells in a step; None: the whole graph.
-    """
+    """What decides the memory of a fit of `ScMoGNNPrediction`."""
 
     settings: "ScMoGNNPrediction"
-    train: int
+    train: int  # cells, as the two below
     held_out: int
     test: int
     targets: int
-    edges: np.ndarray
-    features: int
-    batch_size: int | None
+    edges: np.ndarray  # of each input feature, most first
+    features: int  # how many of them are kept; `advice` tries lower numbers
+    batch_size: int | None  # cells in a step, which `advice` may lower too; None: the whole graph
 
     @classmethod
     def of(cls, data: PredictionData, held_out: int, settings: "ScMoGNNPrediction") -> "FitMemory":
