@@ -15,8 +15,7 @@ from anndata import AnnData
 
 MODALITIES = ("GEX", "ADT", "ATAC")
 TASKS = ("predict_modality", "match_modality", "joint_embedding")
-PROTOCOL = "neurips2021-phase2"
-"""Protocol of the competition's own test sets."""
+PROTOCOL = "neurips2021-phase2"  # protocol of the competition's own test sets
 COUNTED = "0 is counted for it, as in the competition"
 """End of the reason of a score that counts a 0 for a part without a value."""
 SUBTASKS = ("GEX2ADT", "ADT2GEX", "GEX2ATAC", "ATAC2GEX", "GEX-ADT", "GEX-ATAC")

@@ -57,12 +57,9 @@ def few_values(obs: pd.DataFrame) -> list[str]:
 
 
 def check_agreement(name: str, tables: Mapping[str, pd.DataFrame], columns: Collection[str | None]) -> None:
-    """Refuse tables of the same cells that contradict each other.
+    """Refuse tables of the same cells that contradict each other in one of these ``columns``.
 
-    Parameters
-    ----------
-    tables : place of the table, in words -> one row a cell; the order of cells may differ.
-    columns : the columns that count.
+    ``tables`` : place of the table, in words -> one row a cell; the order of cells may differ.
     """
     for where, table in tables.items():
         if len(twice := table.columns[table.columns.duplicated() & table.columns.isin(columns)]):

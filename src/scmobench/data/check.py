@@ -14,8 +14,7 @@ from scmobench.data.matrix import checked_matrix
 from scmobench.data.pairing import unpaired
 from scmobench.types import MODALITIES, Paired, feature_type, part
 
-FILLED = ("batch", "cell_type")
-"""Labels that a data set must have for every cell, or not at all."""
+FILLED = ("batch", "cell_type")  # labels that a data set must have for every cell, or not at all
 MIN_CELLS = 20
 MIN_FEATURES = 2
 NEARLY = 1e-3  # by which counts may be off that were calculated back from other values

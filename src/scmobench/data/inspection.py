@@ -80,10 +80,8 @@ def opened(path: str) -> h5py.File:
 def planned(job: dict[str, Any]) -> Iterator[ReadPlan]:
     """What to read of each file, after the checks of links, shapes and sizes; no value is read.
 
-    Parameters
-    ----------
-    job : ``files``, fields of `Wanted`; ``scored``, whether they are a solution and its predictions;
-        ``memory``, the bytes that all may take together.
+    ``job`` holds ``files``, fields of `Wanted`; ``scored``, whether they are a solution and its predictions;
+    ``memory``, the bytes that all may take together.
     """
     total, solution = 0, None
     for wanted in job["files"]:

@@ -18,12 +18,7 @@ def checked_matrix(matrix: Any, where: str) -> Any:
     Where nothing has to change, the object itself is returned, else a copy. Values become float32 or, where
     float32 cannot hold every value of the type, float64. CSR and CSC stay; other sparse formats become CSR.
     Raises ValueError if it is missing, no matrix, not of real numbers, not of two axes, damaged, or holds two
-    values at one place.
-
-    Parameters
-    ----------
-    matrix : two-dimensional; NumPy or SciPy.
-    where : its name in messages.
+    values at one place. ``where`` is its name in messages.
     """
     import scipy.sparse as sp  # not at the top: `inspection` starts without it
 

@@ -15,8 +15,7 @@ from scmobench.data.foreign import check_file, read_h5ad, read_h5mu, read_tenx
 from scmobench.machine.files import path_of
 from scmobench.types import MODALITIES
 
-PROTEINS = "protein_expression"
-"""Where totalVI keeps the proteins of an AnnData of genes, in obsm."""
+PROTEINS = "protein_expression"  # where totalVI keeps the proteins of an AnnData of genes, in obsm
 
 
 @dataclass(kw_only=True)

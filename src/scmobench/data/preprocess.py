@@ -57,10 +57,7 @@ def normalize(counts: Matrix, kind: str, train: np.ndarray) -> tuple[sp.csr_matr
     ``counts``, whose indices it may share, and the name. Raises ValueError for an unknown modality, and
     without counts in any training cell.
 
-    Parameters
-    ----------
-    counts : raw, cells x features; left untouched.
-    train : which cells to fit on, bool.
+    ``counts`` are raw, cells x features, and left untouched; ``train`` marks the cells to fit on.
     """
     X = as_csr(counts)
     if kind == "GEX":

@@ -153,11 +153,8 @@ def coexpression_edges(
     """Edges between each feature and its most similar ones over training cells, both directions.
 
     The default without prior knowledge; not part of the paper. Of more than `MOST_CELLS`, so many are drawn.
-
-    Parameters
-    ----------
-    neighbours : for each feature, before the two directions are joined.
-    weight : as in `gene_set_edges`; ``one`` picks by cosine.
+    ``neighbours`` are counted for each feature, before the two directions are joined. ``weight`` is as in
+    `gene_set_edges`; ``one`` picks by cosine.
     """
     X = as_csr(X)
     if X.shape[0] > MOST_CELLS:

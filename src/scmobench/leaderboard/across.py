@@ -19,14 +19,8 @@ COLUMNS += ["group", "critical_difference", "p_friedman"]
 def across(standings: pd.DataFrame, task: str) -> pd.DataFrame:
     """Methods of one task over data sets, those of each track by mean rank.
 
-    Parameters
-    ----------
-    standings : from `scmobench.leaderboard.standings.standings`. Rows of the ranking metric count, without
-        variants, controls and means over subtasks.
-
-    Returns
-    -------
-    One row a method, with
+    Of the `scmobench.leaderboard.standings.standings`, rows of the ranking metric count, without variants,
+    controls and means over subtasks. Returns one row a method, with
 
     - ``data_sets``: how many the mean rank covers. At least half of the methods have these. The same cells
       with other values are one data set (`scmobench.leaderboard.plain_words.cells`).

@@ -18,8 +18,7 @@ COLUMN = [*COMPARABLE, "metric"]
 NUMBERS = ["rank", "group", "p_holm", "gap", "gap_low", "gap_high"]
 
 
-Results = dict[str, np.ndarray]
-"""Name -> one value a method."""
+Results = dict[str, np.ndarray]  # name -> one value a method
 
 
 @dataclass
@@ -75,15 +74,8 @@ def evidence(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     Only methods of one track are compared: label-supervised ones are apart. A variant (ablation, changed
     settings) is in no group; it is tested against the method that it is a variant of.
 
-    Parameters
-    ----------
-    table : rows of the standings, with ``variant``, ``able`` (to be ranked), ``loss`` (the mean,
-        lower is better), ``root`` and ``primary``.
-    runs : the roster.
-
-    Returns
-    -------
-    DataFrame of the same index:
+    ``table`` holds rows of the standings, with ``variant``, ``able`` (to be ranked), ``loss`` (the mean, less
+    is better), ``root`` and ``primary``; ``runs`` is the roster. Returns a DataFrame of the same index:
 
     - ``group``: 1 for the leaders, then 2, …; ``rank``: 1 + the number of methods in better groups.
     - ``p_holm``: against the best of the method's group; for the best of a group, against the best of the

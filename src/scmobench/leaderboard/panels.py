@@ -14,10 +14,8 @@ from scmobench.leaderboard.roster import FLAGS, VARIANT
 from scmobench.leaderboard.tables import ABSENT, groups, heading, primary, score
 
 EXTERNAL = "external: its prediction was submitted"
-NAMED = 3
-"""Methods that a sentence names; of more it tells the number."""
-DIGITS = 4
-"""Of a score without its spread, at most."""
+NAMED = 3  # methods that a sentence names; of more it tells the number
+DIGITS = 4  # of a score without its spread, at most
 ROLES = {"method": "Methods", "supervised": "Label-supervised track", "control": "Controls"}
 
 Row = Mapping[str, Any]

@@ -10,8 +10,7 @@ from omegaconf import OmegaConf
 from scmobench.experiment.config import headlines
 
 PAIRS = {"ADT": "CITE-seq", "ATAC": "Multiome"}
-LARGE = 2000
-"""From how many cells on a data set is large."""
+LARGE = 2000  # from how many cells on a data set is large
 
 
 class Dataset(NamedTuple):

@@ -85,12 +85,10 @@ def published_table(published: pd.DataFrame, metric: str, direction: str) -> pd.
     Methods that cover the task come first, by their published ``Overall``, else by the mean of their
     subtasks. In matching one direction of each modality pair covers the task, as the other direction is the
     transposed problem. The rest follow, those with the same subtasks together. ``Overall`` is shown as
-    published, never computed. Returns the columns ``method``, the subtasks (text, or None), ``kind`` and
-    ``source``.
+    published, never computed.
 
-    Parameters
-    ----------
-    published : figures of one task, from `read_published`.
+    ``published`` are figures of one task, from `read_published`. Returns the columns ``method``, the subtasks
+    (text, or None), ``kind`` and ``source``.
     """
     part = published[published["metric"] == metric]
     order = [s for s in DATASETS if s in set(part["subtask"])]

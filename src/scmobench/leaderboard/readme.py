@@ -15,10 +15,8 @@ from scmobench.leaderboard.summary import LEVELS, Boards, Line, Summary
 from scmobench.leaderboard.tables import TITLES
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
-MOST = 6
-"""Data columns of a table, beside the method and its mean rank."""
-BRIEF = 3
-"""Methods in the README's tables; scMoGNN and the best trivial control stand there in any case."""
+MOST = 6  # data columns of a table, beside the method and its mean rank
+BRIEF = 3  # methods in the README's tables; scMoGNN and the best trivial control stand there in any case
 THEMES = ("light", "dark")
 SIZES = {"width": 860, "row": 18, "column": 25, "names": 135, "head": 126, "gap": 64}
 """Of the picture, in its own units."""

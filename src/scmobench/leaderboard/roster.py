@@ -16,8 +16,7 @@ Record = dict[str, Any]
 COMPARABLE = ("task", "dataset", "subtask", "normalization", "data_hash", "protocol", "task_settings")
 """Runs are comparable where all of these agree; otherwise the same metric is a different number."""
 COMPONENTS = ("nmi", "asw_label", "asw_batch", "graph_conn", "cc_cons", "ti_cons_batch_mean")
-WITHOUT = "without "
-"""Begins the reason of a mean of six that lacks some of them."""
+WITHOUT = "without "  # begins the reason of a mean of six that lacks some of them
 COSTS = ("seconds", "peak_memory_gb", "parameters", "n_train", "n_test", "n_test_seen")
 FLAGS = ("transductive", "label_supervised")
 VARIANT = re.compile(r"[+\[]| #")

@@ -17,8 +17,7 @@ COLUMNS = [
     *("scaled", "seconds", "peak_memory_gb", "parameters", "transductive", "label_supervised", "kind"),
     *("normalization", "data_hash", "config_hash", "applicable", "failed", "reason", "protocol"),
     *("task_settings", "device", "n_train", "n_test", "reference", "n_test_seen"),
-]
-"""What the CSV files hold."""
+]  # what the CSV files hold
 DETAILS = ["by_seed", "full", "failures", "primary", "loss", "tested"]
 """What the standings hold besides: scores by seed, whether the row has all metrics that count, messages of
 failed runs, whether the metric ranks the task, the mean with the sign that makes less the better, whether a

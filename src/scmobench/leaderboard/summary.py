@@ -15,10 +15,8 @@ from scmobench.leaderboard.evidence import LEVEL
 from scmobench.leaderboard.panels import ROLES, Panel, Row
 from scmobench.leaderboard.roster import FLAGS
 
-PODIUM = 3
-"""Methods that a headline names; more where they share a mean rank."""
-LEVELS = 10
-"""Shades of the colour ramp."""
+PODIUM = 3  # methods that a headline names; more where they share a mean rank
+LEVELS = 10  # shades of the colour ramp
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,7 @@ class Summary:
         return bool(self.level(role)) and self.tracks[role][0]["p_friedman"] < LEVEL
 
 
-Boards = Mapping[str, tuple[Sequence[Panel], Summary]]
-"""Panels and summary of each task."""
+Boards = Mapping[str, tuple[Sequence[Panel], Summary]]  # panels and summary of each task
 
 
 def summary(panels: Sequence[Panel], across: pd.DataFrame) -> Summary:

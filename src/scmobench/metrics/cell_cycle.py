@@ -10,13 +10,10 @@ from scmobench.metrics.neighbors import ScoredEmbedding, finite, quiet
 from scmobench.types import NotApplicable, Score
 
 MIN_GENES = 3
-MIN_CELLS = 4
-"""In a batch: an intercept and two scores fit any values of three cells exactly."""
+MIN_CELLS = 4  # in a batch: an intercept and two scores fit any values of three cells exactly
 COMPONENTS = 50
-SAME = 1e-7
-"""Scores that differ by less than this share of the largest are equal in single precision."""
-USUAL = 1e3
-"""Scores above it, or that vary by less than its inverse, are scaled."""
+SAME = 1e-7  # scores that differ by less than this share of the largest are equal in single precision
+USUAL = 1e3  # scores above it, or that vary by less than its inverse, are scaled
 SCORES = ["S_score", "G2M_score"]
 
 

@@ -16,10 +16,7 @@ def principal_components(matrix: sp.csr_matrix, k: int) -> tuple[np.ndarray, np.
     the fifth digit of the cell-cycle score. The order here is that of SciPy's products, but each step reads
     the matrix once and not twice.
 
-    Parameters
-    ----------
-    matrix : cells x genes, float32 or float64, with sorted indices.
-    k : fewer than cells and than genes.
+    ``matrix`` is cells x genes, float32 or float64, with sorted indices; ``k`` is less than either.
     """
     from sklearn.utils.sparsefuncs import mean_variance_axis
 

@@ -9,8 +9,7 @@ from scmobench.compiled import compiled
 TILE = 256
 CHUNK = 64
 LANES = 8
-ROUNDING = 1e-12
-"""Squared distances closer than this share of the largest squared norm may be equal."""
+ROUNDING = 1e-12  # squared distances closer than this share of the largest squared norm may be equal
 
 
 class Distances(NamedTuple):

@@ -18,8 +18,7 @@ from scipy.stats import rankdata
 from scmobench.types import NotApplicable
 
 Matrix = np.ndarray | sp.spmatrix | sp.sparray
-BLOCK = 1 << 22
-"""Values of one matrix that are dense at once (32 MB in float64)."""
+BLOCK = 1 << 22  # values of one matrix that are dense at once (32 MB in float64)
 
 
 def rmse(truth: Matrix, prediction: Matrix) -> float:

@@ -10,17 +10,13 @@ from scmobench.types import COUNTED, PROTOCOL, NotApplicable, Score
 
 GEX = "pseudotime_order_GEX"
 OTHERS = ("pseudotime_order_ADT", "pseudotime_order_ATAC")
-NO_ROOT = "scib: No root cell found, setting trajectory conservation metric to 0."
-"""Records hold these words."""
-ROOT_AXES = 3
-"""Axes of the diffusion map by which scib chooses the root cell (``get_root``, ``dpt_dim``)."""
+NO_ROOT = "scib: No root cell found, setting trajectory conservation metric to 0."  # records hold these words
+ROOT_AXES = 3  # axes of the diffusion map by which scib chooses the root cell (``get_root``, ``dpt_dim``)
 SAME_EIGENVALUE = 1e-5
 """Eigenvalues closer than this count as equal. The graph is float32, so they carry errors of about 1e-7,
 and an eigenvector turns by about error / gap."""
-MIN_CELLS = 11
-"""Diffusion pseudotime reads ten axes, of which a map has one fewer than cells."""
-TIED = 0.01
-"""Share of cells at crowded points above which the graph is not defined."""
+MIN_CELLS = 11  # diffusion pseudotime reads ten axes, of which a map has one fewer than cells
+TIED = 0.01  # share of cells at crowded points above which the graph is not defined
 
 
 def ti_cons_batch_mean(embedding: ScoredEmbedding) -> Score:
@@ -71,9 +67,7 @@ def _found(embedding: ScoredEmbedding, column: str) -> str:
 def _agreement(embedding: ScoredEmbedding, column: str, inside: np.ndarray, mapped: AnnData) -> Score:
     """Agreement with one reference; 0 with a reason where the competition counts a missing root.
 
-    Parameters
-    ----------
-    inside, mapped : of the cells with this reference, see `_diffusion_map`.
+    ``inside`` and ``mapped`` are of the cells with this reference, see `_diffusion_map`.
     """
     labels = embedding.obs[[column, "batch", "cell_type"]].dropna(subset=column)
     reference, after = labels[column].astype(float), pd.Series(0.0, labels.index)

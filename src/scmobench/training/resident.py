@@ -147,17 +147,13 @@ class DeviceSteps:
 
     The random numbers are those of the device's generator, in the same order whether captured or not. A step
     that cannot be captured is launched as usual.
-
-    Attributes
-    ----------
-    count : cells of an epoch.
     """
 
     def __init__(self, cells: Tensor, size: int, drop_last: bool) -> None:
         whole, rest = divmod(len(cells), size)
         self.plan = [(size, whole)] + ([(rest, 1)] if rest and not drop_last else [])
         self.cells, self.capture = cells, True  # False: steps are launched one by one
-        self.count = sum(length * times for length, times in self.plan)
+        self.count = sum(length * times for length, times in self.plan)  # cells of an epoch
         self.made: Counter[int] = Counter()
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
 

@@ -15,10 +15,7 @@ class MeanNetwork(nn.Module):
     average (Polyak & Juditsky 1992; the growing decay as in Abadi et al. 2016, TensorFlow). The first step's
     are taken as they are. Buffers are the network's own. PyTorch's `AveragedModel` gives the same bytes on a
     CPU, but looks the parameters up again for each of them: a tenth of a step of 64 cells.
-
-    Parameters
-    ----------
-    network : the network to follow. decay : in (0, 1).
+    ``decay`` is in (0, 1).
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:

@@ -24,10 +24,7 @@ class ClueModule(PairModule):
 
     on paired cells; the cosine is the mean over cells. The joint space of both modalities is that of u.
 
-    Parameters
-    ----------
-    states : per modality, 1 x cells x features. They are no part of the saved state.
-    settings : sizes and weights of the terms.
+    ``states``: per modality, 1 x cells x features. They are no part of the saved state.
     """
 
     def __init__(self, states: Sequence[Tensor], settings: "ClueLike") -> None:
