@@ -21,7 +21,7 @@ from sample_runs import render
 from scmobench.experiment import kept, records, schema
 from scmobench.leaderboard.roster import roster
 from scmobench.machine import files
-from scmobench.machine.meter import metered
+from scmobench.machine.memory import metered
 
 
 def record(**changes: object) -> dict:

@@ -67,7 +67,7 @@ def no_such(kind: str, word: str, known: Sequence[str]) -> str:
 
 def check_typed(
     overrides: Sequence[str], options: Sequence[str], names: Callable[[str], Sequence[str]], mode: RunMode
-) -> list[Override]:
+) -> None:
     """Parse overrides, and raise ValueError with advice for those that can mean nothing.
 
     ``options`` are the first parts of keys, and ``names`` gives the choices of a group, none for another key.
@@ -98,7 +98,6 @@ def check_typed(
             f"several values make a sweep, found {' '.join(swept)}: add -m, as in scmobench run -m "
             f"{_command(overrides)}"
         )
-    return read
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:

@@ -17,7 +17,7 @@ SILENT = {
     "data": "download",
     "experiment": "advice applicable arguments code config display records schema search settings "
     "sweep_progress tracking",
-    "machine": "arithmetic files memory meter terminal",
+    "machine": "arithmetic files memory terminal",
     "models/scmognn": "fit_memory",
     "training": "forecast loggers",
 }

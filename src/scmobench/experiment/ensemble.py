@@ -18,7 +18,7 @@ from scmobench.experiment.plan import Plan
 from scmobench.experiment.run import MODEL, SIMILARITY, Answered, predictions, recorded, run
 from scmobench.experiment.weights import dense, held_out_weights, member_weights
 from scmobench.machine import terminal
-from scmobench.machine.meter import metered
+from scmobench.machine.memory import metered
 from scmobench.models.base import Answer
 from scmobench.models.matching.assignment import assign_softmax
 from scmobench.types import MatchingData, PredictionData, TaskData

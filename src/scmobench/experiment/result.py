@@ -18,7 +18,7 @@ from scmobench.experiment.ranges import check_object
 from scmobench.experiment.run import asked, predictions, respond, run
 from scmobench.experiment.settings import shown
 from scmobench.experiment.validate import checked, naming_choice
-from scmobench.machine.meter import metered
+from scmobench.machine.memory import metered
 from scmobench.models.base import Model
 from scmobench.tasks.base import Task
 from scmobench.types import Paired, TaskData

@@ -24,7 +24,7 @@ from scmobench.experiment.settings import shown
 from scmobench.experiment.tracking import check_tracking, track
 from scmobench.machine import arithmetic
 from scmobench.machine.files import writable
-from scmobench.machine.meter import metered
+from scmobench.machine.memory import metered
 from scmobench.models.base import Answer, Model, SolutionControl
 from scmobench.types import EmbeddingData, Problem, TaskData
 
