@@ -92,10 +92,8 @@ def chosen(
     Returns the words for GEX, those for mod2, and the modality of mod2. Raises ValueError without gene
     expression, or without exactly one other modality.
 
-    Parameters
-    ----------
-    kind : the modality that the user wants as mod2; if a single word is unknown, it means this.
-    rename : advice on how to make an unknown word known.
+    ``kind`` is the modality that the user wants as mod2; if a single word is unknown, it means this.
+    ``rename`` is advice on how to make an unknown word known.
     """
     words = list(map(str, words))
     found = {m: [word for word in words if modality_of(word) == m] for m in ("", *MODALITIES)}

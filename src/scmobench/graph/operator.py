@@ -68,10 +68,8 @@ def operator_of(
 ) -> Operator:
     """The operator of a matrix, on the device. Filled share, size and device decide which.
 
-    Parameters
-    ----------
-    half : whether a GPU may multiply in float16 (relative error 3e-4).
-    rows : whether training steps take rows of the matrix on the device; only a dense matrix can do this.
+    ``half`` : whether a GPU may multiply in float16 (relative error 3e-4). ``rows`` : whether training steps
+    take rows of the matrix on the device; only a dense matrix can do this.
     """
     device = torch.device(device)
     filled = matrix.nnz / max(1, matrix.shape[0] * matrix.shape[1])

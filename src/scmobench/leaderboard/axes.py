@@ -84,7 +84,7 @@ def effect_axis(effects: Sequence[Effect]) -> Axis:
     """The axis of effects, with zero on it."""
     bounds = [(0.0, 0.0, 0.0), *((e.mean, e.low, e.high) for e in effects)]
     rows = [{"mean": m, "sd": 0.0, "ci_low": a, "ci_high": b, "role": "method"} for m, a, b in bounds]
-    found = axis(rows, "min") or Axis(-1, 1)
+    found = axis(rows, "min")
     pad = 0.04 * (found.high - found.low)
     return Axis(min(found.low, -pad), max(found.high, pad))
 

@@ -123,16 +123,10 @@ def paper(records: Iterable[Record], published: pd.DataFrame) -> pd.DataFrame:
 
     A published figure is one run. It counts as reproduced where it lies within the 95 % prediction interval
     for one more seed: mean ± t(n - 1) sd sqrt(1 + 1/n). The ensemble's ``Overall`` takes the ensembles from
-    GEX and single networks to GEX, as the paper does.
+    GEX and single networks to GEX, as the paper does. Records of other data or protocols are left out;
+    ``published`` are from `read_published`.
 
-    Parameters
-    ----------
-    records : runs; those of other data or protocols are left out.
-    published : figures, from `scmobench.leaderboard.published.read_published`.
-
-    Returns
-    -------
-    DataFrame with ``task``, ``subtask``, ``method`` (as published), ``published`` (NaN where we know no
+    Returns the columns ``task``, ``subtask``, ``method`` (as published), ``published`` (NaN where we know no
     figure), ``mean``, ``sd``, ``n`` (seeds that all subtasks have) and ``verdict``: reproduced, differs, not
     run, too few seeds (below two), or no published figure.
     """

@@ -34,9 +34,7 @@ def roster(records: Iterable[Record]) -> pd.DataFrame:
     mixes them. The default configuration is the one with the most seeds, of several such the one that was run
     last. The first six digits of any other configuration's hash are added to the method's name.
 
-    Returns
-    -------
-    DataFrame with `COMPARABLE`, `COSTS` (missing for failed runs), `FLAGS`, `TEXTS`, ``kind``, ``seed``,
+    Returns the columns `COMPARABLE`, `COSTS` (missing for failed runs), `FLAGS`, `TEXTS`, ``kind``, ``seed``,
     ``device``, ``variant`` (an ablation, changed settings, or another configuration than the default one),
     ``record``, and dictionaries by metric: ``scores`` (each with ``value`` and ``reason``), ``interval``.
     """
