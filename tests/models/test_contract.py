@@ -27,6 +27,8 @@ DATASETS = {
     "tiny_cite": ("GEX-ADT", "GEX2ADT", "ADT2GEX"),
     "tiny_multiome": ("GEX-ATAC", "GEX2ATAC", "ATAC2GEX"),
 }
+NOT_ALONE = ("cajal_depth", "random")
+"""Inductive methods that read the depth of a test cell's batch, or draw for each test cell in turn."""
 MODELS = {name: OmegaConf.load(conf_dir() / "model" / f"{name}.yaml") for name in names("model")}
 
 
@@ -87,6 +89,17 @@ def other_solution(cells: Paired, case: Case) -> Paired:
     for layer in target.layers:
         target.layers[layer] = target.layers[layer][order]
     return dataclasses.replace(cells, obs=obs, **{hidden: target})
+
+
+def renamed(cells: Paired) -> Paired:
+    """The same cells with other names of cells and features, in another alphabetical order."""
+    obs = cells.obs.set_axis([f"cell {n}" for n in reversed(range(len(cells.obs)))])
+    parts = {}
+    for name in ("mod1", "mod2"):
+        parts[name] = modality = getattr(cells, name).copy()
+        modality.obs_names = obs.index
+        modality.var_names = [f"{name} feature {n}" for n in reversed(range(modality.n_vars))]
+    return dataclasses.replace(cells, obs=obs, **parts)
 
 
 def digest(*parts: Any) -> str:
@@ -215,14 +228,31 @@ def test_data_solution_and_random_states_are_left_as_they_were(done: Answered) -
     assert done.before == done.after
 
 
-def test_same_seed_same_bytes_whatever_the_solution(done: Answered, case: Case) -> None:
+def test_same_seed_same_bytes_whatever_the_solution_and_the_names(done: Answered, case: Case) -> None:
     """A second fit, with the solution of the test cells in disorder for all but solution controls."""
     same = isinstance(done.model, SolutionControl)
     cells = paired(case.dataset)
-    second = work_out(case, cells if same else other_solution(cells, case))
+    second = work_out(case, renamed(cells if same else other_solution(cells, case)))
     if not same:
-        assert digest(second.problem.solution) != digest(done.problem.solution)
+        one, other = (
+            digest(solution.X, solution.obs.to_csv(index=False))
+            for solution in (done.problem.solution, second.problem.solution)
+        )
+        assert one != other
+        assert done.model.report() == second.model.report(), "its validation and its epoch too"
     assert digest(done.answer) == digest(second.answer)
+
+
+def test_an_inductive_prediction_of_a_cell_does_not_depend_on_the_others(done: Answered, case: Case) -> None:
+    alone = case.model not in NOT_ALONE and not done.model.transductive
+    if case.task != "predict_modality" or isinstance(done.model, SolutionControl) or not alone:
+        return
+    some = np.arange(0, done.problem.data.test_mod1.n_obs, 3)
+    data = dataclasses.replace(
+        done.problem.data, test_mod1=done.problem.data.test_mod1[some].copy(), labels=None
+    )
+    found, expected = (m.toarray() if sp.issparse(m) else m for m in (done.model.predict(data), done.answer))
+    np.testing.assert_allclose(found, expected[some], atol=1e-5)
 
 
 def test_fit_receives_no_more_than_declared(done: Answered, case: Case) -> None:
