@@ -15,6 +15,7 @@ import pytest
 from command_line import forget
 from places import ROOT
 from scmobench.cli import main
+from scmobench.experiment import kept
 
 BLOCK = re.compile(r"^```(bash|python|yaml)\n(.*?)^```", re.M | re.S)
 TYPED_ONCE = ("git", "cd", "source")  # what makes the environment that these tests run in
@@ -99,6 +100,15 @@ def test_every_column_of_a_table_is_explained() -> None:
     page = (ROOT / "results" / "README.md").read_text().partition("## CSV columns")[2]
     explained = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", page))))
     assert set(pd.read_csv(ROOT / "results" / "leaderboard" / "predict_modality.csv", nrows=0)) <= explained
+
+
+def test_every_kept_row_has_all_that_the_page_explains() -> None:
+    """All are portable, and each says with what code, packages and command it was made."""
+    assert "All rows were made in portable arithmetic" in (ROOT / "results" / "README.md").read_text()
+    found = kept.read([ROOT / "results" / "records"])
+    assert {run["arithmetic"] for run in found} == {"portable"}
+    for key in ("code", "versions", "device", "threads", "command", "commit", "attempt", "prediction_hash"):
+        assert all(run[key] for run in found), key
 
 
 def leads(task: str, metric: str, method: str, supervised: bool = False, of: str = "") -> tuple[int, int]:
