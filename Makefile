@@ -89,7 +89,7 @@ lint: $(READY)  ## check the code style
 	@$(PY) -m ruff check src tests benchmarks && $(PY) -m ruff format --check src tests benchmarks
 
 leaderboard results: export SCMOBENCH_ARITHMETIC := $(ARITHMETIC)
-fuzz: $(READY)  ## try 1,500 odd and damaged inputs: each must give right values or one clear message (20 minutes on one core)
+fuzz: $(READY)  ## try 1,500 odd and damaged inputs: each must give right values or one clear message (5 to 20 minutes)
 	@$(PY) tests/fuzz.py
 
 faults: $(READY)  ## put deliberate faults into a copy of the code: the tests must catch each (20 minutes)

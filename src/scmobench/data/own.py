@@ -65,8 +65,14 @@ class Own(Annotated):
         return path_of(given[0])
 
     def at_hand(self) -> str:
-        """Whether files are named."""
-        return "yes" if any((self.gex, self.h5ad, self.h5mu, self.tenx)) else "name your files"
+        """Whether files are named, and found."""
+        if not any((self.gex, self.h5ad, self.h5mu, self.tenx)):
+            return "name your files"
+        try:
+            self.fetch()
+        except FileNotFoundError:
+            return "no: give full paths"
+        return "yes"
 
     def parts(self) -> Parts:
         """Read the files, whichever way they are given."""
