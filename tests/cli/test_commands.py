@@ -114,13 +114,13 @@ def test_data_commands_know_a_data_set_of_the_users_own(tmp_path: Path) -> None:
     (tmp_path / "mine/dataset").mkdir(parents=True)
     tiny = (conf_dir() / "dataset/tiny_cite.yaml").read_text().replace("name: tiny_cite", "name: lab")
     (tmp_path / "mine/dataset/lab.yaml").write_text(f"# Cells of our lab. Last year's.\n{tiny}")
-    mine = ("--config-dir", "mine")
-    listed = here("data", "list", *mine, cwd=tmp_path).stdout.splitlines()
-    assert re.fullmatch(r"lab +yes +Cells of our lab", listed[-1])
-    assert len(listed) == len(names("dataset")) + 2
     lost = "# Cells that were moved.\n_target_: scmobench.data.own.Own\nname: lost\nh5mu: lost.h5mu\n"
     (tmp_path / "mine/dataset/lost.yaml").write_text(lost)
-    assert "no: give full paths" in here("data", "list", *mine, cwd=tmp_path).stdout.splitlines()[-1]
+    mine = ("--config-dir", "mine")
+    listed = here("data", "list", *mine, cwd=tmp_path).stdout.splitlines()
+    assert re.fullmatch(r"lab +yes +Cells of our lab", listed[-2])
+    assert re.fullmatch(r"lost +no: give full paths +Cells that were moved", listed[-1])
+    assert len(listed) == len(names("dataset")) + 3
     assert here("data", "check", "lab", *mine, cwd=tmp_path).stdout.startswith("lab: ok, sha256 a29a9995")
     assert '"name": "lab"' in here("data", "describe", "lab", "-cd", "mine", cwd=tmp_path).stdout
     assert here("data", "fetch", "lab", *mine, cwd=tmp_path).stdout.startswith("lab: nothing to fetch")
