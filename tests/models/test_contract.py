@@ -243,19 +243,10 @@ def test_same_seed_same_bytes_whatever_the_solution_and_the_names(done: Answered
     assert digest(done.answer) == digest(second.answer)
 
 
-def test_an_inductive_prediction_of_a_cell_does_not_depend_on_the_others(done: Answered, case: Case) -> None:
-    alone = case.model not in NOT_ALONE and not done.model.transductive
-    if case.task != "predict_modality" or isinstance(done.model, SolutionControl) or not alone:
-        return
-    some = np.arange(0, done.problem.data.test_mod1.n_obs, 3)
-    data = dataclasses.replace(
-        done.problem.data, test_mod1=done.problem.data.test_mod1[some].copy(), labels=None
-    )
-    found, expected = (m.toarray() if sp.issparse(m) else m for m in (done.model.predict(data), done.answer))
-    np.testing.assert_allclose(found, expected[some], atol=1e-5)
-
-
-def test_fit_receives_no_more_than_declared(done: Answered, case: Case) -> None:
+def test_an_inductive_model_reads_no_other_test_cell_and_fit_no_undeclared_label(
+    done: Answered, case: Case
+) -> None:
+    """An inductive fit reads no test cell, and its prediction of a cell depends on no other test cell."""
     model, data = done.model, done.problem.data
     if isinstance(model, SolutionControl):
         assert not hasattr(model, "fit")
@@ -270,6 +261,11 @@ def test_fit_receives_no_more_than_declared(done: Answered, case: Case) -> None:
     else:
         assert seen.test_mod1 is None
         assert getattr(seen, "test_mod2", None) is None
+    if case.task == "predict_modality" and case.model not in NOT_ALONE:
+        some = np.arange(0, data.test_mod1.n_obs, 3)
+        few = dataclasses.replace(data, test_mod1=data.test_mod1[some].copy(), labels=None)
+        found, whole = (m.toarray() if sp.issparse(m) else m for m in (model.predict(few), done.answer))
+        np.testing.assert_allclose(found, whole[some], atol=1e-5)
 
 
 def test_nothing_of_the_solution_is_kept(done: Answered, case: Case) -> None:
