@@ -130,10 +130,11 @@ def test_data_commands_know_a_data_set_of_the_users_own(tmp_path: Path) -> None:
 
 
 def test_data_check_without_a_name_says_where_it_goes(tmp_path: Path) -> None:
-    told = here("data", "check", "dataset.h5mu=mine.h5mu", cwd=tmp_path).stderr
-    assert "expected a dataset after `data check`, found dataset.h5mu=mine.h5mu: see" in told
-    assert told.endswith("for your own cells type own dataset.h5mu=mine.h5mu\n")
-    assert "found none" in here("data", "check", *told.split("type ")[1].split(), cwd=tmp_path).stderr
+    told = here("data", "check", "dataset.h5mu='my cells.h5mu'", cwd=tmp_path).stderr
+    assert "expected a dataset after `data check`, found dataset.h5mu='my cells.h5mu': see" in told
+    advised = shlex.split(told.split("for your own cells: ")[1])
+    assert advised == ["scmobench", "data", "check", "own", "dataset.h5mu='my cells.h5mu'"]
+    assert "expected a file at my cells.h5mu, found none" in here(*advised[1:], cwd=tmp_path).stderr
 
 
 @pytest.mark.parametrize("group", ["model", "dataset", *(f"metric/{task}" for task in TASKS)])

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ def data(options: argparse.Namespace) -> None:
     name = (options.dataset or "").removeprefix("dataset=")  # as `run` takes it
     if not name or "=" in name:
         told = f"expected a dataset after `data {options.action}`{name and f', found {name}'}"
-        own = f"own {name}".strip()
-        raise ValueError(f"{told}: see `scmobench data list`; for your own cells type {own}")
+        own = shlex.join(["scmobench", "data", options.action, "own", *filter(None, [name])])
+        raise ValueError(f"{told}: see `scmobench data list`; for your own cells: {own}")
     exports = options.action == "export"
     if exports and not options.out:
         raise ValueError("expected --out FOLDER, where `data export` writes the task's files")
