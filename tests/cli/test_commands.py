@@ -127,6 +127,10 @@ def test_data_commands_know_a_data_set_of_the_users_own(tmp_path: Path) -> None:
     assert here("data", "export", "lab", *mine, "--out", "cells", cwd=tmp_path).returncode == 0
     assert (tmp_path / "cells/solution.h5ad").is_file()
     assert "no dataset 'lab'" in here("data", "check", "lab", cwd=tmp_path).stderr
+    (tmp_path / "other/dataset").mkdir(parents=True)
+    (tmp_path / "other/dataset/odd.yaml").write_bytes(b"# \x89")
+    told = here("data", "list", "--config-dir", "other", cwd=tmp_path).stderr
+    assert "expected UTF-8 in other/dataset/odd.yaml" in told
 
 
 def test_data_check_without_a_name_says_where_it_goes(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def headlines(group: str | Path) -> dict[str, str]:
 
 
 def _headline(file: Path) -> str:
-    lines = takewhile(lambda line: line.startswith("#"), file.read_text(encoding="utf-8").splitlines())
+    lines = takewhile(lambda line: line.startswith("#"), file.read_text("utf-8", "replace").splitlines())
     told = [line.removeprefix("#").strip() for line in lines if "@package" not in line]
     return " ".join(told).partition(". ")[0].removesuffix(".")
 
